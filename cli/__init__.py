@@ -1,0 +1,5 @@
+"""The command line: parse, call a pipeline, print. No logic lives here."""
+
+from genoconv.cli.entry import main
+
+__all__ = ["main"]

@@ -1,0 +1,34 @@
+"""The commands and where they live. Command modules import only typer at the top, so that help is instant."""
+
+from typing import Annotated
+
+import typer
+
+
+app = typer.Typer(
+    name="genoconv",
+    help="Long-context genomics: fetch genomes, train HyenaDNA-style models, embed FASTA, score variants.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from genoconv.cli.doctor import version_line
+
+        print(version_line())
+        raise typer.Exit
+
+
+@app.callback()
+def genoconv(
+    version: Annotated[
+        bool, typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print versions and exit.")
+    ] = False,
+) -> None:
+    """Long-context genomics: fetch genomes, train HyenaDNA-style models, embed FASTA, score variants."""
+
+

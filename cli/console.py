@@ -1,0 +1,41 @@
+"""Everything that the commands say to a person goes to stderr through here; stdout is for data."""
+
+import logging
+import os
+import sys
+
+
+class _Line(logging.Formatter):
+    """One line a message, with the level named where it is a warning or worse."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        return f"genoconv: {level}{record.getMessage()}"
+
+
+def set_up_logging() -> None:
+    """Send the library's log to stderr; ``GENOCONV_LOG`` sets the level (default INFO)."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Line())
+    logger = logging.getLogger("genoconv")
+    logger.handlers[:] = [handler]
+    logger.propagate = False
+    level = logging.getLevelName(os.environ.get("GENOCONV_LOG", "INFO").upper())
+    logger.setLevel(level if isinstance(level, int) else logging.INFO)
+
+
+def quieten(quiet: bool) -> None:
+    """Under ``--quiet`` only warnings and errors are said."""
+    if quiet:
+        logging.getLogger("genoconv").setLevel(logging.WARNING)
+
+
+def error(message: str) -> None:
+    """Print the one line that explains a failure."""
+    one_line = " ".join(message.split("\n"))
+    print(f"genoconv: error: {one_line}", file=sys.stderr)
+
+
+def summary(message: str) -> None:
+    """Print the closing line of a command."""
+    logging.getLogger("genoconv").info(message)

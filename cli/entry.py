@@ -1,0 +1,47 @@
+"""The process boundary: run the app, turn what escapes into one line and an exit code.
+
+Exit codes: 0 done, 1 data or machine, 2 usage, 130 interrupted by Ctrl-C, 141 reader went away, 143 terminated.
+"""
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+from genoconv.errors import GenoconvError
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    # Unwinds like any exception, so temporary files go and locks are released.
+    raise SystemExit(128 + signum)
+
+
+def main() -> NoReturn:
+    """Entry point of the ``genoconv`` command."""
+    from genoconv.cli import console
+    from genoconv.cli.app import app
+
+    signal.signal(signal.SIGTERM, _terminate)
+    console.set_up_logging()
+    try:
+        app(standalone_mode=True)
+    except GenoconvError as error:
+        console.error(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        console.error("interrupted")
+        sys.exit(128 + signal.SIGINT)
+    except BrokenPipeError:
+        # The reader (head, less) has all it wanted. Point stdout elsewhere so that the interpreter's
+        # own flush at exit does not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+    except MemoryError:
+        console.error("out of memory; use a smaller batch, window or --max-length")
+        sys.exit(1)
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        console.error(f"{name}{error.strerror or error}")
+        sys.exit(1)
+    sys.exit(0)

@@ -1,0 +1,34 @@
+"""genoconv: long-context genomics on fused FFT convolutions.
+
+Importing this package imports neither torch nor any reader: names below are resolved on first use.
+
+* ``genoconv.load_model(DIR, device=..., dtype=...)`` gives a torch module, see :func:`genoconv.models.load_model`.
+* ``genoconv.fftconv(u, k, ...)`` is the long convolution, see :func:`genoconv.ops.fftconv`.
+"""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+try:
+    __version__ = version("genoconv")
+except PackageNotFoundError:  # a source tree that was never installed
+    __version__ = "0+unknown"
+
+_LAZY = {
+    "load_model": ("genoconv.models", "load_model"),
+    "fftconv": ("genoconv.ops", "fftconv"),
+}
+
+__all__ = ["__version__", "fftconv", "load_model"]  # pyright: ignore
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        module, attribute = _LAZY[name]
+        return getattr(import_module(module), attribute)
+    raise AttributeError(f"module 'genoconv' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
