@@ -1,0 +1,61 @@
+"""What the tests share: where the real data is, and how to run the installed command."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("GENOCONV_TEST_DATA", ROOT.parent / "shared" / "data")).resolve()
+
+
+def needs_data(*names: str) -> pytest.MarkDecorator:
+    """Skip, saying what is missing, unless every named file or folder of the test data is there."""
+    missing = [name for name in names or ("README.md",) if not (DATA / name).exists()]
+    return pytest.mark.skipif(bool(missing), reason=f"no {', '.join(missing)} in {DATA} (set GENOCONV_TEST_DATA)")
+
+
+def command() -> Path:
+    """The installed ``genoconv`` of this interpreter's environment."""
+    return Path(sys.executable).with_name("genoconv")
+
+
+def cli_environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """An environment in which the command finds its cache in ``home`` and draws nothing."""
+    environment = {**os.environ, "GENOCONV_HOME": str(home), "COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
+    environment.update(extra or {})
+    return environment
+
+
+def run_cli(
+    *arguments: str | Path,
+    home: Path,
+    stdin: bytes | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 300,
+    cwd: Path | None = None,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run the installed command to its end; output is bytes because VCF and npz go to stdout."""
+    return subprocess.run(
+        [command(), *map(str, arguments)],
+        input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None,
+        capture_output=True,
+        env=cli_environment(home, env),
+        timeout=timeout,
+        cwd=cwd,
+        check=False,
+    )
+
+
+def one_clear_line(result: subprocess.CompletedProcess[bytes], *, code: int) -> str:
+    """Assert that a run failed with ``code`` and one line of explanation, no traceback; return that line."""
+    text = result.stderr.decode()
+    assert result.returncode == code, (result.returncode, text)
+    assert "Traceback" not in text, text
+    lines = [line for line in text.splitlines() if line.startswith("genoconv: error:")]
+    assert len(lines) == 1, text
+    return lines[0]
