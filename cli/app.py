@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from genoconv.cli import doctor
 
 app = typer.Typer(
     name="genoconv",
@@ -26,9 +27,12 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def genoconv(
     version: Annotated[
-        bool, typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print versions and exit.")
+        bool,
+        typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print versions and exit."),
     ] = False,
 ) -> None:
     """Long-context genomics: fetch genomes, train HyenaDNA-style models, embed FASTA, score variants."""
 
 
+# Order here is the order in the help: the way from an assembly's name to an annotated VCF.
+app.command("doctor", rich_help_panel="This machine")(doctor.doctor)

@@ -19,7 +19,12 @@ Device = Annotated[
 ]
 Model = Annotated[
     Path,
-    typer.Option("--model", "-m", metavar="DIR", help="Model folder, as written by genoconv train or genoconv models import."),
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="DIR",
+        help="Model folder, as written by genoconv train or genoconv models import.",
+    ),
 ]
 Reference = Annotated[
     Path,

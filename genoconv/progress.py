@@ -14,7 +14,12 @@ def wanted(quiet: bool = False) -> bool:
 
 @contextlib.contextmanager
 def progress_bar(
-    description: str, *, total: float | None = None, unit: str = "", as_bytes: bool = False, quiet: bool = False
+    description: str,
+    *,
+    total: float | None = None,
+    unit: str = "",
+    as_bytes: bool = False,
+    quiet: bool = False,
 ) -> Iterator[Advance]:
     """Show a bar while the block runs; the block calls the yielded function with the amount just done.
 

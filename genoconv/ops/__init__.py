@@ -5,7 +5,7 @@ from typing import Any
 
 _LAZY = {"fftconv": "fftconv", "prepare_filter": "fftconv"}
 
-__all__ = ["fftconv", "prepare_filter"]  # noqa: F822 (resolved by __getattr__)
+__all__ = ["fftconv", "prepare_filter"]
 
 
 def __getattr__(name: str) -> Any:
