@@ -50,7 +50,7 @@ def _existing_parent(path: Path) -> Path:
 def _cache() -> Iterator[Finding]:
     home = paths.home_dir()
     anchor = _existing_parent(home)
-    writable = os.access(anchor, os.W_OK)
+    writable = anchor.is_dir() and os.access(anchor, os.W_OK)
     yield Finding(
         "cache",
         f"{home}{'' if home.exists() else ' (made at first use)'}",

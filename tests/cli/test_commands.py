@@ -1,0 +1,71 @@
+"""Every command explains itself, fits a terminal, and is where the README says."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from genoconv.cli.app import app
+from support import ROOT, run_cli
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def leaves(command: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
+    """Every command that does something, as (words that call it, command object)."""
+    children = getattr(command, "commands", None)
+    if children is None:
+        yield path, command
+        return
+    for name, child in children.items():
+        yield from leaves(child, (*path, name))
+
+
+COMMANDS = dict(leaves(typer.main.get_command(app)))
+
+
+def readme_lines() -> list[str]:
+    """Every line in a shell block of the README that calls genoconv, with continued lines joined."""
+    blocks = re.findall(r"```(?:sh|bash|console)\n(.*?)```", README, flags=re.S)
+    joined = "\n".join(blocks).replace("\\\n", " ")
+    lines = (line.strip().removeprefix("$ ") for line in joined.splitlines())
+    return [line for line in lines if re.match(r"(\w+=\S+ )*(genoconv|\./bootstrap) ", line)]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_explains_with_examples_in_80_columns(words: tuple[str, ...], home: Path) -> None:
+    result = run_cli(*words, "--help", home=home)
+    text = result.stdout.decode()
+    assert result.returncode == 0, result.stderr.decode()
+    assert "Examples" in text
+    assert f"genoconv {' '.join(words)}" in text.split("Examples", 1)[1]
+    assert max(map(len, text.splitlines())) <= 80
+    for parameter in COMMANDS[words].params:  # type: ignore[attr-defined]
+        assert getattr(parameter, "help", None) or parameter.name in ("help",), f"{parameter.name} has no help"
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_the_readme_has_a_place_for_it(words: tuple[str, ...]) -> None:
+    assert f"genoconv {' '.join(words)}" in README
+
+
+@pytest.mark.parametrize("line", readme_lines())
+def test_readme_calls_exist(line: str) -> None:
+    words = [w for w in shlex.split(line.split("|")[0].split(" > ")[0], comments=True) if not re.match(r"^\w+=", w)][1:]
+    if words == ["test"] or words[0].startswith("-"):
+        return
+    path = next((p for p in COMMANDS if list(p) == words[: len(p)]), None)
+    assert path, f"no such command: {line}"
+    known = {option for parameter in COMMANDS[path].params for option in parameter.opts + parameter.secondary_opts}  # type: ignore[attr-defined]
+    used = {word.split("=")[0] for word in words if re.match(r"--?[A-Za-z]", word)}
+    assert used <= known | {"--help", "-h"}, f"unknown options in: {line}"
+
+
+def test_the_readme_starts_with_the_two_commands() -> None:
+    first = re.search(r"```sh\n(.*?)```", README, flags=re.S)
+    assert first
+    commands = [line.split("#")[0].strip() for line in first.group(1).splitlines() if line.split("#")[0].strip()]
+    assert [c.split()[:2] for c in commands] == [["./bootstrap", "train"], ["./bootstrap", "test"]]
