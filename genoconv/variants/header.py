@@ -1,0 +1,143 @@
+"""The header of a VCF: what it declares, what it fails to declare, and the lines that we add."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from genoconv.errors import UsageError
+from genoconv.variants.survey import Survey
+
+_DECLARATION = re.compile(r"##(INFO|FORMAT|FILTER|contig)=<(.*)>\s*$")
+_FIELD = re.compile(r'([A-Za-z_][\w.]*)=("(?:[^"\\]|\\.)*"|[^,]*)')
+
+# Keys with a meaning of their own in VCF 4.4 (sections 1.6.1, 1.6.2 and 3), as (Number, Type).
+_RESERVED_INFO = {
+    "AA": ("1", "String"), "AC": ("A", "Integer"), "AD": ("R", "Integer"), "ADF": ("R", "Integer"),
+    "ADR": ("R", "Integer"), "AF": ("A", "Float"), "AN": ("1", "Integer"), "BQ": ("1", "Float"),
+    "CIGAR": ("A", "String"), "DB": ("0", "Flag"), "DP": ("1", "Integer"), "END": ("1", "Integer"),
+    "H2": ("0", "Flag"), "H3": ("0", "Flag"), "MQ": ("1", "Float"), "MQ0": ("1", "Integer"),
+    "NS": ("1", "Integer"), "SB": (".", "Integer"), "SOMATIC": ("0", "Flag"), "VALIDATED": ("0", "Flag"),
+    "1000G": ("0", "Flag"), "IMPRECISE": ("0", "Flag"), "NOVEL": ("0", "Flag"), "SVTYPE": ("1", "String"),
+    "SVLEN": (".", "Integer"), "CIPOS": (".", "Integer"), "CIEND": (".", "Integer"), "HOMLEN": (".", "Integer"),
+    "HOMSEQ": (".", "String"), "BKPTID": (".", "String"), "MEINFO": (".", "String"), "METRANS": (".", "String"),
+    "MATEID": (".", "String"), "PARID": (".", "String"), "EVENT": (".", "String"), "CILEN": (".", "Integer"),
+    "CN": (".", "Float"), "CICN": (".", "Float"),
+}  # fmt: skip
+_RESERVED_FORMAT = {
+    "GT": ("1", "String"), "AD": ("R", "Integer"), "ADF": ("R", "Integer"), "ADR": ("R", "Integer"),
+    "DP": ("1", "Integer"), "EC": ("A", "Integer"), "FT": ("1", "String"), "GL": ("G", "Float"),
+    "GP": ("G", "Float"), "GQ": ("1", "Integer"), "HQ": ("2", "Integer"), "MQ": ("1", "Integer"),
+    "PL": ("G", "Integer"), "PQ": ("1", "Integer"), "PS": ("1", "Integer"), "CN": ("1", "Float"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class InfoField:
+    """One ``##INFO`` line."""
+
+    id: str
+    number: str
+    type: str
+    description: str
+
+    @property
+    def line(self) -> str:
+        """The header line itself."""
+        return f'##INFO=<ID={self.id},Number={self.number},Type={self.type},Description="{self.description}">'
+
+
+def declared(header: Iterable[str]) -> dict[str, dict[str, dict[str, str]]]:
+    """What a header declares: ``declared(h)["INFO"]["AF"]["Type"]``; also FORMAT, FILTER and contig."""
+    found: dict[str, dict[str, dict[str, str]]] = {"INFO": {}, "FORMAT": {}, "FILTER": {}, "contig": {}}
+    for line in header:
+        match = _DECLARATION.match(line)
+        if match:
+            fields = {key: value.strip('"') for key, value in _FIELD.findall(match[2])}
+            if "ID" in fields:
+                found[match[1]].setdefault(fields["ID"], fields)
+    return found
+
+
+def contig_lengths(header: Iterable[str]) -> dict[str, int | None]:
+    """Contigs of a header, with their lengths where a header gives them.
+
+    2,147,483,647 and more is a placeholder that some tools write for an unknown length, and is taken as one.
+    """
+    lengths: dict[str, int | None] = {}
+    for name, fields in declared(header)["contig"].items():
+        text = fields.get("length", "")
+        lengths[name] = int(text) if text.isdigit() and int(text) < 2**31 - 1 else None
+    return lengths
+
+
+def repaired(header: list[str], survey: Survey, *, lengths: Mapping[str, int]) -> tuple[list[str], list[str]]:
+    """Declare what the records use and the header does not; readers built on htslib refuse such files.
+
+    Args:
+        header: lines up to and including ``#CHROM``.
+        survey: what the records use.
+        lengths: contig lengths, by the names of the VCF, as far as the FASTA knows them.
+
+    Returns:
+        The header, complete, and a sentence for each kind of repair.
+    """
+    known = declared(header)
+    added: list[str] = []
+    notes: list[str] = []
+    contigs = [name for name in survey.contigs if name not in known["contig"]]
+    added += [
+        f"##contig=<ID={name},length={lengths[name]}>" if name in lengths else f"##contig=<ID={name}>"
+        for name in contigs
+    ]
+    if contigs:
+        notes.append(f"{len(contigs)} contig(s) were not in the header and are added: {_some(contigs)}")
+    for kind, used, reserved in (
+        ("INFO", survey.info, _RESERVED_INFO),
+        ("FORMAT", survey.format, _RESERVED_FORMAT),
+    ):
+        missing = [key for key in used if key not in known[kind]]
+        for key in missing:
+            number, type_ = reserved.get(key, (".", "String") if used[key] else ("0", "Flag"))
+            added.append(f'##{kind}=<ID={key},Number={number},Type={type_},Description="Not declared in the input">')
+        if missing:
+            notes.append(f"{len(missing)} {kind} key(s) were not in the header and are added: {_some(missing)}")
+    filters = [name for name in survey.filters if name not in known["FILTER"] and name not in ("PASS", ".", "0")]
+    added += [f'##FILTER=<ID={name},Description="Not declared in the input">' for name in filters]
+    if filters:
+        notes.append(f"{len(filters)} FILTER name(s) were not in the header and are added: {_some(filters)}")
+    return [*header[:-1], *added, header[-1]], notes
+
+
+def with_fields(
+    header: list[str], fields: Iterable[InfoField], provenance: Mapping[str, str]
+) -> tuple[list[str], frozenset[str]]:
+    """Add our INFO lines and ``##genoconv...`` lines to a header.
+
+    Returns:
+        The header, and the IDs that it declared already in the same words, whose values are to be replaced.
+
+    Raises:
+        UsageError: an ID is taken by another definition.
+    """
+    taken = declared(header)["INFO"]
+    again = set()
+    added = []
+    for field in fields:
+        if field.id not in taken:
+            added.append(field.line)
+            continue
+        theirs = taken[field.id]
+        if (theirs.get("Number"), theirs.get("Type")) != (field.number, field.type) or theirs.get(
+            "Description"
+        ) != field.description:
+            raise UsageError(
+                f"the input has an INFO field {field.id} of another meaning ({theirs.get('Description', '')!r}); "
+                "write ours under another name with --info-prefix"
+            )
+        again.add(field.id)
+    added += [f"##{key}={value}" for key, value in provenance.items()]
+    return [*header[:-1], *added, header[-1]], frozenset(again)
+
+
+def _some(names: list[str], limit: int = 5) -> str:
+    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")

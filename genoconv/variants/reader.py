@@ -1,0 +1,274 @@
+"""Read VCF (plain, gzip, BGZF), BCF and standard input, one record at a time, forgiving what can be forgiven.
+
+A VCF record is carried as its own line of text, so that everything which is not ours reaches the output byte for
+byte (htslib, which would parse and print it again, turns ``AF=0.30000001`` into ``0.3`` and refuses undeclared
+keys). BCF is read by pysam, and its records keep the pysam object for a BCF output.
+"""
+
+import gzip
+import logging
+import shutil
+import sys
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from genoconv.errors import DataError
+
+log = logging.getLogger(__name__)
+
+COLUMNS = ("#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO")
+_BGZF_EOF = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+
+
+def decode(raw: bytes) -> str:
+    """Text of a line without its end (LF or CRLF); bytes that are not UTF-8 survive the way back."""
+    return raw.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
+
+
+def encode(text: str) -> bytes:
+    """The inverse of :func:`decode`, with an LF."""
+    return text.encode("utf-8", "surrogateescape") + b"\n"
+
+
+@dataclass(slots=True)
+class Record:
+    """One record. ``start`` is 0-based (POS - 1); ``alts`` is empty where ALT is ``.``.
+
+    ``line`` is the record's text without a line end, at least eight columns; ``native`` the pysam record of a BCF.
+    """
+
+    contig: str
+    start: int
+    ref: str
+    alts: tuple[str, ...]
+    line: str
+    native: Any = None
+
+    @property
+    def end(self) -> int:
+        """First 0-based position after REF."""
+        return self.start + len(self.ref)
+
+    @property
+    def columns(self) -> list[str]:
+        """CHROM .. INFO, and the rest of the line as a ninth item where there is one."""
+        return self.line.split("\t", 8)
+
+
+class VariantFile:
+    """A VCF or BCF that can be read several times.
+
+    Attributes:
+        path: the file that is read (a spooled copy where the input was a stream).
+        name: what messages call it.
+        header: the header's lines, from ``##fileformat`` to ``#CHROM``, without line ends; complete and well
+            formed even where the file's own is not.
+        notes: what was odd and has been made good, one sentence each.
+    """
+
+    def __init__(self, path: Path, *, name: str, kind: str, spool: IO[bytes] | None = None) -> None:
+        self.path = path
+        self.name = name
+        self.kind = kind
+        # A temporary copy is removed when it is closed, so it has to live as long as this object.
+        self._spool = spool
+        self.notes: list[str] = []
+        self.header = self._read_bcf_header() if kind == "bcf" else self._read_header()
+
+    @property
+    def is_bcf(self) -> bool:
+        """Whether records come from pysam."""
+        return self.kind == "bcf"
+
+    def records(self) -> Iterator[Record]:
+        """Every record, in the order of the file.
+
+        Raises:
+            DataError: a line is not a record, or the compressed stream ends early; the line is named.
+        """
+        return self._bcf_records() if self.is_bcf else self._text_records()
+
+    def _open(self) -> IO[bytes]:
+        return self.path.open("rb") if self.kind == "text" else gzip.open(self.path, "rb")
+
+    def _lines(self) -> Iterator[tuple[int, str]]:
+        number = 0
+        with self._open() as stream:
+            try:
+                for raw in stream:
+                    number += 1
+                    yield number, decode(raw)
+            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+                raise DataError(
+                    f"{self.name}: the compressed data end or break after line {number} ({error}); "
+                    "the file is truncated or damaged: copy it again"
+                ) from error
+
+    def _read_header(self) -> list[str]:
+        header: list[str] = []
+        columns: str | None = None
+        width = 0
+        with closing(self._lines()) as lines:
+            for number, line in lines:
+                if line.startswith("##"):
+                    header.append(line)
+                elif line.startswith("#"):
+                    columns = line
+                    if tuple(line.split("\t")[:5]) != COLUMNS[:5]:
+                        raise DataError(
+                            f"{self.name}: line {number} should be the tab-separated header "
+                            f"#CHROM POS ID REF ALT ..., but is {line[:60]!r}"
+                        )
+                    break
+                elif line.strip():
+                    width = len(line.split("\t"))
+                    if width < 5:
+                        raise DataError(
+                            f"{self.name}: line {number} is neither a VCF header line nor a record with tab-separated "
+                            f"CHROM, POS, ID, REF, ALT: {line[:60]!r}; is this a VCF?"
+                        )
+                    break
+            else:
+                if not header:
+                    raise DataError(f"{self.name}: the file is empty; a VCF has at least a header line")
+        if not header or not header[0].startswith("##fileformat="):
+            self.notes.append("no ##fileformat line; VCFv4.2 is assumed")
+            header.insert(0, "##fileformat=VCFv4.2")
+        return [*header, self._column_line(columns, width)]
+
+    def _column_line(self, columns: str | None, width: int) -> str:
+        if columns is None:
+            if width > len(COLUMNS):
+                raise DataError(
+                    f"{self.name}: no #CHROM line, and its {width} columns hold samples whose names cannot be known; "
+                    "add the line: #CHROM POS ID REF ALT QUAL FILTER INFO FORMAT and the samples, tab-separated"
+                )
+            self.notes.append(f"no #CHROM line; the {width or 8} columns are taken as {' '.join(COLUMNS)}")
+            return "\t".join(COLUMNS)
+        if columns != columns.rstrip("\t"):
+            self.notes.append("tabs at the end of the #CHROM line were dropped")
+            columns = columns.rstrip("\t")
+        present = columns.split("\t")
+        return "\t".join([*present, *COLUMNS[len(present) :]])
+
+    def _text_records(self) -> Iterator[Record]:
+        missing = len(COLUMNS)
+        for number, line in self._lines():
+            if line.startswith("#") or not line.strip():
+                continue
+            columns = line.split("\t", missing)
+            if len(columns) < 5:
+                raise DataError(
+                    f"{self.name}: line {number} has {len(columns)} tab-separated columns where a record has at least "
+                    f"CHROM, POS, ID, REF, ALT: {line[:60]!r}"
+                )
+            if len(columns) < missing:
+                line = "\t".join([line, *["."] * (missing - len(columns))])
+            try:
+                start = int(columns[1]) - 1
+            except ValueError as error:
+                raise DataError(f"{self.name}: line {number}: POS is {columns[1]!r}, not a whole number") from error
+            alt = columns[4]
+            yield Record(columns[0], start, columns[3], () if alt in (".", "") else tuple(alt.split(",")), line)
+
+    def _read_bcf_header(self) -> list[str]:
+        import pysam
+
+        with _quiet_pysam(), pysam.VariantFile(str(self.path)) as stream:
+            return str(stream.header).rstrip("\n").split("\n")
+
+    def _bcf_records(self) -> Iterator[Record]:
+        import pysam
+
+        done = 0
+        with _quiet_pysam(), pysam.VariantFile(str(self.path)) as stream:
+            try:
+                for native in stream:
+                    done += 1
+                    yield Record(
+                        native.contig, native.start, native.ref, native.alts or (), str(native).rstrip("\n"), native
+                    )
+            except OSError as error:
+                raise DataError(
+                    f"{self.name}: damaged or truncated after record {done}; copy the file again"
+                ) from error
+
+
+class _quiet_pysam:  # noqa: N801 (used like a function)
+    """htslib's own complaints are replaced by ours."""
+
+    def __enter__(self) -> None:
+        import pysam
+
+        self.level = pysam.set_verbosity(0)
+
+    def __exit__(self, *exception: object) -> None:
+        import pysam
+
+        pysam.set_verbosity(self.level)
+
+
+def _kind(path: Path, name: str) -> str:
+    """``text``, ``gzip`` or ``bcf``, by content."""
+    with path.open("rb") as stream:
+        start = stream.read(256)
+    if not start:
+        raise DataError(f"{name}: the file is empty (0 bytes); a VCF has at least a header line")
+    if start.startswith(b"version https://git-lfs"):
+        raise DataError(f"{name}: this is a git-lfs pointer, not the file it points to; run: git lfs pull")
+    if start.startswith(b"\x1f\x8b"):
+        try:
+            with gzip.open(path, "rb") as unpacked:
+                inner = unpacked.read(5)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise DataError(f"{name}: damaged gzip data at the very start ({error}); copy the file again") from error
+        return "bcf" if inner.startswith(b"BCF") else "gzip"
+    if start.startswith(b"BCF"):
+        return "bcf"
+    if b"\0" in start:
+        raise DataError(f"{name}: binary data that are neither gzip nor BCF; expected VCF, VCF.gz or BCF")
+    return "text"
+
+
+def _lacks_bgzf_eof(path: Path) -> bool:
+    """Whether ``path`` is BGZF (has the ``BC`` extra field) without the empty block that marks a complete file."""
+    with path.open("rb") as stream:
+        start = stream.read(18)
+        if start[3:4] != b"\x04" or start[12:14] != b"BC":
+            return False
+        size = stream.seek(0, 2)
+        stream.seek(max(0, size - len(_BGZF_EOF)))
+        return stream.read() != _BGZF_EOF
+
+
+def open_variants(path: Path, *, spool_in: Path | None = None) -> VariantFile:
+    """Open a VCF, VCF.gz or BCF, or standard input for ``-``.
+
+    A stream (standard input, a named pipe) is copied to an unnamed place first, because the header must be complete
+    before the first record can be written, and what it lacks is known only after the last.
+
+    Args:
+        path: the file, or ``-``.
+        spool_in: folder for that copy; the system's temporary folder (``TMPDIR``) if None.
+
+    Raises:
+        DataError: empty, a git-lfs pointer, not a VCF, damaged.
+        OSError: the file cannot be opened.
+    """
+    name = "standard input" if str(path) == "-" else str(path)
+    spool = None
+    if str(path) == "-" or path.is_fifo() or path.is_char_device():
+        spool = tempfile.NamedTemporaryFile(prefix=".genoconv-stdin-", dir=spool_in)  # noqa: SIM115 (lives on below)
+        with sys.stdin.buffer if str(path) == "-" else path.open("rb") as source:
+            shutil.copyfileobj(source, spool, 1 << 20)
+        spool.flush()
+        path = Path(spool.name)
+    file = VariantFile(path, name=name, kind=_kind(path, name), spool=spool)
+    if _lacks_bgzf_eof(path):
+        file.notes.append("no BGZF end-of-file marker: the file may be truncated; every record found is processed")
+    return file

@@ -1,0 +1,42 @@
+"""Small reads of a FASTA that lie close together, served from memory."""
+
+from functools import lru_cache
+
+import numpy as np
+
+from genoconv.genome.fasta import Fasta
+from genoconv.variants.windows import Slice, Tokens
+
+_BLOCK = 1 << 16
+_BLOCKS_KEPT = 64
+
+
+class Reference:
+    """Tokens of a FASTA, read in blocks of 64 kb of which the last 64 are kept (4 MB).
+
+    Sorted variants ask for almost the same bases again and again; without this a bgzip FASTA would inflate the same
+    block for every one of them.
+    """
+
+    def __init__(self, fasta: Fasta) -> None:
+        self.fasta = fasta
+        self.contigs = fasta.contigs
+        self._block = lru_cache(maxsize=_BLOCKS_KEPT)(self._read_block)
+
+    def _read_block(self, contig: str, number: int) -> Tokens:
+        start = number * _BLOCK
+        return self.fasta.tokens(contig, start, min(start + _BLOCK, self.contigs[contig]))
+
+    def tokens(self, contig: str, start: int, end: int) -> Tokens:
+        """Tokens of ``[start, end)``, 0-based, cut at the ends of the contig."""
+        start, end = max(start, 0), min(end, self.contigs[contig])
+        if start >= end:
+            return np.empty(0, np.uint8)
+        first, last = start // _BLOCK, (end - 1) // _BLOCK
+        blocks = [self._block(contig, number) for number in range(first, last + 1)]
+        joined = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+        return joined[start - first * _BLOCK : end - first * _BLOCK]
+
+    def slicer(self, contig: str) -> Slice:
+        """:meth:`tokens` of one contig."""
+        return lambda start, end: self.tokens(contig, start, end)

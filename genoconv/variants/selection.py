@@ -1,0 +1,80 @@
+"""Which records of a VCF to write and score: regions and FILTER."""
+
+import re
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from genoconv.errors import UsageError
+from genoconv.variants.reader import Record
+
+_SPAN = re.compile(r"([\d,]+)(?:(-)([\d,]*))?$")
+_FAR = 2**62
+
+
+@dataclass(slots=True)
+class Selection:
+    """Records that overlap a region (by REF's bases) and, if asked for, pass all filters; everything by default."""
+
+    pass_only: bool = False
+    regions: dict[str, list[tuple[int, int]]] | None = None
+    """Sorted, disjoint spans by contig, 0-based half-open; None for all."""
+    _starts: dict[str, list[int]] = field(default_factory=dict)
+
+    def keeps(self, record: Record) -> bool:
+        """Whether ``record`` is selected."""
+        if self.regions is not None and not self._overlaps(record):
+            return False
+        return not self.pass_only or record.columns[6] == "PASS"
+
+    def _overlaps(self, record: Record) -> bool:
+        spans = (self.regions or {}).get(record.contig)
+        if not spans:
+            return False
+        starts = self._starts.setdefault(record.contig, [start for start, _ in spans])
+        before = bisect_right(starts, max(record.end, record.start + 1) - 1)
+        return before > 0 and spans[before - 1][1] > record.start
+
+    def of(self, records: Iterable[Record]) -> Iterator[Record]:
+        """The selected ones among ``records``, in order."""
+        return filter(self.keeps, records)
+
+
+def parse_region(text: str, *, contigs: Collection[str]) -> tuple[str, int, int]:
+    """Read ``chr``, ``chr:pos``, ``chr:from-`` or ``chr:from-to`` (1-based, closed; commas allowed in numbers).
+
+    A name with colons in it (HLA alleles) is recognised by being one of ``contigs``.
+
+    Returns:
+        Contig, start, end: 0-based half-open.
+
+    Raises:
+        UsageError: no such contig, or not a region.
+    """
+    if text in contigs:
+        return text, 0, _FAR
+    name, _, span = text.rpartition(":")
+    match = _SPAN.match(span)
+    if name not in contigs or not match:
+        some = ", ".join(list(contigs)[:5])
+        raise UsageError(
+            f"--region {text}: neither a contig nor contig:from-to with 1-based positions; the VCF has {some or 'none'}"
+        )
+    first = int(match[1].replace(",", ""))
+    last_text = (match[3] or "").replace(",", "")
+    last = int(last_text) if last_text else (_FAR if match[2] else first)
+    if first < 1 or last < first:
+        raise UsageError(f"--region {text}: positions are 1-based and the first must not exceed the last")
+    return name, first - 1, last
+
+
+def merged(spans: Iterable[tuple[str, int, int]]) -> dict[str, list[tuple[int, int]]]:
+    """Join overlapping and touching spans (0-based half-open), by contig, in ascending order."""
+    regions: dict[str, list[tuple[int, int]]] = {}
+    for contig, start, end in sorted(spans):
+        joined = regions.setdefault(contig, [])
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
+        else:
+            joined.append((start, end))
+    return regions

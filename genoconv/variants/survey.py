@@ -1,0 +1,80 @@
+"""One pass over the records before the first is scored: how many, on which contigs, with which keys."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from genoconv.variants.alleles import unwritten
+from genoconv.variants.reader import Record
+
+_KEY = re.compile(r"(?:^|;)([^;=]+)(=?)")
+
+
+class Site(NamedTuple):
+    """A place where REF can be checked; ``start`` is 0-based."""
+
+    contig: str
+    start: int
+    ref: str
+
+
+@dataclass(slots=True)
+class Survey:
+    """What the records hold. Dictionaries keep the order of first use.
+
+    Attributes:
+        records: how many there are.
+        contigs: greatest end (0-based, exclusive) on each contig, by the VCF's names.
+        info, format: keys in use; whether each has a value (False: a flag).
+        filters: FILTER names in use.
+        is_sorted: contigs come in one run each and positions ascend within them, as an index needs it.
+        sites: the first records with an ALT that spells a sequence, for holding REF against the FASTA.
+    """
+
+    records: int = 0
+    contigs: dict[str, int] = field(default_factory=dict)
+    info: dict[str, bool] = field(default_factory=dict)
+    format: dict[str, bool] = field(default_factory=dict)
+    filters: dict[str, None] = field(default_factory=dict)
+    is_sorted: bool = True
+    sites: list[Site] = field(default_factory=list)
+
+
+def survey(records: Iterable[Record], *, sites: int = 1000, keys: bool = True) -> Survey:
+    """Read all ``records`` once.
+
+    Args:
+        records: from :meth:`VariantFile.records`.
+        sites: how many sites to remember.
+        keys: look for INFO, FORMAT and FILTER names (a BCF cannot hold undeclared ones).
+    """
+    seen = Survey()
+    contig, position = None, -1
+    layouts: set[str] = set()
+    for record in records:
+        seen.records += 1
+        if record.contig != contig:
+            seen.is_sorted &= record.contig not in seen.contigs
+            contig, position = record.contig, -1
+        seen.is_sorted &= record.start >= position
+        position = record.start
+        seen.contigs[contig] = max(seen.contigs.get(contig, 0), record.end)
+        if len(seen.sites) < sites and any(unwritten(alt) is None for alt in record.alts):
+            seen.sites.append(Site(contig, record.start, record.ref))
+        if keys:
+            _note_keys(record, seen, layouts)
+    return seen
+
+
+def _note_keys(record: Record, seen: Survey, layouts: set[str]) -> None:
+    columns = record.columns
+    for key, value in _KEY.findall(columns[7]) if columns[7] != "." else ():
+        if key not in seen.info:
+            seen.info[key] = bool(value)
+    layout = columns[6] + "\t" + (columns[8].split("\t", 1)[0] if len(columns) > 8 else "")
+    if layout not in layouts:
+        layouts.add(layout)
+        filters, _, formats = layout.partition("\t")
+        seen.filters.update(dict.fromkeys(filters.split(";")))
+        seen.format.update(dict.fromkeys(filter(None, formats.split(":")), True))

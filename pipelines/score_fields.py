@@ -1,0 +1,143 @@
+"""Names and values of what ``genoconv score-variants`` writes: INFO fields, header lines, table columns."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from genoconv.tasks.score import Score, Strand
+from genoconv.variants.alleles import Status
+from genoconv.variants.header import InfoField
+from genoconv.variants.reader import Record
+from genoconv.variants.writer import Value, format_value
+
+_REDUCTIONS = {
+    "sum": "summed over the window",
+    "mean": "per base of the window",
+    "site": "at the variant's own bases",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """The fields of one run.
+
+    Attributes:
+        prefix: what INFO keys begin with (``GCONV``).
+        widths: window lengths; with several, each has its own fields, named by the length.
+        genes: the window is the gene body.
+        reduce, strand: as in :class:`genoconv.tasks.score.Settings`.
+        explain: also the strands and the status.
+    """
+
+    prefix: str
+    widths: tuple[int, ...]
+    genes: bool
+    reduce: str
+    strand: Strand
+    explain: bool
+
+    def _columns(self) -> list[tuple[int, str, str]]:
+        """Index of the window, attribute of :class:`Score`, suffix of the name; for each field in order."""
+        attributes = ["llr"]
+        if self.explain:
+            attributes += ["forward"] if self.strand != Strand.REVERSE else []
+            attributes += ["reverse"] if self.strand != Strand.FORWARD else []
+            attributes += ["status"]
+        return [
+            (index, attribute, f"_{width}" if len(self.widths) > 1 else "")
+            for index, width in enumerate(self.widths)
+            for attribute in attributes
+        ]
+
+    def _id(self, attribute: str, suffix: str) -> str:
+        short = {"llr": "LLR", "forward": "FWD", "reverse": "REV", "status": "STATUS"}[attribute]
+        return f"{self.prefix}_{short}{suffix}"
+
+    def info_fields(self) -> list[InfoField]:
+        """The ``##INFO`` lines."""
+        fields = []
+        for index, attribute, suffix in self._columns():
+            where = "gene body" if self.genes else f"{self.widths[index]} bp window"
+            what = f"ln P(alt) - ln P(ref) in a {where}, {_REDUCTIONS[self.reduce]}"
+            strands = "mean of both strands" if self.strand == Strand.BOTH else f"{self.strand} strand"
+            description = {
+                "llr": f"genoconv: {what}, {strands}; negative = less likely than REF",
+                "forward": f"genoconv: {what}, forward strand",
+                "reverse": f"genoconv: {what}, reverse strand",
+                "status": f"genoconv: ok, or why there is no score in the {where}",
+            }[attribute]
+            type_ = "String" if attribute == "status" else "Float"
+            fields.append(InfoField(self._id(attribute, suffix), "A", type_, description))
+        return fields
+
+    def info_values(self, record: Record, scores: Sequence[Sequence[Score]]) -> dict[str, list[Value]]:
+        """INFO values of a record, one an ALT. A record without ALT gets none, but its status with ``explain``."""
+        if not record.alts:
+            return {
+                self._id(attribute, suffix): [str(Status.NO_ALT)]
+                for _, attribute, suffix in self._columns()
+                if attribute == "status"
+            }
+        return {
+            self._id(attribute, suffix): [_plain(getattr(allele[index], attribute)) for allele in scores]
+            for index, attribute, suffix in self._columns()
+        }
+
+    def table_header(self) -> str:
+        """The first line of ``--tsv``."""
+        names = [
+            f"{attribute}{f'_{width}' if len(self.widths) > 1 else ''}"
+            for width in self.widths
+            for attribute in ("llr", "forward", "reverse", "status")
+        ]
+        return "\t".join(["contig", "pos", "id", "ref", "alt", *names])
+
+    def table_rows(self, record: Record, scores: Sequence[Sequence[Score]]) -> list[str]:
+        """One row an allele (POS 1-based), or one with status ``no_alt``; unscored values are empty."""
+        alleles = (
+            zip(record.alts, scores, strict=True) if record.alts else [(".", [Score(Status.NO_ALT)] * len(self.widths))]
+        )
+        columns = record.columns
+        return [
+            "\t".join(
+                [*columns[:4], alt]
+                + [
+                    "" if value is None else format_value(_plain(value))
+                    for score in windows
+                    for value in (score.llr, score.forward, score.reverse, score.status)
+                ]
+            )
+            for alt, windows in alleles
+        ]
+
+
+def _plain(value: float | str | None) -> Value:
+    # htslib takes str alone, not its subclasses.
+    return str(value) if isinstance(value, str) else value
+
+
+def recorded_command(options: Mapping[str, object]) -> str:
+    """A command line that gives the same numbers again, quoted for a shell, from option name -> value.
+
+    Where the output goes, on which device, in how many pieces: none of that belongs in the file, which must not
+    depend on it.
+    """
+    words = ["genoconv", "score-variants"]
+    for option, value in options.items():
+        if value is None or value is False or value == ():
+            continue
+        if not option.startswith("-"):
+            words.append(str(value))
+        elif value is True:
+            words.append(option)
+        elif isinstance(value, tuple):
+            words += [word for item in value for word in (option, str(item))]
+        else:
+            words += [option, str(value)]
+    return shlex.join(words)
+
+
+def file_name(path: Path) -> str:
+    """The last part of a path, also of ``.`` or ``dir/..``."""
+    return path.resolve().name
