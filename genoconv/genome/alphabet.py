@@ -1,0 +1,39 @@
+"""Is this DNA? Asked of a sample of every file, so that a protein is refused and not turned into unknown tokens."""
+
+from collections import Counter
+
+from genoconv.errors import DataError
+
+_NUCLEOTIDE = frozenset(b"ACGTNRYSWKMBDHV" + b"acgtnryswkmbdhv")
+# X masks vector in some assemblies; the others mark gaps or a stop.
+_TOLERATED = frozenset(b"Xx.-*~ \t\r\n")
+_URACIL = frozenset(b"Uu")
+_LIMIT = 0.1
+
+
+def check_dna(sample: bytes, *, source: str, record: str) -> None:
+    """Refuse a record whose sequence cannot be DNA.
+
+    Args:
+        sample: sequence letters, from anywhere in the record.
+        source: file, for the message.
+        record: name of the record, for the message.
+
+    Raises:
+        DataError: more than 10 % of the sample are no nucleotide codes (IUPAC), or it holds U and no T.
+    """
+    counts = Counter(sample)
+    uracil = sum(counts[letter] for letter in _URACIL)
+    if uracil > _LIMIT * len(sample) and not counts[ord("T")] + counts[ord("t")]:
+        raise DataError(
+            f"{source}: record {record!r} is RNA (U and no T); write T for U, e.g. with `seqkit seq --rna2dna`"
+        )
+    allowed = _NUCLEOTIDE | _TOLERATED | _URACIL
+    strange = {letter: number for letter, number in counts.items() if letter not in allowed}
+    share = sum(strange.values()) / max(1, len(sample))
+    if share > _LIMIT:
+        letters = " ".join(sorted(repr(chr(letter))[1:-1] for letter in strange)[:8])
+        raise DataError(
+            f"{source}: record {record!r} is not DNA: {share:.0%} of its letters ({letters}) are no nucleotide codes"
+            " (protein?); give a DNA FASTA"
+        )

@@ -1,0 +1,76 @@
+"""What a file is, judged by its first bytes and never by its name, and streams that undo its compression."""
+
+import contextlib
+import gzip
+import io
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Literal, cast
+
+from genoconv.errors import DataError
+
+Compression = Literal["plain", "gzip", "bgzip"]
+
+# First bytes of what people give by mistake -> what to call it.
+_FOREIGN = {
+    b"version https://git-lfs": "a git-lfs pointer, not the file itself; run `git lfs pull`",
+    b"\x43\x27\x41\x1a": "UCSC 2bit; convert it with `twoBitToFa`",
+    b"\x1a\x41\x27\x43": "UCSC 2bit (big-endian); convert it with `twoBitToFa`",
+    b"LOCUS ": "GenBank; export its sequence as FASTA",
+    b"ID   ": "EMBL or Swiss-Prot; export its sequence as FASTA",
+    b"##fileformat=VCF": "VCF",
+    b"##gff-version": "GFF3",
+    b"@": "FASTQ or SAM; convert it with `samtools fasta`",
+    b"BAM\x01": "BAM; convert it with `samtools fasta`",
+    b"CRAM": "CRAM; convert it with `samtools fasta`",
+    b"BZh": "bzip2-compressed; decompress it with `bunzip2`",
+    b"PK\x03\x04": "a zip archive; unpack it first",
+    b"\xfd7zXZ": "xz-compressed; decompress it with `unxz`",
+    b"\x28\xb5\x2f\xfd": "zstd-compressed; decompress it with `unzstd`",
+    b"\xef\xbb\xbf": "text with a byte-order mark; save it as UTF-8 without one",
+    b"\xff\xfe": "UTF-16 text; save it as UTF-8",
+    b"\xfe\xff": "UTF-16 text; save it as UTF-8",
+    b"<": "a web page or XML; the download went wrong",
+}
+
+
+def compression_of(head: bytes) -> Compression:
+    """Compression by magic: BGZF is gzip whose first member carries the extra field ``BC`` (SAM specification 4.1)."""
+    if head[:2] != b"\x1f\x8b":
+        return "plain"
+    return "bgzip" if len(head) >= 14 and head[3] & 4 and head[12:14] == b"BC" else "gzip"
+
+
+def compression(path: Path) -> Compression:
+    """:func:`compression_of` a file on disk."""
+    with path.open("rb") as stream:
+        return compression_of(stream.read(18))
+
+
+def foreign_format(head: bytes) -> str | None:
+    """Name of a known format that is neither FASTA nor an annotation table, with the way out; None if not known."""
+    for magic, name in _FOREIGN.items():
+        if head.startswith(magic):
+            return name
+    return "binary data" if b"\0" in head else None
+
+
+@contextlib.contextmanager
+def open_binary(path: Path | Literal["-"]) -> Iterator[BinaryIO]:
+    """Decompressed bytes of a file, or of standard input for ``-``, whatever the suffix says.
+
+    Raises:
+        DataError: the compressed data is damaged or cut short (while reading, inside the block).
+    """
+    with contextlib.ExitStack() as stack:
+        raw = sys.stdin.buffer if path == "-" else stack.enter_context(Path(path).open("rb"))
+        buffered = cast(io.BufferedReader, raw)
+        packed = compression_of(buffered.peek(18)[:18]) != "plain"
+        stream = stack.enter_context(gzip.GzipFile(fileobj=raw)) if packed else raw
+        try:
+            yield cast(BinaryIO, stream)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            name = "standard input" if path == "-" else path
+            raise DataError(f"{name}: the compressed data is damaged or cut short ({error}); fetch it again") from error
