@@ -59,13 +59,15 @@ class _Reader:
             self.name = self.headers.name(text.decode(), self.line)
         except UnicodeDecodeError:
             raise DataError(
-                f"{self.source}: line {self.line}: the header is not UTF-8; convert it, e.g. with `iconv -f latin1 -t utf8`"
+                f"{self.source}: line {self.line}: the header is not UTF-8; convert it, e.g. with `iconv -f latin1`"
             ) from None
         self.shape, self.ended = None, 0
 
     def _finish(self) -> None:
         if self.name and not self.shape:
-            raise DataError(f"{self.source}: line {self.line}: record {self.name!r} has no sequence; remove its header")
+            raise DataError(
+                f"{self.source}: line {self.headers.lines[self.name]}: record {self.name!r} has no sequence; remove it"
+            )
 
     def _sequence_line(self, piece: bytes, stream: BinaryIO) -> None:
         length, first = 0, piece

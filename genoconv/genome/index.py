@@ -167,8 +167,8 @@ def misfit(stream: BinaryIO, entries: dict[str, Entry], *, numbers: Iterable[int
         stream.seek(before)
         lines = stream.read(gap).split(b"\n")
         blank = all(not line.strip() for line in lines[:-2])
-        header = lines[-2].removeprefix(b">").split(maxsplit=1) if len(lines) > 1 else []
-        if not blank or lines[-1] or lines[-2][:1] != b">" or header[:1] != [names[number].encode()]:
+        header = lines[-2].split(maxsplit=1)[:1] if len(lines) > 1 else []
+        if not blank or lines[-1] or header != [b">" + names[number].encode()]:
             return True
     stream.seek(entries[names[-1]].end)
     return whole and bool(stream.read(_LONGEST_HEADER).strip())
@@ -229,5 +229,5 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            f"{folder}: cannot write the cache there ({error.strerror}); set GENOCONV_HOME to a folder that can be written"
+            f"{folder}: cannot write the cache there ({error.strerror}); set GENOCONV_HOME to a writable folder"
         ) from error

@@ -42,13 +42,15 @@ class HeaderCheck:
         Raises:
             DataError: no name, or a name seen before; both lines are named.
         """
-        title = header.removeprefix(">")
+        title = header.removeprefix(">").rstrip("\r\n")
+        if "\r" in title:
+            raise DataError(f"{self.source}: line {line}: old Macintosh line ends; convert them, e.g. with `mac2unix`")
         if not title[:1].strip():
             raise DataError(f"{self.source}: line {line}: a header without a name; write one right after '>'")
         name = title.split(maxsplit=1)[0]
         if name in self.lines:
             raise DataError(
-                f"{self.source}: two records are named {name!r}, on lines {self.lines[name]} and {line}; rename one of them"
+                f"{self.source}: two records are named {name!r}, on lines {self.lines[name]} and {line}; rename one"
             )
         self.lines[name] = line
         return name
