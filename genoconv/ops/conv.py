@@ -1,0 +1,162 @@
+"""The long convolution, as every model calls it.
+
+    y = gate_out * ( k conv (gate_in * u)  +  D * (gate_in * u) )        causal, one filter a channel
+
+Letters: B batch, H channels, N positions, K filter taps (K <= N; fewer make a partial convolution).
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genoconv.errors import KernelError, UsageError
+
+BACKENDS = ("auto", "cuda", "torch")
+_FLOATS = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
+
+
+@dataclass(frozen=True)
+class FilterSpectrum:
+    """A filter that :func:`prepare_filter` transformed for rows of up to ``length`` positions; holds no gradient.
+
+    Attributes:
+        spectrum: on the torch path rfft of the taps, (H, size / 2 + 1) complex.
+        skip: the D skip, (H,), or None.
+        taps: K.
+        length: the longest N that it serves.
+        size: points of the transform, at least length + taps - 1.
+    """
+
+    spectrum: Tensor
+    skip: Tensor | None
+    taps: int
+    length: int
+    size: int
+
+
+def fftconv(
+    u: Tensor,
+    k: Tensor | FilterSpectrum,
+    *,
+    D: Tensor | None = None,
+    gate_in: Tensor | None = None,
+    gate_out: Tensor | None = None,
+    backend: str = "auto",
+) -> Tensor:
+    """Causal depthwise convolution of each row with its channel's filter, gated before and after.
+
+    Args:
+        u: (B, H, N), bfloat16, float16, float32 or float64.
+        k: (H, K) float32 (float64 for float64 rows), K <= N; or what :func:`prepare_filter` made of it.
+        D: (H,), the skip; None is zero. Must be None where ``k`` was prepared: it is in there already.
+        gate_in: (B, H, N) like ``u``; None is one.
+        gate_out: (B, H, N) like ``u``; None is one.
+        backend: ``torch`` uses torch.fft in float32; ``cuda`` the fused kernels or an error; ``auto`` chooses.
+
+    Returns:
+        (B, H, N) in the type of ``u``. Differentiable in u, k, D and both gates; a prepared filter is a constant.
+
+    Raises:
+        UsageError: shapes, types or devices do not fit; the message gives both sides.
+        KernelError: ``backend="cuda"`` and the kernels cannot serve this call.
+    """
+    _check(u, k, D, gate_in, gate_out, backend)
+    if backend == "cuda":
+        raise KernelError(f"no CUDA kernel serves {u.device.type} tensors; use backend='auto' or backend='torch'")
+    return _torch_path(u, k, D, gate_in, gate_out)
+
+
+def prepare_filter(k: Tensor, length: int, *, D: Tensor | None = None) -> FilterSpectrum:
+    """Transform a filter once, for inference with many batches of rows of up to ``length`` positions.
+
+    Args:
+        k: (H, K) float32 or float64, on the device of the rows to come; K <= length.
+        length: N, in positions.
+        D: (H,), the skip.
+
+    Raises:
+        UsageError: K > length, or shapes that do not fit.
+    """
+    if k.ndim != 2 or not 1 <= k.shape[1] <= length:
+        raise UsageError(f"k must be (H, K) with 1 <= K <= length; got {tuple(k.shape)} for length {length}")
+    with torch.no_grad():
+        size = fast_size(length + k.shape[1] - 1)
+        return FilterSpectrum(torch.fft.rfft(_wide(k), n=size), D, k.shape[1], length, size)
+
+
+def fast_size(least: int) -> int:
+    """Smallest even 2^a 3^b 5^c that is at least ``least``: lengths that every FFT library does without padding."""
+    best = 1 << max(1, (least - 1).bit_length())
+    for fives in (1, 5, 25):
+        for threes in (1, 3, 9, 27):
+            odd = fives * threes
+            twos = max(1, math.ceil(math.log2(least / odd))) if least > odd else 1
+            while odd << twos < least:  # log2 may have rounded down
+                twos += 1
+            best = min(best, odd << twos)
+    return best
+
+
+def _wide(x: Tensor) -> Tensor:
+    """In the type that the transform is computed in: float32, or float64 for float64."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def _torch_path(
+    u: Tensor, k: Tensor | FilterSpectrum, D: Tensor | None, gate_in: Tensor | None, gate_out: Tensor | None
+) -> Tensor:
+    N = u.shape[-1]
+    with torch.autocast(u.device.type, enabled=False):
+        x = _wide(u) if gate_in is None else _wide(u) * _wide(gate_in)
+        if isinstance(k, FilterSpectrum):
+            size, spectrum, D = k.size, k.spectrum, k.skip
+        else:
+            size = fast_size(N + k.shape[1] - 1)
+            spectrum = torch.fft.rfft(k.to(x.dtype), n=size)
+        y = torch.fft.irfft(torch.fft.rfft(x, n=size) * spectrum, n=size)[..., :N]
+        if D is not None:
+            y = torch.addcmul(y, x, D.to(x.dtype)[:, None])
+        if gate_out is not None:
+            y = y * _wide(gate_out)
+        return y.to(u.dtype)
+
+
+def _check(
+    u: Tensor,
+    k: Tensor | FilterSpectrum,
+    D: Tensor | None,
+    gate_in: Tensor | None,
+    gate_out: Tensor | None,
+    backend: str,
+) -> None:
+    if backend not in BACKENDS:
+        raise UsageError(f"backend is {backend!r}; it must be one of {', '.join(BACKENDS)}")
+    if u.ndim != 3 or 0 in u.shape:
+        raise UsageError(f"u must be (B, H, N) with no empty dimension; got {tuple(u.shape)}")
+    if u.dtype not in _FLOATS:
+        raise UsageError(f"u is {u.dtype}; it must be bfloat16, float16, float32 or float64")
+    _, H, N = u.shape
+    taps = k.spectrum if isinstance(k, FilterSpectrum) else k
+    if isinstance(k, FilterSpectrum):
+        if D is not None:
+            raise UsageError("D was given beside a prepared filter; pass it to prepare_filter instead")
+        if k.length < N:
+            raise UsageError(
+                f"the filter was prepared for {k.length:,} positions and u has {N:,}; prepare it for those"
+            )
+    elif k.ndim != 2 or not 1 <= k.shape[1] <= N:
+        raise UsageError(f"k must be (H, K) with 1 <= K <= N = {N:,}; got {tuple(k.shape)}: cut it to k[:, :{N}]")
+    if taps.shape[0] != H:
+        raise UsageError(f"k has {taps.shape[0]} channels and u has {H}")
+    if D is not None and D.shape != (H,):
+        raise UsageError(f"D must be ({H},) like u's channels; got {tuple(D.shape)}")
+    for name, gate in (("gate_in", gate_in), ("gate_out", gate_out)):
+        if gate is not None and (gate.shape != u.shape or gate.dtype != u.dtype):
+            raise UsageError(
+                f"{name} is {tuple(gate.shape)} {gate.dtype}; u is {tuple(u.shape)} {u.dtype}: make them alike"
+            )
+    for name, other in (("k", taps), ("D", D), ("gate_in", gate_in), ("gate_out", gate_out)):
+        if other is not None and other.device != u.device:
+            raise UsageError(f"{name} is on {other.device} and u on {u.device}; move them to one device")
