@@ -144,7 +144,7 @@ def _check(
             raise UsageError("D was given beside a prepared filter; pass it to prepare_filter instead")
         if k.length < N:
             raise UsageError(
-                f"the filter was prepared for {k.length:,} positions and u has {N:,}; prepare it for those"
+                f"the filter was prepared for {k.length:,} positions; u has {N:,}: prepare it for those"
             )
     elif k.ndim != 2 or not 1 <= k.shape[1] <= N:
         raise UsageError(f"k must be (H, K) with 1 <= K <= N = {N:,}; got {tuple(k.shape)}: cut it to k[:, :{N}]")
@@ -155,7 +155,7 @@ def _check(
     for name, gate in (("gate_in", gate_in), ("gate_out", gate_out)):
         if gate is not None and (gate.shape != u.shape or gate.dtype != u.dtype):
             raise UsageError(
-                f"{name} is {tuple(gate.shape)} {gate.dtype}; u is {tuple(u.shape)} {u.dtype}: make them alike"
+                f"{name} is {tuple(gate.shape)} {gate.dtype}, u {tuple(u.shape)} {u.dtype}: make them alike"
             )
     for name, other in (("k", taps), ("D", D), ("gate_in", gate_in), ("gate_out", gate_out)):
         if other is not None and other.device != u.device:
