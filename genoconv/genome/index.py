@@ -138,7 +138,7 @@ def _read(fai: Path) -> dict[str, Entry] | None:
         for line in fai.read_text(encoding="utf-8").splitlines():
             name, *numbers = line.split("\t")
             length, offset, line_bases, line_width = map(int, numbers)
-            if name in entries:
+            if not name or name in entries:
                 return None
             entries[name] = Entry(length, offset, line_bases, line_width)
     except ValueError:
