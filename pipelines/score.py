@@ -26,7 +26,7 @@ from genoconv.pipelines.score_outputs import WriteScores, check_outputs, open_ou
 from genoconv.progress import progress_bar
 from genoconv.tasks.journal import Journal, journal_path
 from genoconv.tasks.likelihood import CausalLikelihood
-from genoconv.tasks.score import GeneWindow, Reduce, Score, Settings, Strand, VariantScorer
+from genoconv.tasks.score import GeneWindow, Reduce, Score, Settings, Strand, VariantScorer, suffix_start
 from genoconv.variants.alleles import Status
 from genoconv.variants.chunks import chunks, shard_of
 from genoconv.variants.header import repaired, with_fields
@@ -96,7 +96,7 @@ class Summary:
         again = f" ({self.resumed:,} from the interrupted run)" if self.resumed else ""
         return (
             f"{self.records:,} records{again}: {self.alleles[Status.OK]:,} alleles scored{unscored}; "
-            f"{rate:,.4g} variants/s"
+            f"{rate:,.{0 if rate >= 100 else 2}f} variants/s"
         )
 
 
@@ -118,7 +118,8 @@ def score_variants(run: ScoreRun) -> Summary:
     reference = Reference(Fasta(run.fasta))
     likelihood, max_length = _load(run)
     settings = _settings(run, reference, max_length)
-    likelihood.lengths = sorted(width for width in settings.widths if width)
+    if settings.gene is None:
+        likelihood.starts = {w: suffix_start(w, g) for w, g in zip(settings.widths, settings.grid, strict=True)}
 
     chosen = selection(source, regions=run.regions, regions_file=run.regions_file, pass_only=run.pass_only)
     found = survey(chosen.of(source.records()), keys=not source.is_bcf)
@@ -170,7 +171,8 @@ def _load(run: ScoreRun) -> tuple[CausalLikelihood, int]:
 
     model = load_model(run.model, device=run.device, dtype=run.dtype)
     device = next(model.parameters()).device
-    return CausalLikelihood(model, device=device, batch_size=run.batch_size), model.config.max_length
+    longest = model.config.max_length
+    return CausalLikelihood(model, device=device, max_length=longest, batch_size=run.batch_size), longest
 
 
 def _settings(run: ScoreRun, reference: Reference, max_length: int) -> Settings:
@@ -240,8 +242,7 @@ def _provenance(run: ScoreRun, settings: Settings, names: Mapping[str, str], ref
 
 def _reference_digest(reference: Reference, names: Mapping[str, str]) -> str:
     """SHA-256 over name and MD5 (as in SAM's ``M5``) of every sequence in use, sorted by name."""
-    md5 = reference.fasta.digests()
-    lines = "".join(f"{name}\t{md5[name]}\n" for name in sorted(set(names.values())))
+    lines = "".join(f"{name}\t{reference.fasta.digest(name)}\n" for name in sorted(set(names.values())))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 

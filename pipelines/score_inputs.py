@@ -84,12 +84,12 @@ def contig_names(source: VariantFile, found: Survey, *, fasta: Path, contigs: Ma
     """Contig name of the VCF -> of the FASTA, for those that both have.
 
     Raises:
-        DataError: there are records, and none of their contigs is in the FASTA.
+        DataError: there is something to score, and none of the contigs is in the FASTA.
     """
     lengths = contig_lengths(source.header)
     used = {name: lengths.get(name) for name in found.contigs}
     names = dict(match_contigs(used, contigs))
-    if used and not names:
+    if found.sites and not names:
         raise DataError(
             f"{source.name} and {fasta} have no contig in common: the VCF has {_named(used)}; "
             f"the FASTA has {_named(contigs)}; is it another assembly?"

@@ -5,7 +5,8 @@ alone, ``lp[i] = ln P(x[i] | x[0], ..., x[i-1])``. The first base has nothing to
 than A, C, G, T are not predicted: both count as zero, and :func:`scored` leaves them out of every denominator.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +15,27 @@ from torch import Tensor, nn
 
 from genoconv.errors import ModelError
 from genoconv.genome.tokenizer import PAD, A, T
+from genoconv.models.hyena import HyenaDNA
+from genoconv.tasks.suffix import Kept, SuffixReuse
 
 Tokens = npt.NDArray[np.uint8]
 LogP = npt.NDArray[np.float32]
+Item = TypeVar("Item")
 
 _CPU_TOKENS = 16_384
 _GPU_TOKENS = 1 << 22
 _GPU_SHARE = 0.7
+
+
+class Pair(NamedTuple):
+    """Two of the sequences: ``alt`` equals ``ref`` before position ``first``, and matters only from there on.
+
+    An ``alt`` belongs to one ``ref``, and is nobody's ``ref`` itself.
+    """
+
+    ref: int
+    alt: int
+    first: int
 
 
 def scored(tokens: Tokens) -> int:
@@ -49,11 +64,17 @@ class CausalLikelihood:
     """Runs a model over sequences in batches that fit the memory.
 
     Args:
-        model: ``model(ids (B, N)) -> logits (B, N, V)``, causal. If it has ``prepare(length)``, that is called once
-            for each length, before the first batch of it.
+        model: ``model(ids (B, N)) -> logits (B, N, V)``, causal. If it has ``prepare(*lengths)``, that is called
+            before the first batch of a new length, so that its filters are made once a length.
         device: where the model is.
-        lengths: lengths to pad to (the windows in use); longer sequences are padded to a power of two.
+        starts: window length -> position up to which an alternative in such a window equals its reference, as a rule;
+            sequences are padded to these lengths, longer ones to a power of two. With a :class:`HyenaDNA`,
+            alternatives are then read from there on (see :mod:`genoconv.tasks.suffix`); 0 reads them whole.
+        max_length: longest sequence that the model takes; no padding goes beyond it.
         batch_size: sequences in a batch; from free memory if None.
+
+    Attributes:
+        tokens: how many tokens the model has read so far.
     """
 
     def __init__(
@@ -61,76 +82,173 @@ class CausalLikelihood:
         model: nn.Module,
         *,
         device: torch.device | str = "cpu",
-        lengths: Sequence[int] = (),
+        starts: dict[int, int] | None = None,
+        max_length: int | None = None,
         batch_size: int | None = None,
     ) -> None:
         self.model = model.eval()
         self.device = torch.device(device)
-        self.lengths = sorted(lengths)
+        self.starts = dict(sorted((starts or {}).items()))
+        self.max_length = max_length
         self.batch_size = batch_size
-        self.passes = 0
-        """Sequences that the model has read so far, padding rows not counted."""
+        self.tokens = 0
         self._rows: dict[int, int] = {}
+        self._families_at_once: dict[int, int] = {}
+        self._prepared: set[int] = set()
+        self._reuse: dict[int, SuffixReuse] = {}
 
     def padded_length(self, length: int) -> int:
         """The length to which a sequence is padded on the right, where a causal model cannot see it."""
-        return next((known for known in self.lengths if length <= known), 1 << max(6, (length - 1).bit_length()))
-
-    def __call__(self, sequences: Sequence[Tokens]) -> list[LogP]:
-        """Log-probabilities of each sequence, in order, each of its own length."""
-        results: list[LogP] = [np.empty(0, np.float32)] * len(sequences)
-        for length, members in self._batches(sequences):
-            ids = np.full((len(members), length), PAD, np.uint8)
-            for row, index in enumerate(members):
-                ids[row, : len(sequences[index])] = sequences[index]
-            values = self._run(torch.from_numpy(ids)).cpu().numpy()
-            for row, index in enumerate(members):
-                results[index] = values[row, : len(sequences[index])]
-            self.passes += len(members)
-        return results
-
-    def _batches(self, sequences: Sequence[Tokens]) -> Iterator[tuple[int, list[int]]]:
-        by_length: dict[int, list[int]] = {}
-        for index, sequence in enumerate(sequences):
-            by_length.setdefault(self.padded_length(len(sequence)), []).append(index)
-        for length, members in sorted(by_length.items()):
-            rows = self.rows(length)
-            for first in range(0, len(members), rows):
-                yield length, members[first : first + rows]
+        window = next((window for window in self.starts if length <= window), None)
+        rounded = window or 1 << max(6, (length - 1).bit_length())
+        return rounded if self.max_length is None else min(rounded, self.max_length)
 
     @torch.inference_mode()
-    def _run(self, ids: Tensor) -> Tensor:
-        try:
-            tokens = ids.to(self.device, torch.long)
-            return log_probabilities(self.model(tokens), tokens)
-        except torch.OutOfMemoryError as error:
-            if len(ids) == 1:
-                raise ModelError(
-                    f"one sequence of {ids.shape[1]:,} bases does not fit into the memory of {self.device}; "
-                    "use a smaller --window, --dtype bfloat16 or a device with more memory"
-                ) from error
-        # Somebody else took memory since the batch size was chosen: go on in halves.
-        torch.cuda.empty_cache()
-        half = len(ids) // 2
-        return torch.cat([self._run(ids[:half]), self._run(ids[half:])])
+    def __call__(self, sequences: Sequence[Tokens], pairs: Sequence[Pair] = ()) -> list[LogP]:
+        """Log-probabilities of each sequence, in order, each of its own length.
 
-    def rows(self, length: int) -> int:
-        """Sequences in a batch of this padded length."""
-        if length not in self._rows:
+        A sequence that is an ``alt`` of ``pairs`` may have zeros before that pair's ``first``.
+
+        Raises:
+            ModelError: one sequence alone does not fit into the memory of the device.
+        """
+        results = [np.zeros(len(sequence), np.float32) for sequence in sequences]
+        families = self._families(sequences, pairs)
+        in_families = {*families, *(alt for alts in families.values() for alt in alts)}
+
+        def read_alone(members: list[int]) -> None:
+            length = self.padded_length(len(sequences[members[0]]))
+            values = self._read(_stack([sequences[index] for index in members], length))
+            for index, row in zip(members, values, strict=True):
+                results[index][:] = row[: len(results[index])]
+
+        def read_families(refs: list[int]) -> None:
+            reuse = self._reader(len(sequences[refs[0]]))
+            values, states = self._read_references(reuse, _stack([sequences[ref] for ref in refs], reuse.length))
+            for ref, row in zip(refs, values, strict=True):
+                results[ref][:] = row
+            children = [(row, alt) for row, ref in enumerate(refs) for alt in families[ref]]
+            for batch in _cut(children, len(refs) * reuse.length // (reuse.length - reuse.start)):
+                ids = _stack([sequences[alt][reuse.start :] for _, alt in batch], reuse.length - reuse.start)
+                values = self._read_alternatives(reuse, ids, states, [row for row, _ in batch])
+                for (_, alt), row in zip(batch, values, strict=True):
+                    results[alt][reuse.start + 1 :] = row[1:]
+
+        alone = [index for index in range(len(sequences)) if index not in in_families]
+        for length, members in self._by_length(sequences, list(families)):
+            for batch in _cut(members, self._family_rows(length)):
+                _halving(read_families, batch, self.device)
+        for length, members in self._by_length(sequences, alone):
+            for batch in _cut(members, self._single_rows(length)):
+                _halving(read_alone, batch, self.device)
+        return results
+
+    def _families(self, sequences: Sequence[Tokens], pairs: Sequence[Pair]) -> dict[int, list[int]]:
+        """References, each with those of its alternatives that can be read from the suffix of the window on."""
+        families: dict[int, list[int]] = {}
+        if not isinstance(self.model, HyenaDNA):
+            return families
+        for pair in dict.fromkeys(pairs):
+            if pair.alt != pair.ref and 0 < self.starts.get(len(sequences[pair.ref]), 0) < pair.first:
+                families.setdefault(pair.ref, []).append(pair.alt)
+        return families
+
+    def _by_length(self, sequences: Sequence[Tokens], members: Sequence[int]) -> list[tuple[int, list[int]]]:
+        by_length: dict[int, list[int]] = {}
+        for index in members:
+            by_length.setdefault(self.padded_length(len(sequences[index])), []).append(index)
+        return sorted(by_length.items())
+
+    def _read(self, ids: Tensor) -> LogP:
+        ids = ids.to(self.device)
+        self.tokens += ids.numel()
+        return _numpy(log_probabilities(self.model(ids), ids))
+
+    def _read_references(self, reuse: SuffixReuse, ids: Tensor) -> tuple[LogP, list[Kept]]:
+        ids = ids.to(self.device)
+        self.tokens += ids.numel()
+        logits, states = reuse.reference(ids)
+        return _numpy(log_probabilities(logits, ids)), states
+
+    def _read_alternatives(self, reuse: SuffixReuse, ids: Tensor, states: list[Kept], rows: list[int]) -> LogP:
+        ids = ids.to(self.device)
+        self.tokens += ids.numel()
+        return _numpy(log_probabilities(reuse.alternative(ids, states, torch.tensor(rows, device=self.device)), ids))
+
+    def _reader(self, length: int) -> SuffixReuse:
+        if length not in self._reuse:
+            assert isinstance(self.model, HyenaDNA)
+            self._reuse[length] = SuffixReuse(self.model, length=length, start=self.starts[length])
+        return self._reuse[length]
+
+    def _single_rows(self, length: int) -> int:
+        """Sequences of this padded length that are read at once."""
+        if length not in self._prepared:
+            self._prepared = {*self.starts, length}
             prepare = getattr(self.model, "prepare", None)
             if prepare is not None:
-                prepare(length)
-            self._rows[length] = self.batch_size or self._fitting(length)
+                prepare(*sorted(self._prepared))
+        if length not in self._rows:
+            self._rows[length] = self._fitting(length, lambda ids: self._read(ids))
         return self._rows[length]
 
-    def _fitting(self, length: int) -> int:
+    def _family_rows(self, length: int) -> int:
+        """References of this length that are read at once, with room for as many alternatives."""
+        if length not in self._families_at_once:
+            reuse = self._reader(length)
+
+            def try_one(ids: Tensor) -> None:
+                _, states = self._read_references(reuse, ids)
+                self._read_alternatives(reuse, ids[:, reuse.start :], states, [0])
+
+            self._families_at_once[length] = self._fitting(length, try_one)
+        return self._families_at_once[length]
+
+    def _fitting(self, length: int, try_one: Callable[[Tensor], object]) -> int:
+        """Rows of a batch: as asked for, or what a GPU's free memory holds, or what suits a CPU's caches."""
+        if self.batch_size:
+            return self.batch_size
         if self.device.type != "cuda":
             return max(1, _CPU_TOKENS // length)
         torch.cuda.empty_cache()
         before = torch.cuda.memory_allocated(self.device)
         torch.cuda.reset_peak_memory_stats(self.device)
-        self._run(torch.full((1, length), A, dtype=torch.uint8))
+        _halving(lambda ids: try_one(torch.stack(ids)), [torch.full((length,), A)], self.device)
         each = max(1, torch.cuda.max_memory_allocated(self.device) - before)
         free, _ = torch.cuda.mem_get_info(self.device)
-        fitting = int(free * _GPU_SHARE / each)
-        return max(1, min(fitting, _GPU_TOKENS // length))
+        return max(1, min(int(free * _GPU_SHARE / each), _GPU_TOKENS // length))
+
+
+def _numpy(values: Tensor) -> LogP:
+    array: LogP = values.cpu().numpy()
+    return array
+
+
+def _stack(sequences: Sequence[Tokens], length: int) -> Tensor:
+    """(B, length) int64, padded on the right."""
+    ids = np.full((len(sequences), length), PAD, np.int64)
+    for row, sequence in zip(ids, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    return torch.from_numpy(ids)
+
+
+def _cut(members: list[Item], size: int) -> Iterator[list[Item]]:
+    return (members[first : first + size] for first in range(0, len(members), size))
+
+
+def _halving(work: Callable[[list[Item]], object], members: list[Item], device: torch.device) -> None:
+    """Do ``work`` on all ``members``; where the memory does not suffice, on one half and then the other."""
+    try:
+        work(members)
+        return
+    except torch.OutOfMemoryError as error:
+        if len(members) == 1:
+            raise ModelError(
+                f"one window does not fit into the memory of {device}; use a smaller --window, --dtype bfloat16, or a "
+                "device with more memory"
+            ) from error
+    # Somebody else took memory since the batch size was chosen.
+    torch.cuda.empty_cache()
+    half = len(members) // 2
+    _halving(work, members[:half], device)
+    _halving(work, members[half:], device)

@@ -12,11 +12,21 @@ from typing import NamedTuple
 import numpy as np
 
 from genoconv.genome.tokenizer import reverse_complement
-from genoconv.tasks.likelihood import CausalLikelihood, LogP, Tokens, scored
+from genoconv.tasks.likelihood import CausalLikelihood, LogP, Pair, Tokens, scored
 from genoconv.variants.alleles import Allele, Status, check_alt, check_ref, trimmed, unwritten
 from genoconv.variants.reader import Record
 from genoconv.variants.reference import Reference
 from genoconv.variants.windows import Haplotypes, Window, grid_window, haplotypes, unknown_fraction
+
+
+def suffix_start(width: int, grid: int) -> int:
+    """Position of a window on the grid up to which an alternative equals its reference, on either strand, as a rule.
+
+    A variant lies within half a grid step of the centre, except near a contig's ends, and a multi-base allele may
+    begin a little earlier when it is read backwards; a whole step leaves room for both.
+    """
+    return max(0, width // 2 - max(grid, 16))
+
 
 N_RICH = 0.5
 """A window with a greater fraction of bases other than A, C, G, T is not scored."""
@@ -53,6 +63,7 @@ class Score(NamedTuple):
     reverse: float | None = None
 
 
+Span = tuple[int, int]
 GeneWindow = Callable[[str, Allele], Window | None]
 
 
@@ -81,22 +92,29 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class _Strand:
-    """What one direction of an allele needs: rows of the likelihoods, their tokens, spans, denominator."""
+    """One direction of an allele: which sequences to compare, and over which half-open spans of them."""
 
     ref_row: int
     alt_row: int
-    sites: tuple[tuple[int, int], tuple[int, int]]
+    ref_span: Span
+    alt_span: Span
+
+    @property
+    def pair(self) -> Pair:
+        """What the likelihood has to know: nothing before the spans matters."""
+        return Pair(self.ref_row, self.alt_row, min(self.ref_span[0], self.alt_span[0]))
 
 
 class _Rows:
-    """Distinct sequences, each once."""
+    """Distinct sequences: each reference once, and under it each alternative once."""
 
     def __init__(self) -> None:
         self.sequences: list[Tokens] = []
-        self._index: dict[bytes, int] = {}
+        self._index: dict[tuple[int | None, bytes], int] = {}
 
-    def row(self, tokens: Tokens) -> int:
-        key = tokens.tobytes()
+    def row(self, tokens: Tokens, *, of: int | None = None) -> int:
+        """Where ``tokens`` are; ``of`` is the row of the reference that they are an alternative of."""
+        key = of, tokens.tobytes()
         if key not in self._index:
             self._index[key] = len(self.sequences)
             self.sequences.append(tokens)
@@ -136,7 +154,15 @@ class VariantScorer:
         plans = [
             [self._plan(record, alt, status, rows) for alt, status in self._statuses(record)] for record in records
         ]
-        log_p = self.likelihood(rows.sequences)
+        pairs = [
+            direction.pair
+            for record in plans
+            for allele in record
+            for window in allele
+            if not isinstance(window, Status)
+            for direction in window
+        ]
+        log_p = self.likelihood(rows.sequences, pairs)
         return [[[self._reduce(plan, rows, log_p) for plan in allele] for allele in record] for record in plans]
 
     def _statuses(self, record: Record) -> list[tuple[str, Status | None]]:
@@ -183,14 +209,25 @@ class VariantScorer:
 
     def _directions(self, pair: Haplotypes, rows: _Rows) -> list[_Strand]:
         found = []
+        length = len(pair.ref)
         if self.settings.strand != Strand.REVERSE:
-            found.append(_Strand(rows.row(pair.ref), rows.row(pair.alt), (pair.ref_site, pair.alt_site)))
+            found.append(self._direction(pair.ref, pair.alt, pair.ref_site, pair.alt_site, rows))
         if self.settings.strand != Strand.FORWARD:
-            length = len(pair.ref)
-            sites = [(length - end, length - start) for start, end in (pair.ref_site, pair.alt_site)]
-            ref_row, alt_row = (rows.row(reverse_complement(tokens)) for tokens in (pair.ref, pair.alt))
-            found.append(_Strand(ref_row, alt_row, (sites[0], sites[1])))
+            ref_site, alt_site = ((length - end, length - start) for start, end in (pair.ref_site, pair.alt_site))
+            ref, alt = map(reverse_complement, (pair.ref, pair.alt))
+            found.append(self._direction(ref, alt, ref_site, alt_site, rows))
         return found
+
+    def _direction(self, ref: Tokens, alt: Tokens, ref_site: Span, alt_site: Span, rows: _Rows) -> _Strand:
+        changed = np.flatnonzero(ref != alt)
+        ref_row = rows.row(ref)
+        alt_row = rows.row(alt, of=ref_row) if len(changed) else ref_row
+        if self.settings.reduce == Reduce.SITE:
+            return _Strand(ref_row, alt_row, ref_site, alt_site)
+        # Up to the first difference both are the same function of the same bases; leaving that part out of the sums
+        # keeps its rounding errors out of the score.
+        span = (int(changed[0]) if len(changed) else len(ref), len(ref))
+        return _Strand(ref_row, alt_row, span, span)
 
     def _reduce(self, plan: Status | list[_Strand], rows: _Rows, log_p: Sequence[LogP]) -> Score:
         if isinstance(plan, Status):
@@ -207,17 +244,10 @@ class VariantScorer:
         )
 
     def _difference(self, direction: _Strand, sequences: Sequence[Tokens], log_p: Sequence[LogP]) -> float:
-        ref, alt = sequences[direction.ref_row], sequences[direction.alt_row]
-        changed = np.flatnonzero(ref != alt)
-        if not len(changed):
+        if direction.ref_row == direction.alt_row:
             return 0.0
-        ref_p, alt_p = log_p[direction.ref_row], log_p[direction.alt_row]
-        if self.settings.reduce == Reduce.SITE:
-            (ref_start, ref_end), (alt_start, alt_end) = direction.sites
-        else:
-            # Up to the first difference both are the same function of the same bases; leaving that part out
-            # of the sums keeps its rounding errors out of the score.
-            ref_start = alt_start = int(changed[0])
-            ref_end = alt_end = len(ref)
-        total = float(alt_p[alt_start:alt_end].sum(dtype=np.float64) - ref_p[ref_start:ref_end].sum(dtype=np.float64))
-        return total / max(scored(ref), 1) if self.settings.reduce == Reduce.MEAN else total
+        alt = log_p[direction.alt_row][slice(*direction.alt_span)].sum(dtype=np.float64)
+        ref = log_p[direction.ref_row][slice(*direction.ref_span)].sum(dtype=np.float64)
+        total = float(alt - ref)
+        bases = scored(sequences[direction.ref_row]) if self.settings.reduce == Reduce.MEAN else 1
+        return total / max(bases, 1)

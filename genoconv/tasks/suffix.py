@@ -1,0 +1,127 @@
+"""Read an alternative window from where it first differs from its reference.
+
+A causal model gives the same states for two sequences up to their first difference, so an alternative needs only the
+part from there on, and its window is centred on the variant: half of the work. The long convolution looks back over
+the whole prefix, but it is linear: with g the gated input of the reference, g' that of the alternative and k the
+filter, both equal before position s,
+
+    k conv g'  =  k conv g  +  k conv (g' - g),      (g' - g)[n] = 0 for n < s,
+
+and the second term is a convolution over the suffix alone. What is kept of a reference, per layer, is its gated input
+and its convolution from s on, and the few projected columns before s that the short filter reaches back to.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from genoconv.models.hyena import Block, HyenaDNA, HyenaOperator
+from genoconv.ops import fftconv, prepare_filter
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What one block of a reference pass leaves for its alternatives, from position s on; S = N - s.
+
+    Attributes:
+        edge: (B, 3D, short_filter_order - 1) projections of the positions just before s.
+        gated: (B, D, S) gated input of the long convolution.
+        convolved: (B, D, S) its output, skip included.
+    """
+
+    edge: Tensor
+    gated: Tensor
+    convolved: Tensor
+
+
+class SuffixReuse:
+    """Reference passes that leave something behind, and alternative passes that use it.
+
+    Args:
+        model: in eval mode.
+        length: N, tokens in a window.
+        start: s, 0 < s < N: alternatives agree with their reference up to and including this position.
+    """
+
+    def __init__(self, model: HyenaDNA, *, length: int, start: int) -> None:
+        self.model = model
+        self.length = length
+        self.start = start
+        self._blocks: list[Block] = list(model.backbone.layers)  # type: ignore[arg-type]
+        self._filters = [self._prepare(block.mixer) for block in self._blocks]
+
+    @torch.inference_mode()
+    def _prepare(self, mixer: HyenaOperator) -> tuple[Any, Any]:
+        """Transforms of a layer's filter for whole windows and for suffixes."""
+        k = mixer.filter_fn(self.length)
+        dtype = mixer.in_proj.weight.dtype
+        whole, suffix = (
+            prepare_filter(k[:, :n].contiguous(), n, D=mixer.filter_fn.bias, dtype=dtype, device=k.device)
+            for n in (self.length, self.length - self.start)
+        )
+        return whole, suffix
+
+    def reference(self, ids: Tensor) -> tuple[Tensor, list[Kept]]:
+        """Read references whole.
+
+        Args:
+            ids: (B, N) integers.
+
+        Returns:
+            Logits (B, N, V), and what each block leaves.
+        """
+        x: Tensor = self.model.embedding(ids.int()).float()
+        states = []
+        for block, (whole, _) in zip(self._blocks, self._filters, strict=True):
+            mixer = block.mixer
+            projected = _project(mixer, block.norm1(x.to(block.norm1.weight.dtype)))
+            reach = mixer.short_filter.kernel_size[0] - 1
+            x0, x1, v = mixer.short_filter(F.pad(projected, (reach, 0))).chunk(3, dim=1)
+            gated = x1 * v
+            convolved = fftconv(gated, whole)
+            s = self.start
+            edge = F.pad(projected, (reach, 0))[:, :, s : s + reach]
+            states.append(Kept(edge.clone(), gated[:, :, s:].clone(), convolved[:, :, s:].clone()))
+            x = _finish(block, x, x0 * convolved)
+        return self._logits(x), states
+
+    def alternative(self, ids: Tensor, states: list[Kept], rows: Tensor) -> Tensor:
+        """Read alternatives from s on.
+
+        Args:
+            ids: (A, S) integers, the windows from s on.
+            states: from :meth:`reference`.
+            rows: (A,) which of the B references each belongs to.
+
+        Returns:
+            Logits (A, S, V): entry [a, n] scores token s + n + 1.
+        """
+        x: Tensor = self.model.embedding(ids.int()).float()
+        for block, (_, suffix), kept in zip(self._blocks, self._filters, states, strict=True):
+            mixer = block.mixer
+            projected = _project(mixer, block.norm1(x.to(block.norm1.weight.dtype)))
+            x0, x1, v = mixer.short_filter(torch.cat([kept.edge[rows], projected], dim=2)).chunk(3, dim=1)
+            change = x1 * v - kept.gated[rows]
+            x = _finish(block, x, x0 * (kept.convolved[rows] + fftconv(change, suffix)))
+        return self._logits(x)
+
+    def _logits(self, x: Tensor) -> Tensor:
+        norm = self.model.backbone.ln_f
+        logits: Tensor = self.model.lm_head(norm(x.to(norm.weight.dtype)))
+        return logits
+
+
+def _project(mixer: HyenaOperator, x: Tensor) -> Tensor:
+    """(B, N, D) -> (B, 3D, N), as in :meth:`HyenaOperator.forward`."""
+    weight, bias = mixer.in_proj.weight, mixer.in_proj.bias
+    return torch.baddbmm(bias[:, None], weight.expand(len(x), -1, -1), x.transpose(1, 2))
+
+
+def _finish(block: Block, residual: Tensor, y: Tensor) -> Tensor:
+    """The rest of a block after its long convolution; y (B, D, N)."""
+    weight, bias = block.mixer.out_proj.weight, block.mixer.out_proj.bias
+    residual = residual + torch.baddbmm(bias, y.transpose(1, 2), weight.T.expand(len(y), -1, -1))
+    return residual + block.mlp(block.norm2(residual.to(block.norm2.weight.dtype)))
