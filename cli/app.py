@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from genoconv.cli import doctor
+from genoconv.cli import doctor, score
 
 app = typer.Typer(
     name="genoconv",
@@ -35,4 +35,5 @@ def genoconv(
 
 
 # Order here is the order in the help: the way from an assembly's name to an annotated VCF.
+app.command("score-variants", rich_help_panel="Inference")(score.score_variants)
 app.command("doctor", rich_help_panel="This machine")(doctor.doctor)

@@ -167,9 +167,11 @@ def score_variants(run: ScoreRun) -> Summary:
 
 def _load(run: ScoreRun) -> tuple[CausalLikelihood, int]:
     """The model, ready to read, and the longest sequence that it takes."""
+    import torch
+
     from genoconv.models import load_model
 
-    model = load_model(run.model, device=run.device, dtype=run.dtype)
+    model = load_model(run.model, device=run.device, dtype=getattr(torch, run.dtype))
     device = next(model.parameters()).device
     longest = model.config.max_length
     return CausalLikelihood(model, device=device, max_length=longest, batch_size=run.batch_size), longest

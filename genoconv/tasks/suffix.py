@@ -124,4 +124,5 @@ def _finish(block: Block, residual: Tensor, y: Tensor) -> Tensor:
     """The rest of a block after its long convolution; y (B, D, N)."""
     weight, bias = block.mixer.out_proj.weight, block.mixer.out_proj.bias
     residual = residual + torch.baddbmm(bias, y.transpose(1, 2), weight.T.expand(len(y), -1, -1))
-    return residual + block.mlp(block.norm2(residual.to(block.norm2.weight.dtype)))
+    branch: Tensor = block.mlp(block.norm2(residual.to(block.norm2.weight.dtype)))
+    return residual + branch

@@ -11,11 +11,11 @@ import shutil
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from genoconv.errors import DataError
 
@@ -94,9 +94,9 @@ class VariantFile:
         return self._bcf_records() if self.is_bcf else self._text_records()
 
     def _open(self) -> IO[bytes]:
-        return self.path.open("rb") if self.kind == "text" else gzip.open(self.path, "rb")
+        return self.path.open("rb") if self.kind == "text" else cast(IO[bytes], gzip.open(self.path, "rb"))
 
-    def _lines(self) -> Iterator[tuple[int, str]]:
+    def _lines(self) -> Generator[tuple[int, str], None, None]:
         number = 0
         with self._open() as stream:
             try:

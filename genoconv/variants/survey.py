@@ -50,7 +50,7 @@ def survey(records: Iterable[Record], *, sites: int = 1000, keys: bool = True) -
         keys: look for INFO, FORMAT and FILTER names (a BCF cannot hold undeclared ones).
     """
     seen = Survey()
-    contig, position = None, -1
+    contig, position = "", -1
     layouts: set[str] = set()
     for record in records:
         seen.records += 1
