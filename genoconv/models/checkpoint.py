@@ -1,0 +1,237 @@
+"""Model folders: ``model.safetensors`` and ``config.json``, written whole and checked whole when read.
+
+The weights are stored once each (a tied head is not stored), in the precision the model has. ``config.json`` holds
+the format version, the sizes, the vocabulary, where the model comes from, and the digest of the weights file, so that
+two halves of different models are never taken for one.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from genoconv import __version__, atomic
+from genoconv.errors import ModelError, UsageError
+from genoconv.genome import tokenizer
+from genoconv.models.config import ModelConfig
+from genoconv.models.hyena import HyenaDNA
+
+WEIGHTS_NAME = "model.safetensors"
+CONFIG_NAME = "config.json"
+FORMAT = "genoconv-model"
+FORMAT_VERSION = 1
+
+_SPECIAL = ("[CLS]", "[SEP]", "[BOS]", "[MASK]", "[PAD]", "[RESERVED]", "[UNK]")
+VOCABULARY = {token: i for i, token in enumerate((*_SPECIAL, *"ACGTN"))}
+
+
+def save_model(model: HyenaDNA, folder: Path | str, *, provenance: Mapping[str, Any]) -> None:
+    """Write ``model`` into ``folder``, which is made if missing; a model already there is replaced.
+
+    Args:
+        model: on any device and of any floating type; what is stored is bit for bit what it holds.
+        folder: other files in it stay.
+        provenance: JSON values that say where the weights come from; shown by ``genoconv models show``.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = folder / WEIGHTS_NAME
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in stored_tensors(model).items()}
+    with atomic.atomic_file(weights) as temporary:
+        safetensors.torch.save_file(tensors, temporary, metadata={"format": "pt"})
+    record = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "genoconv_version": __version__,
+        "model": model.config.to_dict(),
+        "tokenizer": {"unit": "nucleotide", "vocabulary": VOCABULARY},
+        "weights": {"file": WEIGHTS_NAME, "sha256": file_digest(weights)},
+        "provenance": dict(provenance),
+    }
+    atomic.write_text(folder / CONFIG_NAME, json.dumps(record, indent=2) + "\n")
+
+
+def load_model(folder: Path | str, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> HyenaDNA:
+    """Read a model folder, as ``genoconv train``, ``genoconv models import`` or :func:`save_model` wrote it.
+
+    Args:
+        folder: the model folder.
+        device: where the model goes; "auto" is a GPU if there is one.
+        dtype: floating type of the weights; None is float32. The filters stay float32 in any case.
+
+    Returns:
+        The model in evaluation mode.
+
+    Raises:
+        ModelError: the folder is missing, no model folder, incomplete or altered; every problem is named, one a line.
+        UsageError: ``device`` is none that torch sees.
+    """
+    target = resolve_device(device)
+    record = read_config(folder)
+    weights = Path(folder) / WEIGHTS_NAME
+    config = _model_config(record, Path(folder) / CONFIG_NAME)
+    tensors = read_tensors(weights)
+    if file_digest(weights) != record["weights"]["sha256"]:
+        raise ModelError(f"{weights}: altered, or of another model than {CONFIG_NAME} describes; copy the folder again")
+    problems = [f"{weights}: {problem}" for problem in compare_tensors(tensors, expected_shapes(config))]
+    if problems:
+        raise ModelError("\n".join(problems))
+    model = build(config, tensors)
+    return model.to(target, dtype or torch.float32).eval()
+
+
+def read_config(folder: Path | str) -> dict[str, Any]:
+    """``config.json`` of a model folder, checked to be one of ours and to name its parts.
+
+    Raises:
+        ModelError: it is missing, something else, or of a newer format; says what the folder holds instead.
+    """
+    folder = Path(folder)
+    path = folder / CONFIG_NAME
+    if not folder.is_dir():
+        what = "is a file; a model is a folder" if folder.exists() else "does not exist"
+        raise ModelError(f"{folder}: {what}; `genoconv train -o DIR` or `genoconv models import` makes one")
+    if not path.is_file():
+        raise ModelError(f"{folder}: no model folder, it holds no {CONFIG_NAME}{_hint(folder)}")
+    record = read_json(path)
+    if record.get("format") != FORMAT:
+        raise ModelError(f"{path}: not written by genoconv{_hint(folder, record)}")
+    if record.get("format_version") != FORMAT_VERSION:
+        found = record.get("format_version")
+        raise ModelError(f"{path}: format version {found!r}, this genoconv reads {FORMAT_VERSION}; update genoconv")
+    wrong = [name for name in ("model", "tokenizer", "weights", "provenance") if type(record.get(name)) is not dict]
+    if wrong:
+        raise ModelError("\n".join(f"{path}: {name!r} is missing or not an object" for name in wrong))
+    if record["tokenizer"].get("vocabulary") != VOCABULARY:
+        raise ModelError(f"{path}: its vocabulary is not genoconv's ({tokenizer.VOCAB_SIZE} nucleotide tokens)")
+    if not (folder / WEIGHTS_NAME).is_file():
+        raise ModelError(f"{folder}: incomplete, {WEIGHTS_NAME} is missing; copy the folder again")
+    return record
+
+
+def model_digest(folder: Path | str) -> str:
+    """SHA-256, hexadecimal, of what decides a model's output: sizes, vocabulary and weights; not its provenance.
+
+    Raises:
+        ModelError: no model folder.
+    """
+    record = read_config(folder)
+    decisive = json.dumps({"model": record["model"], "tokenizer": record["tokenizer"]}, sort_keys=True)
+    return hashlib.sha256(f"{decisive}\n{file_digest(Path(folder) / WEIGHTS_NAME)}".encode()).hexdigest()
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """A device that is there.
+
+    Raises:
+        UsageError: no such kind of device, or torch sees none of it.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        target = torch.device(device)
+    except RuntimeError:
+        raise UsageError(f"--device {device}: unknown; use auto, cpu, cuda or cuda:N") from None
+    if target.type == "cuda" and (target.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"--device {device}: torch sees {torch.cuda.device_count()} CUDA devices; `genoconv doctor`")
+    return target
+
+
+def stored_tensors(model: HyenaDNA) -> dict[str, Tensor]:
+    """Every tensor of ``model`` that is saved, once, under the first of its names."""
+    names = model.state_dict(keep_vars=True)
+    first: dict[int, str] = {}
+    for name, tensor in names.items():
+        first.setdefault(id(tensor), name)
+    return {name: names[name] for name in first.values()}
+
+
+def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of :func:`stored_tensors` for a model of these sizes, without allocating one."""
+    with torch.device("meta"):
+        return {name: tuple(tensor.shape) for name, tensor in stored_tensors(HyenaDNA(config)).items()}
+
+
+def compare_tensors(tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """What is wrong with ``tensors`` as the weights of a model with these shapes; one entry a tensor."""
+    problems = [f"tensor {name} is missing" for name in shapes if name not in tensors]
+    for name, tensor in tensors.items():
+        if name not in shapes:
+            problems.append(f"tensor {name} {list(tensor.shape)} belongs to no part of this model")
+        elif tuple(tensor.shape) != shapes[name]:
+            problems.append(f"tensor {name} is {list(tensor.shape)}, the configuration makes it {list(shapes[name])}")
+        elif not tensor.is_floating_point():
+            problems.append(f"tensor {name} is {tensor.dtype}, not floating point")
+        elif not bool(torch.isfinite(tensor).all()):
+            problems.append(f"tensor {name} holds values that are not finite")
+    return problems
+
+
+def build(config: ModelConfig, tensors: Mapping[str, Tensor]) -> HyenaDNA:
+    """A float32 model on the CPU with these stored tensors, leaving torch's random state as it was."""
+    with torch.random.fork_rng(devices=[]):
+        model = HyenaDNA(config)
+    with torch.no_grad():
+        for name, tensor in stored_tensors(model).items():
+            tensor.copy_(tensors[name])
+    return model
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file.
+
+    Raises:
+        ModelError: it is no safetensors file, or cut short.
+    """
+    try:
+        tensors: dict[str, Tensor] = safetensors.torch.load_file(path)
+        return tensors
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise ModelError(f"{path}: damaged or not a safetensors file ({error}); copy it again") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """An object from a JSON file.
+
+    Raises:
+        ModelError: no JSON, or no object.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: not JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise ModelError(f"{path}: a JSON object is expected, not {type(record).__name__}")
+    return record
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _model_config(record: Mapping[str, Any], path: Path) -> ModelConfig:
+    try:
+        return ModelConfig.from_dict(record["model"])
+    except ModelError as error:
+        raise ModelError("\n".join(f"{path}: model.{line}" for line in str(error).split("\n"))) from error
+
+
+def _hint(folder: Path, record: Mapping[str, Any] | None = None) -> str:
+    """What a folder that is no model folder looks like, and the command that helps."""
+    published = record is not None and (record.get("model_type") == "hyenadna" or "layer" in record)
+    if published or (folder / "weights.ckpt").is_file():
+        return f"; it looks like a published HyenaDNA checkpoint: `genoconv models import {folder} -o DIR`"
+    if (folder / "checkpoints").is_dir():
+        return "; its training was not finished: `genoconv train --resume` goes on from its checkpoints"
+    return "; `genoconv train -o DIR` or `genoconv models import` makes a model folder"

@@ -1,0 +1,171 @@
+"""The sizes of a HyenaDNA model: one frozen record, and the published ones by name."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from genoconv.errors import ModelError, UsageError
+from genoconv.genome.tokenizer import VOCAB_SIZE
+
+# Positions are held as float32, which counts every integer up to here.
+MAX_LENGTH_LIMIT = 2**24
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Everything that decides the shape and the arithmetic of a HyenaDNA model.
+
+    Attributes:
+        d_model: width of the residual stream and number of long filters a layer.
+        n_layer: number of blocks.
+        max_length: longest input in tokens; also the length that the positional features are scaled to, so two models
+            with different ``max_length`` make different filters from the same weights.
+        d_inner: width inside the MLP; 0 means four times ``d_model``.
+        filter_order: width of the small network that makes the long filters.
+        emb_dim: positional features of that network: time, and (emb_dim - 1) / 2 cosines and sines. Odd, at least 3.
+        num_inner_mlps: square hidden layers of that network.
+        activation_freq: initial frequency w of its activation sin(w x).
+        train_freq: whether that frequency is learned.
+        short_filter_order: taps of the short causal convolution before the gates.
+        modulate: whether the long filters decay exponentially.
+        modulation_shift: floor under that decay: 0.05 in the published code, 0.0 in HyenaDNA's training repository.
+        embed_dropout, resid_dropout: dropout after the embedding, and on what each branch adds, while training.
+        layer_norm_epsilon: epsilon of the last layer norm (those of the blocks have 1e-5, as published).
+        tied_head: whether the output layer is the embedding matrix.
+        stored_positions: whether the positional features are kept as tensors because they were trained; otherwise
+            they are computed on demand.
+        pad_vocab_size_multiple: the vocabulary of 12 is padded to a multiple of this.
+        initializer_range: standard deviation of the initial weights.
+
+    Raises:
+        ModelError: some value cannot be; the message lists every problem, one line each.
+    """
+
+    d_model: int
+    n_layer: int
+    max_length: int
+    d_inner: int = 0
+    filter_order: int = 64
+    emb_dim: int = 5
+    num_inner_mlps: int = 2
+    activation_freq: float = 10.0
+    train_freq: bool = True
+    short_filter_order: int = 3
+    modulate: bool = True
+    modulation_shift: float = 0.05
+    embed_dropout: float = 0.1
+    resid_dropout: float = 0.0
+    layer_norm_epsilon: float = 1e-5
+    tied_head: bool = True
+    stored_positions: bool = False
+    pad_vocab_size_multiple: int = 8
+    initializer_range: float = 0.02
+
+    def __post_init__(self) -> None:
+        problems = list(_problems(self))
+        if problems:
+            raise ModelError("\n".join(problems))
+        if not self.d_inner:
+            object.__setattr__(self, "d_inner", 4 * self.d_model)
+
+    @property
+    def padded_vocab(self) -> int:
+        """Rows of the embedding matrix and number of logits: 12 tokens padded to a multiple, 16 as published."""
+        return -(-VOCAB_SIZE // self.pad_vocab_size_multiple) * self.pad_vocab_size_multiple
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON or YAML."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ModelConfig":
+        """Build from plain values, as :meth:`to_dict` gives them.
+
+        Raises:
+            ModelError: unknown, missing or impossible values, one line each.
+        """
+        known = {f.name for f in fields(cls)}
+        problems = [
+            f"{name}: not a setting of a model{did_you_mean(name, known)}" for name in values if name not in known
+        ]
+        problems += [f"{name}: missing" for name in ("d_model", "n_layer", "max_length") if name not in values]
+        if problems:
+            raise ModelError("\n".join(problems))
+        return cls(**values)
+
+
+# name -> (least, most); a bool is never a number here.
+_INTEGERS = {
+    "d_model": (1, 2**16),
+    "n_layer": (1, 1024),
+    "max_length": (2, MAX_LENGTH_LIMIT),
+    "d_inner": (0, 2**20),
+    "filter_order": (1, 2**14),
+    "emb_dim": (3, 2**12 + 1),
+    "num_inner_mlps": (0, 64),
+    "short_filter_order": (1, 64),
+    "pad_vocab_size_multiple": (1, 1024),
+}
+_NUMBERS = {
+    "activation_freq": (-1e6, 1e6),
+    "modulation_shift": (-1e6, 1e6),
+    "embed_dropout": (0.0, 0.999),
+    "resid_dropout": (0.0, 0.999),
+    "layer_norm_epsilon": (0.0, 1.0),
+    "initializer_range": (0.0, 1e3),
+}
+_FLAGS = ("train_freq", "modulate", "tied_head", "stored_positions")
+
+
+def _problems(config: ModelConfig) -> list[str]:
+    found = []
+    for name, (least, most) in _INTEGERS.items():
+        value = getattr(config, name)
+        if type(value) is not int:
+            found.append(f"{name}: {value!r} is not a whole number")
+        elif not least <= value <= most:
+            found.append(f"{name}: {value:,} is outside {least:,} to {most:,}")
+    for name, (low, high) in _NUMBERS.items():
+        value = getattr(config, name)
+        if type(value) not in (int, float):
+            found.append(f"{name}: {value!r} is not a number")
+        elif not low <= value <= high:
+            found.append(f"{name}: {value!r} is outside {low:g} to {high:g}")
+    found += [
+        f"{n}: {getattr(config, n)!r} is not true or false" for n in _FLAGS if type(getattr(config, n)) is not bool
+    ]
+    if type(config.emb_dim) is int and config.emb_dim % 2 == 0:
+        found.append(f"emb_dim: {config.emb_dim} is even; it is 1 (time) plus pairs of cosine and sine")
+    return found
+
+
+def did_you_mean(name: str, known: object) -> str:
+    """Ending for a message about an unknown name: the nearest known one, or nothing."""
+    near = difflib.get_close_matches(name, list(known), n=1)  # type: ignore[call-overload]
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+# The published lengths carry two extra positions, for [CLS] and [SEP].
+PRESETS: dict[str, ModelConfig] = {
+    "tiny-1k": ModelConfig(d_model=128, n_layer=2, max_length=1_026),
+    "tiny-1k-d256": ModelConfig(d_model=256, n_layer=2, max_length=1_026),
+    "tiny-16k": ModelConfig(d_model=128, n_layer=2, max_length=16_386),
+    "small-32k": ModelConfig(d_model=256, n_layer=4, max_length=32_770),
+    "medium-160k": ModelConfig(d_model=256, n_layer=8, max_length=160_002),
+    "medium-450k": ModelConfig(d_model=256, n_layer=8, max_length=450_002),
+    "large-1m": ModelConfig(d_model=256, n_layer=8, max_length=1_000_002),
+    "gene-4m": ModelConfig(d_model=256, n_layer=8, max_length=4_194_304),
+}
+
+
+def preset(name: str) -> ModelConfig:
+    """The configuration called ``name`` in :data:`PRESETS`.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    try:
+        return PRESETS[name]
+    except KeyError:
+        raise UsageError(f"no preset {name!r}{did_you_mean(name, PRESETS)} (known: {', '.join(PRESETS)})") from None
