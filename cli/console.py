@@ -31,9 +31,8 @@ def quieten(quiet: bool) -> None:
 
 
 def error(message: str) -> None:
-    """Print the one line that explains a failure."""
-    one_line = " ".join(message.split("\n"))
-    print(f"genoconv: error: {one_line}", file=sys.stderr)
+    """Print the line that explains a failure, and below it, indented, the further ones where all are told at once."""
+    print("genoconv: error: " + message.replace("\n", "\n  "), file=sys.stderr)
 
 
 def summary(message: str) -> None:
