@@ -1,0 +1,132 @@
+"""One allele has one score: alone, in any batch, in any order, with any neighbours."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from toy_scoring import KmerModel, record, scorer, write_fasta
+
+from genoconv.genome import tokenizer
+from genoconv.models import HyenaDNA, ModelConfig
+from genoconv.tasks.likelihood import CausalLikelihood, Pair
+from genoconv.tasks.score import Reduce
+from genoconv.tasks.suffix import SuffixReuse
+
+RNG = np.random.default_rng(5)
+CONTIG = "".join(RNG.choice(list("ACGT"), 3000))
+WIDTH = 256
+
+
+@pytest.fixture(scope="module")
+def model() -> HyenaDNA:
+    torch.manual_seed(1)
+    model = HyenaDNA(ModelConfig(d_model=24, n_layer=3, max_length=600, filter_order=16)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                # Initial weights are small and every score nearly zero; a trained model's are not.
+                parameter.mul_(8)
+    return model
+
+
+def variants(count: int) -> list:
+    """SNVs, insertions, deletions and MNVs of 1 to 6 bases all over the contig, some at the same place."""
+    rng = random.Random(2)
+    found = []
+    for _ in range(count):
+        start = rng.choice([0, 5, len(CONTIG) - 1, rng.randrange(len(CONTIG)), rng.randrange(1500, 1700)])
+        ref = CONTIG[start : start + rng.randint(1, 6)]
+        alts = {"".join(rng.choices("ACGT", k=rng.randint(1, 6))) for _ in range(rng.randint(1, 3))} - {ref}
+        found.append(record("c", start, ref, *sorted(alts)))
+    return found
+
+
+def values(scores) -> list[float]:
+    return [window.llr for alleles in scores for allele in alleles for window in allele]
+
+
+@pytest.mark.parametrize("reduce", list(Reduce))
+def test_alone_shuffled_and_in_other_batches(tmp_path, model, reduce):
+    path = write_fasta(tmp_path / "c.fa", {"c": CONTIG})
+    records = variants(60)
+    settings = {"widths": (WIDTH,), "grid": (16,), "max_length": 600, "reduce": reduce}
+    together = scorer(path, model=model, **settings).score(records)
+    expected = values(together)
+    assert np.std(expected) > 1e-3
+    for batch_size in (1, 7):
+        other = scorer(path, model=model, batch_size=batch_size, **settings).score(records)
+        np.testing.assert_allclose(values(other), expected, atol=1e-5)
+    order = list(range(len(records)))
+    random.Random(0).shuffle(order)
+    shuffled = scorer(path, model=model, **settings).score([records[i] for i in order])
+    np.testing.assert_allclose(values([shuffled[order.index(i)] for i in range(len(records))]), expected, atol=1e-5)
+    alone = [scorer(path, model=model, **settings).score([one])[0] for one in records[:15]]
+    np.testing.assert_allclose(values(alone), expected[: len(values(alone))], atol=1e-5)
+
+
+def test_reading_from_the_difference_on_equals_reading_everything(tmp_path, model):
+    path = write_fasta(tmp_path / "c.fa", {"c": CONTIG})
+    settings = {"widths": (WIDTH,), "grid": (16,), "max_length": 600}
+    records = variants(60)
+    quick = scorer(path, model=model, **settings)
+    whole = scorer(path, model=model, **settings)
+    whole.likelihood.starts = {WIDTH: 0}
+    np.testing.assert_allclose(values(quick.score(records)), values(whole.score(records)), atol=2e-5)
+    assert quick.likelihood.tokens < whole.likelihood.tokens
+
+
+def test_what_is_read(tmp_path, model):
+    """A whole window for each reference, and less than 9/16 of one for each SNV, on each strand."""
+    path = write_fasta(tmp_path / "c.fa", {"c": CONTIG})
+    starts = [1000, 1003, 1004, 1100]
+    records = [record("c", p, CONTIG[p], *[b for b in "ACGT" if b != CONTIG[p]]) for p in starts]
+    quick = scorer(path, model=model, widths=(WIDTH,), grid=(16,), max_length=600)
+    quick.score(records)
+    windows, alleles, start = 2, 12, WIDTH // 2 - 16
+    assert quick.likelihood.tokens == 2 * (windows * WIDTH + alleles * (WIDTH - start))
+
+
+def test_suffix_logits(model):
+    start, first = 100, 130
+    ids = torch.from_numpy(RNG.integers(7, 11, (3, WIDTH)))
+    other = ids.clone()
+    other[:, first:] = torch.from_numpy(RNG.integers(7, 11, (3, WIDTH - first)))
+    reuse = SuffixReuse(model, length=WIDTH, start=start)
+    with torch.inference_mode():
+        logits, states = reuse.reference(ids)
+        np.testing.assert_allclose(logits, model(ids), atol=1e-4)
+        rows = torch.tensor([2, 0, 1])
+        found = reuse.alternative(other[rows][:, start:], states, rows)
+        expected = model(other)[rows][:, start:]
+    assert float(expected.std()) > 0.1
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_other_models_are_read_whole():
+    likelihood = CausalLikelihood(KmerModel(), starts={64: 28})
+    ref = RNG.integers(7, 11, 64).astype(np.uint8)
+    alt = ref.copy()
+    alt[32] = 7 + (alt[32] - 6) % 4
+    likelihood([ref, alt], [Pair(0, 1, 32)])
+    assert likelihood.tokens == 128
+
+
+def test_padding_is_never_seen(model):
+    likelihood = CausalLikelihood(model, starts={WIDTH: 0}, max_length=600)
+    short = tokenizer.encode(CONTIG[:100])
+    [padded, full] = likelihood([short, tokenizer.encode(CONTIG[:WIDTH])])
+    assert len(padded) == 100
+    np.testing.assert_allclose(padded, full[:100], atol=1e-5)
+    assert [likelihood.padded_length(n) for n in (10, 256, 257, 590)] == [256, 256, 512, 600]
+
+
+def test_every_length_is_prepared_once():
+    toy = KmerModel()
+    likelihood = CausalLikelihood(toy, starts={64: 0, 128: 0})
+    sequences = [tokenizer.encode(CONTIG[:n]) for n in (60, 64, 100, 128)]
+    for _ in range(3):
+        likelihood(sequences)
+    assert toy.prepared == [(64, 128)]
+    likelihood([tokenizer.encode(CONTIG[:200])])
+    assert toy.prepared[-1] == (64, 128, 256)
