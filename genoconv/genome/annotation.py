@@ -2,9 +2,9 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from genoconv.errors import DataError
 from genoconv.genome.contigs import require_contigs
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 COLUMNS = ("contig", "start", "end", "strand", "gene_id", "name", "biotype")
+# Rows that describe a whole contig, among others.
+_WHOLE = frozenset({"region", "chromosome"})
 _STAND_INS = frozenset({"transcript", "mRNA", "exon", "CDS"})
 _NO_ALIASES: Mapping[str, str] = {}
 
@@ -59,8 +61,9 @@ def read_genes(
         reader = RowReader(stream, source=source, wanted=_wanted)
         genes = _collect(reader, circular)
     if not genes:
-        seen = ", ".join(name for name, _ in reader.features.most_common(6)) or "none"
-        raise DataError(f"{source}: no genes: no rows of gene, transcript or CDS features (features seen: {seen})")
+        seen = ", ".join(name for name, _ in reader.features.most_common(6))
+        found = f"its features are {seen}" if seen else "it has no rows"
+        raise DataError(f"{source}: no genes: no rows of gene, transcript or CDS features; {found}")
     if contigs is not None:
         lengths = {gene.contig: reader.lengths.get(gene.contig) for gene in genes}
         names = require_contigs(lengths, contigs, query_source=source, target_source=fasta, aliases=aliases)
@@ -75,27 +78,30 @@ def _is_gene(feature: str) -> bool:
 
 
 def _wanted(feature: str) -> bool:
-    return _is_gene(feature) or feature in _STAND_INS or feature in ("region", "chromosome")
+    return _is_gene(feature) or feature in _STAND_INS or feature in _WHOLE
 
 
-def _collect(rows: Iterable[Row], circular: set[str]) -> list[Gene]:
+def _collect(rows: RowReader, circular: set[str]) -> list[Gene]:
     """Genes of the gene rows or, where there are none, of what stands in for them."""
     genes: list[Gene] = []
     transcripts, coding = TranscriptLoci(), CodingLoci()
     for row in rows:
         if _is_gene(row.feature):
+            if not genes:
+                rows.want(lambda feature: _is_gene(feature) or feature in _WHOLE)
             genes.append(_gene(row))
-        elif row.attributes.get("Is_circular") == "true":
-            circular.add(row.contig)
-            coding.circular[row.contig] = row.end
-        elif not genes and row.feature in _STAND_INS:
+        elif row.feature in _WHOLE:
+            if row.attributes().get("Is_circular") == "true":
+                circular.add(row.contig)
+                coding.circular[row.contig] = row.end
+        else:
             (transcripts if row.gtf else coding).add(row)
     return genes or transcripts.genes() or coding.genes()
 
 
 def _gene(row: Row) -> Gene:
-    get: Any = row.attributes.get
-    identifier = get("gene_id") or get("locus_tag") or (get("ID") or "").removeprefix("gene:").removeprefix("gene-")
+    get = row.attributes().get
+    identifier = get("gene_id") or get("locus_tag") or get("ID", "").removeprefix("gene:").removeprefix("gene-")
     name = get("Name") or get("gene_name") or get("gene") or identifier
     biotype = get("gene_biotype") or get("gene_type") or get("biotype")
     if not biotype:

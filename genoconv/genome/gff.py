@@ -7,7 +7,7 @@ Both formats have nine tab-separated columns with 1-based closed coordinates. Th
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from genoconv.errors import DataError
@@ -17,18 +17,47 @@ _GFF3 = re.compile(r"\s*[^\s=\";]+\s*=")
 _GTF = re.compile(r'\s*([^\s";]+)\s+(?:"([^"]*)"|([^\s";]+))\s*(?:;|$)')
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One feature; ``start`` and ``end`` 0-based half-open, ``strand`` one of ``+``, ``-``, ``.``."""
+class Row(NamedTuple):
+    """One feature; ``start`` and ``end`` 0-based half-open, ``strand`` one of ``+``, ``-``, ``.``.
 
+    ``text`` is the ninth column as written: most rows are never asked for more than one of its keys.
+    """
+
+    source: str
     line: int
     contig: str
     feature: str
     start: int
     end: int
     strand: str
-    attributes: dict[str, str]
-    gtf: bool
+    text: str
+
+    @property
+    def gtf(self) -> bool:
+        """Whether the row is GTF and not GFF3."""
+        return not _GFF3.match(self.text)
+
+    def attributes(self) -> dict[str, str]:
+        """The ninth column as a dict, decoded; the first of repeated keys wins.
+
+        Raises:
+            DataError: it is neither GFF3 nor GTF.
+        """
+        attributes: dict[str, str] = {}
+        if not self.gtf:
+            for part in self.text.split(";"):
+                key, equals, value = part.partition("=")
+                if equals:
+                    attributes.setdefault(unquote(key.strip()), unquote(value.strip()))
+            return attributes
+        for match in _GTF.finditer(self.text):
+            attributes.setdefault(match[1], match[2] if match[2] is not None else match[3])
+        if self.text.strip() not in ("", ".") and "gene_id" not in attributes:
+            raise DataError(
+                f"{self.source}: line {self.line}: attributes {self.text.strip()[:60]!r} are neither GFF3 (key=value)"
+                ' nor GTF (gene_id "..."); convert GFF2 and others to GFF3 first'
+            )
+        return attributes
 
 
 class RowReader:
@@ -47,11 +76,15 @@ class RowReader:
         self.lengths: dict[str, int] = {}
         self.features: Counter[str] = Counter()
         self._stream = stream
+        self.want(wanted)
+
+    def want(self, wanted: Callable[[str], bool]) -> None:
+        """Change, also in the middle of the file, which features the rows to come are parsed for."""
         self._wanted = wanted
+        self._decided: dict[bytes, bool] = {}
 
     def __iter__(self) -> Iterator[Row]:
         counts: Counter[bytes] = Counter()
-        decided: dict[bytes, bool] = {}
         for number, raw in enumerate(self._stream, 1):
             if raw[0] in b"#>":
                 if number == 1:
@@ -68,9 +101,9 @@ class RowReader:
                 raw = b"\t".join(columns)
             feature = columns[2]
             counts[feature] += 1
-            if feature not in decided:
-                decided[feature] = self._wanted(feature.decode("utf-8", "backslashreplace"))
-            if decided[feature]:
+            if feature not in self._decided:
+                self._decided[feature] = self._wanted(feature.decode("utf-8", "backslashreplace"))
+            if self._decided[feature]:
                 yield self._row(number, raw)
         self.features = Counter({name.decode("utf-8", "backslashreplace"): n for name, n in counts.items()})
 
@@ -111,24 +144,6 @@ class RowReader:
                 f"{self.source}: line {number}: start {first} lies after end {last}; GTF and GFF3 give the smaller"
                 " first and tell the direction in column 7"
             )
-        attributes, gtf = self._attributes(number, rest[0] if rest else "")
-        contig = contig if gtf else unquote(contig)
-        return Row(number, contig, feature, start, end, strand if strand in "+-" else ".", attributes, gtf)
-
-    def _attributes(self, number: int, text: str) -> tuple[dict[str, str], bool]:
-        """Column 9 as a dict, and whether it is GTF; the first of repeated keys wins."""
-        attributes: dict[str, str] = {}
-        if _GFF3.match(text):
-            for part in text.split(";"):
-                key, equals, value = part.partition("=")
-                if equals:
-                    attributes.setdefault(unquote(key.strip()), unquote(value.strip()))
-            return attributes, False
-        for match in _GTF.finditer(text):
-            attributes.setdefault(match[1], match[2] if match[2] is not None else match[3])
-        if text.strip() not in ("", ".") and "gene_id" not in attributes:
-            raise DataError(
-                f"{self.source}: line {number}: attributes {text.strip()[:60]!r} are neither GFF3 (key=value) nor GTF"
-                ' (gene_id "..."); convert GFF2 and others to GFF3 first'
-            )
-        return attributes, True
+        text = rest[0] if rest else ""
+        name = unquote(contig) if "%" in contig and _GFF3.match(text) else contig
+        return Row(self.source, number, name, feature, start, end, strand if strand in "+-" else ".", text)

@@ -1,7 +1,9 @@
 """Genes of annotations that have no gene rows: put together from transcripts, exons or coding sequences."""
 
 import dataclasses
+import itertools
 import logging
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -27,6 +29,10 @@ class Gene:
         return self.contig, self.start, self.end, self.strand, self.gene_id, self.name, self.biotype
 
 
+_GENE = re.compile(r'gene_id\s+"?([^";]+)')
+_TRANSCRIPT = re.compile(r'transcript_id\s+"?([^";]+)')
+
+
 class TranscriptLoci:
     """GTF: the extent of each transcript, then of the overlapping transcripts of each ``gene_id``.
 
@@ -34,15 +40,16 @@ class TranscriptLoci:
     """
 
     def __init__(self) -> None:
-        self._extents: dict[tuple[str, str, str, str], Gene] = {}
+        self._extents: dict[tuple[str, str, str | None, str | None], Gene] = {}
 
     def add(self, row: Row) -> None:
         """Take in a transcript, exon or CDS."""
-        get = row.attributes.get
-        gene_id = get("gene_id", "")
-        key = (row.contig, row.strand, gene_id, get("transcript_id", ""))
+        transcript, gene = _TRANSCRIPT.search(row.text), _GENE.search(row.text)
+        key = (row.contig, row.strand, gene and gene[1], transcript and transcript[1])
         old = self._extents.get(key)
         if old is None:
+            get = row.attributes().get
+            gene_id = get("gene_id", "")
             biotype = get("gene_biotype") or get("gene_type") or get("biotype") or ""
             name = get("gene_name") or get("gene") or gene_id
             self._extents[key] = Gene(row.contig, row.start, row.end, row.strand, gene_id, name, biotype)
@@ -52,8 +59,8 @@ class TranscriptLoci:
     def genes(self) -> list[Gene]:
         """One gene for every run of overlapping transcripts, in the order of their first rows."""
         loci: dict[tuple[str, str, str], list[Gene]] = defaultdict(list)
-        for (contig, strand, gene_id, _), extent in self._extents.items():
-            loci[contig, strand, gene_id].append(extent)
+        for extent in self._extents.values():
+            loci[extent.contig, extent.strand, extent.gene_id].append(extent)
         return [gene for extents in loci.values() for gene in _merged(extents)]
 
 
@@ -80,9 +87,10 @@ class CodingLoci:
 
     def add(self, row: Row) -> None:
         """Take in a CDS or transcript; rows with a parent and exons are part of something else."""
-        if row.attributes.get("Parent") or row.feature == "exon":
+        attributes = row.attributes()
+        if attributes.get("Parent") or row.feature == "exon":
             return
-        key = (row.contig, row.strand, row.attributes.get("ID") or f"line {row.line}")
+        key = (row.contig, row.strand, attributes.get("ID") or f"line {row.line}")
         self._parts["CDS" if row.feature == "CDS" else "transcript"].setdefault(key, []).append(row)
 
     def genes(self) -> list[Gene]:
@@ -99,7 +107,7 @@ class CodingLoci:
 
     def _gene(self, rows: list[Row]) -> Gene:
         first = rows[0]
-        get = first.attributes.get
+        get = first.attributes().get
         start, end = self._span(rows)
         unnamed = f"{first.contig}:{start + 1}-{end}"
         identifier = get("locus_tag") or get("ID") or get("Name") or unnamed
@@ -112,7 +120,7 @@ class CodingLoci:
         length = self.circular.get(rows[0].contig)
         if len(parts) > 1 and parts[0][0] == 0 and parts[-1][1] == length:
             # The widest gap between parts is what the gene does not cover; it runs from after it round to before it.
-            gaps = [after[0] - before[1] for before, after in zip(parts, parts[1:], strict=False)]
+            gaps = [after[0] - before[1] for before, after in itertools.pairwise(parts)]
             cut = gaps.index(max(gaps)) + 1
             return parts[cut][0], length + max(end for _, end in parts[:cut])
         return parts[0][0], max(end for _, end in parts)
