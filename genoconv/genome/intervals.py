@@ -1,0 +1,166 @@
+"""Windows on a genome: whole gene bodies, tiles, or the rows of a BED file. All coordinates are 0-based half-open.
+
+A table of windows is a DataFrame with the columns of :data:`WINDOW_COLUMNS`; ``split`` is ``""`` until
+:mod:`.splits` fills it. A window on the ``-`` strand is to be read as its reverse complement.
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from genoconv.errors import DataError
+from genoconv.genome.formats import foreign_format, open_binary
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WINDOW_COLUMNS = ("contig", "start", "end", "strand", "name", "split")
+SPLITS = ("train", "valid", "test")
+LongGenes = Literal["split", "skip"]
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A stretch of a contig."""
+
+    contig: str
+    start: int
+    end: int
+
+
+def window_frame(rows: Iterable[tuple[str, int, int, str, str, str]]) -> "pd.DataFrame":
+    """A table of windows from tuples in the order of :data:`WINDOW_COLUMNS`."""
+    import pandas as pd
+
+    return pd.DataFrame(list(rows), columns=list(WINDOW_COLUMNS)).astype({"start": "int64", "end": "int64"})
+
+
+def gene_windows(
+    genes: "pd.DataFrame",
+    contigs: Mapping[str, int],
+    *,
+    max_length: int,
+    flank: int = 0,
+    long_genes: LongGenes = "split",
+    min_length: int = 1,
+) -> tuple["pd.DataFrame", Counter[str]]:
+    """One window for every gene body with its flanks, or several for a gene longer than ``max_length``.
+
+    Args:
+        genes: table of :func:`.annotation.read_genes`, under the FASTA's contig names.
+        contigs: name -> length in bases.
+        max_length: longest window, in bases.
+        flank: bases added on both sides, as far as the contig reaches.
+        long_genes: ``split`` into equal parts, named ``GENE:1/3`` and so on in the direction of the strand, or
+            ``skip``.
+        min_length: shortest window kept, in bases.
+
+    Returns:
+        Windows ordered by contig (as in ``contigs``), start and end, with a further column ``locus`` that is equal for
+        parts of one gene; and counts of genes ``long`` (split or skipped), ``origin`` (spanning the origin of a
+        circular contig: cut there) and ``short`` (left out).
+    """
+    counts: Counter[str] = Counter()
+    rows: list[tuple[str, int, int, str, str, str, int]] = []
+    columns = (genes[name].tolist() for name in ("contig", "start", "end", "strand", "name"))
+    for locus, (contig, start, end, strand, name) in enumerate(zip(*columns, strict=True)):
+        length = contigs[contig]
+        pieces = [(max(0, start - flank), min(end + flank, length))]
+        if end > length:
+            counts["origin"] += 1
+            pieces = [(max(0, start - flank), length), (0, min(end - length + flank, start))]
+        if max(last - first for first, last in pieces) > max_length:
+            counts["long"] += 1
+            if long_genes == "skip":
+                continue
+        parts = [part for first, last in pieces for part in _equal_parts(first, last, max_length)]
+        kept = [(first, last) for first, last in parts if last - first >= min_length]
+        counts["short"] += not kept
+        numbered = enumerate(kept if strand != "-" else reversed(kept), 1)
+        rows.extend(
+            (contig, first, last, strand, f"{name}:{number}/{len(kept)}" if len(kept) > 1 else name, "", locus)
+            for number, (first, last) in numbered
+        )
+    order = {contig: number for number, contig in enumerate(contigs)}
+    rows.sort(key=lambda row: (order[row[0]], row[1], row[2], row[6]))
+    frame = window_frame(row[:6] for row in rows)
+    frame["locus"] = [row[6] for row in rows]
+    return frame, counts
+
+
+def tile_windows(
+    regions: Iterable[Region], *, length: int, step: int | None = None, min_length: int = 1
+) -> "pd.DataFrame":
+    """Windows of ``length`` bases every ``step`` bases (default: ``length``), which never leave their region.
+
+    The last one of a region is shorter where the region ends first, and left out below ``min_length``. Names are
+    ``contig:start-end`` with a 1-based start, as genome browsers write them; the strand is ``+``. A further column
+    ``locus`` holds the start of the region.
+    """
+    step = step or length
+    overlap = length - step
+    spans = [
+        (region, start, min(start + length, region.end))
+        for region in regions
+        for start in range(region.start, max(region.start + 1, region.end - overlap), step)
+    ]
+    spans = [(region, start, end) for region, start, end in spans if end - start >= min_length]
+    frame = window_frame(
+        (region.contig, start, end, "+", f"{region.contig}:{start + 1}-{end}", "") for region, start, end in spans
+    )
+    frame["locus"] = [region.start for region, _, _ in spans]
+    return frame
+
+
+def _equal_parts(start: int, end: int, longest: int) -> Iterator[tuple[int, int]]:
+    """Cut ``[start, end)`` into the fewest parts of at most ``longest`` bases, equal to within one base."""
+    number = -(-(end - start) // longest)
+    edges = [start + (end - start) * part // number for part in range(number + 1)]
+    return itertools.pairwise(edges)
+
+
+def read_bed(path: str | Path) -> "pd.DataFrame":
+    """Intervals of a BED file with three columns or more; plain, gzip or bgzip.
+
+    Returns:
+        Columns of :data:`WINDOW_COLUMNS` in file order: the name is BED column 4 or ``""``, the strand column 6 or
+        ``.``, and the split column 7 where that says train, valid or test (as ``genoconv windows`` writes it).
+
+    Raises:
+        DataError: a row that is not BED, named by its line, or no row at all.
+        OSError: the file cannot be read.
+    """
+    source = str(path)
+    with open_binary(Path(path)) as stream:
+        rows = [
+            _bed_row(source, number, raw)
+            for number, raw in enumerate(stream, 1)
+            if raw.strip() and not raw.startswith((b"#", b"track", b"browser"))
+        ]
+    if not rows:
+        raise DataError(f"{source}: no intervals in this BED file")
+    return window_frame(rows)
+
+
+def _bed_row(source: str, number: int, raw: bytes) -> tuple[str, int, int, str, str, str]:
+    where = f"{source}: line {number}"
+    known = foreign_format(raw) if number == 1 else None
+    text = raw.decode("utf-8", "backslashreplace").rstrip("\r\n")
+    columns = text.split("\t") if "\t" in text else text.split()
+    if known:
+        raise DataError(f"{where}: not BED but {known}")
+    if len(columns) < 3:
+        raise DataError(f"{where}: {len(columns)} columns, where BED has at least 3")
+    contig, first, last, *rest = columns
+    try:
+        start, end = int(first), int(last)
+    except ValueError:
+        raise DataError(f"{where}: start {first!r} and end {last!r} should be whole numbers (BED is 0-based)") from None
+    if not 0 <= start < end:
+        raise DataError(f"{where}: interval {start}-{end} should have 0 <= start < end (BED is 0-based, half-open)")
+    strand = rest[2] if len(rest) > 2 and rest[2] in ("+", "-") else "."
+    split = rest[3] if len(rest) > 3 and rest[3] in SPLITS else ""
+    return contig, start, end, strand, rest[0] if rest else "", split
