@@ -117,7 +117,7 @@ class Plan:
         import numpy as np
 
         b, a, c, d = np.ogrid[: self.split, : self.radix, :16, :16]
-        return a + self.radix * (b + self.split * (c + 16 * d))
+        return np.asarray(a + self.radix * (b + self.split * (c + 16 * d)), np.int64)
 
     def tables(self) -> "NDArray[np.uint32]":
         """Every matrix and twiddle, packed in the order the kernels load them (`genoconv.ops.tables`)."""

@@ -1,0 +1,57 @@
+// dk and dD from the partial sums of conj T(v) T(dc) that the backward kernel left: added up in a fixed order over
+// slices of the batch and packed rows, then one way back. Channels take the places of rows; one step a block.
+#include <outer.cuh>
+#include <products.cuh>
+#include <rows.cuh>
+
+extern "C" __global__ void __launch_bounds__(kThreads, 1)
+    filter_grad(const uint4* partial, float* dk, float* dskip, const uint4* tables, int channels, int filter_length,
+                int slices) {
+  using S = Plan;
+  set_up<S>(tables);
+  const InnerTables inner = load_inner_tables<S>(tables);
+  Peaks peaks;
+  const auto total = [&](int tile) {
+    Tile sum = {};
+    const int channel = Place<S>::row(block_index(), tile), branch = tile % S::kSplit;
+    if (channel >= channels) return sum;
+    for (int slice = 0; slice < slices; slice++) {
+      const i64 job = (static_cast<i64>(slice) * channels + channel) * S::kSplit + branch;
+      for (int p = 0; p < S::kPacked; p++)
+        add(sum, load_sums(partial + (job * 16 + p * S::kRadix + warp_index() % S::kRadix) * 128 + lane_index()));
+    }
+    return sum;
+  };
+#pragma unroll 1
+  for (int tile = 0; tile < S::kTiles; tile++)
+    peaks.note(Place<S>::local_row(tile / S::kSplit), peak_bits(total(tile)));
+  block_barrier();
+#pragma unroll 1
+  for (int tile = 0; tile < S::kTiles; tile++) {
+    const Scale scale = scale_of<kRowTop>(load_shared4(peaks.at(Place<S>::local_row(tile / S::kSplit))));
+    Tile sum = affine(total(tile), scale.in, 0.0f);
+#pragma unroll
+    for (int n = 0; n < 2; n++)
+#pragma unroll
+      for (int i = 0; i < 4; i++) sum.im[n][i] = -sum.im[n][i];
+    store_inverse<S>(tile, to_half(sum), inner);
+  }
+  block_barrier();
+  outer_back<S>();
+  block_barrier();
+#pragma unroll
+  for (int tile = 0; tile < S::kTiles; tile++) {
+    const int channel = Place<S>::row(block_index(), tile), lag = Place<S>::lag(tile);
+    if (channel >= channels) continue;
+    const Scale scale = scale_of<kRowTop>(load_shared4(peaks.at(Place<S>::local_row(tile / S::kSplit))));
+    float v[8];
+    load_own<S>(v, tile);
+    float* row = dk + static_cast<i64>(channel) * filter_length;
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+      const float value = v[i] * (scale.out * root_of_size<S>());
+      if (lag + i < filter_length) row[lag + i] = value;
+      if (lag + i == 0 && dskip != nullptr) dskip[channel] = value;
+    }
+  }
+}

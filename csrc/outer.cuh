@@ -1,0 +1,214 @@
+// The outer index (a, b): one or two products per column block, between the buffer of real samples and the exchange
+// buffer on the way in, and in place on the way back. Work is dealt to warps by lags, so warps never share a write.
+#pragma once
+#include <inner.cuh>
+
+template <class S>
+DEVICE uint4 outer_table(u32 offset) {
+  return load_shared16(shared_base() + S::kTables + offset + lane_index() * 16);
+}
+DEVICE void to_floats(float (&out)[4], uint4 x) {
+  out[0] = as_float(x.x), out[1] = as_float(x.y), out[2] = as_float(x.z), out[3] = as_float(x.w);
+}
+
+// samples -> exchange, R only: rows shorter than or equal to one tile.
+template <class S>
+DEVICE void outer_in_short() {
+  const int lane = lane_index(), g = lane >> 2, t = lane & 3, matrix = lane >> 3;
+  const uint4 re = outer_table<S>(S::kStageIn), im = outer_table<S>(S::kStageIn + 512);
+#pragma unroll
+  for (int item = 0; item < S::kGroups; item++) {
+    const int tile = item, pair = warp_index();
+    u32 x[4];
+    load_matrices_transposed(x, S::samples(S::kSamples, tile, (lane & 7) + 8 * (matrix & 1), 2 * pair + (matrix >> 1)));
+#pragma unroll
+    for (int v = 0; v < 2; v++) {
+      float zr[4] = {}, zi[4] = {};
+      multiply_add(zr, re.x, re.y, re.z, re.w, x[2 * v], x[2 * v + 1]);
+      multiply_add(zi, im.x, im.y, im.z, im.w, x[2 * v], x[2 * v + 1]);
+#pragma unroll
+      for (int r = 0; r < 2; r++) {
+        store_shared4(S::exchange(tile, g + 8 * r, 2 * pair + v, 0) + 4 * t, pack_half(zr[2 * r], zr[2 * r + 1]));
+        store_shared4(S::exchange(tile, g + 8 * r, 2 * pair + v, 1) + 4 * t, pack_half(zi[2 * r], zi[2 * r + 1]));
+      }
+    }
+  }
+}
+
+// samples -> exchange, R = 16 and S > 1. A tile of eight columns holds S values of b and 8 / S lags; after S of them a
+// lane has every lag of its chunk.
+template <class S>
+DEVICE void outer_in_long() {
+  const int lane = lane_index(), g = lane >> 2, t = lane & 3, matrix = lane >> 3;
+  const uint4 re = outer_table<S>(S::kStageIn), im = outer_table<S>(S::kStageIn + 512);
+  const uint4 branch = outer_table<S>(S::kBranchIn);
+  float twist_re[4], twist_im[4];
+  to_floats(twist_re, outer_table<S>(S::kTwistIn));
+  to_floats(twist_im, outer_table<S>(S::kTwistIn + 512));
+#pragma unroll 1
+  for (int item = warp_index(); item < 32 * S::kGroups; item += kWarps) {
+    const int group = item / 32, chunk = item % 32;
+    constexpr int kKept = S::kSplit == 8 ? 2 : 1;
+    u32 words[2][kKept][2][4];  // [r][e][comp][word]
+#pragma unroll
+    for (int pair = 0; pair < S::kSplit / 2; pair++) {
+      u32 x[4];
+      const int from = group * S::kSplit + 2 * pair + (matrix >> 1);
+      load_matrices_transposed(x, S::samples(S::kSamples, from, (lane & 7) + 8 * (matrix & 1), chunk));
+      float out[2][2][4];  // [v][comp]
+#pragma unroll
+      for (int v = 0; v < 2; v++) {
+        float zr[4] = {}, zi[4] = {};
+        multiply_add(zr, re.x, re.y, re.z, re.w, x[2 * v], x[2 * v + 1]);
+        multiply_add(zi, im.x, im.y, im.z, im.w, x[2 * v], x[2 * v + 1]);
+#pragma unroll
+        for (int k = 0; k < 4; k++) rotate(zr[k], zi[k], twist_re[k], twist_im[k]);
+        const u32 r0 = pack_half(zr[0], zr[1]), r1 = pack_half(zr[2], zr[3]);
+        const u32 i0 = pack_half(zi[0], zi[1]), i1 = pack_half(zi[2], zi[3]);
+        float yr[4] = {}, yi[4] = {};
+        multiply_add(yr, r0, r1, i0, i1, branch.x, branch.y);
+        multiply_add(yi, r0, r1, i0, i1, branch.z, branch.w);
+        const u32 lag = S::kLagIn + ((chunk * S::kSplit + 2 * pair + v) * 4 + t) * 8;
+        const uint2 w = load_shared8(shared_base() + S::kTables + lag);
+        const float2 w0 = unpack_half(w.x), w1 = unpack_half(w.y);
+#pragma unroll
+        for (int k = 0; k < 4; k++) rotate(yr[k], yi[k], k & 1 ? w1.x : w0.x, k & 1 ? w1.y : w0.y);
+#pragma unroll
+        for (int k = 0; k < 4; k++) out[v][0][k] = yr[k], out[v][1][k] = yi[k];
+      }
+#pragma unroll
+      for (int r = 0; r < 2; r++)
+#pragma unroll
+        for (int comp = 0; comp < 2; comp++) {
+          if constexpr (S::kSplit == 8) {
+            words[r][0][comp][pair] = pack_half(out[0][comp][2 * r], out[1][comp][2 * r]);
+            words[r][1][comp][pair] = pack_half(out[0][comp][2 * r + 1], out[1][comp][2 * r + 1]);
+          } else {
+            words[r][0][comp][2 * pair] = pack_half(out[0][comp][2 * r], out[0][comp][2 * r + 1]);
+            words[r][0][comp][2 * pair + 1] = pack_half(out[1][comp][2 * r], out[1][comp][2 * r + 1]);
+          }
+        }
+    }
+#pragma unroll
+    for (int r = 0; r < 2; r++)
+#pragma unroll
+      for (int e = 0; e < kKept; e++)
+#pragma unroll
+        for (int comp = 0; comp < 2; comp++) {
+          const int tile = group * S::kSplit + (S::kSplit == 8 ? 2 * t + e : t / (4 / S::kSplit));
+          const u32 at = S::exchange(tile, g + 8 * r, chunk, comp);
+          const u32(&w)[4] = words[r][e][comp];
+          if constexpr (S::kSplit == 2) {
+            store_shared8(at + 8 * (t & 1), w[0], w[1]);
+          } else {
+            store_shared16(at, uint4{w[0], w[1], w[2], w[3]});
+          }
+        }
+  }
+}
+
+// exchange -> exchange: y of outer index a as fp32, eight lags in the place of their real and imaginary chunks.
+template <class S>
+DEVICE void outer_back_short() {
+  const int lane = lane_index(), g = lane >> 2, t = lane & 3, matrix = lane >> 3;
+  const uint4 re = outer_table<S>(S::kStageBack), im = outer_table<S>(S::kStageBack + 512);
+#pragma unroll
+  for (int item = 0; item < S::kGroups; item++) {
+    const int tile = item, pair = warp_index();
+    const int slot = (lane & 7) + 8 * (matrix & 1), chunk = 2 * pair + (matrix >> 1);
+    u32 zr[4], zi[4];
+    load_matrices_transposed(zr, S::exchange(tile, slot, chunk, 0));
+    load_matrices_transposed(zi, S::exchange(tile, slot, chunk, 1));
+    warp_barrier();
+#pragma unroll
+    for (int v = 0; v < 2; v++) {
+      float y[4] = {};
+      multiply_add(y, re.x, re.y, re.z, re.w, zr[2 * v], zr[2 * v + 1]);
+      multiply_add(y, im.x, im.y, im.z, im.w, zi[2 * v], zi[2 * v + 1]);
+#pragma unroll
+      for (int r = 0; r < 2; r++)
+        store_shared8(S::exchange(tile, g + 8 * r, 2 * pair + v, t >> 1) + 8 * (t & 1), as_bits(y[2 * r]),
+                      as_bits(y[2 * r + 1]));
+    }
+  }
+}
+
+template <class S>
+DEVICE void outer_back_long() {
+  const int lane = lane_index(), g = lane >> 2, t = lane & 3;
+  const uint4 re = outer_table<S>(S::kStageBack), im = outer_table<S>(S::kStageBack + 512);
+  const uint4 branch = outer_table<S>(S::kBranchBack);
+  float twist_re[4], twist_im[4];
+  to_floats(twist_re, outer_table<S>(S::kTwistBack));
+  to_floats(twist_im, outer_table<S>(S::kTwistBack + 512));
+  constexpr int kHalf = S::kSplit / 2;
+#pragma unroll 1
+  for (int item = warp_index(); item < 4 * S::kTiles; item += kWarps) {
+    const int group = item / (4 * S::kSplit), set = item % (4 * S::kSplit);
+    const int base = (set & 3) + (set >> 2) * 4 * S::kColumns;
+    u32 z[2][2][2][4];  // [half of a'][b' of a pair][comp][word]
+#pragma unroll
+    for (int h = 0; h < 2; h++)
+#pragma unroll
+      for (int e = 0; e < 2; e++)
+#pragma unroll
+        for (int comp = 0; comp < 2; comp++) {
+          const int tile = group * S::kSplit + 2 * (t % kHalf) + e;
+          const uint4 x = load_shared16(S::exchange(tile, g + 8 * h, base + 4 * (t / kHalf), comp));
+          u32(&out)[4] = z[h][e][comp];
+          out[0] = x.x, out[1] = x.y, out[2] = x.z, out[3] = x.w;
+        }
+    float y[2][2][8];  // [n][e] is a = 8 n + 2 t + e, then the lag
+#pragma unroll
+    for (int word = 0; word < 4; word++) {
+      u32 zr[2][2], zi[2][2];  // [lag of the word][half of a']
+#pragma unroll
+      for (int lag = 0; lag < 2; lag++)
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+          const u32 pick = lag ? 0x7632 : 0x5410;
+          float c[4] = {};
+          multiply_add(c, branch.x, branch.y, branch.z, branch.w,
+                       permute_bytes(z[h][0][0][word], z[h][1][0][word], pick),
+                       permute_bytes(z[h][0][1][word], z[h][1][1][word], pick));
+          rotate(c[0], c[2], twist_re[2 * h], twist_im[2 * h]);
+          rotate(c[1], c[3], twist_re[2 * h + 1], twist_im[2 * h + 1]);
+          zr[lag][h] = pack_half(c[0], c[1]);
+          zi[lag][h] = pack_half(c[2], c[3]);
+        }
+#pragma unroll
+      for (int n = 0; n < 2; n++) {
+        float c[4] = {};
+        multiply_add(c, zr[0][0], zr[1][0], zr[0][1], zr[1][1], n ? re.y : re.x, n ? re.w : re.z);
+        multiply_add(c, zi[0][0], zi[1][0], zi[0][1], zi[1][1], n ? im.y : im.x, n ? im.w : im.z);
+#pragma unroll
+        for (int lag = 0; lag < 2; lag++)
+#pragma unroll
+          for (int e = 0; e < 2; e++) y[n][e][2 * word + lag] = c[2 * lag + e];
+      }
+    }
+    warp_barrier();
+    const int tile = group * S::kSplit + g % S::kSplit, chunk = base + 4 * (g / S::kSplit);
+#pragma unroll
+    for (int n = 0; n < 2; n++)
+#pragma unroll
+      for (int e = 0; e < 2; e++)
+#pragma unroll
+        for (int comp = 0; comp < 2; comp++) {
+          const float* v = &y[n][e][4 * comp];
+          store_shared16(S::exchange(tile, 8 * n + 2 * t + e, chunk, comp),
+                         uint4{as_bits(v[0]), as_bits(v[1]), as_bits(v[2]), as_bits(v[3])});
+        }
+  }
+}
+
+template <class S>
+DEVICE void outer_in() {
+  if constexpr (S::kSplit == 1) outer_in_short<S>();
+  else outer_in_long<S>();
+}
+template <class S>
+DEVICE void outer_back() {
+  if constexpr (S::kSplit == 1) outer_back_short<S>();
+  else outer_back_long<S>();
+}

@@ -1,0 +1,110 @@
+// What happens to spectra, place by place. A stored spectrum keeps, for n = 0 and 1, one 16-byte word a lane:
+// (re, im of row g; re, im of row g + 8), two columns to a half-word pair.
+#pragma once
+#include <inner.cuh>
+
+struct StoredTile {
+  uint4 word[2];
+};
+
+DEVICE StoredTile stored(const HalfTile& x) {
+  return {{{x.re[0][0], x.im[0][0], x.re[0][1], x.im[0][1]}, {x.re[1][0], x.im[1][0], x.re[1][1], x.im[1][1]}}};
+}
+DEVICE StoredTile load_stored(const uint4* own) { return {{own[0], own[32]}}; }
+
+// f(n, i, re, im) on every place of a stored tile.
+template <class Function>
+DEVICE void for_each_place(const StoredTile& x, Function f) {
+#pragma unroll
+  for (int n = 0; n < 2; n++) {
+    const u32 re[2] = {x.word[n].x, x.word[n].z}, im[2] = {x.word[n].y, x.word[n].w};
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+      const float2 a = unpack_half(re[r]), b = unpack_half(im[r]);
+      f(n, 2 * r, a.x, b.x);
+      f(n, 2 * r + 1, a.y, b.y);
+    }
+  }
+}
+
+// conj(k z): the convolution, conjugated for the way back.
+DEVICE HalfTile conjugate_of_product(const StoredTile& k, const Tile& z) {
+  Tile out;
+  for_each_place(k, [&](int n, int i, float re, float im) {
+    out.re[n][i] = z.re[n][i] * re - z.im[n][i] * im;
+    out.im[n][i] = -(z.re[n][i] * im + z.im[n][i] * re);
+  });
+  return to_half(out);
+}
+// k conj(z) = conj(conj(k) z): the correlation, likewise.
+DEVICE HalfTile conjugate_of_correlation(const StoredTile& k, const Tile& z) {
+  Tile out;
+  for_each_place(k, [&](int n, int i, float re, float im) {
+    out.re[n][i] = z.re[n][i] * re + z.im[n][i] * im;
+    out.im[n][i] = z.re[n][i] * im - z.im[n][i] * re;
+  });
+  return to_half(out);
+}
+// sum += weight conj(x) z.
+DEVICE void add_correlation(Tile& sum, const StoredTile& x, const Tile& z, float weight) {
+  for_each_place(x, [&](int n, int i, float re, float im) {
+    re *= weight, im *= weight;
+    sum.re[n][i] += z.re[n][i] * re + z.im[n][i] * im;
+    sum.im[n][i] += z.im[n][i] * re - z.re[n][i] * im;
+  });
+}
+
+// fp32 spectra in device memory: [n][comp] x 32 lanes x 16 bytes.
+DEVICE Tile load_sums(const uint4* own) {
+  Tile out;
+#pragma unroll
+  for (int n = 0; n < 2; n++) {
+    const uint4 re = own[64 * n], im = own[64 * n + 32];
+    out.re[n][0] = as_float(re.x), out.re[n][1] = as_float(re.y), out.re[n][2] = as_float(re.z);
+    out.im[n][0] = as_float(im.x), out.im[n][1] = as_float(im.y), out.im[n][2] = as_float(im.z);
+    out.re[n][3] = as_float(re.w), out.im[n][3] = as_float(im.w);
+  }
+  return out;
+}
+DEVICE void store_sums(uint4* own, const Tile& x) {
+#pragma unroll
+  for (int n = 0; n < 2; n++) {
+    own[64 * n] = uint4{as_bits(x.re[n][0]), as_bits(x.re[n][1]), as_bits(x.re[n][2]), as_bits(x.re[n][3])};
+    own[64 * n + 32] = uint4{as_bits(x.im[n][0]), as_bits(x.im[n][1]), as_bits(x.im[n][2]), as_bits(x.im[n][3])};
+  }
+}
+DEVICE void add(Tile& sum, const Tile& x) {
+#pragma unroll
+  for (int n = 0; n < 2; n++)
+#pragma unroll
+    for (int i = 0; i < 4; i++) sum.re[n][i] += x.re[n][i], sum.im[n][i] += x.im[n][i];
+}
+// sum * factor + shift (shift real).
+DEVICE Tile affine(Tile x, float factor, float shift) {
+#pragma unroll
+  for (int n = 0; n < 2; n++)
+#pragma unroll
+    for (int i = 0; i < 4; i++) x.re[n][i] = x.re[n][i] * factor + shift, x.im[n][i] *= factor;
+  return x;
+}
+DEVICE u32 peak_bits(const Tile& x) {
+  u32 peak = 0;
+#pragma unroll
+  for (int n = 0; n < 2; n++)
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      const u32 re = as_bits(x.re[n][i]) & 0x7fffffffu, im = as_bits(x.im[n][i]) & 0x7fffffffu;
+      peak = peak > re ? peak : re;
+      peak = peak > im ? peak : im;
+    }
+  return peak;
+}
+
+// sqrt(N): transforms are unitary inside, a filter's spectrum is not.
+template <class S>
+DEVICE constexpr float root_of_size() {
+  float root = 16.0f;
+  int rest = S::kSize / 256;
+  for (; rest >= 4; rest /= 4) root *= 2.0f;
+  return rest == 2 ? root * 1.41421356237f : root;
+}

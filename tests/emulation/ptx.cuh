@@ -1,0 +1,228 @@
+// The functions of csrc/ptx.cuh for a CPU: the 512 threads of a block are fibres that meet at every warp-wide or
+// block-wide instruction. Products are summed in double and rounded once. Shared-memory accesses are checked for
+// bounds and alignment, and their bank conflicts counted. Races and orderings cannot be seen here.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <map>
+#include <set>
+#include <ucontext.h>
+#include <vector>
+
+using u16 = uint16_t;
+using u32 = uint32_t;
+using i64 = long long;
+struct uint4 { u32 x, y, z, w; };
+struct uint2 { u32 x, y; };
+struct float2 { float x, y; };
+
+#define DEVICE inline
+#define __global__
+#define __launch_bounds__(threads, blocks)
+
+namespace emulation {
+constexpr int kThreads = 512;
+constexpr u32 kSharedBytes = EMULATED_SHARED_BYTES;
+struct Fibre {
+  ucontext_t context;
+  std::vector<char> stack;
+  bool done;
+  long accesses;
+};
+struct Meeting {
+  int arrived = 0;
+  long generation = 0;
+  u32 in[kThreads][6];
+  float sums[kThreads][4];
+  u32 out[kThreads][4];
+};
+inline Fibre fibres[kThreads];
+inline ucontext_t scheduler;
+inline int current, block, blocks;
+alignas(1024) inline unsigned char shared[kSharedBytes];
+inline Meeting meetings[17];  // one a warp, and the block's
+inline long faults, wavefronts, ideal_wavefronts;
+inline std::map<long, std::vector<u32>> pending;
+
+inline void yield() { swapcontext(&fibres[current].context, &scheduler); }
+template <class Last>
+void meet(Meeting& m, int size, Last last) {
+  const long generation = m.generation;
+  if (++m.arrived == size) {
+    last();
+    m.arrived = 0;
+    m.generation++;
+  } else {
+    while (m.generation == generation) yield();
+  }
+}
+inline Meeting& warp() { return meetings[current / 32]; }
+
+inline unsigned char* checked(u32 at, u32 bytes) {
+  if (at % bytes || at + bytes > kSharedBytes) {
+    faults++;
+    static unsigned char nowhere[16];
+    return nowhere;
+  }
+  return shared + at;
+}
+// Wavefronts of one warp's access: lanes go in groups of 128 bytes; a group takes as many as its busiest bank.
+inline void count(const std::vector<u32>& address, u32 bytes) {
+  const u32 lanes = 128 / bytes;
+  for (u32 start = 0; start < 32; start += lanes) {
+    std::map<u32, std::set<u32>> banks;
+    for (u32 lane = start; lane < start + lanes; lane++)
+      for (u32 word = address[lane] / 4; word < (address[lane] + bytes) / 4; word++) banks[word % 32].insert(word);
+    size_t most = 0;
+    for (auto& bank : banks) most = std::max(most, bank.second.size());
+    wavefronts += most;
+    ideal_wavefronts++;
+  }
+}
+inline void trace(u32 at, u32 bytes) {
+  auto& lanes = pending[(static_cast<long>(current / 32) << 40) | fibres[current].accesses++];
+  if (lanes.empty()) lanes.resize(33);
+  lanes[current % 32] = at;
+  if (++lanes[32] == 32) {
+    count(lanes, bytes);
+    pending.erase((static_cast<long>(current / 32) << 40) | (fibres[current].accesses - 1));
+  }
+}
+template <class T>
+T load(u32 at) {
+  trace(at, sizeof(T));
+  T v;
+  memcpy(&v, checked(at, sizeof(T)), sizeof(T));
+  return v;
+}
+template <class T>
+void store(u32 at, T v) {
+  trace(at, sizeof(T));
+  memcpy(checked(at, sizeof(T)), &v, sizeof(T));
+}
+inline float half_to_float(u32 bits) {
+  const u16 x = static_cast<u16>(bits);
+  _Float16 h;
+  memcpy(&h, &x, 2);
+  return static_cast<float>(h);
+}
+inline u32 half_bits(float x) {
+  const _Float16 h = static_cast<_Float16>(x);
+  u16 bits;
+  memcpy(&bits, &h, 2);
+  return bits;
+}
+}  // namespace emulation
+
+DEVICE int thread_index() { return emulation::current; }
+DEVICE int block_index() { return emulation::block; }
+DEVICE int grid_size() { return emulation::blocks; }
+DEVICE void block_barrier() { emulation::meet(emulation::meetings[16], emulation::kThreads, [] {}); }
+DEVICE void warp_barrier() { emulation::meet(emulation::warp(), 32, [] {}); }
+DEVICE u32 shared_base() { return 0; }
+
+DEVICE float as_float(u32 x) {
+  float out;
+  memcpy(&out, &x, 4);
+  return out;
+}
+DEVICE u32 as_bits(float x) {
+  u32 out;
+  memcpy(&out, &x, 4);
+  return out;
+}
+DEVICE u32 pack_half(float low, float high) { return emulation::half_bits(low) | (emulation::half_bits(high) << 16); }
+DEVICE u32 pack_bfloat(float low, float high) {
+  const auto round = [](float x) {
+    const u32 bits = as_bits(x);
+    return x != x ? 0x7fffu : (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  };
+  return round(low) | (round(high) << 16);
+}
+DEVICE float2 unpack_half(u32 x) { return {emulation::half_to_float(x & 0xffff), emulation::half_to_float(x >> 16)}; }
+DEVICE u32 permute_bytes(u32 a, u32 b, u32 selector) {
+  const uint64_t both = (static_cast<uint64_t>(b) << 32) | a;
+  u32 out = 0;
+  for (int i = 0; i < 4; i++) out |= static_cast<u32>((both >> (8 * ((selector >> (4 * i)) & 7))) & 255) << (8 * i);
+  return out;
+}
+
+DEVICE uint4 load_shared16(u32 at) { return emulation::load<uint4>(at); }
+DEVICE uint2 load_shared8(u32 at) { return emulation::load<uint2>(at); }
+DEVICE u32 load_shared4(u32 at) { return emulation::load<u32>(at); }
+DEVICE void store_shared16(u32 at, uint4 v) { emulation::store(at, v); }
+DEVICE void store_shared8(u32 at, u32 x, u32 y) { emulation::store(at, uint2{x, y}); }
+DEVICE void store_shared4(u32 at, u32 x) { emulation::store(at, x); }
+DEVICE void max_shared(u32 at, u32 x) {
+  u32 old;
+  memcpy(&old, emulation::checked(at, 4), 4);
+  if (x > old) memcpy(emulation::checked(at, 4), &x, 4);
+}
+DEVICE u32 max_over_warp(u32 x) {
+  auto& m = emulation::warp();
+  const int lane = thread_index() % 32;
+  m.in[lane][0] = x;
+  emulation::meet(m, 32, [&] {
+    u32 most = 0;
+    for (int i = 0; i < 32; i++) most = m.in[i][0] > most ? m.in[i][0] : most;
+    for (int i = 0; i < 32; i++) m.out[i][0] = most;
+  });
+  return m.out[lane][0];
+}
+DEVICE void copy_async16(u32 to, const void* from, int valid) {
+  unsigned char bytes[16] = {};
+  if (reinterpret_cast<uintptr_t>(from) % 16) emulation::faults++;
+  memcpy(bytes, from, valid);
+  memcpy(emulation::checked(to, 16), bytes, 16);
+}
+DEVICE void commit_copies() {}
+template <int kPending>
+DEVICE void wait_copies() {}
+
+DEVICE void load_matrices_transposed(u32 (&out)[4], u32 at) {
+  auto& m = emulation::warp();
+  const int lane = thread_index() % 32;
+  m.in[lane][0] = at;
+  emulation::meet(m, 32, [&] {
+    std::vector<u32> rows(33);
+    for (int i = 0; i < 32; i++) rows[i] = m.in[i][0];
+    emulation::count(rows, 16);
+    for (int matrix = 0; matrix < 4; matrix++)
+      for (int i = 0; i < 32; i++) {
+        u16 pair[2];
+        for (int e = 0; e < 2; e++)
+          memcpy(&pair[e], emulation::checked(rows[8 * matrix + 2 * (i & 3) + e], 16) + 2 * (i >> 2), 2);
+        m.out[i][matrix] = pair[0] | (static_cast<u32>(pair[1]) << 16);
+      }
+  });
+  memcpy(out, m.out[lane], sizeof(out));
+}
+
+DEVICE void multiply_add(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+  auto& m = emulation::warp();
+  const int lane = thread_index() % 32;
+  const u32 in[6] = {a0, a1, a2, a3, b0, b1};
+  memcpy(m.in[lane], in, sizeof(in));
+  memcpy(m.sums[lane], c, sizeof(c));
+  emulation::meet(m, 32, [&] {
+    float a[16][16], b[16][8];
+    for (int i = 0; i < 32; i++)
+      for (int e = 0; e < 2; e++) {
+        const int g = i >> 2, t = i & 3;
+        const auto value = [&](int word) { return emulation::half_to_float((m.in[i][word] >> (16 * e)) & 0xffff); };
+        for (int word = 0; word < 4; word++) a[g + 8 * (word & 1)][2 * t + e + 8 * (word >> 1)] = value(word);
+        b[2 * t + e][g] = value(4);
+        b[2 * t + 8 + e][g] = value(5);
+      }
+    for (int i = 0; i < 32; i++)
+      for (int r = 0; r < 2; r++)
+        for (int e = 0; e < 2; e++) {
+          double sum = m.sums[i][2 * r + e];
+          for (int k = 0; k < 16; k++) sum += static_cast<double>(a[(i >> 2) + 8 * r][k]) * b[k][2 * (i & 3) + e];
+          m.sums[i][2 * r + e] = static_cast<float>(sum);
+        }
+  });
+  memcpy(c, m.sums[lane], sizeof(c));
+}
