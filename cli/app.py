@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from genoconv.cli import doctor, score
+from genoconv.cli import doctor, score, windows
 
 app = typer.Typer(
     name="genoconv",
@@ -35,5 +35,6 @@ def genoconv(
 
 
 # Order here is the order in the help: the way from an assembly's name to an annotated VCF.
+app.command("windows", rich_help_panel="Genomes")(windows.windows)
 app.command("score-variants", rich_help_panel="Inference")(score.score_variants)
 app.command("doctor", rich_help_panel="This machine")(doctor.doctor)

@@ -51,10 +51,11 @@ def batch_plan(lengths: Sequence[int], *, tokens_per_batch: int, seed: int, epoc
 
 
 def _packed(ordered: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], tokens: int) -> list[list[int]]:
-    """Pack windows of ascending length, longest first, so that only a pool's shortest batch is not full."""
+    """Pack windows of ascending length, longest first; none joins a batch whose longest is over twice its size."""
     batches: list[list[int]] = []
     for number in reversed(ordered.tolist()):
-        if batches and (len(batches[-1]) + 1) * sizes[batches[-1][0]] <= tokens:
+        longest = sizes[batches[-1][0]] if batches else 0
+        if batches and (len(batches[-1]) + 1) * longest <= tokens and 2 * sizes[number] >= longest:
             batches[-1].append(number)
         else:
             batches.append([number])
