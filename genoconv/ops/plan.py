@@ -27,6 +27,20 @@ _FACTORS = {256: (1, 1), 512: (2, 1), 1024: (4, 1), 2048: (8, 1), 4096: (16, 1),
 _FACTORS[32768] = (16, 8)
 SIZES = tuple(_FACTORS)
 DTYPES = ("bfloat16", "float16")
+KERNELS = ("spectrum", "forward", "backward", "filter_grad")
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel to compile and launch: `csrc/<name>.cu` with `defines`, entry point `name`.
+
+    defines: sorted (macro, value) pairs. smem_bytes: dynamic shared memory of a launch with `threads` threads.
+    """
+
+    name: str
+    defines: tuple[tuple[str, int], ...]
+    smem_bytes: int
+    threads: int = THREADS
 
 
 @dataclass(frozen=True)
@@ -99,17 +113,36 @@ class Plan:
         """Device bytes of one channel's fp32 partial of T(dk), before packed rows are added up."""
         return 2 * _SPECTRUM_TILE * self.split
 
-    @property
-    def defines(self) -> dict[str, int]:
-        """Preprocessor values every kernel of this plan is compiled with."""
-        return {
+    def kernel(self, name: str, *, aligned: bool = True, gate_in: bool = True, gate_out: bool = True) -> Kernel:
+        """One of this plan's KERNELS. aligned: rows start on 16 bytes and N is a multiple of 8. gate_*: there is one.
+
+        `spectrum` and `filter_grad` touch no rows, so they are the same whatever the rows' type, gates and alignment.
+        """
+        rows = name in ("forward", "backward")
+        defines = {
             "PLAN_RADIX": self.radix,
             "PLAN_SPLIT": self.split,
             "PLAN_GROUPS": self.groups,
             "PLAN_STAGED": int(self.staged),
             "PLAN_SPECTRUM_IN_SMEM": int(self.spectrum_in_smem),
-            "IO_BF16": int(self.dtype == "bfloat16"),
+            "IO_BF16": int(rows and self.dtype == "bfloat16"),
+            "ALIGNED": int(rows and aligned),
+            "GATE_IN": int(rows and gate_in),
+            "GATE_OUT": int(rows and gate_out),
         }
+        smem = self.backward_smem_bytes if name == "backward" else self.smem_bytes
+        return Kernel(name, tuple(sorted(defines.items())), smem)
+
+    def slices(self, batches: int, channels: int) -> int:
+        """Slices of the batch that one channel's backward pass is cut into, so that every SM has work.
+
+        The fewest (each costs a partial sum) among those that finish first, a job's own cost counted as half a step.
+        """
+        steps = -(-batches // self.rows_per_step)
+        return min(
+            range(1, min(steps, 64) + 1),
+            key=lambda n: (-(-channels * n // self.sm_count) * (-(-steps // n) + 0.5), n),
+        )
 
     @cached_property
     def permutation(self) -> "NDArray[np.int64]":

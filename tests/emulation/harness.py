@@ -3,7 +3,6 @@
 import ctypes
 import shutil
 import subprocess
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from genoconv.ops.plan import Plan
+from genoconv.ops.plan import Kernel
 from genoconv.paths import shipped
 
 HERE = Path(__file__).parent
@@ -33,20 +32,20 @@ def available() -> bool:
 
 
 @cache
-def _library(kernel: str, defines: tuple[tuple[str, int], ...], shared_bytes: int) -> ctypes.CDLL:
-    path = Path(_BUILDS.name) / f"{kernel}-{abs(hash((defines, shared_bytes)))}.so"
-    flags = [f"-D{name}={value}" for name, value in defines]
-    flags += [f"-DKERNEL={kernel}", f"-DKERNEL_SOURCE=<{kernel}.cu>", f"-DEMULATED_SHARED_BYTES={shared_bytes}"]
-    include = ["-I", str(HERE), "-I", str(shipped("csrc"))]
-    command = ["g++", "-O1", "-std=c++20", "-w", "-shared", "-fPIC", "-fno-gnu-unique", *include, *flags, "-o", str(path)]
+def _library(kernel: Kernel) -> ctypes.CDLL:
+    path = Path(_BUILDS.name) / f"{kernel.name}-{abs(hash(kernel))}.so"
+    defines = {**dict(kernel.defines), "KERNEL": kernel.name, "KERNEL_SOURCE": f"<{kernel.name}.cu>"}
+    defines["EMULATED_SHARED_BYTES"] = kernel.smem_bytes
+    flags = [f"-D{name}={value}" for name, value in defines.items()]
+    flags += ["-I", str(HERE), "-I", str(shipped("csrc"))]
+    # Each library keeps its own shared memory: without the flag, inline variables are one for the whole process.
+    command = ["g++", "-O1", "-std=c++20", "-w", "-shared", "-fPIC", "-fno-gnu-unique", *flags, "-o", str(path)]
     built = subprocess.run([*command, str(HERE / "emulate.cpp")], capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     return ctypes.CDLL(str(path))
 
 
-def run(
-    kernel: str, plan: Plan, args: tuple[object, ...], *, grid: int, options: Mapping[str, int], shared_bytes: int
-) -> Counts:
+def run(kernel: Kernel, args: tuple[object, ...], *, grid: int) -> Counts:
     """Run `kernel` on arrays (passed as pointers), ints (C int) and np.int64 (C long long)."""
     values: list[ctypes._SimpleCData[object]] = []
     for arg in args:
@@ -59,6 +58,5 @@ def run(
             values.append(ctypes.c_int(arg))
     pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(v) for v in values))
     counts = (ctypes.c_long * 3)()
-    defines = tuple(sorted({**plan.defines, **options}.items()))
-    _library(kernel, defines, shared_bytes).emulate(pointers, ctypes.c_int(grid), counts)
+    _library(kernel).emulate(pointers, ctypes.c_int(grid), counts)
     return Counts(*counts)

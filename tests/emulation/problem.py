@@ -55,14 +55,6 @@ class Problem:
     def plan(self) -> Plan:
         return choose_plan(self.length, filter_length=self.lags, dtype=self.dtype, smem_per_block=self.smem)
 
-    @property
-    def options(self) -> dict[str, int]:
-        return {
-            "ALIGNED": int(self.length % 8 == 0),
-            "GATE_IN": int(self.gate_in),
-            "GATE_OUT": int(self.gate_out),
-        }
-
     def inputs(self) -> dict[str, NDArray[np.uint16] | NDArray[np.float32] | None]:
         rng = np.random.default_rng(self.seed)
         shape = (self.batches, self.channels, self.length)
@@ -92,20 +84,21 @@ def solve(p: Problem, tables: NDArray[np.uint32] | None = None) -> tuple[dict[st
     scale = np.full(p.channels, np.nan, np.float32)
     blocks = -(-p.channels // plan.rows_per_step)
 
-    def kernel(name: str, args: tuple[object, ...], grid: int, shared: int) -> None:
-        counts[name] = run(name, plan, args, grid=grid, options=p.options, shared_bytes=shared)
+    def kernel(name: str, args: tuple[object, ...], grid: int) -> None:
+        variant = plan.kernel(name, aligned=p.length % 8 == 0, gate_in=p.gate_in, gate_out=p.gate_out)
+        counts[name] = run(variant, args, grid=grid)
 
-    kernel("spectrum", (k, x["skip"], spectrum, scale, table, p.channels, lags), blocks, plan.smem_bytes)
+    kernel("spectrum", (k, x["skip"], spectrum, scale, table, p.channels, lags), blocks)
     strides = (np.int64(p.channels * p.length), np.int64(p.length))
     rows = (x["u"], x["gate_in"], x["gate_out"])
     shape = (p.batches, p.channels, p.length)
-    kernel("forward", (*rows, out["y"], spectrum, scale, table, *shape, *strides * 3), p.grid, plan.smem_bytes)
+    kernel("forward", (*rows, out["y"], spectrum, scale, table, *shape, *strides * 3), p.grid)
     partial = np.full(p.slices * p.channels * plan.partial_bytes // 4, np.nan, np.float32)
     workspace = np.full(p.grid * plan.tiles * 16384 // 4, 0xFFFFFFFF, np.uint32)
     dk, dskip = np.full((p.channels, lags), np.nan, np.float32), np.full(p.channels, np.nan, np.float32)
     grads = (out["du"], out["dgate_in"], out["dgate_out"], spectrum, scale, partial, workspace, table)
-    kernel("backward", (*rows, x["dy"], *grads, *shape, p.slices, *strides * 4), p.grid, plan.backward_smem_bytes)
-    kernel("filter_grad", (partial, dk, dskip, table, p.channels, lags, p.slices), blocks, plan.smem_bytes)
+    kernel("backward", (*rows, x["dy"], *grads, *shape, p.slices, *strides * 4), p.grid)
+    kernel("filter_grad", (partial, dk, dskip, table, p.channels, lags, p.slices), blocks)
     results = {name: from_bits(bits, p.dtype) for name, bits in out.items()}
     results |= {"dk": dk.astype(np.float64), "dskip": dskip.astype(np.float64)}
     if not p.gate_in:
