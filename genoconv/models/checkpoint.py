@@ -45,9 +45,7 @@ def save_model(model: HyenaDNA, folder: Path | str, *, provenance: Mapping[str, 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / WEIGHTS_NAME
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in stored_tensors(model).items()}
-    with atomic.atomic_file(weights) as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata={"format": "pt"})
+    write_tensors(weights, {name: tensor.detach().cpu() for name, tensor in stored_tensors(model).items()})
     record = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -197,6 +195,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         return tensors
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise ModelError(f"{path}: damaged or not a safetensors file ({error}); copy it again") from error
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file, atomically; no two tensors may share memory."""
+    with atomic.atomic_file(path) as temporary:
+        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        safetensors.torch.save_file(contiguous, temporary, metadata={"format": "pt"})
 
 
 def read_json(path: Path) -> dict[str, Any]:

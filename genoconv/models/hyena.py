@@ -81,14 +81,16 @@ class Modulation(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.shift = config.modulation_shift
+        self.config = config
         slow, fast = math.log(1e-2) / 1.5, math.log(1e-2) / 0.3
         self.deltas: Tensor
         self.register_buffer("deltas", torch.linspace(slow, fast, config.d_model)[None, None])
 
     def forward(self, t: Tensor, k: Tensor) -> Tensor:
         # t (n,), k (D, n)
-        return k * (torch.exp(-self.deltas[0, 0, :, None].abs() * t) + self.shift)
+        if not self.config.modulate:
+            return k
+        return k * (torch.exp(-self.deltas[0, 0, :, None].abs() * t) + self.config.modulation_shift)
 
 
 class HyenaFilter(nn.Module):
@@ -108,7 +110,7 @@ class HyenaFilter(nn.Module):
         self.implicit_filter = nn.Sequential(*layers, nn.Linear(width, config.d_model, bias=False))
         self.bias = nn.Parameter(torch.randn(config.d_model))
         self.pos_emb = Positions(config)
-        self.modulation = Modulation(config) if config.modulate else None
+        self.modulation = Modulation(config)
 
     def forward(self, length: int) -> Tensor:
         """k (D, length) float32, differentiable. Where it is long, a backward pass makes each chunk again."""
@@ -131,7 +133,7 @@ class HyenaFilter(nn.Module):
                 h = layer.weight @ h if layer.bias is None else torch.addmm(layer.bias[:, None], layer.weight, h)
             else:
                 h = layer(h)
-        k: Tensor = h if self.modulation is None else self.modulation(t, h)
+        k: Tensor = self.modulation(t, h)
         return k
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:

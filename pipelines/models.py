@@ -1,0 +1,167 @@
+"""Published checkpoints in and out, and what a model folder is."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genoconv import __version__, atomic
+from genoconv.errors import ModelError, OutputError
+from genoconv.models import checkpoint, hub, layouts, published
+from genoconv.models.config import PRESETS, ModelConfig
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import made, in numbers for the closing line."""
+
+    config: ModelConfig
+    parameters: int
+    layout: str
+    digest: str
+    notes: list[str]
+
+
+def import_model(
+    source: str,
+    output: Path,
+    *,
+    revision: str | None = None,
+    modulation_shift: float | None = None,
+    force: bool = False,
+) -> Imported:
+    """Turn a published checkpoint into a model folder.
+
+    Args:
+        source: a folder in either published layout, a published size ("tiny-1k"), or a repository on the hub.
+        output: the model folder to make.
+        revision: commit, branch or tag, where ``source`` is on the hub.
+        modulation_shift: see :func:`genoconv.models.published.read_published`.
+        force: replace an ``output`` that is a model folder.
+
+    Raises:
+        GenoconvError: the source cannot be had, read or trusted, or the output not written.
+    """
+    _refuse_output(output, force=force)
+    folder = Path(source)
+    origin: dict[str, Any] = {"path": str(folder.absolute())}
+    if not folder.exists():
+        known = hub.PUBLISHED.get(source)
+        fetched = hub.download(known.repository if known else source, revision=revision)
+        folder = fetched.folder
+        origin = {"repository": fetched.repository, "revision": fetched.revision}
+    elif revision is not None:
+        raise ModelError(f"{source} is a folder here; --revision is for repositories on the hub")
+    read = published.read_published(folder, modulation_shift=modulation_shift)
+    used = ("config.json", read.record["weights_file"])
+    origin["files"] = {name: {"sha256": checkpoint.file_digest(folder / name)} for name in used}
+    origin["left_behind"] = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name not in used)
+    model = checkpoint.build(read.config, read.tensors)
+    with atomic.atomic_dir(output) as temporary:
+        if read.kept:
+            checkpoint.write_tensors(temporary / published.KEPT_NAME, read.kept)
+            read.record["kept_sha256"] = checkpoint.file_digest(temporary / published.KEPT_NAME)
+        provenance = {
+            "kind": "imported",
+            "when": datetime.now(UTC).isoformat(timespec="seconds"),
+            "source": origin,
+            "published": read.record,
+        }
+        checkpoint.save_model(model, temporary, provenance=provenance)
+    parameters = sum(p.numel() for p in model.parameters())
+    return Imported(read.config, parameters, read.layout.name, checkpoint.model_digest(output), read.notes)
+
+
+def export_model(folder: Path, output: Path, *, layout: layouts.Layout, force: bool = False) -> list[str]:
+    """Write a model folder in a published layout.
+
+    Returns:
+        What of the source checkpoint is not made again, for a person to read.
+
+    Raises:
+        GenoconvError: no model folder, a model that the layout cannot express, or an output that cannot be written.
+    """
+    _refuse_output(output, force=force)
+    settings, tensors, scalars = published.restore_published(folder, layout)
+    source = checkpoint.read_config(folder)["provenance"]
+    with atomic.atomic_dir(output) as temporary:
+        (temporary / "config.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+        imported = source.get("published") or {}
+        name = imported["weights_file"] if imported.get("layout") == layout.name else layout.weights[0]
+        if name.endswith(".safetensors"):
+            checkpoint.write_tensors(temporary / name, {key: tensor.clone() for key, tensor in tensors.items()})
+        elif layout is layouts.HF:
+            torch.save(tensors, temporary / name)
+        else:
+            torch.save({**scalars, "state_dict": tensors}, temporary / name)
+        published.read_published(temporary)  # nobody should get a checkpoint that we would not take
+    left = source.get("source", {}).get("left_behind", []) if imported else []
+    notes = [f"files of the source that are not made again: {', '.join(left)}"] if left else []
+    if imported.get("ignored"):
+        notes.append(f"tensors of the source that are no part of the model: {', '.join(imported['ignored'])}")
+    if imported.get("dropped"):
+        notes.append(f"entries of the source's checkpoint that are not made again: {', '.join(imported['dropped'])}")
+    return notes
+
+
+def describe_model(folder: Path) -> dict[str, Any]:
+    """What a model folder is: plain values, for JSON.
+
+    Raises:
+        ModelError: no model folder, or one that would not load.
+    """
+    record = checkpoint.read_config(folder)
+    model = checkpoint.load_model(folder)
+    weights = folder / checkpoint.WEIGHTS_NAME
+    return {
+        "folder": str(folder),
+        "preset": preset_name(model.config),
+        "model": model.config.to_dict(),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "max_length": model.config.max_length,
+        "tokenizer": record["tokenizer"],
+        "weights_bytes": weights.stat().st_size,
+        "weights_sha256": record["weights"]["sha256"],
+        "model_digest": checkpoint.model_digest(folder),
+        "genoconv_version": record.get("genoconv_version", __version__),
+        "provenance": record["provenance"],
+    }
+
+
+def list_published() -> list[dict[str, Any]]:
+    """The published models, smallest first: name, repository, revision, sizes, number of parameters."""
+    rows = []
+    for name, model in hub.PUBLISHED.items():
+        config = PRESETS[name]
+        with torch.device("meta"):
+            parameters = sum(p.numel() for p in checkpoint.HyenaDNA(config).parameters())
+        rows.append(
+            {
+                "name": name,
+                "d_model": config.d_model,
+                "n_layer": config.n_layer,
+                "max_length": config.max_length,
+                "parameters": parameters,
+                "repository": model.repository,
+                "revision": model.revision,
+            }
+        )
+    return rows
+
+
+def preset_name(config: ModelConfig) -> str | None:
+    """The preset with the shape of ``config``, if one has it."""
+    shape = ("d_model", "n_layer", "d_inner", "max_length", "filter_order", "emb_dim")
+    return next(
+        (name for name, preset in PRESETS.items() if all(getattr(preset, s) == getattr(config, s) for s in shape)), None
+    )
+
+
+def _refuse_output(output: Path, *, force: bool) -> None:
+    """An output folder may be new, or with ``force`` one that holds a model; nothing else is ever replaced."""
+    atomic.refuse_existing(output, force=force)
+    if output.exists() and not (output / "config.json").is_file():
+        raise OutputError(f"{output} exists and is no model folder; it is not replaced, choose another name")
