@@ -143,7 +143,7 @@ def summary(windows: Windows, plan: WindowPlan, *, genes: int | None, output: Pa
         if counts[key]
     ]
     source = f" of {genes:,} genes" if genes is not None else ""
-    head = f"{len(frame):,} windows{source}: {sets}"
+    head = f"{len(frame):,} window{'s' if len(frame) != 1 else ''}{source}: {sets}"
     return "; ".join([head, *notes]) + (f"; written to {output}" if output else "")
 
 

@@ -73,7 +73,7 @@ class Fasta:
         Raises:
             DataError: unknown contig, or coordinates outside it.
         """
-        return self._read(contig, start, end).translate(None, _WHITE).decode("latin-1")
+        return self._whole(self._read(contig, start, end), None, contig, start, end).decode("latin-1")
 
     def tokens(self, contig: str, start: int, end: int) -> Tokens:
         """Tokens of ``[start, end)``, shape (end - start,), uint8, writable; ids as in :mod:`.tokenizer`.
@@ -81,17 +81,18 @@ class Fasta:
         Raises:
             DataError: unknown contig, or coordinates outside it.
         """
-        return self._whole(self._read(contig, start, end), ENCODE_TABLE, contig, start, end)
+        raw = self._read(contig, start, end)
+        return np.frombuffer(self._whole(raw, ENCODE_TABLE, contig, start, end), np.uint8)
 
     def tokens_and_mask(self, contig: str, start: int, end: int) -> tuple[Tokens, npt.NDArray[np.bool_]]:
         """:meth:`tokens` and, from the same read, which bases are lower case (soft-masked): bool, same shape."""
         raw = self._read(contig, start, end)
-        mask = self._whole(raw, _SOFT_TABLE, contig, start, end).view(np.bool_)
-        return self._whole(raw, ENCODE_TABLE, contig, start, end), mask
+        tokens = np.frombuffer(self._whole(raw, ENCODE_TABLE, contig, start, end), np.uint8)
+        return tokens, np.frombuffer(self._whole(raw, _SOFT_TABLE, contig, start, end), np.bool_)
 
     def soft_mask(self, contig: str, start: int, end: int) -> npt.NDArray[np.bool_]:
         """Which bases of ``[start, end)`` are lower case, shape (end - start,)."""
-        return self._whole(self._read(contig, start, end), _SOFT_TABLE, contig, start, end).view(np.bool_)
+        return self.tokens_and_mask(contig, start, end)[1]
 
     def digests(self) -> dict[str, str]:
         """MD5 of every contig in upper case, hexadecimal: ``M5`` of the SAM specification, also a refget id.
@@ -105,7 +106,8 @@ class Fasta:
         md5 = hashlib.md5(usedforsecurity=False)
         length = self._length(contig)
         for start in range(0, length, _CHUNK):
-            md5.update(self._read(contig, start, min(start + _CHUNK, length)).translate(None, _WHITE).upper())
+            end = min(start + _CHUNK, length)
+            md5.update(self._whole(self._read(contig, start, end), None, contig, start, end).upper())
         return md5.hexdigest()
 
     def _length(self, contig: str) -> int:
@@ -116,7 +118,7 @@ class Fasta:
             more = ", ..." if len(self.contigs) > 5 else ""
             raise DataError(f"{self.path}: no contig {contig!r}; it has {some}{more}") from None
 
-    def _read(self, contig: str, start: int, end: int) -> bytes | bytearray:
+    def _read(self, contig: str, start: int, end: int) -> bytes:
         """Stored bytes of ``[start, end)``; those of a plain file still hold line ends."""
         length = self._length(contig)
         if not 0 <= start <= end <= length:
@@ -132,7 +134,7 @@ class Fasta:
         first, last = entry.byte(start), entry.byte(end - 1) + 1
         return _pread(self._descriptor, last - first, first)
 
-    def _whole(self, raw: bytes | bytearray, table: bytes, contig: str, start: int, end: int) -> Tokens:
+    def _whole(self, raw: bytes, table: bytes | None, contig: str, start: int, end: int) -> bytearray:
         """Translate letters, drop line ends, and hold that exactly the bases asked for came back."""
         translated = bytearray(raw).translate(table, _WHITE)
         if len(translated) != end - start:
@@ -140,7 +142,7 @@ class Fasta:
                 f"{self.path}: {contig}:{start}-{end} gave {len(translated)} bases: the file has changed or its index"
                 f" is wrong; delete {self._index.fai} and open it again"
             )
-        return np.frombuffer(translated, np.uint8)
+        return translated
 
     def _stamp_now(self) -> tuple[int, int]:
         status = self._index.data.stat()
@@ -168,7 +170,7 @@ class Fasta:
         step = max(1, len(self.contigs) // _RECORDS_CHECKED)
         for contig in list(self.contigs)[::step]:
             sample = self._read(contig, 0, min(self.contigs[contig], _BASES_CHECKED))
-            check_dna(bytes(sample), source=str(self.path), record=contig)
+            check_dna(sample, source=str(self.path), record=contig)
 
 
 def _pread(descriptor: int, count: int, offset: int) -> bytes:

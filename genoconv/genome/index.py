@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 import shutil
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,9 +86,8 @@ def load_index(path: Path) -> Index:
         OutputError: neither the file's folder nor the cache can be written.
         OSError: the file cannot be read.
     """
-    if not path.is_file():
-        with path.open("rb"):  # missing, a folder, no permission: the system's own words
-            raise DataError(f"{path}: not a regular file; random access needs one (`genoconv embed` also reads pipes)")
+    if not (stat.S_ISREG(path.stat().st_mode) or path.is_dir()):
+        raise DataError(f"{path}: not a regular file, so no random access; write it to disk first")
     kind = compression(path)
     data = _decompressed(path) if kind == "gzip" else path
     for folder in (data.parent, scratch_folder(data)):
