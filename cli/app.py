@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from genoconv.cli import doctor, models, score, windows
+from genoconv.cli import doctor, models, score, train, windows
 
 app = typer.Typer(
     name="genoconv",
@@ -36,6 +36,7 @@ def genoconv(
 
 # Order here is the order in the help: the way from an assembly's name to an annotated VCF.
 app.command("windows", rich_help_panel="Genomes")(windows.windows)
+app.command("train", rich_help_panel="Models")(train.train)
 app.command("score-variants", rich_help_panel="Inference")(score.score_variants)
 app.add_typer(models.app, rich_help_panel="Models")
 app.command("doctor", rich_help_panel="This machine")(doctor.doctor)

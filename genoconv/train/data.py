@@ -1,0 +1,190 @@
+"""Batches of windows: which ones, in which order, a function of the seed and a counter alone.
+
+Because batch ``i`` does not depend on how one came to ``i``, a run that was killed goes on with exactly the data that
+an uninterrupted run would have seen, whatever the number of reading processes.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
+
+from genoconv.genome.batches import batch_plan
+from genoconv.genome.fasta import Fasta
+from genoconv.genome.tokenizer import PAD, Tokens, reverse_complement
+from genoconv.train.settings import Stage
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Batch(NamedTuple):
+    """Windows of one batch, right-padded.
+
+    Attributes:
+        ids: (B, L) uint8 tokens.
+        weights: (B, L) float32 weight of each base in the loss; shape (0,) where all are one.
+    """
+
+    ids: Tensor
+    weights: Tensor
+
+
+class WindowReader:
+    """The tokens of a table of windows, each in the direction of its strand.
+
+    Args:
+        fasta: where from.
+        windows: table with contig, start, end (0-based half-open) and strand.
+        masked_weight: weight of soft-masked bases in the loss; None reads no mask.
+    """
+
+    def __init__(self, fasta: Fasta, windows: "pd.DataFrame", *, masked_weight: float | None = None) -> None:
+        self.fasta = fasta
+        self.contigs: list[str] = windows["contig"].tolist()
+        self.starts = windows["start"].to_numpy(np.int64)
+        self.ends = windows["end"].to_numpy(np.int64)
+        self.reverse = (windows["strand"] == "-").to_numpy(np.bool_)
+        self.masked_weight = masked_weight
+
+    def __len__(self) -> int:
+        return len(self.contigs)
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Bases of every window, shape (number of windows,)."""
+        return self.ends - self.starts
+
+    def read(
+        self, index: int, *, crop: tuple[int, int] | None = None, flip: bool = False
+    ) -> tuple[Tokens, npt.NDArray[np.float32] | None]:
+        """Tokens and loss weights of one window.
+
+        Args:
+            index: row of the table.
+            crop: part of the window, 0-based half-open within it along the contig; None is all.
+            flip: read the other strand instead.
+        """
+        first, last = crop or (0, int(self.ends[index] - self.starts[index]))
+        start = int(self.starts[index]) + first
+        where = (self.contigs[index], start, start + last - first)
+        weights: npt.NDArray[np.float32] | None = None
+        if self.masked_weight is None:
+            ids = self.fasta.tokens(*where)
+        else:
+            ids, mask = self.fasta.tokens_and_mask(*where)
+            weights = np.where(mask, np.float32(self.masked_weight), np.float32(1))
+        if bool(self.reverse[index]) != flip:
+            return reverse_complement(ids), None if weights is None else weights[::-1]
+        return ids, weights
+
+
+def collate(items: Sequence[tuple[Tokens, npt.NDArray[np.float32] | None]]) -> Batch:
+    """Pad windows on the right to the longest of them."""
+    longest = max(len(ids) for ids, _ in items)
+    ids = np.full((len(items), longest), PAD, np.uint8)
+    weighted = any(weights is not None for _, weights in items)
+    weights = np.ones((len(items), longest), np.float32) if weighted else np.empty(0, np.float32)
+    for row, (tokens, given) in enumerate(items):
+        ids[row, : len(tokens)] = tokens
+        if given is not None:
+            weights[row, : len(tokens)] = given
+    return Batch(torch.from_numpy(ids), torch.from_numpy(weights))
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Which batches are whose: this process takes ``rank`` of every ``world``, beginning with its ``first``-th."""
+
+    rank: int = 0
+    world: int = 1
+    first: int = 0
+
+
+class TrainingBatches(IterableDataset[Batch]):
+    """An endless stream of batches.
+
+    Args:
+        reader: the training windows.
+        stages: lengths to cut windows to, and for how many of *this process's* batches (None: for ever).
+        tokens_per_batch: bases in a batch, padding included.
+        flips: read a random half of the windows on the other strand.
+        seed: decides order, cuts and flips.
+        share: of several processes.
+    """
+
+    def __init__(
+        self,
+        reader: WindowReader,
+        *,
+        stages: Sequence[Stage],
+        tokens_per_batch: int,
+        flips: bool,
+        seed: int,
+        share: Share = Share(),
+    ) -> None:
+        self.reader = reader
+        self.stages = stages
+        self.tokens_per_batch = tokens_per_batch
+        self.flips = flips
+        self.seed = seed
+        self.share = share
+        self._sizes: dict[tuple[int, int], int] = {}
+        self._current: tuple[tuple[int, int], list[list[int]]] = (-1, -1), []
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        number, count = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        index = self.share.first + number
+        while True:
+            yield self.batch(index)
+            index += count
+
+    def batch(self, index: int) -> Batch:
+        """The ``index``-th batch of this process."""
+        stage, offset = self._stage(index)
+        limit = self.stages[stage].length
+        rng = np.random.default_rng([self.seed, self.share.rank, index])
+        items = []
+        for window in self._members(stage, offset * self.share.world + self.share.rank):
+            length = int(self.reader.lengths[window])
+            crop = None
+            if length > limit:
+                start = int(rng.integers(0, length - limit + 1))
+                crop = (start, start + limit)
+            items.append(self.reader.read(window, crop=crop, flip=self.flips and bool(rng.integers(0, 2))))
+        return collate(items)
+
+    def _stage(self, index: int) -> tuple[int, int]:
+        """The stage of a batch, and how many batches of that stage come before it."""
+        for number, stage in enumerate(self.stages):
+            if stage.steps is None or index < stage.steps:
+                return number, index
+            index -= stage.steps
+        raise AssertionError("the last stage is endless")
+
+    def _members(self, stage: int, position: int) -> list[int]:
+        """Windows of a stage's batch at ``position``, counted over all processes and through all epochs."""
+        epoch = 0
+        while position >= (size := self._size(stage, epoch)):
+            position -= size
+            epoch += 1
+        return self._plan(stage, epoch)[position]
+
+    def _size(self, stage: int, epoch: int) -> int:
+        """Batches of an epoch; remembered, because every batch counts the epochs before its own."""
+        if (stage, epoch) not in self._sizes:
+            self._sizes[stage, epoch] = len(self._plan(stage, epoch))
+        return self._sizes[stage, epoch]
+
+    def _plan(self, stage: int, epoch: int) -> list[list[int]]:
+        if self._current[0] != (stage, epoch):
+            lengths = np.minimum(self.reader.lengths, self.stages[stage].length)
+            plan = batch_plan(lengths, tokens_per_batch=self.tokens_per_batch, seed=self.seed + stage, epoch=epoch)
+            self._current = (stage, epoch), plan
+        return self._current[1]

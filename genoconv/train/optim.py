@@ -1,0 +1,49 @@
+"""AdamW's parameter groups and the learning rate over a run."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from genoconv.train.settings import OptimSettings
+
+
+def parameter_groups(model: nn.Module, settings: OptimSettings) -> list[dict[str, object]]:
+    """Filters with a learning rate of their own and no decay; matrices with decay; all the rest without."""
+    groups: dict[str, list[nn.Parameter]] = {"filters": [], "decayed": [], "plain": []}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        if ".filter_fn." in name:
+            groups["filters"].append(parameter)
+        elif parameter.ndim < 2 or "embeddings" in name:
+            groups["plain"].append(parameter)
+        else:
+            groups["decayed"].append(parameter)
+    return [
+        {"params": groups["decayed"], "lr": settings.lr, "weight_decay": settings.weight_decay},
+        {"params": groups["plain"], "lr": settings.lr, "weight_decay": 0.0},
+        {"params": groups["filters"], "lr": settings.filter_lr, "weight_decay": 0.0},
+    ]
+
+
+def rate_multiplier(settings: OptimSettings, progress: Callable[[int], float]) -> Callable[[int], float]:
+    """Share of the peak learning rate at a step: linear warm-up, then half a cosine down to ``final_lr_ratio``.
+
+    Args:
+        settings: warm-up and end.
+        progress: share of the run that is done at a step, 0 to 1.
+    """
+
+    def multiplier(step: int) -> float:
+        warm = min(1.0, (step + 1) / (settings.warmup_steps + 1))
+        wave = 0.5 * (1 + math.cos(math.pi * min(1.0, progress(step))))
+        return warm * (settings.final_lr_ratio + (1 - settings.final_lr_ratio) * wave)
+
+    return multiplier
+
+
+def adamw(model: nn.Module, settings: OptimSettings) -> torch.optim.AdamW:
+    """The optimiser of :func:`parameter_groups`."""
+    return torch.optim.AdamW(parameter_groups(model, settings), betas=settings.betas)
