@@ -2,7 +2,9 @@
 
 import logging
 import os
+import signal
 import sys
+from typing import NoReturn
 
 
 class _Line(logging.Formatter):
@@ -38,3 +40,10 @@ def error(message: str) -> None:
 def summary(message: str) -> None:
     """Print the closing line of a command."""
     logging.getLogger("genoconv").info(message)
+
+
+def reader_left() -> NoReturn:
+    """End quietly: whoever read our output (head, less) has all it wanted."""
+    # Point stdout elsewhere so that the interpreter's own flush at exit does not complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(128 + signal.SIGPIPE)

@@ -3,7 +3,6 @@
 Exit codes: 0 done, 1 data or machine, 2 usage, 130 interrupted by Ctrl-C, 141 reader went away, 143 terminated.
 """
 
-import os
 import signal
 import sys
 from types import FrameType
@@ -33,10 +32,7 @@ def main() -> NoReturn:
         console.error("interrupted")
         sys.exit(128 + signal.SIGINT)
     except BrokenPipeError:
-        # The reader (head, less) has all it wanted. Point stdout elsewhere so that the interpreter's
-        # own flush at exit does not complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + signal.SIGPIPE)
+        console.reader_left()
     except MemoryError:
         console.error("out of memory; use a smaller batch, window or --max-length")
         sys.exit(1)

@@ -161,35 +161,38 @@ def score_variants(
     from genoconv.pipelines.score import ScoreRun, score_variants
     from genoconv.pipelines.score_inputs import parse_shard, parse_windows
 
-    summary = score_variants(
-        ScoreRun(
-            vcf=vcf,
-            fasta=fasta,
-            model=model,
-            output=output if output is not None or tsv is not None else Path("-"),
-            output_type=output_type,
-            tsv=tsv,
-            windows=parse_windows(window),
-            grid=grid,
-            reduce=reduce,
-            strand=strand,
-            context=context,
-            annotation=annotation,
-            max_indel=max_indel,
-            regions=tuple(region or ()),
-            regions_file=regions_file,
-            pass_only=pass_only,
-            ref_mismatch=ref_mismatch,
-            explain=explain,
-            info_prefix=info_prefix,
-            shard=parse_shard(shard),
-            batch_size=batch_size,
-            device=device,
-            dtype=dtype,
-            resume=resume,
-            force=force,
-            index=index,
-            quiet=quiet,
-        )
+    run = ScoreRun(
+        vcf=vcf,
+        fasta=fasta,
+        model=model,
+        output=output if output is not None or tsv is not None else Path("-"),
+        output_type=output_type,
+        tsv=tsv,
+        windows=parse_windows(window),
+        grid=grid,
+        reduce=reduce,
+        strand=strand,
+        context=context,
+        annotation=annotation,
+        max_indel=max_indel,
+        regions=tuple(region or ()),
+        regions_file=regions_file,
+        pass_only=pass_only,
+        ref_mismatch=ref_mismatch,
+        explain=explain,
+        info_prefix=info_prefix,
+        shard=parse_shard(shard),
+        batch_size=batch_size,
+        device=device,
+        dtype=dtype,
+        resume=resume,
+        force=force,
+        index=index,
+        quiet=quiet,
     )
+    try:
+        summary = score_variants(run)
+    except BrokenPipeError:
+        # Here, because Typer would turn it into exit code 1.
+        console.reader_left()
     console.summary(str(summary))

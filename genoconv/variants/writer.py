@@ -133,7 +133,8 @@ def _bcf_from_bcf(
                 if key in native.info:
                     del native.info[key]
             for key, value in values.items():
-                native.info[key] = tuple(value)
+                # By way of six digits, so that VCF and BCF hold the same number.
+                native.info[key] = tuple(float(format_value(v)) if isinstance(v, float) else v for v in value)
             out.write(native)
 
         yield write

@@ -1,0 +1,240 @@
+"""``genoconv score-variants`` on real genomes and variants, read back with the bundled bcftools."""
+
+import signal
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from vcf_files import info, lines, text, tiny_model, without_ours
+
+from genoconv.pipelines.score import ScoreRun, score_variants
+from genoconv.tasks.journal import journal_path
+from support import DATA, cli_environment, command, needs_data, run_cli
+
+HG19 = DATA / "genomes/hg19_chr22_1_22M"
+HG19_FA = HG19 / "chr22.1-22000000.fa.gz"
+HG19_VCF = HG19 / "chr22.1000g.ADA2_GAB4.vcf.gz"
+B37 = DATA / "genomes/b37_chr20_1_2M"
+LOCI_VCF = DATA / "human_gene_loci/human_gene_loci.A.vcf.gz"
+LOCI_FA = DATA / "human_gene_loci/human_gene_loci.A.fa.gz"
+HG38 = DATA / "genomes/hg38_chr9_1_1M"
+
+pytestmark = needs_data(
+    "genomes/hg19_chr22_1_22M", "genomes/b37_chr20_1_2M", "human_gene_loci", "genomes/hg38_chr9_1_1M"
+)
+
+
+def bcftools(name: str, *arguments: object) -> str:
+    """Standard output of one of the bundled bcftools commands."""
+    import pysam.bcftools
+
+    return getattr(pysam.bcftools, name)(*map(str, arguments))
+
+
+def as_bcftools_prints(path: Path) -> list[str]:
+    """Header and records after a way through BCF, which prints every number in htslib's fashion."""
+    import pysam.bcftools
+
+    between = path.with_name(path.name + ".between.bcf")
+    pysam.bcftools.view("--no-version", "-Ob", "-o", str(between), str(path), catch_stdout=False)
+    return bcftools("view", "--no-version", between).splitlines()
+
+
+def assert_same(found: list[str], expected: list[str]) -> None:
+    """As ``assert found == expected``, whose report takes minutes for thousands of long lines."""
+    assert len(found) == len(expected)
+    for number, (one, two) in enumerate(zip(found, expected, strict=True)):
+        assert one == two, f"line {number}"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("models") / "tiny", max_length=140_000)
+
+
+@pytest.fixture(scope="module")
+def chr22(model, tmp_path_factory) -> Path:
+    """2,185 sites of chromosome 22, scored by the installed command in one go."""
+    folder = tmp_path_factory.mktemp("chr22")
+    result = run_cli(
+        "score-variants", HG19_VCF, "-f", HG19_FA, "-m", model, "-w", "128", "--explain", "-o", folder / "out.vcf.gz",
+        "--tsv", folder / "out.tsv", home=folder,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr.decode()
+    last = result.stderr.decode().splitlines()[-1]
+    assert last.startswith("genoconv: 2,185 records: ")
+    assert last.endswith("variants/s")
+    return folder
+
+
+def test_nothing_but_our_fields_changed(chr22):
+    found, before = lines(chr22 / "out.vcf.gz"), lines(HG19_VCF)
+    assert len(found) == 2185
+    assert_same([without_ours(line) for line in found], before)
+    kept = [line for line in text(HG19_VCF).splitlines() if line.startswith("##")]
+    assert text(chr22 / "out.vcf.gz").splitlines()[: len(kept)] == kept
+
+
+def test_every_allele_has_a_score_or_a_reason(chr22):
+    scored = 0
+    for line in lines(chr22 / "out.vcf.gz"):
+        values = info(line)
+        alts = line.split("\t")[4].split(",")
+        columns = [values[f"GCONV_{name}"].split(",") for name in ("LLR", "FWD", "REV", "STATUS")]
+        assert [len(column) for column in columns] == [len(alts)] * 4
+        for alt, llr, forward, reverse, status in zip(alts, *columns, strict=True):
+            assert status == ("symbolic" if alt.startswith("<") else "ok")
+            if status == "ok":
+                scored += 1
+                assert float(llr) == pytest.approx((float(forward) + float(reverse)) / 2, abs=1e-4, rel=1e-4)
+    assert scored > 2150
+
+
+def test_read_back_with_bcftools(chr22):
+    out = chr22 / "out.vcf.gz"
+    assert bcftools("view", "-H", out).count("\n") == 2185
+    rows = bcftools("query", "-f", "%POS\t%INFO/GCONV_LLR\n", out).splitlines()
+    assert [row.split("\t")[1] for row in rows] == [info(line)["GCONV_LLR"] for line in lines(out)]
+    region = bcftools("view", "-H", out, "chr22:17442000-17460000")
+    assert 100 < region.count("\n") < 1000
+    low = bcftools("view", "-H", "-i", "GCONV_LLR[*]<-1", out).count("\n")
+    assert 0 < low < 2185
+    normalised = bcftools("norm", "--check-ref", "e", "-m-", "-f", HG19_FA, out)
+    alleles = sum(len(line.split("\t")[4].split(",")) for line in lines(out))
+    assert sum(not line.startswith("#") for line in normalised.splitlines()) == alleles
+
+
+def test_table_has_a_row_an_allele(chr22):
+    import pandas as pd
+
+    table = pd.read_csv(chr22 / "out.tsv", sep="\t", dtype={"alt": str})
+    vcf = lines(chr22 / "out.vcf.gz")
+    assert table["alt"].tolist() == [alt for line in vcf for alt in line.split("\t")[4].split(",")]
+    values = [value for line in vcf for value in info(line)["GCONV_LLR"].split(",")]
+    assert table["llr"].tolist() == pytest.approx([float("nan" if v == "." else v) for v in values], nan_ok=True)
+
+
+def run_until_first_chunk(arguments: list[object], out: Path, home: Path, stop: signal.Signals, chunks: int) -> int:
+    """Start the command and stop it when its journal holds ``chunks`` finished pieces; its exit code."""
+    journal = journal_path(out)
+    process = subprocess.Popen(
+        [command(), *map(str, arguments)], stderr=subprocess.PIPE, env=cli_environment(home), start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if journal.exists() and journal.read_bytes().count(b"\n") > chunks:
+            process.send_signal(stop)
+            break
+        time.sleep(0.01)
+    _, errors = process.communicate(timeout=60)
+    assert b"Traceback" not in errors, errors
+    return process.returncode
+
+
+def test_interrupted_and_resumed_equals_uninterrupted(model, tmp_path):
+    """Ctrl-C after the first piece, then kill -9 after the second, then to the end."""
+    options = ScoreRun(B37 / "z.1000g.vcf.gz", B37 / "z.fa.gz", model, windows=(64,), regions=("z:1-130000",))
+    whole = tmp_path / "whole.vcf.gz"
+    score_variants(replace(options, output=whole))
+    out = tmp_path / "out.vcf.gz"
+    arguments = [
+        "score-variants", B37 / "z.1000g.vcf.gz", "-f", B37 / "z.fa.gz", "-m", model, "-w", "64",
+        "-r", "z:1-130000", "-o", out,
+    ]  # fmt: skip
+    assert run_until_first_chunk(arguments, out, tmp_path, signal.SIGINT, 1) == 130
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        ["whole.vcf.gz", "whole.vcf.gz.tbi", journal_path(out).name]
+    )
+    assert run_until_first_chunk([*arguments, "--resume"], out, tmp_path, signal.SIGKILL, 2) == -signal.SIGKILL
+    assert not out.exists()
+    result = run_cli(*arguments, "--resume", home=tmp_path)
+    assert result.returncode == 0, result.stderr.decode()
+    assert b"from the interrupted run" in result.stderr
+    assert out.read_bytes() == whole.read_bytes()
+    assert (tmp_path / "out.vcf.gz.tbi").exists()
+    assert not journal_path(out).exists()
+
+
+def test_shards_merged_equal_the_single_run(model, chr22, tmp_path):
+    parts = []
+    for part in (1, 2, 3):
+        parts.append(tmp_path / f"{part}.vcf.gz")
+        score_variants(
+            ScoreRun(HG19_VCF, HG19_FA, model, output=parts[-1], windows=(128,), explain=True, shard=(part, 3))
+        )
+    assert all(len(lines(path)) for path in parts)
+    merged = tmp_path / "merged.vcf"
+    merged.write_text(bcftools("concat", "--no-version", *parts))
+    assert_same(as_bcftools_prints(merged), as_bcftools_prints(chr22 / "out.vcf.gz"))
+
+
+@pytest.mark.parametrize("kind", ["bcf", "vcf"])
+def test_bcf_out_and_in(model, chr22, tmp_path, kind):
+    first = tmp_path / "first.bcf"
+    score_variants(ScoreRun(HG19_VCF, HG19_FA, model, output=first, windows=(128,), explain=True))
+    assert_same(as_bcftools_prints(first), as_bcftools_prints(chr22 / "out.vcf.gz"))
+    assert first.with_name("first.bcf.csi").exists()
+    again = tmp_path / f"again.{kind}"
+    score_variants(ScoreRun(first, HG19_FA, model, output=again, windows=(128,), explain=True))
+    assert_same(as_bcftools_prints(again)[-2185:], as_bcftools_prints(first)[-2185:])
+
+
+def test_stdin_to_stdout_and_a_reader_that_leaves(model, home, chr22):
+    vcf = HG19_VCF.read_bytes()
+    arguments = ["score-variants", "-", "-f", HG19_FA, "-m", model, "-w", "128", "-r", "chr22:17442000-17460000"]
+    result = run_cli(*arguments, home=home, stdin=vcf)
+    assert result.returncode == 0, result.stderr.decode()
+    expected = [line for line in lines(chr22 / "out.vcf.gz") if int(line.split("\t")[1]) <= 17460000]
+    found = lines(result.stdout)
+    assert len(found) == len(expected) > 100
+    assert [info(line)["GCONV_LLR"] for line in found] == [info(line)["GCONV_LLR"] for line in expected]
+    with HG19_VCF.open("rb") as source:
+        process = subprocess.Popen(
+            [command(), *map(str, arguments)], stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=cli_environment(home),
+        )  # fmt: skip
+        assert process.stdout is not None
+        process.stdout.close()
+        _, errors = process.communicate(timeout=120)
+    assert b"Traceback" not in errors
+    assert b"Broken" not in errors
+    assert process.returncode in (0, 141)
+
+
+def test_gene_loci(model, tmp_path):
+    """109 variants of every kind in 28 gene loci, one of them 103 bases long."""
+    out = tmp_path / "out.vcf"
+    summary = score_variants(ScoreRun(LOCI_VCF, LOCI_FA, model, output=out, windows=(256,), explain=True))
+    assert [without_ours(line) for line in lines(out)] == lines(LOCI_VCF)
+    assert summary.records == 109
+    assert summary.alleles["ok"] > 90
+    assert set(summary.alleles) <= {"ok", "no_alt", "too_long"}
+
+
+def test_whole_genes(model, tmp_path):
+    """SNVs made in genes of chr9: the window is the gene, in its own direction; outside genes there is none."""
+    from genoconv.genome.annotation import read_genes
+    from genoconv.genome.fasta import Fasta
+
+    fasta = Fasta(HG38 / "chr9.1-1000000.fa.gz")
+    gtf = HG38 / "chr9.ensembl91.1-1000000.gtf.gz"
+    genes = read_genes(gtf, contigs=fasta.contigs)
+    genes = genes[(genes["end"] - genes["start"] < 4000) & (genes["end"] <= fasta.contigs["9"])]
+    rows = ["##fileformat=VCFv4.2", "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]
+    centres = sorted({int((start + end) // 2) for start, end in zip(genes["start"], genes["end"], strict=True)})
+    assert len(centres) == 12
+    for start in centres:
+        ref = fasta.sequence("9", start, start + 1).upper()
+        rows.append(f"9\t{start + 1}\t.\t{ref}\t{'A' if ref != 'A' else 'C'}\t.\t.\t.")
+    vcf, out = tmp_path / "in.vcf", tmp_path / "out.vcf"
+    vcf.write_text("\n".join(rows) + "\n")
+    options = {"context": "gene", "annotation": gtf, "explain": True}
+    summary = score_variants(ScoreRun(vcf, HG38 / "chr9.1-1000000.fa.gz", model, output=out, **options))
+    # Four lie in a longer gene as well, which is taken before a short one and is beyond this model.
+    assert summary.alleles == {"ok": 8, "too_long": 4}
+    assert "gene body" in text(out)
+    for line in lines(out):
+        # One direction, the gene's own.
+        assert "GCONV_REV" not in info(line)
