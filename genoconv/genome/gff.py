@@ -86,9 +86,9 @@ class RowReader:
     def __iter__(self) -> Iterator[Row]:
         counts: Counter[bytes] = Counter()
         for number, raw in enumerate(self._stream, 1):
+            if number == 1:
+                self._check_first(raw)
             if raw[0] in b"#>":
-                if number == 1:
-                    self._check_first(raw)
                 if raw.startswith((b"##FASTA", b">")):
                     break
                 self._directive(raw)
@@ -121,9 +121,7 @@ class RowReader:
         """Columns of a row whose tabs an editor turned into blanks; [] for a blank line."""
         columns = raw.strip().split(maxsplit=8)
         if columns and (len(columns) < 8 or not (columns[3].isdigit() and columns[4].isdigit())):
-            known = foreign_format(raw) if number == 1 else None
-            what = f"not GTF or GFF3 but {known}" if known else f"{len(columns)} columns, where GTF and GFF3 have 9"
-            raise DataError(f"{self.source}: line {number}: {what}")
+            raise DataError(f"{self.source}: line {number}: {len(columns)} columns, where GTF and GFF3 have 9")
         return columns
 
     def _row(self, number: int, raw: bytes) -> Row:

@@ -135,23 +135,24 @@ def read_bed(path: str | Path) -> "pd.DataFrame":
     """
     source = str(path)
     with open_binary(Path(path)) as stream:
-        rows = [
-            _bed_row(source, number, raw)
-            for number, raw in enumerate(stream, 1)
-            if raw.strip() and not raw.startswith((b"#", b"track", b"browser"))
-        ]
+        rows = list(_bed_rows(source, stream))
     if not rows:
         raise DataError(f"{source}: no intervals in this BED file")
     return window_frame(rows)
 
 
-def _bed_row(source: str, number: int, raw: bytes) -> tuple[str, int, int, str, str, str]:
-    where = f"{source}: line {number}"
-    known = foreign_format(raw) if number == 1 else None
+def _bed_rows(source: str, stream: Iterable[bytes]) -> Iterator[tuple[str, int, int, str, str, str]]:
+    for number, raw in enumerate(stream, 1):
+        known = foreign_format(raw) if number == 1 else None
+        if known:
+            raise DataError(f"{source}: not BED but {known}")
+        if raw.strip() and not raw.startswith((b"#", b"track", b"browser")):
+            yield _bed_row(f"{source}: line {number}", raw)
+
+
+def _bed_row(where: str, raw: bytes) -> tuple[str, int, int, str, str, str]:
     text = raw.decode("utf-8", "backslashreplace").rstrip("\r\n")
     columns = text.split("\t") if "\t" in text else text.split()
-    if known:
-        raise DataError(f"{where}: not BED but {known}")
     if len(columns) < 3:
         raise DataError(f"{where}: {len(columns)} columns, where BED has at least 3")
     contig, first, last, *rest = columns

@@ -107,7 +107,8 @@ def test_torch_data_loader(truth: tuple[Path, Path, list[Window], list[str]], pa
     loader = DataLoader(
         WindowData(Fasta(bgzip if packed else plain), windows),  # type: ignore[arg-type]
         batch_size=50,
-        num_workers=WORKERS,
+        # Every spawned worker imports torch anew: two of them are enough beside the four of test_processes.
+        num_workers=WORKERS if method == "fork" else 2,
         multiprocessing_context=method,
         collate_fn=_as_they_are,
     )
