@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any
 
-_LAZY = {"FilterSpectrum": "conv", "fftconv": "conv", "prepare_filter": "conv"}
+_LAZY = {"FilterSpectrum": "spectrum", "fftconv": "conv", "prepare_filter": "conv"}
 
 __all__ = ["FilterSpectrum", "fftconv", "prepare_filter"]
 

@@ -5,35 +5,21 @@
 Letters: B batch, H channels, N positions, K filter taps (K <= N; fewer make a partial convolution).
 """
 
-import math
-from dataclasses import dataclass
+import logging
+import os
+from functools import cache
 
 import torch
 from torch import Tensor
 
 from genoconv.errors import KernelError, UsageError
+from genoconv.ops import fused
+from genoconv.ops.spectrum import FilterSpectrum, fast_size, wide
+
+log = logging.getLogger(__name__)
 
 BACKENDS = ("auto", "cuda", "torch")
 _FLOATS = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
-
-
-@dataclass(frozen=True)
-class FilterSpectrum:
-    """A filter that :func:`prepare_filter` transformed for rows of up to ``length`` positions; holds no gradient.
-
-    Attributes:
-        spectrum: on the torch path rfft of the taps, (H, size / 2 + 1) complex.
-        skip: the D skip, (H,), or None.
-        taps: K.
-        length: the longest N that it serves.
-        size: points of the transform, at least length + taps - 1.
-    """
-
-    spectrum: Tensor
-    skip: Tensor | None
-    taps: int
-    length: int
-    size: int
 
 
 def fftconv(
@@ -63,8 +49,8 @@ def fftconv(
         KernelError: ``backend="cuda"`` and the kernels cannot serve this call.
     """
     _check(u, k, D, gate_in, gate_out, backend)
-    if backend == "cuda":
-        raise KernelError(f"no CUDA kernel serves {u.device.type} tensors; use backend='auto' or backend='torch'")
+    if _choose(u, backend) == "cuda":
+        return fused.fftconv(u, k, D, gate_in, gate_out)
     return _torch_path(u, k, D, gate_in, gate_out)
 
 
@@ -81,27 +67,28 @@ def prepare_filter(k: Tensor, length: int, *, D: Tensor | None = None) -> Filter
     """
     if k.ndim != 2 or not 1 <= k.shape[1] <= length:
         raise UsageError(f"k must be (H, K) with 1 <= K <= length; got {tuple(k.shape)} for length {length}")
-    with torch.no_grad():
-        size = fast_size(length + k.shape[1] - 1)
-        return FilterSpectrum(torch.fft.rfft(_wide(k), n=size), D, k.shape[1], length, size)
+    return FilterSpectrum(k.detach(), None if D is None else D.detach(), length)
 
 
-def fast_size(least: int) -> int:
-    """Smallest even 2^a 3^b 5^c that is at least ``least``: lengths that every FFT library does without padding."""
-    best = 1 << max(1, (least - 1).bit_length())
-    for fives in (1, 5, 25):
-        for threes in (1, 3, 9, 27):
-            odd = fives * threes
-            twos = max(1, math.ceil(math.log2(least / odd))) if least > odd else 1
-            while odd << twos < least:  # log2 may have rounded down
-                twos += 1
-            best = min(best, odd << twos)
-    return best
+def _choose(u: Tensor, backend: str) -> str:
+    """``cuda`` or ``torch``; never another than the one that was asked for by name."""
+    if backend == "auto":
+        backend = os.environ.get("GENOCONV_KERNELS", "auto")
+        if backend not in BACKENDS:
+            raise UsageError(f"GENOCONV_KERNELS is {backend!r}; it must be one of {', '.join(BACKENDS)}")
+    if backend == "torch" or (backend == "auto" and u.device.type != "cuda"):
+        return "torch"
+    reason = fused.unsupported(u)
+    if backend == "cuda" and reason:
+        raise KernelError(reason)
+    if not torch.compiler.is_compiling():
+        _say_once(reason)
+    return "torch" if reason else "cuda"
 
 
-def _wide(x: Tensor) -> Tensor:
-    """In the type that the transform is computed in: float32, or float64 for float64."""
-    return x if x.dtype == torch.float64 else x.float()
+@cache
+def _say_once(reason: str | None) -> None:
+    log.info("long convolutions run on %s", f"torch.fft: {reason}" if reason else "genoconv's fused CUDA kernels")
 
 
 def _torch_path(
@@ -109,9 +96,9 @@ def _torch_path(
 ) -> Tensor:
     N = u.shape[-1]
     with torch.autocast(u.device.type, enabled=False):
-        x = _wide(u) if gate_in is None else _wide(u) * _wide(gate_in)
+        x = wide(u) if gate_in is None else wide(u) * wide(gate_in)
         if isinstance(k, FilterSpectrum):
-            size, spectrum, D = k.size, k.spectrum, k.skip
+            size, spectrum, D = k.size, k.rfft, k.skip
         else:
             size = fast_size(N + k.shape[1] - 1)
             spectrum = torch.fft.rfft(k.to(x.dtype), n=size)
@@ -119,8 +106,9 @@ def _torch_path(
         if D is not None:
             y = torch.addcmul(y, x, D.to(x.dtype)[:, None])
         if gate_out is not None:
-            y = y * _wide(gate_out)
-        return y.to(u.dtype)
+            y = y * wide(gate_out)
+        result: Tensor = y.to(u.dtype)
+    return result
 
 
 def _check(
@@ -138,18 +126,20 @@ def _check(
     if u.dtype not in _FLOATS:
         raise UsageError(f"u is {u.dtype}; it must be bfloat16, float16, float32 or float64")
     _, H, N = u.shape
-    taps = k.spectrum if isinstance(k, FilterSpectrum) else k
+    taps = k.taps if isinstance(k, FilterSpectrum) else k
     if isinstance(k, FilterSpectrum):
         if D is not None:
             raise UsageError("D was given beside a prepared filter; pass it to prepare_filter instead")
         if k.length < N:
-            raise UsageError(
-                f"the filter was prepared for {k.length:,} positions; u has {N:,}: prepare it for those"
-            )
+            raise UsageError(f"the filter was prepared for {k.length:,} positions; u has {N:,}: prepare it for those")
     elif k.ndim != 2 or not 1 <= k.shape[1] <= N:
         raise UsageError(f"k must be (H, K) with 1 <= K <= N = {N:,}; got {tuple(k.shape)}: cut it to k[:, :{N}]")
     if taps.shape[0] != H:
         raise UsageError(f"k has {taps.shape[0]} channels and u has {H}")
+    if not taps.is_floating_point():
+        raise UsageError(f"k is {taps.dtype}; it must be floating point (float32): k.float()")
+    if D is not None and D.device.type == "cpu" and not bool(torch.isfinite(D).all()):
+        raise UsageError("D holds values that are not finite; find out where they come from")
     if D is not None and D.shape != (H,):
         raise UsageError(f"D must be ({H},) like u's channels; got {tuple(D.shape)}")
     for name, gate in (("gate_in", gate_in), ("gate_out", gate_out)):

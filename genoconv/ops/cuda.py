@@ -6,6 +6,7 @@ current stream of the rows' device.
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,7 +41,7 @@ class _Device:
 
 @cache
 def _device(index: int) -> _Device:
-    p = torch.cuda.get_device_properties(index)
+    p: Any = torch.cuda.get_device_properties(index)
     return _Device(f"sm_{p.major}{p.minor}", p.shared_memory_per_block_optin, p.multi_processor_count)
 
 
@@ -55,8 +56,8 @@ def _index(x: Tensor) -> int:
     return torch.cuda.current_device() if x.device.index is None else int(x.device.index)
 
 
-def supports(u: Tensor, k: Tensor | CudaSpectrum) -> str | None:
-    """None where the kernels serve rows u (B, H, N) and filter k (H, K); otherwise why not, and the way out."""
+def supports(u: Tensor) -> str | None:
+    """None where the kernels serve rows u (B, H, N); otherwise why not, and the way out."""
     if u.device.type != "cuda":
         return f"the kernels need CUDA tensors, u is on {u.device.type}: move it, or use backend='torch'"
     if u.dtype not in _DTYPES:
@@ -69,11 +70,6 @@ def supports(u: Tensor, k: Tensor | CudaSpectrum) -> str | None:
         return (
             f"rows of {length:,} positions exceed the {limit:,} that one block of this GPU holds: "
             f"use backend='torch' (auto does)"
-        )
-    if isinstance(k, CudaSpectrum) and k.size != plan_for(u).size:
-        return (
-            f"the filter was prepared for transforms of {k.size:,} points, rows of {length:,} take "
-            f"{plan_for(u).size:,}: prepare it with length={length}"
         )
     return None
 

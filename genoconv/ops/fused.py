@@ -1,0 +1,112 @@
+"""The fused kernels as torch operators: fake tensors for torch.compile, gradients, prepared filters.
+
+The operators take and give tensors only. A forward pass hands its filter's transform to the backward pass, so nothing
+of a step is transformed twice; beyond that only inputs are kept.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genoconv.ops import cuda, jit
+from genoconv.ops.spectrum import FilterSpectrum
+
+
+def unsupported(u: Tensor) -> str | None:
+    """Why the kernels cannot serve rows u (B, H, N), and the way out; None where they can."""
+    return jit.missing() or cuda.supports(u)
+
+
+def fftconv(
+    u: Tensor, k: Tensor | FilterSpectrum, D: Tensor | None, gate_in: Tensor | None, gate_out: Tensor | None
+) -> Tensor:
+    """As :func:`genoconv.ops.fftconv`, for rows that :func:`unsupported` has nothing against."""
+    if isinstance(k, FilterSpectrum):
+        length = u.shape[-1]
+        made = k.fused(cuda.plan_for(u).size, length)
+        y: Tensor = _prepared(u, made.filter, made.scale, made.taps, gate_in, gate_out)
+    else:
+        y = _convolve(u, k.float(), None if D is None else D.float(), gate_in, gate_out)[0]
+    return y
+
+
+def _spectrum(u: Tensor, kept: Tensor, scale: Tensor, taps: int) -> cuda.CudaSpectrum:
+    return cuda.CudaSpectrum(kept, scale, kept.shape[1], taps, u.shape[-1])
+
+
+@torch.library.custom_op("genoconv::fftconv", mutates_args=(), device_types="cuda")
+def _convolve(
+    u: Tensor, k: Tensor, D: Tensor | None, gate_in: Tensor | None, gate_out: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """y (B, H, N), and the filter's transform: (H, size) int32 and its scale (H,)."""
+    made = cuda.prepare_filter(k, D, u.shape[-1])
+    return cuda.forward(u, made, gate_in, gate_out), made.filter, made.scale
+
+
+@_convolve.register_fake
+def _(u: Tensor, k: Tensor, D: Any, gate_in: Any, gate_out: Any) -> tuple[Tensor, Tensor, Tensor]:
+    kept = u.new_empty((u.shape[1], cuda.plan_for(u).size), dtype=torch.int32)
+    return u.new_empty(u.shape), kept, u.new_empty(u.shape[1], dtype=torch.float32)
+
+
+@torch.library.custom_op("genoconv::fftconv_prepared", mutates_args=(), device_types="cuda")
+def _prepared(
+    u: Tensor, kept: Tensor, scale: Tensor, taps: int, gate_in: Tensor | None, gate_out: Tensor | None
+) -> Tensor:
+    return cuda.forward(u, _spectrum(u, kept, scale, taps), gate_in, gate_out)
+
+
+@_prepared.register_fake
+def _(u: Tensor, kept: Tensor, scale: Tensor, taps: int, gate_in: Any, gate_out: Any) -> Tensor:
+    return u.new_empty(u.shape)
+
+
+@torch.library.custom_op("genoconv::fftconv_backward", mutates_args=(), device_types="cuda")
+def _gradients(
+    dy: Tensor, u: Tensor, kept: Tensor, scale: Tensor, taps: int, gate_in: Tensor | None, gate_out: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """du, dk, dD and the gates' gradients; an absent gate's is empty."""
+    du, dk, dD, d_in, d_out = cuda.backward(dy, u, _spectrum(u, kept, scale, taps), gate_in, gate_out, taps)
+    return du, dk, dD, u.new_empty(0) if d_in is None else d_in, u.new_empty(0) if d_out is None else d_out
+
+
+@_gradients.register_fake
+def _(
+    dy: Tensor, u: Tensor, kept: Tensor, scale: Tensor, taps: int, gate_in: Any, gate_out: Any
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    H = u.shape[1]
+    d_in, d_out = (u.new_empty(0 if gate is None else u.shape) for gate in (gate_in, gate_out))
+    wide = torch.float32
+    return u.new_empty(u.shape), u.new_empty((H, taps), dtype=wide), u.new_empty(H, dtype=wide), d_in, d_out
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    u, k, D, gate_in, gate_out = inputs
+    _, kept, scale = output
+    ctx.mark_non_differentiable(kept, scale)
+    ctx.save_for_backward(u, kept, scale, gate_in, gate_out)
+    ctx.taps, ctx.has_skip = k.shape[1], D is not None
+
+
+def _backward(ctx: Any, dy: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+    u, kept, scale, gate_in, gate_out = ctx.saved_tensors
+    du, dk, dD, d_in, d_out = _gradients(dy, u, kept, scale, ctx.taps, gate_in, gate_out)
+    skip = dD if ctx.has_skip else None
+    return du, dk, skip, None if gate_in is None else d_in, None if gate_out is None else d_out
+
+
+def _keep_prepared(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    u, kept, scale, taps, gate_in, gate_out = inputs
+    ctx.save_for_backward(u, kept, scale, gate_in, gate_out)
+    ctx.taps = taps
+
+
+def _backward_prepared(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+    u, kept, scale, gate_in, gate_out = ctx.saved_tensors
+    du, _, _, d_in, d_out = _gradients(dy, u, kept, scale, ctx.taps, gate_in, gate_out)
+    return du, None, None, None, None if gate_in is None else d_in, None if gate_out is None else d_out
+
+
+_convolve.register_autograd(_backward, setup_context=_keep)
+_prepared.register_autograd(_backward_prepared, setup_context=_keep_prepared)
