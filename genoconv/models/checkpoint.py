@@ -15,6 +15,7 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from genoconv import __version__, atomic
 from genoconv.errors import ModelError, UsageError
@@ -155,8 +156,20 @@ def stored_tensors(model: HyenaDNA) -> dict[str, Tensor]:
 
 def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Names and shapes of :func:`stored_tensors` for a model of these sizes, without allocating one."""
-    with torch.device("meta"):
+    with torch.device("meta"), _Uninitialised():
         return {name: tuple(tensor.shape) for name, tensor in stored_tensors(HyenaDNA(config)).items()}
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Leaves out ``torch.nn.init``: random numbers on the meta device would import torch._dynamo, two seconds' work."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs.get("tensor", args[0] if args else None)
+        return func(*args, **kwargs)
 
 
 def compare_tensors(tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> list[str]:

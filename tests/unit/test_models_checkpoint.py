@@ -1,0 +1,145 @@
+"""Model folders: written whole, checked whole, never taken for something else."""
+
+import json
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+import genoconv
+from genoconv.errors import ModelError, UsageError
+from genoconv.models import PRESETS, HyenaDNA, ModelConfig, load_model, model_digest, preset, save_model
+
+SMALL = ModelConfig(d_model=8, n_layer=2, max_length=32, filter_order=4)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    torch.manual_seed(4)
+    save_model(HyenaDNA(SMALL), tmp_path / "model", provenance={"kind": "trained", "steps": 3})
+    return tmp_path / "model"
+
+
+def test_what_is_saved_is_what_is_loaded(folder: Path) -> None:
+    torch.manual_seed(4)
+    model = HyenaDNA(SMALL).eval()
+    state = torch.get_rng_state()
+    again = genoconv.load_model(folder)
+    assert torch.equal(torch.get_rng_state(), state), "loading a model must not change the user's random numbers"
+    ids = torch.randint(7, 12, (2, 32))
+    with torch.no_grad():
+        assert torch.equal(again(ids), model(ids))
+    assert not again.training
+    assert again.lm_head.weight is again.embedding.weight
+    record = json.loads((folder / "config.json").read_text())
+    assert record["provenance"] == {"kind": "trained", "steps": 3}
+    assert record["tokenizer"]["vocabulary"]["A"] == 7
+    assert "lm_head.weight" not in safetensors.torch.load_file(folder / "model.safetensors")
+
+
+def test_bfloat16_models_are_stored_as_they_are(folder: Path, tmp_path: Path) -> None:
+    low = load_model(folder, dtype=torch.bfloat16)
+    save_model(low, tmp_path / "low", provenance={})
+    again = load_model(tmp_path / "low", dtype=torch.bfloat16)
+    for (name, a), b in zip(low.named_parameters(), again.parameters(), strict=True):
+        assert a.dtype == (torch.float32 if ".filter_fn." in name else torch.bfloat16), name
+        assert a.dtype == b.dtype, name
+        assert torch.equal(a, b), name
+
+
+def test_the_digest_follows_weights_and_sizes_and_nothing_else(folder: Path, tmp_path: Path) -> None:
+    digest = model_digest(folder)
+    model = load_model(folder)
+    save_model(model, tmp_path / "same", provenance={"kind": "elsewhere"})
+    assert model_digest(tmp_path / "same") == digest
+    with torch.no_grad():
+        model.backbone.ln_f.bias[0] += 1e-6
+    save_model(model, tmp_path / "other", provenance={})
+    assert model_digest(tmp_path / "other") != digest
+
+
+def _edit(folder: Path, **changes: object) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda f: (f / "model.safetensors").unlink(), "model.safetensors is missing"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"short"), "not a safetensors file"),
+        (lambda f: (f / "config.json").write_text("{"), "not JSON"),
+        (lambda f: (f / "config.json").write_text("[1]"), "a JSON object is expected"),
+        (lambda f: (f / "config.json").unlink(), "holds no config.json"),
+        (lambda f: _edit(f, format="other"), "not written by genoconv"),
+        (lambda f: _edit(f, format_version=2), "format version 2"),
+        (lambda f: _edit(f, weights=None), "'weights' is missing"),
+        (lambda f: _edit(f, tokenizer={"vocabulary": {"A": 0}}), "vocabulary"),
+        (lambda f: _edit(f, model={"d_model": 8, "n_layers": 2}), "did you mean n_layer?"),
+        (lambda f: _edit(f, model=SMALL.to_dict() | {"n_layer": 1}), "belongs to no part"),
+        (lambda f: _edit(f, model=SMALL.to_dict() | {"d_model": 9}), "the configuration makes it"),
+    ],
+)
+def test_a_damaged_folder_is_refused_in_words(folder: Path, damage, words: str) -> None:
+    damage(folder)
+    with pytest.raises(ModelError) as caught:
+        load_model(folder)
+    assert words in str(caught.value)
+    assert str(folder) in str(caught.value)
+
+
+def test_weights_of_another_model_of_the_same_shape_are_noticed(folder: Path) -> None:
+    tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    tensors["backbone.ln_f.bias"] += 1
+    safetensors.torch.save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(ModelError, match="altered"):
+        load_model(folder)
+
+
+def test_folders_of_other_kinds_are_told_apart(tmp_path: Path) -> None:
+    from published_checkpoints import random_tensors, write_hf, write_original
+
+    with pytest.raises(ModelError, match="does not exist"):
+        load_model(tmp_path / "nowhere")
+    for name, write in (("hf", write_hf), ("original", write_original)):
+        with pytest.raises(ModelError, match="genoconv models import"):
+            load_model(write(tmp_path / name, random_tensors()))
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ModelError, match="is a file"):
+        load_model(tmp_path / "file")
+
+
+def test_devices_that_are_not_there_are_refused(folder: Path) -> None:
+    assert load_model(folder, device="auto").embedding.weight.device.type in ("cpu", "cuda")
+    for device in ("cuda:99", "gpu"):
+        with pytest.raises(UsageError, match=device):
+            load_model(folder, device=device)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_can_be_built(name: str) -> None:
+    config = preset(name)
+    with torch.device("meta"):
+        model = HyenaDNA(config)
+    assert config.padded_vocab == model.lm_head.weight.shape[0] == 16
+    assert ModelConfig.from_dict(config.to_dict()) == config
+
+
+def test_unknown_presets_name_the_nearest() -> None:
+    with pytest.raises(UsageError, match="did you mean tiny-1k"):
+        preset("tiny1k")
+
+
+def test_all_problems_of_a_configuration_are_told_at_once() -> None:
+    with pytest.raises(ModelError) as caught:
+        ModelConfig(d_model=0, n_layer=True, max_length=2**25, emb_dim=4, embed_dropout=1.0, modulate=1)  # type: ignore[arg-type]
+    lines = str(caught.value).split("\n")
+    assert {line.split(":")[0] for line in lines} == {
+        "d_model",
+        "n_layer",
+        "max_length",
+        "emb_dim",
+        "embed_dropout",
+        "modulate",
+    }
