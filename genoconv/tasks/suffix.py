@@ -12,14 +12,13 @@ and its convolution from s on, and the few projected columns before s that the s
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from genoconv.models.hyena import Block, HyenaDNA, HyenaOperator
-from genoconv.ops import fftconv, prepare_filter
+from genoconv.ops import FilterSpectrum, fftconv, prepare_filter
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +53,11 @@ class SuffixReuse:
         self._filters = [self._prepare(block.mixer) for block in self._blocks]
 
     @torch.inference_mode()
-    def _prepare(self, mixer: HyenaOperator) -> tuple[Any, Any]:
+    def _prepare(self, mixer: HyenaOperator) -> tuple[FilterSpectrum, FilterSpectrum]:
         """Transforms of a layer's filter for whole windows and for suffixes."""
         k = mixer.filter_fn(self.length)
-        dtype = mixer.in_proj.weight.dtype
         whole, suffix = (
-            prepare_filter(k[:, :n].contiguous(), n, D=mixer.filter_fn.bias, dtype=dtype, device=k.device)
+            prepare_filter(k[:, :n].contiguous(), n, D=mixer.filter_fn.bias)
             for n in (self.length, self.length - self.start)
         )
         return whole, suffix
