@@ -104,15 +104,15 @@ class Fasta:
     def digest(self, contig: str) -> str:
         """:meth:`digests` of one contig."""
         md5 = hashlib.md5(usedforsecurity=False)
-        length = self._length(contig)
+        length = self._entry(contig).length
         for start in range(0, length, _CHUNK):
             end = min(start + _CHUNK, length)
             md5.update(self._whole(self._read(contig, start, end), None, contig, start, end).upper())
         return md5.hexdigest()
 
-    def _length(self, contig: str) -> int:
+    def _entry(self, contig: str) -> Entry:
         try:
-            return self.contigs[contig]
+            return self._index.entries[contig]
         except KeyError:
             some = ", ".join(list(self.contigs)[:5])
             more = ", ..." if len(self.contigs) > 5 else ""
@@ -120,19 +120,25 @@ class Fasta:
 
     def _read(self, contig: str, start: int, end: int) -> bytes:
         """Stored bytes of ``[start, end)``; those of a plain file still hold line ends."""
-        length = self._length(contig)
-        if not 0 <= start <= end <= length:
+        entry = self._entry(contig)
+        if not 0 <= start <= end <= entry.length:
             raise DataError(
-                f"{self.path}: {contig}:{start}-{end} (0-based) is outside the contig, which has {length} bases"
+                f"{self.path}: {contig}:{start}-{end} (0-based) is outside the contig, which has {entry.length} bases"
             )
         if start == end:
             return b""
         if self._index.bgzip:
             sequence: str = self._pysam().fetch(contig, start, end)
             return sequence.encode("latin-1")
-        entry: Entry = self._index.entries[contig]
-        first, last = entry.byte(start), entry.byte(end - 1) + 1
-        return _pread(self._descriptor, last - first, first)
+        first, last = entry.span(start, end)
+        data = os.pread(self._descriptor, last - first, first)
+        # Linux stops at 2 GB; the file may also have been cut.
+        while len(data) < last - first:
+            more = os.pread(self._descriptor, last - first - len(data), first + len(data))
+            if not more:
+                break
+            data += more
+        return data
 
     def _whole(self, raw: bytes, table: bytes | None, contig: str, start: int, end: int) -> bytearray:
         """Translate letters, drop line ends, and hold that exactly the bases asked for came back."""
@@ -171,11 +177,3 @@ class Fasta:
         for contig in list(self.contigs)[::step]:
             sample = self._read(contig, 0, min(self.contigs[contig], _BASES_CHECKED))
             check_dna(sample, source=str(self.path), record=contig)
-
-
-def _pread(descriptor: int, count: int, offset: int) -> bytes:
-    """``os.pread`` that goes on where the system returns less than asked (Linux stops at 2 GB)."""
-    data = os.pread(descriptor, count, offset)
-    while len(data) < count and (more := os.pread(descriptor, count - len(data), offset + len(data))):
-        data += more
-    return data

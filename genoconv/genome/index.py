@@ -46,16 +46,15 @@ class Entry:
     line_bases: int
     line_width: int
 
-    def byte(self, position: int) -> int:
-        """Byte of the base at ``position``, 0-based."""
-        if not self.line_bases:
-            return self.offset
-        return self.offset + position // self.line_bases * self.line_width + position % self.line_bases
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """Bytes from the first to after the last base of ``[start, end)``, 0-based, which must not be empty."""
+        bases, extra, last = self.line_bases, self.line_width - self.line_bases, end - 1
+        return self.offset + start + start // bases * extra, self.offset + end + last // bases * extra
 
     @property
     def end(self) -> int:
         """Byte after the last base."""
-        return self.byte(self.length - 1) + 1 if self.length else self.offset
+        return self.span(0, self.length)[1] if self.length else self.offset
 
 
 @dataclass(frozen=True, slots=True)
