@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from genoconv.cli import doctor, models, score, train, windows
+from genoconv.cli import doctor, kernels, models, score, train, windows
 
 app = typer.Typer(
     name="genoconv",
@@ -39,4 +39,5 @@ app.command("windows", rich_help_panel="Genomes")(windows.windows)
 app.command("train", rich_help_panel="Models")(train.train)
 app.command("score-variants", rich_help_panel="Inference")(score.score_variants)
 app.add_typer(models.app, rich_help_panel="Models")
+app.add_typer(kernels.app, rich_help_panel="This machine")
 app.command("doctor", rich_help_panel="This machine")(doctor.doctor)

@@ -58,7 +58,8 @@ class WindowReader:
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
         """Bases of every window, shape (number of windows,)."""
-        return self.ends - self.starts
+        lengths: npt.NDArray[np.int64] = self.ends - self.starts
+        return lengths
 
     def read(
         self, index: int, *, crop: tuple[int, int] | None = None, flip: bool = False
@@ -126,7 +127,7 @@ class TrainingBatches(IterableDataset[Batch]):
         tokens_per_batch: int,
         flips: bool,
         seed: int,
-        share: Share = Share(),
+        share: Share,
     ) -> None:
         self.reader = reader
         self.stages = stages
@@ -184,7 +185,7 @@ class TrainingBatches(IterableDataset[Batch]):
 
     def _plan(self, stage: int, epoch: int) -> list[list[int]]:
         if self._current[0] != (stage, epoch):
-            lengths = np.minimum(self.reader.lengths, self.stages[stage].length)
+            lengths = np.minimum(self.reader.lengths, self.stages[stage].length).tolist()
             plan = batch_plan(lengths, tokens_per_batch=self.tokens_per_batch, seed=self.seed + stage, epoch=epoch)
             self._current = (stage, epoch), plan
         return self._current[1]

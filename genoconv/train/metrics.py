@@ -54,7 +54,9 @@ def read_rows(path: Path) -> list[Row]:
                     int(record["step"]),
                     int(record["tokens"]),
                     record["split"],
-                    *(float(record[name]) for name in ("loss", "perplexity", "learning_rate")),
+                    float(record["loss"]),
+                    float(record["perplexity"]),
+                    float(record["learning_rate"]),
                     float(speed) if speed else None,
                 )
             )

@@ -22,7 +22,8 @@ class LanguageModel(pl.LightningModule):
         model: the network.
         optim: optimiser and schedule.
         clock: how far the run is; the cosine follows it.
-        seed: dropout at batch ``i`` depends on it and on ``i`` alone, so that a resumed run repeats an uninterrupted one.
+        seed: dropout at batch ``i`` depends on it and on ``i`` alone, so that a resumed run repeats one that was not
+            interrupted.
 
     Attributes:
         valid_loss: nats a base on the held-out windows when they were last read; NaN before.

@@ -1,0 +1,71 @@
+"""The runs behind ``genoconv kernels``: look at plans, fill and empty the cache of compiled kernels."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from genoconv.errors import UsageError
+from genoconv.ops import jit
+from genoconv.ops.plan import DTYPES, KERNELS, SIZES, Plan, choose_plan, longest
+from genoconv.ops.targets import KERNEL_TARGETS
+from genoconv.progress import progress_bar
+
+SHARED_MEMORY = {"sm_80": 163, "sm_86": 99, "sm_87": 163, "sm_89": 99, "sm_90": 227, "sm_100": 227, "sm_120": 99}
+"""Shared memory that a block may use on each architecture, KB (CUDA C++ programming guide, compute capabilities)."""
+
+_SM_COUNT = 132
+
+
+def plan_of(length: int, *, arch: str, dtype: str, taps: int | None = None) -> Plan:
+    """The plan for one length on a GPU that need not be here.
+
+    Raises:
+        UsageError: an unknown architecture, or no kernel fits.
+    """
+    if arch not in SHARED_MEMORY:
+        raise UsageError(f"--arch {arch}: known are {', '.join(SHARED_MEMORY)}")
+    smem = SHARED_MEMORY[arch] * 1024
+    return choose_plan(length, filter_length=taps, dtype=dtype, arch=arch, smem_per_block=smem, sm_count=_SM_COUNT)
+
+
+def every_kernel(arch: str) -> Iterator[Any]:
+    """All kernels that models of any length need on ``arch``: both row types, gated, whole and ragged rows."""
+    seen = set()
+    for size in SIZES:
+        if size > longest(SHARED_MEMORY[arch] * 1024):
+            continue
+        for dtype in DTYPES:
+            plan = plan_of(size, arch=arch, dtype=dtype)
+            for name in KERNELS:
+                for aligned in (True, False):
+                    kernel = plan.kernel(name, aligned=aligned)
+                    if kernel not in seen:
+                        seen.add(kernel)
+                        yield kernel
+
+
+def warm(archs: Sequence[str], *, quiet: bool = False) -> int:
+    """Compile all kernels for the given architectures into the cache; no GPU is needed.
+
+    Returns:
+        How many kernels are ready.
+
+    Raises:
+        KernelError: no compiler, or it refused a kernel.
+        UsageError: an unknown architecture.
+    """
+    for arch in archs:
+        plan_of(1, arch=arch, dtype=DTYPES[0])
+    wanted = [(arch, kernel) for arch in archs for kernel in every_kernel(arch)]
+    with progress_bar("Compiling", total=len(wanted), unit="kernels", quiet=quiet) as advance:
+        for arch, kernel in wanted:
+            jit.compile_kernel(kernel.name, kernel.defines, arch=arch)
+            advance(1)
+    return len(wanted)
+
+
+def local_archs() -> list[str]:
+    """The architectures of this machine's GPUs; every target of the project where it has none."""
+    import torch
+
+    found = {"sm_{}{}".format(*torch.cuda.get_device_capability(i)) for i in range(torch.cuda.device_count())}
+    return sorted(found) or list(KERNEL_TARGETS)
