@@ -136,8 +136,7 @@ def list_published() -> list[dict[str, Any]]:
     rows = []
     for name, model in hub.PUBLISHED.items():
         config = PRESETS[name]
-        with torch.device("meta"):
-            parameters = sum(p.numel() for p in checkpoint.HyenaDNA(config).parameters())
+        parameters = sum(p.numel() for p in checkpoint.bare_model(config, device="meta").parameters())
         rows.append(
             {
                 "name": name,

@@ -156,12 +156,21 @@ def stored_tensors(model: HyenaDNA) -> dict[str, Tensor]:
 
 def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Names and shapes of :func:`stored_tensors` for a model of these sizes, without allocating one."""
-    with torch.device("meta"), _Uninitialised():
-        return {name: tuple(tensor.shape) for name, tensor in stored_tensors(HyenaDNA(config)).items()}
+    return {name: tuple(tensor.shape) for name, tensor in stored_tensors(bare_model(config, device="meta")).items()}
+
+
+def bare_model(config: ModelConfig, *, device: str = "cpu") -> HyenaDNA:
+    """A model whose parameters hold nothing yet; on "meta" it has shapes only and costs no memory."""
+    with torch.device(device), _Uninitialised():
+        return HyenaDNA(config)
 
 
 class _Uninitialised(TorchFunctionMode):
-    """Leaves out ``torch.nn.init``: random numbers on the meta device would import torch._dynamo, two seconds' work."""
+    """Leaves out ``torch.nn.init``.
+
+    What it draws would be overwritten, would move the user's random state, and on the meta device needs torch._dynamo,
+    whose import takes two seconds.
+    """
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -189,8 +198,7 @@ def compare_tensors(tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[in
 
 def build(config: ModelConfig, tensors: Mapping[str, Tensor]) -> HyenaDNA:
     """A float32 model on the CPU with these stored tensors, leaving torch's random state as it was."""
-    with torch.random.fork_rng(devices=[]):
-        model = HyenaDNA(config)
+    model = bare_model(config)
     with torch.no_grad():
         for name, tensor in stored_tensors(model).items():
             tensor.copy_(tensors[name])

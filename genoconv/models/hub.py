@@ -2,12 +2,13 @@
 
 import hashlib
 import importlib.util
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from genoconv import paths
-from genoconv.errors import DownloadError, ModelError, UsageError
+from genoconv.errors import DownloadError, GenoconvError, ModelError, UsageError
 from genoconv.models.layouts import HF, ORIGINAL
 
 
@@ -88,7 +89,8 @@ def download(repository: str, *, revision: str | None = None) -> Download:
     known = next((model for model in PUBLISHED.values() if model.repository == repository), None)
     wanted = revision or (known.revision if known else None)
     try:
-        info = huggingface_hub.HfApi().model_info(repository, revision=wanted, files_metadata=True)
+        endpoint = os.environ.get("HF_ENDPOINT")
+        info = huggingface_hub.HfApi(endpoint=endpoint).model_info(repository, revision=wanted, files_metadata=True)
         listed = {entry.rfilename: entry for entry in info.siblings or []}
         weights = next((name for name in (*HF.weights, *ORIGINAL.weights) if name in listed), None)
         if weights is None or "config.json" not in listed:
@@ -96,7 +98,12 @@ def download(repository: str, *, revision: str | None = None) -> Download:
         for name in ("config.json", weights):
             path = Path(
                 huggingface_hub.hf_hub_download(
-                    repository, name, revision=info.sha, cache_dir=paths.home_dir() / "hub", library_name="genoconv"
+                    repository,
+                    name,
+                    revision=info.sha,
+                    cache_dir=paths.home_dir() / "hub",
+                    library_name="genoconv",
+                    endpoint=endpoint,
                 )
             )
             _verify(path, listed[name], where=f"{repository}@{info.sha}")
@@ -105,9 +112,9 @@ def download(repository: str, *, revision: str | None = None) -> Download:
     except HfHubHTTPError as error:
         reason = str(error).strip().split("\n")[0]
         raise DownloadError(f"{repository}{f'@{wanted}' if wanted else ''}: {reason}") from error
-    except OSError as error:  # connection errors, time-outs, a full disk
-        if isinstance(error, DownloadError):
-            raise
+    except GenoconvError:
+        raise
+    except Exception as error:  # no network, a time-out, a full disk: its transport's errors change with its version
         raise DownloadError(f"{repository}: cannot be fetched: {error}; is there a network?") from error
     if known and known.sha256 and info.sha == known.revision and _sha256(path) != known.sha256:
         raise DownloadError(f"{repository}@{info.sha}: {weights} is not the published file (sha256 {known.sha256})")
@@ -118,15 +125,22 @@ def _verify(path: Path, entry: Any, *, where: str) -> None:
     """Compare a file with the hub's list: large files by SHA-256, small ones by git's own hash of their content."""
     size = path.stat().st_size
     if entry.size is not None and entry.size != size:
-        path.unlink()
+        _discard(path)
         raise DownloadError(f"{where}: {path.name} has {size:,} bytes, the hub lists {entry.size:,}; try again")
     if entry.lfs is not None:
         listed, found = entry.lfs.sha256, _sha256(path)
     else:
         listed, found = entry.blob_id, hashlib.sha1(b"blob %d\0" % size + path.read_bytes()).hexdigest()
     if listed != found:
-        path.unlink()
+        _discard(path)
         raise DownloadError(f"{where}: {path.name} has hash {found}, the hub lists {listed}; try again")
+
+
+def _discard(path: Path) -> None:
+    """Remove a file from the cache, and what its name there links to."""
+    content = path.resolve()
+    path.unlink()
+    content.unlink(missing_ok=True)
 
 
 def _sha256(path: Path) -> str:

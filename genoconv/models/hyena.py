@@ -108,7 +108,7 @@ class HyenaFilter(nn.Module):
         for _ in range(config.num_inner_mlps):
             layers += [nn.Linear(width, width), act]
         self.implicit_filter = nn.Sequential(*layers, nn.Linear(width, config.d_model, bias=False))
-        self.bias = nn.Parameter(torch.randn(config.d_model))
+        self.bias = nn.Parameter(torch.empty(config.d_model))
         self.pos_emb = Positions(config)
         self.modulation = Modulation(config)
 
@@ -338,3 +338,5 @@ class HyenaDNA(nn.Module):
                 nn.init.normal_(module.weight, std=std / math.sqrt(2 * self.config.n_layer) if deep else std)
                 if isinstance(module, nn.Linear) and module.bias is not None:
                     nn.init.zeros_(module.bias)
+            elif isinstance(module, HyenaFilter):
+                nn.init.normal_(module.bias)

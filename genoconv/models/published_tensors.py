@@ -9,7 +9,6 @@ from torch import Tensor
 
 from genoconv.models import checkpoint, layouts
 from genoconv.models.config import ModelConfig
-from genoconv.models.hyena import HyenaDNA
 from genoconv.models.layouts import Layout
 
 # Largest difference, in float32, between stored and computed positional features that rounding explains: the angle
@@ -27,9 +26,8 @@ def filter_name(layer: int) -> str:
 
 def published_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Names and shapes of all tensors that a published checkpoint holds, duplicates and features included."""
-    with torch.device("meta"):
-        model = HyenaDNA(replace(config, tied_head=False, stored_positions=False))
-        shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    model = checkpoint.bare_model(replace(config, tied_head=False, stored_positions=False), device="meta")
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     for i in range(config.n_layer):
         shapes[f"{filter_name(i)}pos_emb.z"] = (1, config.max_length, config.emb_dim)
         shapes[f"{filter_name(i)}pos_emb.t"] = (1, config.max_length, 1)
