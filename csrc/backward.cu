@@ -6,16 +6,6 @@
 #include <products.cuh>
 #include <rows.cuh>
 
-template <class S>
-DEVICE void product(float (&v)[8], const Rows& x, const Rows& gate, bool gated, const Batch& at, int tile) {
-  unpack_chunk(v, fetch_chunk<S>(x, at, tile));
-  if (!gated) return;
-  float factor[8];
-  unpack_chunk(factor, fetch_chunk<S>(gate, at, tile));
-#pragma unroll
-  for (int i = 0; i < 8; i++) v[i] *= factor[i];
-}
-
 // T(v) of a tile between the two halves of a step: in shared memory, or in this block's part of a workspace.
 template <class S>
 struct Keep {
@@ -54,73 +44,119 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
   const Keep<S> keep{workspace};
   const uint4* filters = filter + (warp_index() % S::kRadix) * 64 + lane_index();
   const int steps = (batches + S::kRowsPerStep - 1) / S::kRowsPerStep;
+  const int jobs = channels * slices;
+  const auto first_of = [&](int slice) { return static_cast<int>(static_cast<i64>(steps) * slice / slices); };
+  const auto step_at = [&](int job, int past) {  // the step `past` the first of a job; each has one at least
+    return Batch{first_of(job % slices) + past, job / slices, batches, length};
+  };
+  constexpr bool kStaged = S::kStagedBackward;
+  // A value of a tensor: from this thread's slot of `buffer` where it was prefetched, else from device memory.
+  const auto take = [](float(&v)[8], const Window<S>& from, int tile, bool staged, u32 buffer) {
+    unpack_chunk(v, staged ? load_shared16(Place<S>::slot(buffer, tile)) : from.fetch(tile));
+  };
   Peaks peaks;
 
-  for (int job = block_index(); job < channels * slices; job += grid_size()) {
-    const int channel = job / slices, slice = job % slices;
-    const int first = static_cast<int>(static_cast<i64>(steps) * slice / slices);
-    const int last = static_cast<int>(static_cast<i64>(steps) * (slice + 1) / slices);
+  if (block_index() < jobs) {
+    prefetch_all<S>(us, step_at(block_index(), 0), S::kSamples);
+    if constexpr (GATE_IN && kStaged) prefetch_all<S>(ins, step_at(block_index(), 0), S::kFirst);
+    commit_copies();
+  }
+  for (int job = block_index(); job < jobs; job += grid_size()) {
+    const int channel = job / slices, slice = job % slices, count = first_of(slice + 1) - first_of(slice);
     const float filter_back = filter_scale[channel];
     const uint4* own_filter = filters + static_cast<i64>(channel) * S::kSplit * S::kRadix * 64;
     uint4* own_partial =
         partial + ((static_cast<i64>(slice) * channels + channel) * S::kSplit * 16 + warp_index()) * 128 + lane_index();
     Tile sum = {};
-    for (int step = first; step < last; step++) {
-      const Batch at{step, channel, batches, length};
+    for (int past = 0; past < count; past++) {
+      const Batch at = step_at(job, past);
+      const bool more = past + 1 < count || job + grid_size() < jobs;
+      const Batch next = past + 1 < count ? step_at(job, past + 1) : step_at(job + grid_size(), 0);
+      const Window<S> u_in(us, at), gate_in_in(ins, at), dy_in(dys, at), gate_out_in(outs, at);
       float back_v[S::kGroups], back_c[S::kGroups];
-      load_samples<S>([&](int tile, float(&v)[8]) { product<S>(v, us, ins, GATE_IN, at, tile); }, peaks, back_v);
+
+      wait_copies<0>();
+      if constexpr (kStaged) prefetch_all<S>(dys, at, S::kSecond);
+      commit_copies();
+      load_samples<S>(
+          [&](int tile, float(&v)[8]) {
+            take(v, u_in, tile, true, S::kSamples);
+            if constexpr (GATE_IN) {
+              float gate[8];
+              take(gate, gate_in_in, tile, kStaged, S::kFirst);
+#pragma unroll
+              for (int i = 0; i < 8; i++) v[i] *= gate[i];
+            }
+          },
+          peaks, back_v);
       outer_in<S>();
       block_barrier();
+      if constexpr (GATE_OUT) prefetch_all<S>(outs, at, S::kSamples);
+      commit_copies();
 #pragma unroll 1
       for (int tile = 0; tile < S::kTiles; tile++) {
-        const Tile z = spectrum_of<S>(tile, inner);
+        StoredTile k;
+        if constexpr (GATE_OUT) k = load_stored(own_filter + (tile % S::kSplit) * S::kRadix * 64);
+        const Work z = spectrum_of<S>(tile, inner);
         keep.put(tile, stored(to_half(z)));
-        if constexpr (GATE_OUT) {
-          const StoredTile k = load_stored(own_filter + (tile % S::kSplit) * S::kRadix * 64);
-          store_inverse<S>(tile, conjugate_of_product(k, z), inner);
-        }
+        if constexpr (GATE_OUT) store_inverse<S>(tile, conjugate_of_product(k, z), inner);
       }
       block_barrier();
       if constexpr (GATE_OUT) {
         outer_back<S>();
         block_barrier();
+      }
+      wait_copies<0>();
+      if constexpr (GATE_OUT) {
+        const Window<S> dgate(douts, at);
 #pragma unroll
         for (int tile = 0; tile < S::kTiles; tile++) {
           float c[8], factor[8];
           load_own<S>(c, tile);
-          unpack_chunk(factor, fetch_chunk<S>(dys, at, tile));
+          take(factor, dy_in, tile, kStaged, S::kSecond);
           const float scale = back_v[tile / S::kSplit] * filter_back;
 #pragma unroll
           for (int i = 0; i < 8; i++) c[i] *= scale * factor[i];
-          put_chunk<S>(douts, at, tile, c);
+          dgate.put(tile, c);
         }
       }
 
-      load_samples<S>([&](int tile, float(&v)[8]) { product<S>(v, dys, outs, GATE_OUT, at, tile); }, peaks, back_c);
+      load_samples<S>(
+          [&](int tile, float(&v)[8]) {
+            take(v, dy_in, tile, kStaged, S::kSecond);
+            if constexpr (GATE_OUT) {
+              float gate[8];
+              take(gate, gate_out_in, tile, true, S::kSamples);
+#pragma unroll
+              for (int i = 0; i < 8; i++) v[i] *= gate[i];
+            }
+          },
+          peaks, back_c);
+      if constexpr (GATE_IN && kStaged) prefetch_all<S>(us, at, S::kSecond);
+      commit_copies();
       outer_in<S>();
       block_barrier();
+      if (more) prefetch_all<S>(us, next, S::kSamples);
+      commit_copies();
 #pragma unroll 1
-      for (int tile = 0; tile < S::kTiles; tile++) {
-        const int branch = tile % S::kSplit, group = tile / S::kSplit;
-        const Tile z = spectrum_of<S>(tile, inner);
-        float weight = back_v[0] * back_c[0];
-#pragma unroll
-        for (int i = 1; i < S::kGroups; i++) weight = group == i ? back_v[i] * back_c[i] : weight;
-        if constexpr (S::kSplit == 1) {
-          add_correlation(sum, keep.get(tile), z, weight);
-        } else {
-          uint4* at_sum = own_partial + branch * 16 * 128;
-          Tile running = {};
-          if (step > first || group > 0) running = load_sums(at_sum);
-          add_correlation(running, keep.get(tile), z, weight);
-          store_sums(at_sum, running);
-        }
+      for (int branch = 0; branch < S::kSplit; branch++) {
         const StoredTile k = load_stored(own_filter + branch * S::kRadix * 64);
-        store_inverse<S>(tile, conjugate_of_correlation(k, z), inner);
+        uint4* at_sum = own_partial + branch * 16 * 128;
+        if constexpr (S::kSplit > 1) sum = past > 0 ? load_sums(at_sum) : Tile{};
+#pragma unroll
+        for (int group = 0; group < S::kGroups; group++) {
+          const int tile = group * S::kSplit + branch;
+          const Work z = spectrum_of<S>(tile, inner);
+          add_correlation(sum, keep.get(tile), z, back_v[group] * back_c[group]);
+          store_inverse<S>(tile, conjugate_of_correlation(k, z), inner);
+        }
+        if constexpr (S::kSplit > 1) store_sums(at_sum, sum);
       }
       block_barrier();
       outer_back<S>();
+      wait_copies<1>();
       block_barrier();
+      const Window<S> du_out(dus, at), dgate(dins, at);
 #pragma unroll
       for (int tile = 0; tile < S::kTiles; tile++) {
         float v[8], out[8], factor[8];
@@ -129,21 +165,23 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
 #pragma unroll
         for (int i = 0; i < 8; i++) v[i] *= scale;
         if constexpr (GATE_IN) {
-          unpack_chunk(factor, fetch_chunk<S>(ins, at, tile));
+          take(factor, gate_in_in, tile, kStaged, S::kFirst);
 #pragma unroll
           for (int i = 0; i < 8; i++) out[i] = v[i] * factor[i];
-          put_chunk<S>(dus, at, tile, out);
-          unpack_chunk(factor, fetch_chunk<S>(us, at, tile));
+          du_out.put(tile, out);
+          take(factor, u_in, tile, kStaged, S::kSecond);
 #pragma unroll
           for (int i = 0; i < 8; i++) out[i] = v[i] * factor[i];
-          put_chunk<S>(dins, at, tile, out);
+          dgate.put(tile, out);
         } else {
-          put_chunk<S>(dus, at, tile, v);
+          du_out.put(tile, v);
         }
       }
+      if constexpr (GATE_IN && kStaged) {
+        if (more) prefetch_all<S>(ins, next, S::kFirst);
+      }
+      commit_copies();
     }
-    if (S::kSplit == 1 || first == last) {
-      for (int branch = 0; branch < S::kSplit; branch++) store_sums(own_partial + branch * 16 * 128, sum);
-    }
+    if constexpr (S::kSplit == 1) store_sums(own_partial, sum);
   }
 }

@@ -24,11 +24,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
   Peaks peaks;
   StoredTile k;
   const auto request = [&](const Batch& next) {
-#pragma unroll
-    for (int tile = 0; tile < S::kTiles; tile++) {
-      prefetch_chunk<S>(S::kSamples, us, next, tile);
-      if constexpr (kStagedIn) prefetch_chunk<S>(S::kGateIn, ins, next, tile);
-    }
+    prefetch_all<S>(us, next, S::kSamples);
+    if constexpr (kStagedIn) prefetch_all<S>(ins, next, S::kGateIn);
     commit_copies();
   };
   if (first < last) request(at);
@@ -38,19 +35,17 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
         k = load_stored(filters + static_cast<i64>(at.channel) * S::kRadix * 64);
     }
     wait_copies<0>();
-    if constexpr (kStagedOut) {
-#pragma unroll
-      for (int tile = 0; tile < S::kTiles; tile++) prefetch_chunk<S>(S::kGateOut, outs, at, tile);
-    }
+    if constexpr (kStagedOut) prefetch_all<S>(outs, at, S::kGateOut);
     commit_copies();
     float back[S::kGroups];
+    const Window<S> in(ins, at), out(outs, at), y_out(ys, at);
     load_samples<S>(
         [&](int tile, float(&v)[8]) {
           unpack_chunk(v, load_shared16(Place<S>::slot(S::kSamples, tile)));
           if constexpr (GATE_IN) {
             float gate[8];
             if constexpr (kStagedIn) unpack_chunk(gate, load_shared16(Place<S>::slot(S::kGateIn, tile)));
-            else unpack_chunk(gate, fetch_chunk<S>(ins, at, tile));
+            else unpack_chunk(gate, in.fetch(tile));
 #pragma unroll
             for (int i = 0; i < 8; i++) v[i] *= gate[i];
           }
@@ -82,14 +77,14 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
       if constexpr (GATE_OUT) {
         float gate[8];
         if constexpr (kStagedOut) unpack_chunk(gate, load_shared16(Place<S>::slot(S::kGateOut, tile)));
-        else unpack_chunk(gate, fetch_chunk<S>(outs, at, tile));
+        else unpack_chunk(gate, out.fetch(tile));
 #pragma unroll
         for (int i = 0; i < 8; i++) v[i] *= scale * gate[i];
       } else {
 #pragma unroll
         for (int i = 0; i < 8; i++) v[i] *= scale;
       }
-      put_chunk<S>(ys, at, tile, v);
+      y_out.put(tile, v);
     }
     at = next;
   }

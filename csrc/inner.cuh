@@ -13,12 +13,26 @@ struct HalfTile {  // the same places, fp16, two columns to a word: [n][r]
 struct Operand {
   uint4 re, im;
 };
+
+// What products sum in: fp16 for bf16 rows, whose own rounding is three times larger, else fp32.
+template <bool kHalf>
+struct WorkOf {
+  using Type = Tile;
+};
+template <>
+struct WorkOf<true> {
+  using Type = HalfTile;
+};
+using Work = WorkOf<HALF_SUMS>::Type;
+
 struct InnerTables {
   Operand c_in, d_in, d_back, c_back;
-  float middle_re[2][4], middle_im[2][4];
+  Work middle;
 };
 
-DEVICE u32 negate(u32 x) { return x ^ 0x80008000u; }
+DEVICE uint4 negate(uint4 x) {
+  return {x.x ^ 0x80008000u, x.y ^ 0x80008000u, x.z ^ 0x80008000u, x.w ^ 0x80008000u};
+}
 
 DEVICE void rotate(float& re, float& im, float wre, float wim) {
   const float x = re * wre - im * wim;
@@ -26,6 +40,14 @@ DEVICE void rotate(float& re, float& im, float wre, float wim) {
   re = x;
 }
 
+// The same for two places to a word.
+DEVICE void rotate(u32& re, u32& im, u32 wre, u32 wim) {
+  const u32 x = fuse_half(re, wre, multiply_half(negate_half(im), wim));
+  im = fuse_half(re, wim, multiply_half(im, wre));
+  re = x;
+}
+
+DEVICE HalfTile to_half(const HalfTile& x) { return x; }
 DEVICE HalfTile to_half(const Tile& x) {
   HalfTile out;
 #pragma unroll
@@ -39,42 +61,65 @@ DEVICE HalfTile to_half(const Tile& x) {
 }
 
 // M x, with x[n][k] the right operand of columns 8 n.. and depth 8 k...
-DEVICE Tile left_product(const Operand& m, const u32 (&re)[2][2], const u32 (&im)[2][2]) {
-  Tile out = {};
+DEVICE Work left_product(const Operand& m, const u32 (&re)[2][2], const u32 (&im)[2][2]) {
+  Work out = {};
+  const uint4 minus = negate(m.im);
 #pragma unroll
   for (int n = 0; n < 2; n++) {
     multiply_add(out.re[n], m.re.x, m.re.y, m.re.z, m.re.w, re[n][0], re[n][1]);
     multiply_add(out.im[n], m.re.x, m.re.y, m.re.z, m.re.w, im[n][0], im[n][1]);
-    multiply_add(out.re[n], m.im.x, m.im.y, m.im.z, m.im.w, negate(im[n][0]), negate(im[n][1]));
+    multiply_add(out.re[n], minus.x, minus.y, minus.z, minus.w, im[n][0], im[n][1]);
     multiply_add(out.im[n], m.im.x, m.im.y, m.im.z, m.im.w, re[n][0], re[n][1]);
   }
   return out;
 }
 // M y^T: the rows of y are the columns of the product, its columns are summed over.
-DEVICE Tile left_product_transposed(const Operand& m, const HalfTile& y) {
+DEVICE Work left_product_transposed(const Operand& m, const HalfTile& y) {
   const u32 re[2][2] = {{y.re[0][0], y.re[1][0]}, {y.re[0][1], y.re[1][1]}};
   const u32 im[2][2] = {{y.im[0][0], y.im[1][0]}, {y.im[0][1], y.im[1][1]}};
   return left_product(m, re, im);
 }
 // y M^T, M given as a right operand.
-DEVICE Tile right_product(const HalfTile& y, const Operand& m) {
-  Tile out = {};
+DEVICE Work right_product(const HalfTile& y, const Operand& m) {
+  Work out = {};
+  const uint4 minus = negate(m.im);
   const u32 br[2][2] = {{m.re.x, m.re.y}, {m.re.z, m.re.w}}, bi[2][2] = {{m.im.x, m.im.y}, {m.im.z, m.im.w}};
+  const u32 bm[2][2] = {{minus.x, minus.y}, {minus.z, minus.w}};
 #pragma unroll
   for (int n = 0; n < 2; n++) {
     multiply_add(out.re[n], y.re[0][0], y.re[0][1], y.re[1][0], y.re[1][1], br[n][0], br[n][1]);
     multiply_add(out.im[n], y.re[0][0], y.re[0][1], y.re[1][0], y.re[1][1], bi[n][0], bi[n][1]);
-    multiply_add(out.re[n], y.im[0][0], y.im[0][1], y.im[1][0], y.im[1][1], negate(bi[n][0]), negate(bi[n][1]));
+    multiply_add(out.re[n], y.im[0][0], y.im[0][1], y.im[1][0], y.im[1][1], bm[n][0], bm[n][1]);
     multiply_add(out.im[n], y.im[0][0], y.im[0][1], y.im[1][0], y.im[1][1], br[n][0], br[n][1]);
   }
   return out;
 }
 
-DEVICE void middle_twiddle(Tile& x, const InnerTables& tables) {
+// x w, place by place.
+DEVICE void twiddle(Tile& x, const Tile& w) {
 #pragma unroll
   for (int n = 0; n < 2; n++)
 #pragma unroll
-    for (int i = 0; i < 4; i++) rotate(x.re[n][i], x.im[n][i], tables.middle_re[n][i], tables.middle_im[n][i]);
+    for (int i = 0; i < 4; i++) rotate(x.re[n][i], x.im[n][i], w.re[n][i], w.im[n][i]);
+}
+DEVICE void twiddle(HalfTile& x, const HalfTile& w) {
+#pragma unroll
+  for (int n = 0; n < 2; n++)
+#pragma unroll
+    for (int r = 0; r < 2; r++) rotate(x.re[n][r], x.im[n][r], w.re[n][r], w.im[n][r]);
+}
+DEVICE void convert(Tile& out, const Tile& x) { out = x; }
+DEVICE void convert(HalfTile& out, const Tile& x) { out = to_half(x); }
+DEVICE void convert(HalfTile& out, const HalfTile& x) { out = x; }
+DEVICE void convert(Tile& out, const HalfTile& x) {
+#pragma unroll
+  for (int n = 0; n < 2; n++)
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+      const float2 re = unpack_half(x.re[n][r]), im = unpack_half(x.im[n][r]);
+      out.re[n][2 * r] = re.x, out.re[n][2 * r + 1] = re.y;
+      out.im[n][2 * r] = im.x, out.im[n][2 * r + 1] = im.y;
+    }
 }
 
 template <class S>
@@ -86,56 +131,51 @@ DEVICE InnerTables load_inner_tables(const uint4* tables) {
   out.d_back = {own[128], own[160]};
   out.c_back = {own[192], own[224]};
   const uint4* middle = tables + S::kMiddle + lane_index();
+  Tile w;
 #pragma unroll
   for (int n = 0; n < 2; n++) {
     const uint4 re = middle[64 * n], im = middle[64 * n + 32];
     const u32 r[4] = {re.x, re.y, re.z, re.w}, i[4] = {im.x, im.y, im.z, im.w};
 #pragma unroll
-    for (int k = 0; k < 4; k++) out.middle_re[n][k] = as_float(r[k]), out.middle_im[n][k] = as_float(i[k]);
+    for (int k = 0; k < 4; k++) w.re[n][k] = as_float(r[k]), w.im[n][k] = as_float(i[k]);
   }
+  convert(out.middle, w);
   return out;
+}
+
+// This lane's row of the four 8 x 8 matrices of a tile's real part, (c, d) in quarters; the imaginary part's is next.
+template <class S>
+DEVICE u32 tile_address(int tile) {
+  const int lane = lane_index(), matrix = lane >> 3;
+  return S::exchange(tile, warp_index(), 2 * ((lane & 7) + 8 * (matrix & 1)) + (matrix >> 1), 0);
 }
 
 // The spectrum of a tile: rows c', columns d', in stored order.
 template <class S>
-DEVICE Tile spectrum_of(int tile, const InnerTables& tables) {
-  const int lane = lane_index(), matrix = lane >> 3;
-  const int chunk = 2 * ((lane & 7) + 8 * (matrix & 1)) + (matrix >> 1);
+DEVICE Work spectrum_of(int tile, const InnerTables& tables) {
   u32 re[4], im[4];
-  load_matrices_transposed(re, S::exchange(tile, warp_index(), chunk, 0));
-  load_matrices_transposed(im, S::exchange(tile, warp_index(), chunk, 1));
-  Tile x = left_product(tables.c_in, {{re[0], re[1]}, {re[2], re[3]}}, {{im[0], im[1]}, {im[2], im[3]}});
-  middle_twiddle(x, tables);
+  load_matrices_transposed(re, tile_address<S>(tile));
+  load_matrices_transposed(im, S::imaginary(tile_address<S>(tile)));
+  Work x = left_product(tables.c_in, {{re[0], re[1]}, {re[2], re[3]}}, {{im[0], im[1]}, {im[2], im[3]}});
+  twiddle(x, tables.middle);
   return right_product(to_half(x), tables.d_in);
 }
 
 // The way back, of the conjugate of a spectrum: forward matrices serve, and the real part that is wanted is the same.
 template <class S>
 DEVICE void store_inverse(int tile, const HalfTile& conjugate, const InnerTables& tables) {
-  const int lane = lane_index(), g = lane >> 2, t = lane & 3, branch = tile % S::kSplit;
-  Tile x = left_product_transposed(tables.d_back, conjugate);
-  middle_twiddle(x, tables);
+  Work x = left_product_transposed(tables.d_back, conjugate);
+  twiddle(x, tables.middle);
   x = left_product_transposed(tables.c_back, to_half(x));
   if constexpr (S::kSplit > 1) {
-#pragma unroll
-    for (int n = 0; n < 2; n++) {
-      const uint4 w = load_shared16(shared_base() + S::kTables + S::kLagBack + ((branch * 2 + n) * 32 + lane) * 16);
-      const u32 re[2] = {w.x, w.z}, im[2] = {w.y, w.w};
-#pragma unroll
-      for (int r = 0; r < 2; r++) {
-        const float2 wre = unpack_half(re[r]), wim = unpack_half(im[r]);
-        rotate(x.re[n][2 * r], x.im[n][2 * r], wre.x, wim.x);
-        rotate(x.re[n][2 * r + 1], x.im[n][2 * r + 1], wre.y, wim.y);
-      }
-    }
+    const u32 at = shared_base() + S::kTables + S::kLagBack + (tile % S::kSplit * 64 + lane_index()) * 16;
+    const uint4 w0 = load_shared16(at), w1 = load_shared16(at + 512);
+    Work w;
+    convert(w, HalfTile{{{w0.x, w0.z}, {w1.x, w1.z}}, {{w0.y, w0.w}, {w1.y, w1.w}}});
+    twiddle(x, w);
   }
   const HalfTile out = to_half(x);
   warp_barrier();  // every lane has read this tile
-#pragma unroll
-  for (int n = 0; n < 2; n++)
-#pragma unroll
-    for (int r = 0; r < 2; r++) {
-      store_shared4(S::exchange(tile, warp_index(), 2 * (g + 8 * r) + n, 0) + 4 * t, out.re[n][r]);
-      store_shared4(S::exchange(tile, warp_index(), 2 * (g + 8 * r) + n, 1) + 4 * t, out.im[n][r]);
-    }
+  store_matrices(tile_address<S>(tile), out.re[0][0], out.re[0][1], out.re[1][0], out.re[1][1]);
+  store_matrices(S::imaginary(tile_address<S>(tile)), out.im[0][0], out.im[0][1], out.im[1][0], out.im[1][1]);
 }

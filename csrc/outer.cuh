@@ -7,31 +7,66 @@ template <class S>
 DEVICE uint4 outer_table(u32 offset) {
   return load_shared16(shared_base() + S::kTables + offset + lane_index() * 16);
 }
-DEVICE void to_floats(float (&out)[4], uint4 x) {
-  out[0] = as_float(x.x), out[1] = as_float(x.y), out[2] = as_float(x.z), out[3] = as_float(x.w);
+// Accumulators of one 16 x 8 product: rows g and g + 8, columns 2 t and 2 t + 1.
+struct Strip {
+  float x[4];
+};
+struct HalfStrip {
+  u32 x[2];
+};
+template <bool kHalf>
+struct StripOf {
+  using Type = Strip;
+};
+template <>
+struct StripOf<true> {
+  using Type = HalfStrip;
+};
+using WorkStrip = StripOf<HALF_SUMS>::Type;
+DEVICE HalfStrip to_half(const HalfStrip& s) { return s; }
+DEVICE HalfStrip to_half(const Strip& s) { return {{pack_half(s.x[0], s.x[1]), pack_half(s.x[2], s.x[3])}}; }
+DEVICE void convert(HalfStrip& out, const HalfStrip& s) { out = s; }
+DEVICE void convert(HalfStrip& out, const Strip& s) { out = to_half(s); }
+DEVICE void convert(Strip& out, const Strip& s) { out = s; }
+DEVICE void convert(Strip& out, const HalfStrip& s) {
+  const float2 low = unpack_half(s.x[0]), high = unpack_half(s.x[1]);
+  out = {{low.x, low.y, high.x, high.y}};
+}
+template <class S>
+DEVICE void twiddle(S& re, S& im, const S& wre, const S& wim) {
+#pragma unroll
+  for (int i = 0; i < static_cast<int>(sizeof(S) / 4); i++) rotate(re.x[i], im.x[i], wre.x[i], wim.x[i]);
+}
+
+template <class S>
+DEVICE WorkStrip twist_table(u32 offset) {
+  const uint4 w = outer_table<S>(offset);
+  WorkStrip out;
+  convert(out, Strip{{as_float(w.x), as_float(w.y), as_float(w.z), as_float(w.w)}});
+  return out;
 }
 
 // samples -> exchange, R only: rows shorter than or equal to one tile.
 template <class S>
 DEVICE void outer_in_short() {
-  const int lane = lane_index(), g = lane >> 2, t = lane & 3, matrix = lane >> 3;
+  const int lane = lane_index(), matrix = lane >> 3;
   const uint4 re = outer_table<S>(S::kStageIn), im = outer_table<S>(S::kStageIn + 512);
 #pragma unroll
   for (int item = 0; item < S::kGroups; item++) {
     const int tile = item, pair = warp_index();
     u32 x[4];
     load_matrices_transposed(x, S::samples(S::kSamples, tile, (lane & 7) + 8 * (matrix & 1), 2 * pair + (matrix >> 1)));
+    HalfStrip zr[2], zi[2];
 #pragma unroll
     for (int v = 0; v < 2; v++) {
-      float zr[4] = {}, zi[4] = {};
-      multiply_add(zr, re.x, re.y, re.z, re.w, x[2 * v], x[2 * v + 1]);
-      multiply_add(zi, im.x, im.y, im.z, im.w, x[2 * v], x[2 * v + 1]);
-#pragma unroll
-      for (int r = 0; r < 2; r++) {
-        store_shared4(S::exchange(tile, g + 8 * r, 2 * pair + v, 0) + 4 * t, pack_half(zr[2 * r], zr[2 * r + 1]));
-        store_shared4(S::exchange(tile, g + 8 * r, 2 * pair + v, 1) + 4 * t, pack_half(zi[2 * r], zi[2 * r + 1]));
-      }
+      WorkStrip sum_re = {}, sum_im = {};
+      multiply_add(sum_re.x, re.x, re.y, re.z, re.w, x[2 * v], x[2 * v + 1]);
+      multiply_add(sum_im.x, im.x, im.y, im.z, im.w, x[2 * v], x[2 * v + 1]);
+      zr[v] = to_half(sum_re), zi[v] = to_half(sum_im);
     }
+    const u32 to = S::exchange(tile, (lane & 7) + 8 * (matrix & 1), 2 * pair + (matrix >> 1), 0);
+    store_matrices(to, zr[0].x[0], zr[0].x[1], zr[1].x[0], zr[1].x[1]);
+    store_matrices(S::imaginary(to), zi[0].x[0], zi[0].x[1], zi[1].x[0], zi[1].x[1]);
   }
 }
 
@@ -42,9 +77,7 @@ DEVICE void outer_in_long() {
   const int lane = lane_index(), g = lane >> 2, t = lane & 3, matrix = lane >> 3;
   const uint4 re = outer_table<S>(S::kStageIn), im = outer_table<S>(S::kStageIn + 512);
   const uint4 branch = outer_table<S>(S::kBranchIn);
-  float twist_re[4], twist_im[4];
-  to_floats(twist_re, outer_table<S>(S::kTwistIn));
-  to_floats(twist_im, outer_table<S>(S::kTwistIn + 512));
+  const WorkStrip twist_re = twist_table<S>(S::kTwistIn), twist_im = twist_table<S>(S::kTwistIn + 512);
 #pragma unroll 1
   for (int item = warp_index(); item < 32 * S::kGroups; item += kWarps) {
     const int group = item / 32, chunk = item % 32;
@@ -55,37 +88,34 @@ DEVICE void outer_in_long() {
       u32 x[4];
       const int from = group * S::kSplit + 2 * pair + (matrix >> 1);
       load_matrices_transposed(x, S::samples(S::kSamples, from, (lane & 7) + 8 * (matrix & 1), chunk));
-      float out[2][2][4];  // [v][comp]
+      HalfStrip out[2][2];  // [v][comp]
 #pragma unroll
       for (int v = 0; v < 2; v++) {
-        float zr[4] = {}, zi[4] = {};
-        multiply_add(zr, re.x, re.y, re.z, re.w, x[2 * v], x[2 * v + 1]);
-        multiply_add(zi, im.x, im.y, im.z, im.w, x[2 * v], x[2 * v + 1]);
-#pragma unroll
-        for (int k = 0; k < 4; k++) rotate(zr[k], zi[k], twist_re[k], twist_im[k]);
-        const u32 r0 = pack_half(zr[0], zr[1]), r1 = pack_half(zr[2], zr[3]);
-        const u32 i0 = pack_half(zi[0], zi[1]), i1 = pack_half(zi[2], zi[3]);
-        float yr[4] = {}, yi[4] = {};
-        multiply_add(yr, r0, r1, i0, i1, branch.x, branch.y);
-        multiply_add(yi, r0, r1, i0, i1, branch.z, branch.w);
+        WorkStrip zr = {}, zi = {}, yr = {}, yi = {}, wr, wi;
+        multiply_add(zr.x, re.x, re.y, re.z, re.w, x[2 * v], x[2 * v + 1]);
+        multiply_add(zi.x, im.x, im.y, im.z, im.w, x[2 * v], x[2 * v + 1]);
+        twiddle(zr, zi, twist_re, twist_im);
+        const HalfStrip hr = to_half(zr), hi = to_half(zi);
+        multiply_add(yr.x, hr.x[0], hr.x[1], hi.x[0], hi.x[1], branch.x, branch.y);
+        multiply_add(yi.x, hr.x[0], hr.x[1], hi.x[0], hi.x[1], branch.z, branch.w);
         const u32 lag = S::kLagIn + ((chunk * S::kSplit + 2 * pair + v) * 4 + t) * 8;
         const uint2 w = load_shared8(shared_base() + S::kTables + lag);
-        const float2 w0 = unpack_half(w.x), w1 = unpack_half(w.y);
-#pragma unroll
-        for (int k = 0; k < 4; k++) rotate(yr[k], yi[k], k & 1 ? w1.x : w0.x, k & 1 ? w1.y : w0.y);
-#pragma unroll
-        for (int k = 0; k < 4; k++) out[v][0][k] = yr[k], out[v][1][k] = yi[k];
+        convert(wr, HalfStrip{{w.x, w.x}});
+        convert(wi, HalfStrip{{w.y, w.y}});
+        twiddle(yr, yi, wr, wi);
+        out[v][0] = to_half(yr), out[v][1] = to_half(yi);
       }
 #pragma unroll
       for (int r = 0; r < 2; r++)
 #pragma unroll
         for (int comp = 0; comp < 2; comp++) {
+          const u32 first = out[0][comp].x[r], second = out[1][comp].x[r];
           if constexpr (S::kSplit == 8) {
-            words[r][0][comp][pair] = pack_half(out[0][comp][2 * r], out[1][comp][2 * r]);
-            words[r][1][comp][pair] = pack_half(out[0][comp][2 * r + 1], out[1][comp][2 * r + 1]);
+            words[r][0][comp][pair] = permute_bytes(first, second, 0x5410);
+            words[r][1][comp][pair] = permute_bytes(first, second, 0x7632);
           } else {
-            words[r][0][comp][2 * pair] = pack_half(out[0][comp][2 * r], out[0][comp][2 * r + 1]);
-            words[r][0][comp][2 * pair + 1] = pack_half(out[1][comp][2 * r], out[1][comp][2 * r + 1]);
+            words[r][0][comp][2 * pair] = first;
+            words[r][0][comp][2 * pair + 1] = second;
           }
         }
     }
@@ -138,9 +168,7 @@ DEVICE void outer_back_long() {
   const int lane = lane_index(), g = lane >> 2, t = lane & 3;
   const uint4 re = outer_table<S>(S::kStageBack), im = outer_table<S>(S::kStageBack + 512);
   const uint4 branch = outer_table<S>(S::kBranchBack);
-  float twist_re[4], twist_im[4];
-  to_floats(twist_re, outer_table<S>(S::kTwistBack));
-  to_floats(twist_im, outer_table<S>(S::kTwistBack + 512));
+  const WorkStrip twist_re = twist_table<S>(S::kTwistBack), twist_im = twist_table<S>(S::kTwistBack + 512);
   constexpr int kHalf = S::kSplit / 2;
 #pragma unroll 1
   for (int item = warp_index(); item < 4 * S::kTiles; item += kWarps) {
@@ -167,14 +195,16 @@ DEVICE void outer_back_long() {
 #pragma unroll
         for (int h = 0; h < 2; h++) {
           const u32 pick = lag ? 0x7632 : 0x5410;
-          float c[4] = {};
-          multiply_add(c, branch.x, branch.y, branch.z, branch.w,
+          WorkStrip c = {};  // row g real, row g + 8 imaginary
+          multiply_add(c.x, branch.x, branch.y, branch.z, branch.w,
                        permute_bytes(z[h][0][0][word], z[h][1][0][word], pick),
                        permute_bytes(z[h][0][1][word], z[h][1][1][word], pick));
-          rotate(c[0], c[2], twist_re[2 * h], twist_im[2 * h]);
-          rotate(c[1], c[3], twist_re[2 * h + 1], twist_im[2 * h + 1]);
-          zr[lag][h] = pack_half(c[0], c[1]);
-          zi[lag][h] = pack_half(c[2], c[3]);
+          constexpr int kRow = sizeof(WorkStrip) / 8;
+#pragma unroll
+          for (int i = 0; i < kRow; i++)
+            rotate(c.x[i], c.x[kRow + i], twist_re.x[kRow * h + i], twist_im.x[kRow * h + i]);
+          const HalfStrip half = to_half(c);
+          zr[lag][h] = half.x[0], zi[lag][h] = half.x[1];
         }
 #pragma unroll
       for (int n = 0; n < 2; n++) {

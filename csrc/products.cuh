@@ -45,6 +45,34 @@ DEVICE HalfTile conjugate_of_correlation(const StoredTile& k, const Tile& z) {
   });
   return to_half(out);
 }
+DEVICE HalfTile half_tile(const StoredTile& k) {
+  return {{{k.word[0].x, k.word[0].z}, {k.word[1].x, k.word[1].z}}, {{k.word[0].y, k.word[0].w}, {k.word[1].y, k.word[1].w}}};
+}
+DEVICE HalfTile conjugate_of_product(const StoredTile& stored_k, const HalfTile& z) {
+  const HalfTile k = half_tile(stored_k);
+  HalfTile out;
+#pragma unroll
+  for (int n = 0; n < 2; n++)
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+      const u32 minus = negate_half(z.im[n][r]);
+      out.re[n][r] = fuse_half(z.re[n][r], k.re[n][r], multiply_half(minus, k.im[n][r]));
+      out.im[n][r] = fuse_half(negate_half(z.re[n][r]), k.im[n][r], multiply_half(minus, k.re[n][r]));
+    }
+  return out;
+}
+DEVICE HalfTile conjugate_of_correlation(const StoredTile& stored_k, const HalfTile& z) {
+  const HalfTile k = half_tile(stored_k);
+  HalfTile out;
+#pragma unroll
+  for (int n = 0; n < 2; n++)
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+      out.re[n][r] = fuse_half(z.re[n][r], k.re[n][r], multiply_half(z.im[n][r], k.im[n][r]));
+      out.im[n][r] = fuse_half(z.re[n][r], k.im[n][r], multiply_half(negate_half(z.im[n][r]), k.re[n][r]));
+    }
+  return out;
+}
 // sum += weight conj(x) z.
 DEVICE void add_correlation(Tile& sum, const StoredTile& x, const Tile& z, float weight) {
   for_each_place(x, [&](int n, int i, float re, float im) {
@@ -52,6 +80,12 @@ DEVICE void add_correlation(Tile& sum, const StoredTile& x, const Tile& z, float
     sum.re[n][i] += z.re[n][i] * re + z.im[n][i] * im;
     sum.im[n][i] += z.im[n][i] * re - z.re[n][i] * im;
   });
+}
+
+DEVICE void add_correlation(Tile& sum, const StoredTile& x, const HalfTile& z, float weight) {
+  Tile wide;
+  convert(wide, z);
+  add_correlation(sum, x, wide, weight);
 }
 
 // fp32 spectra in device memory: [n][comp] x 32 lanes x 16 bytes.

@@ -78,6 +78,23 @@ DEVICE void wait_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
 }
 
+// Products and sums of two fp16 pairs, rounded once: a b, a b + c, and with a negated.
+DEVICE u32 multiply_half(u32 a, u32 b) {
+  u32 out;
+  asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(out) : "r"(a), "r"(b));
+  return out;
+}
+DEVICE u32 fuse_half(u32 a, u32 b, u32 c) {
+  u32 out;
+  asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(out) : "r"(a), "r"(b), "r"(c));
+  return out;
+}
+DEVICE u32 negate_half(u32 a) {
+  u32 out;
+  asm("neg.f16x2 %0, %1;" : "=r"(out) : "r"(a));
+  return out;
+}
+
 // Four 8 x 8 matrices of 16-bit values, transposed: lane l gives the address of row l % 8 of matrix l / 8.
 DEVICE void load_matrices_transposed(u32 (&out)[4], u32 at) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
@@ -86,9 +103,29 @@ DEVICE void load_matrices_transposed(u32 (&out)[4], u32 at) {
                : "memory");
 }
 
+// Four 8 x 8 matrices, lane 4 g + t holding columns 2 t and 2 t + 1 of row g: addresses as above, not transposed.
+DEVICE void store_matrices(u32 at, u32 x0, u32 x1, u32 x2, u32 x3) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(at), "r"(x0), "r"(x1), "r"(x2),
+               "r"(x3)
+               : "memory");
+#else
+  const u32 x[4] = {x0, x1, x2, x3};
+  const int lane = thread_index() & 31;
+#pragma unroll
+  for (int i = 0; i < 4; i++) store_shared4(__shfl_sync(0xffffffffu, at, 8 * i + (lane >> 2)) + 4 * (lane & 3), x[i]);
+#endif
+}
+
 // c += a * b on fp16 with fp32 sums: 16 x 16 by 16 x 8.
 DEVICE void multiply_add(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
   asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+// The same with fp16 sums, two to a word.
+DEVICE void multiply_add(u32 (&c)[2], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16 {%0, %1}, {%2, %3, %4, %5}, {%6, %7}, {%0, %1};"
+      : "+r"(c[0]), "+r"(c[1])
       : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }

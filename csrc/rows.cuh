@@ -9,14 +9,13 @@ struct Rows {  // (B, H, N) of 16-bit values, N contiguous; strides in elements
 };
 
 template <class S>
-struct Place {  // of this thread in chunk `tile` of a step
+struct Place {  // of this thread
   static DEVICE int packed_row() { return warp_index() / S::kRadix; }
-  static DEVICE int row(int step, int tile) {
-    return (step * S::kGroups + tile / S::kSplit) * S::kPacked + packed_row();
-  }
+  // Row among those of a step, and lag, of the eight values in chunk `tile`.
   static DEVICE int local_row(int group) { return group * S::kPacked + packed_row(); }
+  static DEVICE int row(int step, int tile) { return step * S::kRowsPerStep + local_row(tile / S::kSplit); }
   static DEVICE int lag(int tile) {
-    return 256 * S::kSplit * (warp_index() % S::kRadix) + 256 * (tile % S::kSplit) + 8 * lane_index();
+    return 256 * S::kSplit * (warp_index() % S::kRadix) + 8 * lane_index() + 256 * (tile % S::kSplit);
   }
   static DEVICE u32 slot(u32 buffer, int tile) { return S::samples(buffer, tile, warp_index(), lane_index()); }
 };
@@ -38,61 +37,67 @@ DEVICE void unpack_chunk(float (&out)[8], uint4 x) {
   }
 }
 
-// Eight values of a row from `lag` on, zeros beyond `length` (`length` <= 0: a missing row).
-DEVICE uint4 fetch(const u16* row, int lag, int length) {
-  if constexpr (ALIGNED) {
-    return lag < length ? *reinterpret_cast<const uint4*>(row + lag) : uint4{0, 0, 0, 0};
-  } else {
-    u32 words[4] = {};
-#pragma unroll
-    for (int i = 0; i < 8; i++)
-      if (lag + i < length) words[i / 2] |= static_cast<u32>(row[lag + i]) << (16 * (i & 1));
-    return {words[0], words[1], words[2], words[3]};
-  }
-}
-// The same into this thread's own slot of shared memory, to be read after wait_copies.
-DEVICE void prefetch(u32 slot, const u16* row, int lag, int length) {
-  if constexpr (ALIGNED) {
-    const bool valid = lag < length;
-    copy_async16(slot, valid ? row + lag : row, valid ? 16 : 0);
-  } else {
-    store_shared16(slot, fetch(row, lag, length));
-  }
-}
-DEVICE void put(u16* row, int lag, int length, const float (&v)[8]) {
-  const u32 words[4] = {pack(v[0], v[1]), pack(v[2], v[3]), pack(v[4], v[5]), pack(v[6], v[7])};
-  if constexpr (ALIGNED) {
-    if (lag < length) *reinterpret_cast<uint4*>(row + lag) = uint4{words[0], words[1], words[2], words[3]};
-  } else {
-#pragma unroll
-    for (int i = 0; i < 8; i++)
-      if (lag + i < length) row[lag + i] = static_cast<u16>(words[i / 2] >> (16 * (i & 1)));
-  }
-}
-
 struct Batch {  // what one step of one channel reads and writes
   int step, channel, batches, length;
 };
+
+// This thread's chunks of one tensor in one step. Addresses of missing rows are formed and never followed.
 template <class S>
-DEVICE int valid_length(const Batch& at, int tile) {
-  return Place<S>::row(at.step, tile) < at.batches ? at.length : 0;
-}
+struct Window {
+  u16* first;      // of chunk 0
+  i64 next_group;  // elements to the same chunk of the next row group
+  int rows, room;  // rows from chunk 0's on that exist; values of its row from chunk 0 on
+
+  DEVICE Window(const Rows& rows_, const Batch& at)
+      : first(rows_.data + Place<S>::row(at.step, 0) * rows_.batch_stride + at.channel * rows_.channel_stride +
+              Place<S>::lag(0)),
+        next_group(rows_.batch_stride * S::kPacked),
+        rows(at.batches - Place<S>::row(at.step, 0)),
+        room(at.length - Place<S>::lag(0)) {}
+  DEVICE u16* chunk(int tile) const { return first + (tile / S::kSplit) * next_group + 256 * (tile % S::kSplit); }
+  // How many of the chunk's eight values exist; 0 or less: none.
+  DEVICE int count(int tile) const {
+    return rows > tile / S::kSplit * S::kPacked ? room - 256 * (tile % S::kSplit) : 0;
+  }
+
+  // Eight values, zeros where there are none.
+  DEVICE uint4 fetch(int tile) const {
+    const u16* from = chunk(tile);
+    const int valid = count(tile);
+    if constexpr (ALIGNED) {
+      return valid > 0 ? *reinterpret_cast<const uint4*>(from) : uint4{0, 0, 0, 0};
+    } else {
+      u32 words[4] = {};
+#pragma unroll
+      for (int i = 0; i < 8; i++)
+        if (i < valid) words[i / 2] |= static_cast<u32>(from[i]) << (16 * (i & 1));
+      return {words[0], words[1], words[2], words[3]};
+    }
+  }
+  // The same into this thread's own slot of shared memory, to be read after wait_copies.
+  DEVICE void prefetch(int tile, u32 buffer) const {
+    const u32 slot = Place<S>::slot(buffer, tile);
+    if constexpr (ALIGNED) copy_async16(slot, chunk(tile), count(tile) > 0 ? 16 : 0);
+    else store_shared16(slot, fetch(tile));
+  }
+  DEVICE void put(int tile, const float (&v)[8]) const {
+    const u32 words[4] = {pack(v[0], v[1]), pack(v[2], v[3]), pack(v[4], v[5]), pack(v[6], v[7])};
+    u16* to = chunk(tile);
+    const int valid = count(tile);
+    if constexpr (ALIGNED) {
+      if (valid > 0) *reinterpret_cast<uint4*>(to) = uint4{words[0], words[1], words[2], words[3]};
+    } else {
+#pragma unroll
+      for (int i = 0; i < 8; i++)
+        if (i < valid) to[i] = static_cast<u16>(words[i / 2] >> (16 * (i & 1)));
+    }
+  }
+};
 template <class S>
-DEVICE u16* row_of(const Rows& rows, const Batch& at, int tile) {
-  const int row = Place<S>::row(at.step, tile);
-  return rows.data + (row < at.batches ? row : 0) * rows.batch_stride + at.channel * rows.channel_stride;
-}
-template <class S>
-DEVICE uint4 fetch_chunk(const Rows& rows, const Batch& at, int tile) {
-  return fetch(row_of<S>(rows, at, tile), Place<S>::lag(tile), valid_length<S>(at, tile));
-}
-template <class S>
-DEVICE void prefetch_chunk(u32 buffer, const Rows& rows, const Batch& at, int tile) {
-  prefetch(Place<S>::slot(buffer, tile), row_of<S>(rows, at, tile), Place<S>::lag(tile), valid_length<S>(at, tile));
-}
-template <class S>
-DEVICE void put_chunk(const Rows& rows, const Batch& at, int tile, const float (&v)[8]) {
-  put(row_of<S>(rows, at, tile), Place<S>::lag(tile), valid_length<S>(at, tile), v);
+DEVICE void prefetch_all(const Rows& rows, const Batch& at, u32 buffer) {
+  const Window<S> window(rows, at);
+#pragma unroll
+  for (int tile = 0; tile < S::kTiles; tile++) window.prefetch(tile, buffer);
 }
 
 // A thread's own eight fp32 values of a tile, in the exchange buffer: what outer_back leaves, what peak search keeps.
@@ -114,15 +119,13 @@ DEVICE void store_own(const float (&v)[8], int tile) {
         uint4{as_bits(v[4 * comp]), as_bits(v[4 * comp + 1]), as_bits(v[4 * comp + 2]), as_bits(v[4 * comp + 3])});
 }
 
-// Powers of two that bring a peak to [2^kTop, 2^(kTop+1)) and back. An all-zero or non-finite row keeps its size.
+// Powers of two that bring a peak to [2^kTop, 2^(kTop+1)) and back. Rows all below 2^-111 count as zeros.
 struct Scale {
   float in, out;
 };
 template <int kTop>
 DEVICE Scale scale_of(u32 peak) {
-  int exponent = static_cast<int>(peak >> 23);
-  if (peak == 0 || exponent == 255) exponent = 127 + kTop;
-  exponent = exponent < 16 ? 16 : exponent;
+  const int bits = static_cast<int>(peak >> 23), exponent = bits < 16 ? 16 : bits;
   return {as_float(static_cast<u32>(254 + kTop - exponent) << 23), as_float(static_cast<u32>(exponent - kTop) << 23)};
 }
 constexpr int kRowTop = 3, kFilterTop = 2;  // a constant row of 32,768 samples still stays under 65,504 everywhere
@@ -139,7 +142,6 @@ struct Peaks {
     if (lane_index() == 0) max_shared(at(row), most);
   }
 };
-DEVICE u32 magnitude_bits(float x) { return as_bits(x) & 0x7fffffffu; }
 
 // source(tile, v) gives this thread's values -> scaled fp16 samples, in the column order that outer_in wants.
 // `back[group]` undoes the scaling. Ends with a barrier.
@@ -149,17 +151,17 @@ DEVICE void load_samples(Source source, Peaks& peaks, float (&back)[S::kGroups])
   float kept[kInRegisters ? S::kTiles : 1][8];
 #pragma unroll
   for (int group = 0; group < S::kGroups; group++) {
-    u32 peak = 0;
+    float peak = 0.0f;  // not-a-number is passed over here, and spreads through the transform
 #pragma unroll
     for (int b = 0; b < S::kSplit; b++) {
       const int tile = group * S::kSplit + b;
       float(&v)[8] = kept[kInRegisters ? tile : 0];
       source(tile, v);
 #pragma unroll
-      for (int i = 0; i < 8; i++) peak = peak > magnitude_bits(v[i]) ? peak : magnitude_bits(v[i]);
+      for (int i = 0; i < 8; i++) peak = fmaxf(peak, fabsf(v[i]));
       if constexpr (!kInRegisters) store_own<S>(v, tile);
     }
-    peaks.note(Place<S>::local_row(group), peak);
+    peaks.note(Place<S>::local_row(group), as_bits(peak));
   }
   block_barrier();
   peaks.clear_other();

@@ -4,10 +4,10 @@
 
 constexpr int kThreads = 512, kWarps = 16;
 
-template <int kRadix_, int kSplit_, int kGroups_, bool kStaged_, bool kSpectrumInShared_>
+template <int kRadix_, int kSplit_, int kGroups_, bool kStaged_, bool kStagedBackward_, bool kSpectrumInShared_>
 struct Shape {
   static constexpr int kRadix = kRadix_, kSplit = kSplit_, kGroups = kGroups_;
-  static constexpr bool kStaged = kStaged_, kSpectrumInShared = kSpectrumInShared_;
+  static constexpr bool kStaged = kStaged_, kStagedBackward = kStagedBackward_, kSpectrumInShared = kSpectrumInShared_;
   static constexpr int kTiles = kGroups * kSplit;           // tiles of 4,096 points in a block
   static constexpr int kPacked = 16 / kRadix;               // rows that share a tile
   static constexpr int kRowsPerStep = kGroups * kPacked;
@@ -23,7 +23,9 @@ struct Shape {
   static constexpr u32 kSamples = kExchange + kTiles * 16384;
   static constexpr u32 kGateIn = kSamples + kTiles * 8192;
   static constexpr u32 kGateOut = kGateIn + kTiles * 8192;
-  static constexpr u32 kSpectrum = kSamples + kTiles * 8192;  // of the backward kernel, which stages no gates
+  // The backward kernel has instead: [T(v)][gate_in][dy, later u].
+  static constexpr u32 kSpectrum = kSamples + kTiles * 8192;
+  static constexpr u32 kFirst = kSpectrum + (kSpectrumInShared ? kTiles * 16384 : 0), kSecond = kFirst + kTiles * 8192;
 
   // Words of 16 bytes before each table; `genoconv/ops/tables.py` writes them in this order.
   static constexpr int kMiddle = kRadix * 256, kOuter = kMiddle + 128;
@@ -38,13 +40,15 @@ struct Shape {
     const int turn = (c ^ slot ^ (comp << 2) ^ (half << 2) ^ (((tile % kSplit) * kColumns) & 6)) & 7;
     return shared_base() + kExchange + tile * 16384 + slot * 1024 + comp * 512 + half * 256 + (c >> 3) * 128 + turn * 16;
   }
+  static DEVICE u32 imaginary(u32 real) { return (real ^ 64) + 512; }  // of exchange(..., 0); kExchange % 128 is 0
+  static_assert(kExchange % 128 == 0, "addresses are turned by exclusive or");
   // 16 bytes of a buffer of real fp16: eight columns of `slot`, owned by the thread (warp = slot, lane = chunk).
   static DEVICE u32 samples(u32 buffer, int tile, int slot, int chunk) {
     return shared_base() + buffer + tile * 8192 + slot * 512 + ((chunk ^ (slot & 7)) << 4);
   }
 };
 
-using Plan = Shape<PLAN_RADIX, PLAN_SPLIT, PLAN_GROUPS, PLAN_STAGED, PLAN_SPECTRUM_IN_SMEM>;
+using Plan = Shape<PLAN_RADIX, PLAN_SPLIT, PLAN_GROUPS, PLAN_STAGED, PLAN_STAGED_BACKWARD, PLAN_SPECTRUM_IN_SMEM>;
 
 DEVICE int lane_index() { return thread_index() & 31; }
 DEVICE int warp_index() { return thread_index() >> 5; }

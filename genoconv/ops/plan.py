@@ -49,7 +49,8 @@ class Plan:
 
     length, filter_length: samples of a row and lags of its filter. size: points of the transform, length <= size.
     radix, split: R and S above. groups: row groups in flight. smem: shared memory a block may use, bytes.
-    staged: both gates are prefetched through shared memory. spectrum_in_smem: the backward kernel keeps T(u) there.
+    staged, staged_backward: gates (and dy) are prefetched through shared memory. spectrum_in_smem: the backward
+    kernel keeps T(v) there between its two halves.
     """
 
     length: int
@@ -63,6 +64,7 @@ class Plan:
     smem: int
     sm_count: int
     staged: bool
+    staged_backward: bool
     spectrum_in_smem: bool
 
     regime = "one-sm"
@@ -101,7 +103,7 @@ class Plan:
     @property
     def backward_smem_bytes(self) -> int:
         """Shared memory of the backward kernel."""
-        return _backward_bytes(self.split, self.tiles, self.spectrum_in_smem)
+        return _backward_bytes(self.split, self.tiles, self.staged_backward, self.spectrum_in_smem)
 
     @property
     def spectrum_bytes(self) -> int:
@@ -124,8 +126,10 @@ class Plan:
             "PLAN_SPLIT": self.split,
             "PLAN_GROUPS": self.groups,
             "PLAN_STAGED": int(self.staged),
+            "PLAN_STAGED_BACKWARD": int(self.staged_backward),
             "PLAN_SPECTRUM_IN_SMEM": int(self.spectrum_in_smem),
             "IO_BF16": int(rows and self.dtype == "bfloat16"),
+            "HALF_SUMS": int(rows and self.dtype == "bfloat16"),
             "ALIGNED": int(rows and aligned),
             "GATE_IN": int(rows and gate_in),
             "GATE_OUT": int(rows and gate_out),
@@ -210,10 +214,8 @@ def choose_plan(
     radix, split = _FACTORS[size]
     fit = _fit(size, smem_per_block)
     assert fit is not None
-    groups, staged, in_smem = fit
-    return Plan(
-        length, filter_length, dtype, arch, size, radix, split, groups, smem_per_block, sm_count, staged, in_smem
-    )
+    groups, *flags = fit
+    return Plan(length, filter_length, dtype, arch, size, radix, split, groups, smem_per_block, sm_count, *flags)
 
 
 def _table_bytes(split: int) -> int:
@@ -225,17 +227,18 @@ def _forward_bytes(split: int, tiles: int, staged: bool) -> int:
     return 512 + _table_bytes(split) + tiles * buffers
 
 
-def _backward_bytes(split: int, tiles: int, spectrum_in_smem: bool) -> int:
-    return 512 + _table_bytes(split) + tiles * (_SPECTRUM_TILE * (2 if spectrum_in_smem else 1) + _SAMPLE_TILE)
+def _backward_bytes(split: int, tiles: int, staged: bool, spectrum_in_smem: bool) -> int:
+    buffers = _SPECTRUM_TILE * (2 if spectrum_in_smem else 1) + _SAMPLE_TILE * (3 if staged else 1)
+    return 512 + _table_bytes(split) + tiles * buffers
 
 
-def _fit(size: int, smem: int) -> tuple[int, bool, bool] | None:
-    """(groups, staged, spectrum_in_smem) of the largest block that fits, or None."""
+def _fit(size: int, smem: int) -> tuple[int, bool, bool, bool] | None:
+    """(groups, staged, staged_backward, spectrum_in_smem) of the largest block that fits, or None."""
     split = _FACTORS[size][1]
     for tiles in (max(4, split), 2):
-        if tiles < split or tiles % split:
+        if tiles % split or _forward_bytes(split, tiles, False) > smem:
             continue
-        for in_smem in (True, False):
-            if _backward_bytes(split, tiles, in_smem) <= smem and _forward_bytes(split, tiles, False) <= smem:
-                return tiles // split, _forward_bytes(split, tiles, True) <= smem, in_smem
+        for in_smem, staged in ((True, True), (False, True), (True, False), (False, False)):
+            if _backward_bytes(split, tiles, staged, in_smem) <= smem:
+                return tiles // split, _forward_bytes(split, tiles, True) <= smem, staged, in_smem
     return None

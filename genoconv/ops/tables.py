@@ -114,12 +114,12 @@ def _branch_twist(radix: int, split: int) -> list[Words]:
 
 
 def _lag_twist(split: int) -> Words:
-    """exp(-2 pi i m b' / 256 S) on the way in: [chunk of 8 lags][tile i][column] -> one word (re, im)."""
+    """exp(-2 pi i m b' / 256 S) on the way in: [chunk of 8 lags][tile i][pair of columns] -> (re, im) words."""
     chunk, i, column = np.ogrid[:32, :split, :8]
     width = 8 // split
     lag = {8: i + 0 * column, 4: 2 * i + column % 2, 2: 4 * (column // 2 % 2) + 2 * i + column % 2}[split]
     w = _turn((8 * chunk + lag) * (column // width) / (256 * split))
-    return _halves(w.real, w.imag)
+    return np.stack([_halves(part[..., 0::2], part[..., 1::2]) for part in (w.real, w.imag)], -1)
 
 
 def _lag_twist_back(split: int) -> Words:

@@ -181,6 +181,14 @@ DEVICE void commit_copies() {}
 template <int kPending>
 DEVICE void wait_copies() {}
 
+DEVICE u32 fuse_half(u32 a, u32 b, u32 c) {
+  const float2 x = unpack_half(a), y = unpack_half(b), z = unpack_half(c);
+  const auto fuse = [](double p, double q, double r) { return static_cast<float>(static_cast<_Float16>(p * q + r)); };
+  return pack_half(fuse(x.x, y.x, z.x), fuse(x.y, y.y, z.y));
+}
+DEVICE u32 multiply_half(u32 a, u32 b) { return fuse_half(a, b, 0x80008000u); }
+DEVICE u32 negate_half(u32 a) { return a ^ 0x80008000u; }
+
 DEVICE void load_matrices_transposed(u32 (&out)[4], u32 at) {
   auto& m = emulation::warp();
   const int lane = thread_index() % 32;
@@ -198,6 +206,21 @@ DEVICE void load_matrices_transposed(u32 (&out)[4], u32 at) {
       }
   });
   memcpy(out, m.out[lane], sizeof(out));
+}
+
+DEVICE void store_matrices(u32 at, u32 x0, u32 x1, u32 x2, u32 x3) {
+  auto& m = emulation::warp();
+  const int lane = thread_index() % 32;
+  const u32 in[5] = {x0, x1, x2, x3, at};
+  memcpy(m.in[lane], in, sizeof(in));
+  emulation::meet(m, 32, [&] {
+    std::vector<u32> rows(33);
+    for (int i = 0; i < 32; i++) rows[i] = m.in[i][4];
+    emulation::count(rows, 16);
+    for (int matrix = 0; matrix < 4; matrix++)
+      for (int i = 0; i < 32; i++)
+        memcpy(emulation::checked(rows[8 * matrix + (i >> 2)], 16) + 4 * (i & 3), &m.in[i][matrix], 4);
+  });
 }
 
 DEVICE void multiply_add(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
@@ -225,4 +248,11 @@ DEVICE void multiply_add(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, 
         }
   });
   memcpy(c, m.sums[lane], sizeof(c));
+}
+DEVICE void multiply_add(u32 (&c)[2], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+  const float2 low = unpack_half(c[0]), high = unpack_half(c[1]);
+  float sums[4] = {low.x, low.y, high.x, high.y};
+  multiply_add(sums, a0, a1, a2, a3, b0, b1);
+  c[0] = pack_half(sums[0], sums[1]);
+  c[1] = pack_half(sums[2], sums[3]);
 }
