@@ -27,12 +27,12 @@ class Kept:
 
     Attributes:
         edge: (B, 3D, short_filter_order - 1) projections of the positions just before s.
-        gated: (B, D, S) gated input of the long convolution.
+        minus_gated: (B, D, S) gated input of the long convolution, negative: it will be subtracted.
         convolved: (B, D, S) its output, skip included.
     """
 
     edge: Tensor
-    gated: Tensor
+    minus_gated: Tensor
     convolved: Tensor
 
 
@@ -77,13 +77,13 @@ class SuffixReuse:
             mixer = block.mixer
             projected = _project(mixer, block.norm1(x.to(block.norm1.weight.dtype)))
             reach = mixer.short_filter.kernel_size[0] - 1
-            x0, x1, v = mixer.short_filter(F.pad(projected, (reach, 0))).chunk(3, dim=1)
+            padded = F.pad(projected, (reach, 0))
+            x0, x1, v = mixer.short_filter(padded).chunk(3, dim=1)
             gated = x1 * v
             convolved = fftconv(gated, whole)
             s = self.start
-            edge = F.pad(projected, (reach, 0))[:, :, s : s + reach]
-            states.append(Kept(edge.clone(), gated[:, :, s:].clone(), convolved[:, :, s:].clone()))
-            x = _finish(block, x, x0 * convolved)
+            states.append(Kept(padded[:, :, s : s + reach].clone(), -gated[:, :, s:], convolved[:, :, s:].clone()))
+            x = _finish(block, x, convolved.mul_(x0))
         return self._logits(x), states
 
     def alternative(self, ids: Tensor, states: list[Kept], rows: Tensor) -> Tensor:
@@ -102,8 +102,8 @@ class SuffixReuse:
             mixer = block.mixer
             projected = _project(mixer, block.norm1(x.to(block.norm1.weight.dtype)))
             x0, x1, v = mixer.short_filter(torch.cat([kept.edge[rows], projected], dim=2)).chunk(3, dim=1)
-            change = x1 * v - kept.gated[rows]
-            x = _finish(block, x, x0 * (kept.convolved[rows] + fftconv(change, suffix)))
+            change = torch.addcmul(kept.minus_gated[rows], x1, v)
+            x = _finish(block, x, fftconv(change, suffix).add_(kept.convolved[rows]).mul_(x0))
         return self._logits(x)
 
     def _logits(self, x: Tensor) -> Tensor:
