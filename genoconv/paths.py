@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-import platformdirs
-
 
 def shipped(name: str) -> Path:
     """Folder of data that ships with genoconv: ``csrc``, ``data_manifests`` or ``pipelines``.
@@ -29,6 +27,8 @@ def home_dir() -> Path:
     override = os.environ.get("GENOCONV_HOME")
     if override:
         return Path(override).expanduser()
+    import platformdirs  # only here, so that a checkout runs without it where GENOCONV_HOME is set
+
     return platformdirs.user_cache_path("genoconv", appauthor=False)
 
 
