@@ -195,4 +195,7 @@ def windows(
         biotypes=tuple(biotype or ()),
         offline=offline,
     )
-    console.summary(run(inputs, plan, output=target, fmt=chosen_format, force=force, quiet=quiet))
+    try:
+        console.summary(run(inputs, plan, output=target, fmt=chosen_format, force=force, quiet=quiet))
+    except BrokenPipeError:
+        console.reader_left()

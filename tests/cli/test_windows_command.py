@@ -1,0 +1,180 @@
+"""``genoconv windows`` as a person runs it: right rows, one clear line for every odd file, never a traceback."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+from fasta_files import random_bases, write_fasta
+
+from support import DATA, needs_data, one_clear_line, run_cli
+
+NASTY = DATA / "nasty"
+PHIX = DATA / "genomes" / "phix174" / "NC_001422.1.fa.gz"
+GENES = """chr1  x  gene  11  60  .  +  .  ID=a;Name=one
+chr1  x  gene  51  90  .  -  .  ID=b;Name=two
+chr1  x  gene  201  700  .  -  .  ID=c;Name=long
+"""
+
+
+@pytest.fixture
+def genome(tmp_path: Path) -> Path:
+    return write_fasta(tmp_path / "genome.fa", {"1 x": random_bases(2000, seed=1, letters="ACGT")})
+
+
+@pytest.fixture
+def annotation(tmp_path: Path) -> Path:
+    path = tmp_path / "genes.gff3"
+    path.write_text(GENES.replace("  ", "\t"))
+    return path
+
+
+def test_bed_on_standard_output_and_a_summary_beside_it(genome: Path, annotation: Path, home: Path) -> None:
+    result = run_cli("windows", "-f", genome, "-a", annotation, "-l", 300, "--flank", 5, home=home)
+    assert result.returncode == 0, result.stderr
+    assert [line.split("\t")[:6] for line in result.stdout.decode().splitlines()] == [
+        ["1", "5", "65", "one", "0", "+"],
+        ["1", "45", "95", "two", "0", "-"],
+        ["1", "195", "450", "long:2/2", "0", "-"],
+        ["1", "450", "705", "long:1/2", "0", "-"],
+    ]
+    summary = result.stderr.decode().splitlines()[-1]
+    assert "4 windows of 3 genes: train" in summary
+    assert "1 genes longer than 300 split" in summary
+
+
+def test_the_same_seed_gives_the_same_file_byte_for_byte(genome: Path, home: Path, tmp_path: Path) -> None:
+    files = []
+    for name, seed in (("a.tsv", 1), ("b.tsv", 1), ("c.tsv.gz", 1), ("d.tsv", 2)):
+        out = tmp_path / name
+        result = run_cli("windows", "-f", genome, "--tile", "-l", 50, "--seed", seed, "-o", out, "-q", home=home)
+        assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+        files.append(out.read_bytes())
+    assert files[0] == files[1] == gzip.decompress(files[2]) != files[3]
+    rows = [line.split("\t") for line in files[0].decode().splitlines()]
+    assert rows[0] == ["contig", "start", "end", "strand", "name", "split"]
+    assert [(row[1], row[2]) for row in rows[1:]] == [(str(s), str(s + 50)) for s in range(0, 2000, 50)]
+    assert {row[5] for row in rows[1:]} == {"train", "valid", "test"}
+
+
+WRONG = {
+    "nothing to read": ([], "give one of --fasta FILE and --genome NAME"),
+    "both sources": (["-f", "FASTA", "-g", "demo"], "give one of --fasta FILE and --genome NAME"),
+    "no genes": (["-f", "FASTA"], "add --annotation GENES.gtf for gene windows, or --tile"),
+    "tile and genes": (["-f", "FASTA", "-a", "GFF", "--tile"], "--tile ignores genes"),
+    "step without tile": (["-f", "FASTA", "-a", "GFF", "--step", "5"], "--step is the distance between tiles"),
+    "flank of tiles": (["-f", "FASTA", "--tile", "--flank", "5"], "--flank widens genes"),
+    "name of the output": (["-f", "FASTA", "--tile", "-o", "x.csv"], "x.csv: the name should end in .bed, .tsv"),
+    "two formats": (["-f", "FASTA", "--tile", "-o", "x.bed", "--format", "tsv"], "drop one"),
+    "unknown contig": (["-f", "FASTA", "--tile", "--valid", "chr7"], "--valid chr7: the FASTA has no such contig"),
+    "fractions": (["-f", "FASTA", "--tile", "--valid-fraction", "0.9"], None),
+    "min above max": (["-f", "FASTA", "--tile", "-l", "8"], "need 1 <= min <= max"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_call_says_what_to_do(genome: Path, annotation: Path, home: Path, tmp_path: Path, name: str) -> None:
+    words, message = WRONG[name]
+    if message is None:
+        words, message = [*words, "--test-fraction", "0.1"], "nothing is left for training"
+    files = {"FASTA": str(genome), "GFF": str(annotation)}
+    result = run_cli("windows", *(files.get(word, word) for word in words), home=home, cwd=tmp_path)
+    assert message in one_clear_line(result, code=2)
+
+
+def test_an_existing_file_stays_unless_forced(genome: Path, home: Path, tmp_path: Path) -> None:
+    out = tmp_path / "x.bed"
+    out.write_text("mine")
+    result = run_cli("windows", "-f", genome, "--tile", "-o", out, home=home)
+    assert "pass --force to replace it" in one_clear_line(result, code=1)
+    assert out.read_text() == "mine"
+    assert run_cli("windows", "-f", genome, "--tile", "-o", out, "--force", home=home).returncode == 0
+    assert out.read_text().startswith("1\t0\t2000\t")
+
+
+def test_a_biotype_that_no_gene_has(genome: Path, annotation: Path, home: Path) -> None:
+    result = run_cli("windows", "-f", genome, "-a", annotation, "--biotype", "lncRNA", home=home)
+    assert "no gene has biotype lncRNA; its genes have (none)" in one_clear_line(result, code=1)
+
+
+def test_a_reader_that_leaves_is_no_error_to_explain(genome: Path, home: Path) -> None:
+    import subprocess
+
+    from support import cli_environment, command
+
+    with subprocess.Popen(
+        [command(), "windows", "-f", genome, "--tile", "-l", "16", "--step", "1", "-q"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=cli_environment(home),
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+# What each odd FASTA meets: its number of windows (counted with pyfaidx by the rules of length and unknown bases), or
+# the words of the one line that refuses it.
+FASTA = {
+    "fa_dup_ids.fasta": "two records are named 'alpha', on lines 1 and 10",
+    "fa_iupac_50bp.fa": 1,
+    "fa_crlf_nofinalnl.fa": 6,
+    "fa_protein_crlf.fasta": "is not DNA: 32% of its letters",
+    "fa_blank_between_records.fasta": 3,
+    "fa_dots_mixed_case.fa": 9,
+    "fa_unicode_header_lowercase.fasta": 874,
+    "fa_plain_gzip_chrI.fa.gz": 2302,
+    "fa_bigendian.2bit": "not FASTA but UCSC 2bit (big-endian)",
+    "fa_softmask_40kb.fa": 400,
+    "vcf_is_git_lfs_pointer.vcf.gz": "a git-lfs pointer, not the file itself; run `git lfs pull`",
+    "gb_features_without_sequence.gbk": "not FASTA but GenBank",
+    "gb_protein_record.gb": "not FASTA but GenBank",
+    "vcf_zero_bytes.vcf": "the file is empty",
+}
+
+
+@needs_data("nasty")
+@pytest.mark.parametrize("name", FASTA)
+def test_odd_fasta(name: str, home: Path) -> None:
+    result = run_cli("windows", "-f", NASTY / name, "--tile", "-l", 100, home=home)
+    expected = FASTA[name]
+    if isinstance(expected, str):
+        line = one_clear_line(result, code=1)
+        assert name in line
+        assert expected in line
+    else:
+        assert result.returncode == 0, result.stderr
+        assert len(result.stdout.splitlines()) == expected
+
+
+ANNOTATIONS = {
+    "gff_start_gt_end.gff": "line 1: start 1000 lies after end 500",
+    "gff_empty_id_extra_comma.gff3": "have no contig in common (chr17; NC_001422.1 of 5,386)",
+    "gff_spaces_in_attributes.gff3": "no genes: no rows of gene, transcript or CDS features; its features are contig",
+    "gff_embedded_fasta.gff3": "have no contig in common (chr17; NC_001422.1 of 5,386)",
+    "gff2_wormbase.txt": "are neither GFF3 (key=value) nor GTF",
+    "gff_zero_based_start_pseudocircular.gff": "(NC_001422.1 of 5,522; NC_001422.1 of 5,386)",
+    "bed_two_columns.bed": "line 1: 2 columns, where GTF and GFF3 have 9",
+    "gb_protein_record.gb": "not GTF or GFF3 but GenBank",
+    "fa_dup_ids.fasta": "not GTF or GFF3 but FASTA",
+}
+
+
+@needs_data("nasty", "genomes")
+@pytest.mark.parametrize("name", ANNOTATIONS)
+def test_odd_annotations(name: str, home: Path) -> None:
+    result = run_cli("windows", "-f", PHIX, "-a", NASTY / name, home=home)
+    line = one_clear_line(result, code=1)
+    assert name in line
+    assert ANNOTATIONS[name] in line
+
+
+@needs_data("nasty")
+def test_genes_past_the_end_of_a_contig_are_warned_of_by_name(home: Path, tmp_path: Path) -> None:
+    fasta = write_fasta(tmp_path / "x.fa", {"chr17": random_bases(500, seed=1)})
+    result = run_cli("windows", "-f", fasta, "-a", NASTY / "gff_embedded_fasta.gff3", home=home)
+    assert "none of its genes lies whole on a contig of" in one_clear_line(result, code=1)
+    assert "1 gene left out, past the end of contigs of" in result.stderr.decode()
+    assert "chr17 (500 bases)" in result.stderr.decode()
