@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from genoconv.cli import doctor, kernels, models, score, train, windows
+from genoconv.cli import doctor, genomes, kernels, models, score, train, windows
 
 app = typer.Typer(
     name="genoconv",
@@ -35,6 +35,7 @@ def genoconv(
 
 
 # Order here is the order in the help: the way from an assembly's name to an annotated VCF.
+app.add_typer(genomes.app, rich_help_panel="Genomes")
 app.command("windows", rich_help_panel="Genomes")(windows.windows)
 app.command("train", rich_help_panel="Models")(train.train)
 app.command("score-variants", rich_help_panel="Inference")(score.score_variants)

@@ -1,0 +1,127 @@
+"""``genoconv genomes list | show | fetch | verify | path | add``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genoconv.cli import console
+from genoconv.cli.options import Force, Quiet
+
+app = typer.Typer(name="genomes", help="Reference genomes: known by name, fetched, verified.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Of a genome; see genoconv genomes list.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Use what is on this machine; never the network.")]
+
+
+@app.command("list")
+def list_genomes() -> None:
+    """List the genomes that are known by name, and which of them are here.
+
+    **Examples**
+
+        genoconv genomes list
+    """
+    from genoconv.genome.manifest import list_manifests
+    from genoconv.genome.store import receipts
+
+    here = {genome.name: genome for genome in receipts()}
+    known = {manifest.name: manifest.title for manifest in list_manifests()}
+    for name in sorted({*known, *here}):
+        state = "-" if name not in here else "added" if here[name].registered else "here"
+        print(f"{name:<12} {state:<6} {known.get(name) or here[name].fasta}")
+
+
+@app.command()
+def show(name: Name) -> None:
+    """Show what is known of a genome: where it comes from, its sequences, its checksums.
+
+    **Examples**
+
+        genoconv genomes show hg38
+    """
+    from genoconv.pipelines.genomes import describe
+
+    for line in describe(name):
+        print(line)
+
+
+@app.command()
+def fetch(
+    name: Name,
+    mirror: Annotated[
+        str | None,
+        typer.Option(
+            "--mirror", metavar="URL|DIR", help="Asked first: a url, or a folder with files downloaded before."
+        ),
+    ] = None,
+    offline: Offline = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fetch a genome and its genes: download, verify, unpack, index. Once; an interrupted fetch goes on.
+
+    **Examples**
+
+        genoconv genomes fetch saccer3
+
+        genoconv genomes fetch hg38 --mirror /data/downloads
+
+        GENOCONV_HOME=/shared/genoconv genoconv genomes fetch hg38
+    """
+    console.quieten(quiet)
+    from genoconv.genome.fetch import fetch as get
+
+    genome = get(name, mirror=mirror, offline=offline, quiet=quiet)
+    bases = sum(genome.contigs.values())
+    console.summary(f"{name}: {len(genome.contigs):,} sequences, {bases:,} bases, in {genome.fasta.parent}")
+
+
+@app.command()
+def verify(name: Name) -> None:
+    """Read a genome's files again and compare them with its receipt. Exits 1 where anything differs.
+
+    **Examples**
+
+        genoconv genomes verify hg38
+    """
+    from genoconv.pipelines.genomes import verify as check
+
+    console.summary(check(name))
+
+
+@app.command()
+def path(
+    name: Name,
+    annotation: Annotated[bool, typer.Option("--annotation", "-a", help="Of the genes instead.")] = False,
+) -> None:
+    """Print the path of a genome's FASTA, for scripts. Fetches nothing.
+
+    **Examples**
+
+        genoconv genomes path saccer3
+
+        samtools faidx $(genoconv genomes path saccer3) chrI:1-100
+    """
+    from genoconv.pipelines.genomes import path_of
+
+    print(path_of(name, annotation=annotation))
+
+
+@app.command()
+def add(
+    name: Name,
+    fasta: Annotated[Path, typer.Option("--fasta", "-f", metavar="FILE", help="FASTA: plain, bgzip or gzip.")],
+    annotation: Annotated[
+        Path | None, typer.Option("--annotation", "-a", metavar="FILE", help="Genes: GTF or GFF3.")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Register your own genome under a name. Its files stay where they are.
+
+    **Examples**
+
+        genoconv genomes add barley --fasta barley.fa.gz --annotation barley.gff3.gz
+    """
+    from genoconv.pipelines.genomes import register
+
+    console.summary(register(name, fasta=fasta, annotation=annotation, force=force))
