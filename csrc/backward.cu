@@ -14,7 +14,8 @@ struct Keep {
     return shared_base() + S::kSpectrum + ((tile * kWarps + warp_index()) * 2 + n) * 512 + lane_index() * 16;
   }
   DEVICE uint4* global_at(int tile) const {
-    return workspace + ((static_cast<i64>(block_index()) * S::kTiles + tile) * kWarps + warp_index()) * 64 + lane_index();
+    return workspace + ((static_cast<i64>(block_index()) * S::kTiles + tile) * kWarps + warp_index()) * 64 +
+           lane_index();
   }
   DEVICE void put(int tile, const StoredTile& x) const {
 #pragma unroll
@@ -49,22 +50,20 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
   const auto step_at = [&](int job, int past) {  // the step `past` the first of a job; each has one at least
     return Batch{first_of(job % slices) + past, job / slices, batches, length};
   };
-  constexpr bool kStaged = S::kStagedBackward;
-  // A value of a tensor: from this thread's slot of `buffer` where it was prefetched, else from device memory.
-  const auto take = [](float(&v)[8], const Window<S>& from, int tile, bool staged, u32 buffer) {
-    unpack_chunk(v, staged ? load_shared16(Place<S>::slot(buffer, tile)) : from.fetch(tile));
-  };
+  constexpr bool kStagedGate = S::kStagedBackward == 2, kStagedSecond = S::kStagedBackward >= 1;
   Peaks peaks;
 
   if (block_index() < jobs) {
     prefetch_all<S>(us, step_at(block_index(), 0), S::kSamples);
-    if constexpr (GATE_IN && kStaged) prefetch_all<S>(ins, step_at(block_index(), 0), S::kFirst);
+    if constexpr (GATE_IN && kStagedGate) prefetch_all<S>(ins, step_at(block_index(), 0), S::kFirst);
     commit_copies();
   }
   for (int job = block_index(); job < jobs; job += grid_size()) {
     const int channel = job / slices, slice = job % slices, count = first_of(slice + 1) - first_of(slice);
     const float filter_back = filter_scale[channel];
     const uint4* own_filter = filters + static_cast<i64>(channel) * S::kSplit * S::kRadix * 64;
+    const auto filter_tile = [&](int tile) { return load_stored(own_filter + tile % S::kSplit * S::kRadix * 64); };
+    const StoredTile only_filter = filter_tile(0);  // where S = 1
     uint4* own_partial =
         partial + ((static_cast<i64>(slice) * channels + channel) * S::kSplit * 16 + warp_index()) * 128 + lane_index();
     Tile sum = {};
@@ -72,113 +71,111 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
       const Batch at = step_at(job, past);
       const bool more = past + 1 < count || job + grid_size() < jobs;
       const Batch next = past + 1 < count ? step_at(job, past + 1) : step_at(job + grid_size(), 0);
-      const Window<S> u_in(us, at), gate_in_in(ins, at), dy_in(dys, at), gate_out_in(outs, at);
       float back_v[S::kGroups], back_c[S::kGroups];
 
       wait_copies<0>();
-      if constexpr (kStaged) prefetch_all<S>(dys, at, S::kSecond);
+      if constexpr (kStagedSecond) prefetch_all<S>(dys, at, S::kSecond);
+      else approach<S>(dys, at);
       commit_copies();
-      load_samples<S>(
-          [&](int tile, float(&v)[8]) {
-            take(v, u_in, tile, true, S::kSamples);
-            if constexpr (GATE_IN) {
-              float gate[8];
-              take(gate, gate_in_in, tile, kStaged, S::kFirst);
-#pragma unroll
-              for (int i = 0; i < 8; i++) v[i] *= gate[i];
-            }
-          },
-          peaks, back_v);
+      {
+        const Chunks<S, !GATE_IN || kStagedGate> gate(Window<S>(ins, at), S::kFirst);
+        load_samples<S>(
+            [&](int tile, float (&v)[8]) {
+              unpack_chunk(v, load_shared16(Place<S>::slot(S::kSamples, tile)));
+              if constexpr (GATE_IN) multiply_chunk(v, gate(tile));
+            },
+            peaks, back_v);
+      }
       outer_in<S>();
       block_barrier();
       if constexpr (GATE_OUT) prefetch_all<S>(outs, at, S::kSamples);
       commit_copies();
 #pragma unroll 1
       for (int tile = 0; tile < S::kTiles; tile++) {
-        StoredTile k;
-        if constexpr (GATE_OUT) k = load_stored(own_filter + (tile % S::kSplit) * S::kRadix * 64);
-        const Work z = spectrum_of<S>(tile, inner);
+        StoredTile k = only_filter;
+        if constexpr (GATE_OUT && S::kSplit > 1) k = filter_tile(tile);
+        const Work z = spectrum_of(load_tile<S>(tile), inner);
         keep.put(tile, stored(to_half(z)));
-        if constexpr (GATE_OUT) store_inverse<S>(tile, conjugate_of_product(k, z), inner);
+        if constexpr (GATE_OUT) store_back<S>(tile, conjugate_of_product(k, z), inner);
       }
       block_barrier();
-      if constexpr (GATE_OUT) {
-        outer_back<S>();
-        block_barrier();
-      }
+      if constexpr (GATE_OUT) outer_back<S>();
       wait_copies<0>();
-      if constexpr (GATE_OUT) {
-        const Window<S> dgate(douts, at);
+      {
+        const Chunks<S, kStagedSecond> dy_chunk(Window<S>(dys, at), S::kSecond);
+        if constexpr (GATE_OUT) {
+          block_barrier();
+          const Window<S> dgate(douts, at);
 #pragma unroll
-        for (int tile = 0; tile < S::kTiles; tile++) {
-          float c[8], factor[8];
-          load_own<S>(c, tile);
-          take(factor, dy_in, tile, kStaged, S::kSecond);
-          const float scale = back_v[tile / S::kSplit] * filter_back;
-#pragma unroll
-          for (int i = 0; i < 8; i++) c[i] *= scale * factor[i];
-          dgate.put(tile, c);
+          for (int tile = 0; tile < S::kTiles; tile++) {
+            float c[8];
+            load_own<S>(c, tile);
+            multiply_chunk(c, dy_chunk(tile));
+            scale_chunk(c, back_v[tile / S::kSplit] * filter_back);
+            dgate.put(tile, c);
+          }
         }
+        load_samples<S>(
+            [&](int tile, float (&v)[8]) {
+              unpack_chunk(v, dy_chunk(tile));
+              if constexpr (GATE_OUT) multiply_chunk(v, load_shared16(Place<S>::slot(S::kSamples, tile)));
+            },
+            peaks, back_c);
       }
-
-      load_samples<S>(
-          [&](int tile, float(&v)[8]) {
-            take(v, dy_in, tile, kStaged, S::kSecond);
-            if constexpr (GATE_OUT) {
-              float gate[8];
-              take(gate, gate_out_in, tile, true, S::kSamples);
-#pragma unroll
-              for (int i = 0; i < 8; i++) v[i] *= gate[i];
-            }
-          },
-          peaks, back_c);
-      if constexpr (GATE_IN && kStaged) prefetch_all<S>(us, at, S::kSecond);
+      if constexpr (GATE_IN && kStagedSecond) prefetch_all<S>(us, at, S::kSecond);
       commit_copies();
       outer_in<S>();
       block_barrier();
-      if (more) prefetch_all<S>(us, next, S::kSamples);
+      if (more) {
+        prefetch_all<S>(us, next, S::kSamples);
+        if constexpr (GATE_IN && !kStagedGate) approach<S>(ins, next);
+      }
       commit_copies();
 #pragma unroll 1
       for (int branch = 0; branch < S::kSplit; branch++) {
-        const StoredTile k = load_stored(own_filter + branch * S::kRadix * 64);
+        StoredTile k = only_filter;
+        if constexpr (S::kSplit > 1) k = filter_tile(branch);
         uint4* at_sum = own_partial + branch * 16 * 128;
         if constexpr (S::kSplit > 1) sum = past > 0 ? load_sums(at_sum) : Tile{};
 #pragma unroll
         for (int group = 0; group < S::kGroups; group++) {
           const int tile = group * S::kSplit + branch;
-          const Work z = spectrum_of<S>(tile, inner);
+          const Work z = spectrum_of(load_tile<S>(tile), inner);
           add_correlation(sum, keep.get(tile), z, back_v[group] * back_c[group]);
-          store_inverse<S>(tile, conjugate_of_correlation(k, z), inner);
+          store_back<S>(tile, conjugate_of_correlation(k, z), inner);
         }
         if constexpr (S::kSplit > 1) store_sums(at_sum, sum);
       }
       block_barrier();
       outer_back<S>();
       wait_copies<1>();
-      block_barrier();
-      const Window<S> du_out(dus, at), dgate(dins, at);
+      {
+        const Chunks<S, !GATE_IN || kStagedGate> gate(Window<S>(ins, at), S::kFirst);
+        block_barrier();
+        const Window<S> du_out(dus, at);
 #pragma unroll
-      for (int tile = 0; tile < S::kTiles; tile++) {
-        float v[8], out[8], factor[8];
-        load_own<S>(v, tile);
-        const float scale = back_c[tile / S::kSplit] * filter_back;
-#pragma unroll
-        for (int i = 0; i < 8; i++) v[i] *= scale;
-        if constexpr (GATE_IN) {
-          take(factor, gate_in_in, tile, kStaged, S::kFirst);
-#pragma unroll
-          for (int i = 0; i < 8; i++) out[i] = v[i] * factor[i];
-          du_out.put(tile, out);
-          take(factor, u_in, tile, kStaged, S::kSecond);
-#pragma unroll
-          for (int i = 0; i < 8; i++) out[i] = v[i] * factor[i];
-          dgate.put(tile, out);
-        } else {
+        for (int tile = 0; tile < S::kTiles; tile++) {
+          float v[8];
+          load_own<S>(v, tile);
+          if constexpr (GATE_IN) multiply_chunk(v, gate(tile));
+          scale_chunk(v, back_c[tile / S::kSplit] * filter_back);
           du_out.put(tile, v);
         }
       }
-      if constexpr (GATE_IN && kStaged) {
-        if (more) prefetch_all<S>(ins, next, S::kFirst);
+      if constexpr (GATE_IN) {
+        const Chunks<S, kStagedSecond> u_chunk(Window<S>(us, at), S::kSecond);
+        const Window<S> dgate(dins, at);
+#pragma unroll
+        for (int tile = 0; tile < S::kTiles; tile++) {
+          float v[8];
+          load_own<S>(v, tile);
+          multiply_chunk(v, u_chunk(tile));
+          scale_chunk(v, back_c[tile / S::kSplit] * filter_back);
+          dgate.put(tile, v);
+        }
+        if constexpr (kStagedGate) {
+          if (more) prefetch_all<S>(ins, next, S::kFirst);
+        }
       }
       commit_copies();
     }

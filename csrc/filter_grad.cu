@@ -34,7 +34,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
     for (int n = 0; n < 2; n++)
 #pragma unroll
       for (int i = 0; i < 4; i++) sum.im[n][i] = -sum.im[n][i];
-    store_inverse<S>(tile, to_half(sum), inner);
+    store_back<S>(tile, to_half(sum), inner);
   }
   block_barrier();
   outer_back<S>();

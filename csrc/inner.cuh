@@ -30,9 +30,7 @@ struct InnerTables {
   Work middle;
 };
 
-DEVICE uint4 negate(uint4 x) {
-  return {x.x ^ 0x80008000u, x.y ^ 0x80008000u, x.z ^ 0x80008000u, x.w ^ 0x80008000u};
-}
+DEVICE uint4 negate(uint4 x) { return {x.x ^ 0x80008000u, x.y ^ 0x80008000u, x.z ^ 0x80008000u, x.w ^ 0x80008000u}; }
 
 DEVICE void rotate(float& re, float& im, float wre, float wim) {
   const float x = re * wre - im * wim;
@@ -150,20 +148,33 @@ DEVICE u32 tile_address(int tile) {
   return S::exchange(tile, warp_index(), 2 * ((lane & 7) + 8 * (matrix & 1)) + (matrix >> 1), 0);
 }
 
-// The spectrum of a tile: rows c', columns d', in stored order.
-template <class S>
-DEVICE Work spectrum_of(int tile, const InnerTables& tables) {
+struct Quarters {  // a tile as it comes from the exchange buffer
   u32 re[4], im[4];
-  load_matrices_transposed(re, tile_address<S>(tile));
-  load_matrices_transposed(im, S::imaginary(tile_address<S>(tile)));
-  Work x = left_product(tables.c_in, {{re[0], re[1]}, {re[2], re[3]}}, {{im[0], im[1]}, {im[2], im[3]}});
-  twiddle(x, tables.middle);
-  return right_product(to_half(x), tables.d_in);
+};
+template <class S>
+DEVICE Quarters load_tile(int tile) {
+  Quarters x;
+  load_matrices_transposed(x.re, tile_address<S>(tile));
+  load_matrices_transposed(x.im, S::imaginary(tile_address<S>(tile)));
+  return x;
+}
+template <class S>
+DEVICE void store_tile(int tile, const HalfTile& x) {
+  store_matrices(tile_address<S>(tile), x.re[0][0], x.re[0][1], x.re[1][0], x.re[1][1]);
+  store_matrices(S::imaginary(tile_address<S>(tile)), x.im[0][0], x.im[0][1], x.im[1][0], x.im[1][1]);
+}
+
+// The spectrum of a tile: rows c', columns d', in stored order.
+DEVICE Work spectrum_of(const Quarters& x, const InnerTables& tables) {
+  Work z =
+      left_product(tables.c_in, {{x.re[0], x.re[1]}, {x.re[2], x.re[3]}}, {{x.im[0], x.im[1]}, {x.im[2], x.im[3]}});
+  twiddle(z, tables.middle);
+  return right_product(to_half(z), tables.d_in);
 }
 
 // The way back, of the conjugate of a spectrum: forward matrices serve, and the real part that is wanted is the same.
 template <class S>
-DEVICE void store_inverse(int tile, const HalfTile& conjugate, const InnerTables& tables) {
+DEVICE HalfTile inverse_of(int tile, const HalfTile& conjugate, const InnerTables& tables) {
   Work x = left_product_transposed(tables.d_back, conjugate);
   twiddle(x, tables.middle);
   x = left_product_transposed(tables.c_back, to_half(x));
@@ -174,8 +185,11 @@ DEVICE void store_inverse(int tile, const HalfTile& conjugate, const InnerTables
     convert(w, HalfTile{{{w0.x, w0.z}, {w1.x, w1.z}}, {{w0.y, w0.w}, {w1.y, w1.w}}});
     twiddle(x, w);
   }
-  const HalfTile out = to_half(x);
+  return to_half(x);
+}
+template <class S>
+DEVICE void store_back(int tile, const HalfTile& conjugate, const InnerTables& tables) {
+  const HalfTile x = inverse_of<S>(tile, conjugate, tables);
   warp_barrier();  // every lane has read this tile
-  store_matrices(tile_address<S>(tile), out.re[0][0], out.re[0][1], out.re[1][0], out.re[1][1]);
-  store_matrices(S::imaginary(tile_address<S>(tile)), out.im[0][0], out.im[0][1], out.im[1][0], out.im[1][1]);
+  store_tile<S>(tile, x);
 }

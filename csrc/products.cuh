@@ -46,7 +46,8 @@ DEVICE HalfTile conjugate_of_correlation(const StoredTile& k, const Tile& z) {
   return to_half(out);
 }
 DEVICE HalfTile half_tile(const StoredTile& k) {
-  return {{{k.word[0].x, k.word[0].z}, {k.word[1].x, k.word[1].z}}, {{k.word[0].y, k.word[0].w}, {k.word[1].y, k.word[1].w}}};
+  return {{{k.word[0].x, k.word[0].z}, {k.word[1].x, k.word[1].z}},
+          {{k.word[0].y, k.word[0].w}, {k.word[1].y, k.word[1].w}}};
 }
 DEVICE HalfTile conjugate_of_product(const StoredTile& stored_k, const HalfTile& z) {
   const HalfTile k = half_tile(stored_k);

@@ -35,7 +35,9 @@ DEVICE u32 pack_bfloat(float low, float high) {
 }
 DEVICE float2 unpack_half(u32 x) {
   float2 out;
-  asm("{ .reg .b16 l, h; mov.b32 {l, h}, %2; cvt.f32.f16 %0, l; cvt.f32.f16 %1, h; }" : "=f"(out.x), "=f"(out.y) : "r"(x));
+  asm("{ .reg .b16 l, h; mov.b32 {l, h}, %2; cvt.f32.f16 %0, l; cvt.f32.f16 %1, h; }"
+      : "=f"(out.x), "=f"(out.y)
+      : "r"(x));
   return out;
 }
 // Bytes of (b, a), lowest first, chosen by the nibbles of `selector`.
@@ -68,8 +70,13 @@ DEVICE u32 max_over_warp(u32 x) { return __reduce_max_sync(0xffffffffu, x); }
 
 // 16 bytes from device to shared memory, asynchronously; `valid` (0 or 16) of them are read, the rest are zeros.
 DEVICE void copy_async16(u32 to, const void* from, int valid) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(__cvta_generic_to_global(from)), "r"(valid)
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(__cvta_generic_to_global(from)),
+               "r"(valid)
                : "memory");
+}
+// Asks for a line of device memory to come to the L2 cache.
+DEVICE void prefetch_line(const void* at) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(at)));
 }
 DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 // Waits until at most `kPending` of this thread's committed groups are still on their way.
@@ -119,7 +126,8 @@ DEVICE void store_matrices(u32 at, u32 x0, u32 x1, u32 x2, u32 x3) {
 
 // c += a * b on fp16 with fp32 sums: 16 x 16 by 16 x 8.
 DEVICE void multiply_add(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
+      "%3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }

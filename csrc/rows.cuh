@@ -37,6 +37,18 @@ DEVICE void unpack_chunk(float (&out)[8], uint4 x) {
   }
 }
 
+DEVICE void multiply_chunk(float (&v)[8], uint4 x) {
+  float factor[8];
+  unpack_chunk(factor, x);
+#pragma unroll
+  for (int i = 0; i < 8; i++) v[i] *= factor[i];
+}
+
+DEVICE void scale_chunk(float (&v)[8], float factor) {
+#pragma unroll
+  for (int i = 0; i < 8; i++) v[i] *= factor;
+}
+
 struct Batch {  // what one step of one channel reads and writes
   int step, channel, batches, length;
 };
@@ -93,6 +105,33 @@ struct Window {
     }
   }
 };
+// This thread's chunks of a tensor: from its slots of `buffer` where they were prefetched, else from device memory, all
+// asked for before the first is used.
+template <class S, bool kStaged>
+struct Chunks {
+  uint4 chunk[S::kTiles];
+  DEVICE Chunks(const Window<S>& window, u32) {
+#pragma unroll
+    for (int tile = 0; tile < S::kTiles; tile++) chunk[tile] = window.fetch(tile);
+  }
+  DEVICE uint4 operator()(int tile) const { return chunk[tile]; }
+};
+template <class S>
+struct Chunks<S, true> {
+  u32 buffer;
+  DEVICE Chunks(const Window<S>&, u32 buffer_) : buffer(buffer_) {}
+  DEVICE uint4 operator()(int tile) const { return load_shared16(Place<S>::slot(buffer, tile)); }
+};
+// Brings a window's rows to the L2 cache, to be fetched later.
+template <class S>
+DEVICE void approach(const Rows& rows, const Batch& at) {
+  const Window<S> window(rows, at);
+  if (lane_index() % 8 == 0) {
+#pragma unroll
+    for (int tile = 0; tile < S::kTiles; tile++)
+      if (window.count(tile) > 0) prefetch_line(window.chunk(tile));
+  }
+}
 template <class S>
 DEVICE void prefetch_all(const Rows& rows, const Batch& at, u32 buffer) {
   const Window<S> window(rows, at);
@@ -155,7 +194,7 @@ DEVICE void load_samples(Source source, Peaks& peaks, float (&back)[S::kGroups])
 #pragma unroll
     for (int b = 0; b < S::kSplit; b++) {
       const int tile = group * S::kSplit + b;
-      float(&v)[8] = kept[kInRegisters ? tile : 0];
+      float (&v)[8] = kept[kInRegisters ? tile : 0];
       source(tile, v);
 #pragma unroll
       for (int i = 0; i < 8; i++) peak = fmaxf(peak, fabsf(v[i]));
@@ -184,7 +223,7 @@ DEVICE void load_samples(Source source, Peaks& peaks, float (&back)[S::kGroups])
       for (int b = 0; b < S::kSplit; b++)
 #pragma unroll
         for (int p = 0; p < 4; p++) {
-          const float(&v)[8] = kept[group * S::kSplit + b];
+          const float (&v)[8] = kept[group * S::kSplit + b];
           words[p % S::kSplit][b * (4 / S::kSplit) + p / S::kSplit] =
               pack_half(v[2 * p] * scale.in, v[2 * p + 1] * scale.in);
         }

@@ -4,15 +4,16 @@
 
 constexpr int kThreads = 512, kWarps = 16;
 
-template <int kRadix_, int kSplit_, int kGroups_, bool kStaged_, bool kStagedBackward_, bool kSpectrumInShared_>
+template <int kRadix_, int kSplit_, int kGroups_, bool kStaged_, int kStagedBackward_, bool kSpectrumInShared_>
 struct Shape {
   static constexpr int kRadix = kRadix_, kSplit = kSplit_, kGroups = kGroups_;
-  static constexpr bool kStaged = kStaged_, kStagedBackward = kStagedBackward_, kSpectrumInShared = kSpectrumInShared_;
+  static constexpr bool kStaged = kStaged_, kSpectrumInShared = kSpectrumInShared_;
+  static constexpr int kStagedBackward = kStagedBackward_;  // 0: none, 1: dy, later u; 2: gate_in as well
   static constexpr int kTiles = kGroups * kSplit;           // tiles of 4,096 points in a block
   static constexpr int kPacked = 16 / kRadix;               // rows that share a tile
   static constexpr int kRowsPerStep = kGroups * kPacked;
-  static constexpr int kSize = 256 * kRadix * kSplit;       // points of the transform
-  static constexpr int kColumns = 8 / kSplit;               // lags that share a tile of 8 columns in stage b
+  static constexpr int kSize = 256 * kRadix * kSplit;  // points of the transform
+  static constexpr int kColumns = 8 / kSplit;          // lags that share a tile of 8 columns in stage b
   static_assert(kRadix * kPacked == 16 && kSplit * kColumns == 8, "R and S are powers of two, at most 16 and 8");
   static_assert(kSplit == 1 || kRadix == 16, "short rows are packed, long rows are split");
 
@@ -23,9 +24,9 @@ struct Shape {
   static constexpr u32 kSamples = kExchange + kTiles * 16384;
   static constexpr u32 kGateIn = kSamples + kTiles * 8192;
   static constexpr u32 kGateOut = kGateIn + kTiles * 8192;
-  // The backward kernel has instead: [T(v)][gate_in][dy, later u].
+  // The backward kernel has instead: [T(v)][dy, later u][gate_in].
   static constexpr u32 kSpectrum = kSamples + kTiles * 8192;
-  static constexpr u32 kFirst = kSpectrum + (kSpectrumInShared ? kTiles * 16384 : 0), kSecond = kFirst + kTiles * 8192;
+  static constexpr u32 kSecond = kSpectrum + (kSpectrumInShared ? kTiles * 16384 : 0), kFirst = kSecond + kTiles * 8192;
 
   // Words of 16 bytes before each table; `genoconv/ops/tables.py` writes them in this order.
   static constexpr int kMiddle = kRadix * 256, kOuter = kMiddle + 128;
@@ -38,7 +39,8 @@ struct Shape {
   static DEVICE u32 exchange(int tile, int slot, int chunk, int comp) {
     const int c = chunk >> 1, half = chunk & 1;
     const int turn = (c ^ slot ^ (comp << 2) ^ (half << 2) ^ (((tile % kSplit) * kColumns) & 6)) & 7;
-    return shared_base() + kExchange + tile * 16384 + slot * 1024 + comp * 512 + half * 256 + (c >> 3) * 128 + turn * 16;
+    return shared_base() + kExchange + tile * 16384 + slot * 1024 + comp * 512 + half * 256 + (c >> 3) * 128 +
+           turn * 16;
   }
   static DEVICE u32 imaginary(u32 real) { return (real ^ 64) + 512; }  // of exchange(..., 0); kExchange % 128 is 0
   static_assert(kExchange % 128 == 0, "addresses are turned by exclusive or");

@@ -13,7 +13,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
   Peaks peaks;
   float back[S::kGroups];
   load_samples<S>(
-      [&](int tile, float(&v)[8]) {
+      [&](int tile, float (&v)[8]) {
         const int channel = Place<S>::row(block_index(), tile), lag = Place<S>::lag(tile);
         const float* row = k + static_cast<i64>(channel) * filter_length;
 #pragma unroll
@@ -25,7 +25,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
   const auto true_spectrum = [&](int tile) {
     const int channel = Place<S>::row(block_index(), tile);
     const float shift = skip != nullptr && channel < channels ? skip[channel] : 0.0f;
-    return affine(spectrum_of<S>(tile, inner), back[tile / S::kSplit] * root_of_size<S>(), shift);
+    return affine(spectrum_of(load_tile<S>(tile), inner), back[tile / S::kSplit] * root_of_size<S>(), shift);
   };
 #pragma unroll 1
   for (int tile = 0; tile < S::kTiles; tile++)

@@ -49,8 +49,8 @@ class Plan:
 
     length, filter_length: samples of a row and lags of its filter. size: points of the transform, length <= size.
     radix, split: R and S above. groups: row groups in flight. smem: shared memory a block may use, bytes.
-    staged, staged_backward: gates (and dy) are prefetched through shared memory. spectrum_in_smem: the backward
-    kernel keeps T(v) there between its two halves.
+    staged: the forward kernel prefetches both gates through shared memory. staged_backward: how many tensors beside u
+    the backward kernel does (dy, then gate_in). spectrum_in_smem: it keeps T(v) there between its two halves.
     """
 
     length: int
@@ -64,7 +64,7 @@ class Plan:
     smem: int
     sm_count: int
     staged: bool
-    staged_backward: bool
+    staged_backward: int
     spectrum_in_smem: bool
 
     regime = "one-sm"
@@ -126,7 +126,7 @@ class Plan:
             "PLAN_SPLIT": self.split,
             "PLAN_GROUPS": self.groups,
             "PLAN_STAGED": int(self.staged),
-            "PLAN_STAGED_BACKWARD": int(self.staged_backward),
+            "PLAN_STAGED_BACKWARD": self.staged_backward,
             "PLAN_SPECTRUM_IN_SMEM": int(self.spectrum_in_smem),
             "IO_BF16": int(rows and self.dtype == "bfloat16"),
             "HALF_SUMS": int(rows and self.dtype == "bfloat16"),
@@ -214,8 +214,22 @@ def choose_plan(
     radix, split = _FACTORS[size]
     fit = _fit(size, smem_per_block)
     assert fit is not None
-    groups, *flags = fit
-    return Plan(length, filter_length, dtype, arch, size, radix, split, groups, smem_per_block, sm_count, *flags)
+    groups, staged, staged_backward, in_smem = fit
+    return Plan(
+        length=length,
+        filter_length=filter_length,
+        dtype=dtype,
+        arch=arch,
+        size=size,
+        radix=radix,
+        split=split,
+        groups=groups,
+        smem=smem_per_block,
+        sm_count=sm_count,
+        staged=staged,
+        staged_backward=staged_backward,
+        spectrum_in_smem=in_smem,
+    )
 
 
 def _table_bytes(split: int) -> int:
@@ -227,18 +241,18 @@ def _forward_bytes(split: int, tiles: int, staged: bool) -> int:
     return 512 + _table_bytes(split) + tiles * buffers
 
 
-def _backward_bytes(split: int, tiles: int, staged: bool, spectrum_in_smem: bool) -> int:
-    buffers = _SPECTRUM_TILE * (2 if spectrum_in_smem else 1) + _SAMPLE_TILE * (3 if staged else 1)
+def _backward_bytes(split: int, tiles: int, staged: int, spectrum_in_smem: bool) -> int:
+    buffers = _SPECTRUM_TILE * (2 if spectrum_in_smem else 1) + _SAMPLE_TILE * (1 + staged)
     return 512 + _table_bytes(split) + tiles * buffers
 
 
-def _fit(size: int, smem: int) -> tuple[int, bool, bool, bool] | None:
+def _fit(size: int, smem: int) -> tuple[int, bool, int, bool] | None:
     """(groups, staged, staged_backward, spectrum_in_smem) of the largest block that fits, or None."""
     split = _FACTORS[size][1]
     for tiles in (max(4, split), 2):
         if tiles % split or _forward_bytes(split, tiles, False) > smem:
             continue
-        for in_smem, staged in ((True, True), (False, True), (True, False), (False, False)):
+        for in_smem, staged in ((True, 2), (True, 1), (False, 2), (True, 0), (False, 1), (False, 0)):
             if _backward_bytes(split, tiles, staged, in_smem) <= smem:
                 return tiles // split, _forward_bytes(split, tiles, True) <= smem, staged, in_smem
     return None

@@ -14,9 +14,15 @@
 using u16 = uint16_t;
 using u32 = uint32_t;
 using i64 = long long;
-struct uint4 { u32 x, y, z, w; };
-struct uint2 { u32 x, y; };
-struct float2 { float x, y; };
+struct uint4 {
+  u32 x, y, z, w;
+};
+struct uint2 {
+  u32 x, y;
+};
+struct float2 {
+  float x, y;
+};
 
 #define DEVICE inline
 #define __global__
@@ -119,8 +125,12 @@ inline u32 half_bits(float x) {
 DEVICE int thread_index() { return emulation::current; }
 DEVICE int block_index() { return emulation::block; }
 DEVICE int grid_size() { return emulation::blocks; }
-DEVICE void block_barrier() { emulation::meet(emulation::meetings[16], emulation::kThreads, [] {}); }
-DEVICE void warp_barrier() { emulation::meet(emulation::warp(), 32, [] {}); }
+DEVICE void block_barrier() {
+  emulation::meet(emulation::meetings[16], emulation::kThreads, [] {});
+}
+DEVICE void warp_barrier() {
+  emulation::meet(emulation::warp(), 32, [] {});
+}
 DEVICE u32 shared_base() { return 0; }
 
 DEVICE float as_float(u32 x) {
@@ -177,6 +187,7 @@ DEVICE void copy_async16(u32 to, const void* from, int valid) {
   memcpy(bytes, from, valid);
   memcpy(emulation::checked(to, 16), bytes, 16);
 }
+DEVICE void prefetch_line(const void*) {}
 DEVICE void commit_copies() {}
 template <int kPending>
 DEVICE void wait_copies() {}
