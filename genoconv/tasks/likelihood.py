@@ -107,7 +107,7 @@ class CausalLikelihood:
     def __call__(self, sequences: Sequence[Tokens], pairs: Sequence[Pair] = ()) -> list[LogP]:
         """Log-probabilities of each sequence, in order, each of its own length.
 
-        A sequence that is an ``alt`` of ``pairs`` may have zeros before that pair's ``first``.
+        A sequence of ``pairs`` may have zeros before the ``first`` of all its pairs.
 
         Raises:
             ModelError: one sequence alone does not fit into the memory of the device.
@@ -124,9 +124,11 @@ class CausalLikelihood:
 
         def read_families(refs: list[int]) -> None:
             reuse = self._reader(len(sequences[refs[0]]))
-            values, states = self._read_references(reuse, _stack([sequences[ref] for ref in refs], reuse.length))
+            whole = refs[0] in needed_whole
+            ids = _stack([sequences[ref] for ref in refs], reuse.length)
+            values, states = self._read_references(reuse, ids, whole=whole)
             for ref, row in zip(refs, values, strict=True):
-                results[ref][:] = row
+                results[ref][-len(row) :] = row
             children = [(row, alt) for row, ref in enumerate(refs) for alt in families[ref]]
             for batch in _cut(children, len(refs) * reuse.length // (reuse.length - reuse.start)):
                 ids = _stack([sequences[alt][reuse.start :] for _, alt in batch], reuse.length - reuse.start)
@@ -135,9 +137,11 @@ class CausalLikelihood:
                     results[alt][reuse.start + 1 :] = row[1:]
 
         alone = [index for index in range(len(sequences)) if index not in in_families]
-        for length, members in self._by_length(sequences, list(families)):
-            for batch in _cut(members, self._family_rows(length)):
-                _halving(read_families, batch, self.device)
+        needed_whole = {pair.ref for pair in pairs if pair.alt not in in_families}
+        for some in (needed_whole & families.keys(), families.keys() - needed_whole):
+            for length, members in self._by_length(sequences, sorted(some)):
+                for batch in _cut(members, self._family_rows(length)):
+                    _halving(read_families, batch, self.device)
         for length, members in self._by_length(sequences, alone):
             for batch in _cut(members, self._single_rows(length)):
                 _halving(read_alone, batch, self.device)
@@ -164,11 +168,11 @@ class CausalLikelihood:
         self.tokens += ids.numel()
         return _numpy(log_probabilities(self.model(ids), ids))
 
-    def _read_references(self, reuse: SuffixReuse, ids: Tensor) -> tuple[LogP, list[Kept]]:
+    def _read_references(self, reuse: SuffixReuse, ids: Tensor, *, whole: bool = True) -> tuple[LogP, list[Kept]]:
         ids = ids.to(self.device)
         self.tokens += ids.numel()
-        logits, states = reuse.reference(ids)
-        return _numpy(log_probabilities(logits, ids)), states
+        logits, states = reuse.reference(ids, whole=whole)
+        return _numpy(log_probabilities(logits, ids[:, -logits.shape[1] :])), states
 
     def _read_alternatives(self, reuse: SuffixReuse, ids: Tensor, states: list[Kept], rows: list[int]) -> LogP:
         ids = ids.to(self.device)

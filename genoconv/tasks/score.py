@@ -219,14 +219,15 @@ class VariantScorer:
         return found
 
     def _direction(self, ref: Tokens, alt: Tokens, ref_site: Span, alt_site: Span, rows: _Rows) -> _Strand:
-        changed = np.flatnonzero(ref != alt)
+        differs = ref != alt
+        first = int(differs.argmax())
         ref_row = rows.row(ref)
-        alt_row = rows.row(alt, of=ref_row) if len(changed) else ref_row
+        alt_row = rows.row(alt, of=ref_row) if differs[first] else ref_row
         if self.settings.reduce == Reduce.SITE:
             return _Strand(ref_row, alt_row, ref_site, alt_site)
         # Up to the first difference both are the same function of the same bases; leaving that part out of the sums
         # keeps its rounding errors out of the score.
-        span = (int(changed[0]) if len(changed) else len(ref), len(ref))
+        span = (first, len(ref))
         return _Strand(ref_row, alt_row, span, span)
 
     def _reduce(self, plan: Status | list[_Strand], rows: _Rows, log_p: Sequence[LogP]) -> Score:

@@ -62,28 +62,33 @@ class SuffixReuse:
         )
         return whole, suffix
 
-    def reference(self, ids: Tensor) -> tuple[Tensor, list[Kept]]:
-        """Read references whole.
+    def reference(self, ids: Tensor, *, whole: bool = True) -> tuple[Tensor, list[Kept]]:
+        """Read references.
 
         Args:
             ids: (B, N) integers.
+            whole: give all logits; otherwise those from s on, which spares most of the last block before s.
 
         Returns:
-            Logits (B, N, V), and what each block leaves.
+            Logits (B, N, V) or (B, S, V), and what each block leaves.
         """
         x: Tensor = self.model.embedding(ids.int()).float()
         states = []
-        for block, (whole, _) in zip(self._blocks, self._filters, strict=True):
+        for block, (transform, _) in zip(self._blocks, self._filters, strict=True):
             mixer = block.mixer
             projected = _project(mixer, block.norm1(x.to(block.norm1.weight.dtype)))
             reach = mixer.short_filter.kernel_size[0] - 1
             padded = F.pad(projected, (reach, 0))
             x0, x1, v = mixer.short_filter(padded).chunk(3, dim=1)
             gated = x1 * v
-            convolved = fftconv(gated, whole)
+            convolved = fftconv(gated, transform)
             s = self.start
             states.append(Kept(padded[:, :, s : s + reach].clone(), -gated[:, :, s:], convolved[:, :, s:].clone()))
-            x = _finish(block, x, convolved.mul_(x0))
+            mixed = convolved.mul_(x0)
+            if not whole and block is self._blocks[-1]:
+                # Nobody looks at what comes before s any more.
+                x, mixed = x[:, s:], mixed[:, :, s:]
+            x = _finish(block, x, mixed)
         return self._logits(x), states
 
     def alternative(self, ids: Tensor, states: list[Kept], rows: Tensor) -> Tensor:

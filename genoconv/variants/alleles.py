@@ -99,6 +99,8 @@ def check_ref(ref: str, genome: npt.NDArray[np.uint8]) -> Status | None:
     if len(genome) != len(letters):
         return Status.REF_MISMATCH
     plain = _ACGT.issuperset(letters)
+    if plain and genome.tobytes() == tokenizer.encode(letters).tobytes():
+        return None
     for letter, token in zip(letters, genome.tolist(), strict=True):
         if not tokenizer.A <= token <= tokenizer.T:
             plain = False

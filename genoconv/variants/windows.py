@@ -116,4 +116,5 @@ def unknown_fraction(tokens: Tokens) -> float:
     """Fraction of the tokens that are not A, C, G or T; 0 for none at all."""
     if not len(tokens):
         return 0.0
-    return 1.0 - float(np.mean((tokens >= tokenizer.A) & (tokens <= tokenizer.T)))
+    # Unsigned bytes wrap around below A, so one comparison does for both ends of the range.
+    return 1.0 - np.count_nonzero(tokens - np.uint8(tokenizer.A) <= tokenizer.T - tokenizer.A) / len(tokens)

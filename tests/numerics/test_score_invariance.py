@@ -96,6 +96,9 @@ def test_suffix_logits(model):
     with torch.inference_mode():
         logits, states = reuse.reference(ids)
         np.testing.assert_allclose(logits, model(ids), atol=1e-4)
+        late, others = reuse.reference(ids, whole=False)
+        np.testing.assert_allclose(late, logits[:, start:], atol=1e-5)
+        assert all(torch.equal(a.convolved, b.convolved) for a, b in zip(states, others, strict=True))
         rows = torch.tensor([2, 0, 1])
         found = reuse.alternative(other[rows][:, start:], states, rows)
         expected = model(other)[rows][:, start:]
