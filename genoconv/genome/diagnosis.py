@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 from genoconv.errors import DataError
 from genoconv.genome.formats import open_binary
-from genoconv.genome.records import HeaderCheck, not_fasta
+from genoconv.genome.records import LONGEST_HEADER, HeaderCheck, not_fasta
 
 # A line is measured in pieces of this size, so that a chromosome on one line costs no memory.
 _PIECE = 1 << 16
@@ -41,10 +41,12 @@ class _Reader:
         while piece := stream.readline(_PIECE):
             self.line += 1
             if piece.startswith(b">"):
-                text = piece
+                text, length = piece, len(piece)
                 while not piece.endswith(b"\n") and (piece := stream.readline(_PIECE)):
-                    continue
+                    length += len(piece)
                 self._finish()
+                if length > LONGEST_HEADER:
+                    raise DataError(f"{self.source}: line {self.line}: a header of {length:,} bytes; shorten it")
                 self._header(text)
             else:
                 self._sequence_line(piece, stream)

@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from genoconv.errors import DataError
+from genoconv.genome.agreement import Entry
 from genoconv.genome.alphabet import check_dna
-from genoconv.genome.index import Entry, Index, load_index
+from genoconv.genome.index import Index, load_index
 from genoconv.genome.records import FastaRecord, read_records
 from genoconv.genome.tokenizer import ENCODE_TABLE, Tokens
 

@@ -10,6 +10,8 @@ from genoconv.genome.alphabet import check_dna
 from genoconv.genome.formats import foreign_format, open_binary
 
 _SAMPLE = 1 << 14
+# Bytes; so that what looks for the header after a record never reads a chromosome into memory.
+LONGEST_HEADER = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Random access gives the bases that are in the file, whatever its shape, and says so where it cannot."""
 
+import errno
 import gzip
 import hashlib
 import logging
@@ -7,6 +8,7 @@ import os
 import pickle
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +19,8 @@ from fasta_files import bgzipped, random_bases, write_fasta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genoconv.errors import DataError
-from genoconv.genome import index, tokenizer
+from genoconv.errors import DataError, OutputError
+from genoconv.genome import index, scratch, tokenizer
 from genoconv.genome.fasta import Fasta, read_records
 
 RECORDS = {"chr1 first": random_bases(1000, seed=1), "chr2": random_bases(61, seed=2), "MT": random_bases(7, seed=3)}
@@ -115,6 +117,35 @@ def test_an_index_of_another_file_is_found_out_though_it_is_newer(plain: Path, t
     assert Fasta(target).sequence("chr1", 55, 65) == TRUTH["chr1"][55:65]
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_index_cut_short_loses_no_contig(plain: Path, packed: bool) -> None:
+    target = bgzipped(plain) if packed else plain
+    Fasta(target)
+    fai = target.with_name(target.name + ".fai")
+    fai.write_text("".join(fai.read_text().splitlines(True)[:2]))
+    assert list(Fasta(target).contigs) == ["chr1", "chr2", "MT"]
+
+
+DAMAGE = {
+    "cut": lambda gzi: gzi[:20],
+    "of other blocks": lambda gzi: gzi[:-16] + b"\1" + gzi[-15:],
+    "empty": lambda gzi: bytes(8),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_block_index_that_does_not_fit_is_made_again(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    sequence = random_bases(200_000, seed=4)  # blocks of 64 kB: there are several
+    target = bgzipped(write_fasta(tmp_path / "long.fa", {"a": sequence, "b": TRUTH["chr1"]}))
+    Fasta(target)
+    gzi = target.with_name("long.fa.gz.gzi")
+    right = gzi.read_bytes()
+    gzi.write_bytes(damage(right))
+    fasta = Fasta(target)
+    assert gzi.read_bytes() == right
+    assert fasta.sequence("a", 150_000, 150_100) == sequence[150_000:150_100]
+
+
 @pytest.mark.parametrize("content", ["", "chr1\t5\n", "chr1\tx\t1\t2\t3\n", "chr1\t1000\t12\t60\t61\n" * 2])
 def test_a_damaged_index_is_made_again(plain: Path, content: str) -> None:
     plain.with_name("genome.fa.fai").write_text(content)
@@ -149,8 +180,8 @@ def test_two_threads_that_meet_a_plain_gzip_file_decompress_it_once(
     packed.write_bytes(gzip.compress(plain.read_bytes()))
     copies: list[object] = []
     copy = shutil.copyfileobj
-    monkeypatch.setattr(index.shutil, "copyfileobj", lambda *args: (copies.append(args), copy(*args)))
-    threads = [threading.Thread(target=index._decompressed, args=(packed,)) for _ in range(8)]
+    monkeypatch.setattr(scratch.shutil, "copyfileobj", lambda *args: (copies.append(args), copy(*args)))
+    threads = [threading.Thread(target=scratch.plain_copy, args=(packed,)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -163,8 +194,36 @@ def test_a_cut_gzip_file_leaves_nothing_behind(plain: Path) -> None:
     packed.write_bytes(gzip.compress(plain.read_bytes())[:-40])
     with pytest.raises(DataError, match=r"genome.fa.gz: the compressed data is damaged or cut short"):
         Fasta(packed)
-    folder = index.scratch_folder(packed)
+    folder = scratch.scratch_folder(packed)
     assert [path.name for path in folder.iterdir() if path.name != "lock"] == []
+
+
+def test_the_cache_keeps_no_leftovers_of_plain_gzip(plain: Path) -> None:
+    packed = plain.with_name("genome.fa.gz")
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    before = scratch.make_folder(packed)
+    killed = before / ".genoconv-killed-genome.fa.plain.fa"
+    killed.write_text("half a copy")
+    Fasta(packed)
+    assert not killed.exists()
+    packed.write_bytes(gzip.compress(b">chr1\nGGGG\n"))
+    assert Fasta(packed).sequence("chr1", 0, 4) == "GGGG"
+    assert not before.exists()
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = plain.with_name("genome.fa.gz")
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scratch.shutil, "copyfileobj", full)
+        with pytest.raises(OutputError, match="No space left on device"):
+            Fasta(packed)
+    assert [path.name for path in scratch.scratch_folder(packed).iterdir()] == ["lock"]
+    assert Fasta(packed).sequence("chr1", 3, 99) == TRUTH["chr1"][3:99]
 
 
 def test_a_pickle_refuses_a_file_that_has_changed(plain: Path) -> None:

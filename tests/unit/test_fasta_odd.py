@@ -44,6 +44,7 @@ NOT_INDEXABLE = {
     "indented": (b">a\n  ACGT\n  ACGT\n", "line 2, record 'a': blanks inside the sequence"),
     "latin-1 name": (b">caf\xe9\nACGT\n", "line 1: the header is not UTF-8"),
     "no sequence": (b">a\nACGT\n>b\n", "line 3: record 'b' has no sequence"),
+    "endless header": (b">a\nACGT\n>b" + b"x" * (1 << 20) + b"\nACGT\n", "line 3: a header of 1,048,579 bytes"),
 }
 
 READ = {
