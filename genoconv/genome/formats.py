@@ -13,6 +13,8 @@ from genoconv.errors import DataError
 
 Compression = Literal["plain", "gzip", "bgzip"]
 
+_BUFFER = 1 << 18
+
 # First bytes of what people give by mistake -> what to call it.
 _FOREIGN = {
     b"version https://git-lfs": "a git-lfs pointer, not the file itself; run `git lfs pull`",
@@ -68,9 +70,13 @@ def open_binary(path: Path | Literal["-"]) -> Iterator[BinaryIO]:
         raw = sys.stdin.buffer if path == "-" else stack.enter_context(Path(path).open("rb"))
         buffered = cast(io.BufferedReader, raw)
         packed = compression_of(buffered.peek(18)[:18]) != "plain"
-        stream = stack.enter_context(gzip.GzipFile(fileobj=raw)) if packed else raw
+        stream = cast(BinaryIO, raw)
+        if packed:
+            # The buffer cuts lines in C: GzipFile does it a call at a time.
+            unpacked = cast(io.RawIOBase, stack.enter_context(gzip.GzipFile(fileobj=raw)))
+            stream = io.BufferedReader(unpacked, _BUFFER)
         try:
-            yield cast(BinaryIO, stream)
+            yield stream
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             name = "standard input" if path == "-" else path
             raise DataError(f"{name}: the compressed data is damaged or cut short ({error}); fetch it again") from error
