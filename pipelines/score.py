@@ -12,8 +12,10 @@ from typing import Any
 
 from genoconv import __version__
 from genoconv.errors import UsageError
+from genoconv.genome.digests import digest_of
 from genoconv.genome.fasta import Fasta
-from genoconv.pipelines.score_fields import Fields, file_name, recorded_command
+from genoconv.pipelines.provenance import file_name, recorded_command
+from genoconv.pipelines.score_fields import Fields
 from genoconv.pipelines.score_inputs import (
     check_assembly,
     check_prefix,
@@ -209,6 +211,7 @@ def _provenance(run: ScoreRun, settings: Settings, names: Mapping[str, str], ref
     from genoconv.models import model_digest
 
     command = recorded_command(
+        "score-variants",
         {
             "vcf": run.vcf,
             "--fasta": run.fasta,
@@ -227,25 +230,19 @@ def _provenance(run: ScoreRun, settings: Settings, names: Mapping[str, str], ref
             "--explain": run.explain,
             "--info-prefix": run.info_prefix,
             "--dtype": run.dtype,
-        }
+        },
     )
     where = "gene" if settings.gene else ",".join(map(str, settings.widths))
     return {
         "genoconvVersion": __version__,
         "genoconvCommand": command,
         "genoconvModel": f"name={file_name(run.model)};sha256={model_digest(run.model)}",
-        "genoconvReference": f"name={file_name(run.fasta)};sha256={_reference_digest(reference, names)}",
+        "genoconvReference": f"name={file_name(run.fasta)};sha256={digest_of(reference.fasta, names.values())}",
         "genoconvScore": (
             f"window={where};grid={','.join(map(str, settings.grid))};reduce={settings.reduce};"
             f"strand={settings.strand};max_indel={settings.max_indel};sign=negative means less likely than REF"
         ),
     }
-
-
-def _reference_digest(reference: Reference, names: Mapping[str, str]) -> str:
-    """SHA-256 over name and MD5 (as in SAM's ``M5``) of every sequence in use, sorted by name."""
-    lines = "".join(f"{name}\t{reference.fasta.digest(name)}\n" for name in sorted(set(names.values())))
-    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 class _NoJournal:

@@ -1,9 +1,7 @@
 """Names and values of what ``genoconv score-variants`` writes: INFO fields, header lines, table columns."""
 
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from genoconv.tasks.score import Score, Strand
 from genoconv.variants.alleles import Status
@@ -115,29 +113,3 @@ class Fields:
 def _plain(value: float | str | None) -> Value:
     # htslib takes str alone, not its subclasses.
     return str(value) if isinstance(value, str) else value
-
-
-def recorded_command(options: Mapping[str, object]) -> str:
-    """A command line that gives the same numbers again, quoted for a shell, from option name -> value.
-
-    Where the output goes, on which device, in how many pieces: none of that belongs in the file, which must not
-    depend on it.
-    """
-    words = ["genoconv", "score-variants"]
-    for option, value in options.items():
-        if value is None or value is False or value == ():
-            continue
-        if not option.startswith("-"):
-            words.append(str(value))
-        elif value is True:
-            words.append(option)
-        elif isinstance(value, tuple):
-            words += [word for item in value for word in (option, str(item))]
-        else:
-            words += [option, str(value)]
-    return shlex.join(words)
-
-
-def file_name(path: Path) -> str:
-    """The last part of a path, also of ``.`` or ``dir/..``."""
-    return path.resolve().name

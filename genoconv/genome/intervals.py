@@ -76,7 +76,7 @@ def gene_windows(
             counts["long"] += 1
             if long_genes == "skip":
                 continue
-        parts = [part for first, last in pieces for part in _equal_parts(first, last, max_length)]
+        parts = [part for first, last in pieces for part in equal_parts(first, last, max_length)]
         kept = [(first, last) for first, last in parts if last - first >= min_length]
         counts["short"] += not kept
         numbered = enumerate(kept if strand != "-" else reversed(kept), 1)
@@ -115,7 +115,7 @@ def tile_windows(
     return frame
 
 
-def _equal_parts(start: int, end: int, longest: int) -> Iterator[tuple[int, int]]:
+def equal_parts(start: int, end: int, longest: int) -> Iterator[tuple[int, int]]:
     """Cut ``[start, end)`` into the fewest parts of at most ``longest`` bases, equal to within one base."""
     number = -(-(end - start) // longest)
     edges = [start + (end - start) * part // number for part in range(number + 1)]
@@ -133,21 +133,22 @@ def read_bed(path: str | Path) -> "pd.DataFrame":
         DataError: a row that is not BED, named by its line, or no row at all.
         OSError: the file cannot be read.
     """
-    source = str(path)
+    return window_frame(row for _, row in bed_rows(path))
+
+
+def bed_rows(path: str | Path) -> Iterator[tuple[int, tuple[str, int, int, str, str, str]]]:
+    """Stream what :func:`read_bed` reads: 1-based number of the line, and the row in the order of its columns."""
+    rows = 0
     with open_binary(Path(path)) as stream:
-        rows = list(_bed_rows(source, stream))
+        for number, raw in enumerate(stream, 1):
+            known = foreign_format(raw) if number == 1 else None
+            if known:
+                raise DataError(f"{path}: not BED but {known}")
+            if raw.strip() and not raw.startswith((b"#", b"track", b"browser")):
+                rows += 1
+                yield number, _bed_row(f"{path}: line {number}", raw)
     if not rows:
-        raise DataError(f"{source}: no intervals in this BED file")
-    return window_frame(rows)
-
-
-def _bed_rows(source: str, stream: Iterable[bytes]) -> Iterator[tuple[str, int, int, str, str, str]]:
-    for number, raw in enumerate(stream, 1):
-        known = foreign_format(raw) if number == 1 else None
-        if known:
-            raise DataError(f"{source}: not BED but {known}")
-        if raw.strip() and not raw.startswith((b"#", b"track", b"browser")):
-            yield _bed_row(f"{source}: line {number}", raw)
+        raise DataError(f"{path}: no intervals in this BED file")
 
 
 def _bed_row(where: str, raw: bytes) -> tuple[str, int, int, str, str, str]:

@@ -281,17 +281,37 @@ class HyenaDNA(nn.Module):
         logits: Tensor = self.lm_head(self.hidden(input_ids))
         return logits
 
-    def hidden(self, input_ids: Tensor) -> Tensor:
-        """The last normalised states, (B, N, D), of ``input_ids`` as in :meth:`forward`."""
+    def hidden(self, input_ids: Tensor, *, layer: int | None = None) -> Tensor:
+        """States of ``input_ids`` as in :meth:`forward`.
+
+        Args:
+            input_ids: (B, N) integers.
+            layer: None for the last normalised states, which the logits are made of; otherwise the block, from 0 or
+                from -1 backwards, whose output is wanted: the residual stream after it, not normalised.
+
+        Returns:
+            (B, N, D); float32 where a block's output is asked for.
+
+        Raises:
+            ModelError: as :meth:`forward`, or no such block.
+        """
         self._check(input_ids)
+        blocks = list(self.backbone.layers)
+        if layer is not None:
+            if not -len(blocks) <= layer < len(blocks):
+                raise ModelError(
+                    f"layer {layer}: this model has {len(blocks)} blocks, 0 to {len(blocks) - 1} or -{len(blocks)} to -1"
+                )
+            blocks = blocks[: layer % len(blocks) + 1]
         x: Tensor = self.embedding(input_ids.int())
         x = self.backbone.dropout(x).float()
-        for block in self.backbone.layers:
+        for block in blocks:
             if self.checkpointing and self.training and torch.is_grad_enabled():
                 x = checkpoint(block, x, use_reentrant=False)
             else:
                 x = block(x)
-        x = self.backbone.ln_f(x.to(self.backbone.ln_f.weight.dtype))
+        if layer is None:
+            x = self.backbone.ln_f(x.to(self.backbone.ln_f.weight.dtype))
         return x
 
     @torch.no_grad()

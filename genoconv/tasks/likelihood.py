@@ -5,26 +5,21 @@ alone, ``lp[i] = ln P(x[i] | x[0], ..., x[i-1])``. The first base has nothing to
 than A, C, G, T are not predicted: both count as zero, and :func:`scored` leaves them out of every denominator.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from genoconv.errors import ModelError
-from genoconv.genome.tokenizer import PAD, A, T
+from genoconv.genome.tokenizer import A, T
 from genoconv.models.hyena import HyenaDNA
+from genoconv.tasks.batching import cut, fitting_rows, halving, stack
 from genoconv.tasks.suffix import Kept, SuffixReuse
 
 Tokens = npt.NDArray[np.uint8]
 LogP = npt.NDArray[np.float32]
-Item = TypeVar("Item")
-
-_CPU_TOKENS = 16_384
-_GPU_TOKENS = 1 << 22
-_GPU_SHARE = 0.7
 
 
 class Pair(NamedTuple):
@@ -118,20 +113,20 @@ class CausalLikelihood:
 
         def read_alone(members: list[int]) -> None:
             length = self.padded_length(len(sequences[members[0]]))
-            values = self._read(_stack([sequences[index] for index in members], length))
+            values = self._read(stack([sequences[index] for index in members], length))
             for index, row in zip(members, values, strict=True):
                 results[index][:] = row[: len(results[index])]
 
         def read_families(refs: list[int]) -> None:
             reuse = self._reader(len(sequences[refs[0]]))
             whole = refs[0] in needed_whole
-            ids = _stack([sequences[ref] for ref in refs], reuse.length)
+            ids = stack([sequences[ref] for ref in refs], reuse.length)
             values, states = self._read_references(reuse, ids, whole=whole)
             for ref, row in zip(refs, values, strict=True):
                 results[ref][-len(row) :] = row
             children = [(row, alt) for row, ref in enumerate(refs) for alt in families[ref]]
-            for batch in _cut(children, len(refs) * reuse.length // (reuse.length - reuse.start)):
-                ids = _stack([sequences[alt][reuse.start :] for _, alt in batch], reuse.length - reuse.start)
+            for batch in cut(children, len(refs) * reuse.length // (reuse.length - reuse.start)):
+                ids = stack([sequences[alt][reuse.start :] for _, alt in batch], reuse.length - reuse.start)
                 values = self._read_alternatives(reuse, ids, states, [row for row, _ in batch])
                 for (_, alt), row in zip(batch, values, strict=True):
                     results[alt][reuse.start + 1 :] = row[1:]
@@ -140,11 +135,11 @@ class CausalLikelihood:
         needed_whole = {pair.ref for pair in pairs if pair.alt not in in_families}
         for some in (needed_whole & families.keys(), families.keys() - needed_whole):
             for length, members in self._by_length(sequences, sorted(some)):
-                for batch in _cut(members, self._family_rows(length)):
-                    _halving(read_families, batch, self.device)
+                for batch in cut(members, self._family_rows(length)):
+                    halving(read_families, batch, device=self.device)
         for length, members in self._by_length(sequences, alone):
-            for batch in _cut(members, self._single_rows(length)):
-                _halving(read_alone, batch, self.device)
+            for batch in cut(members, self._single_rows(length)):
+                halving(read_alone, batch, device=self.device)
         return results
 
     def _families(self, sequences: Sequence[Tokens], pairs: Sequence[Pair]) -> dict[int, list[int]]:
@@ -212,47 +207,9 @@ class CausalLikelihood:
         """Rows of a batch: as asked for, or what a GPU's free memory holds, or what suits a CPU's caches."""
         if self.batch_size:
             return self.batch_size
-        if self.device.type != "cuda":
-            return max(1, _CPU_TOKENS // length)
-        torch.cuda.empty_cache()
-        before = torch.cuda.memory_allocated(self.device)
-        torch.cuda.reset_peak_memory_stats(self.device)
-        _halving(lambda ids: try_one(torch.stack(ids)), [torch.full((length,), A)], self.device)
-        each = max(1, torch.cuda.max_memory_allocated(self.device) - before)
-        free, _ = torch.cuda.mem_get_info(self.device)
-        return max(1, min(int(free * _GPU_SHARE / each), _GPU_TOKENS // length))
+        return fitting_rows(try_one, length=length, device=self.device)
 
 
 def _numpy(values: Tensor) -> LogP:
     array: LogP = values.cpu().numpy()
     return array
-
-
-def _stack(sequences: Sequence[Tokens], length: int) -> Tensor:
-    """(B, length) int64, padded on the right."""
-    ids = np.full((len(sequences), length), PAD, np.int64)
-    for row, sequence in zip(ids, sequences, strict=True):
-        row[: len(sequence)] = sequence
-    return torch.from_numpy(ids)
-
-
-def _cut(members: list[Item], size: int) -> Iterator[list[Item]]:
-    return (members[first : first + size] for first in range(0, len(members), size))
-
-
-def _halving(work: Callable[[list[Item]], object], members: list[Item], device: torch.device) -> None:
-    """Do ``work`` on all ``members``; where the memory does not suffice, on one half and then the other."""
-    try:
-        work(members)
-        return
-    except torch.OutOfMemoryError as error:
-        if len(members) == 1:
-            raise ModelError(
-                f"one window does not fit into the memory of {device}; use a smaller --window, --dtype bfloat16, or a "
-                "device with more memory"
-            ) from error
-    # Somebody else took memory since the batch size was chosen.
-    torch.cuda.empty_cache()
-    half = len(members) // 2
-    _halving(work, members[:half], device)
-    _halving(work, members[half:], device)

@@ -1,0 +1,86 @@
+"""Batches that fit the memory: how many rows at once, and what to do when that was too many."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from genoconv.errors import ModelError
+from genoconv.genome.batches import pad_batch
+from genoconv.genome.tokenizer import A, Tokens
+
+Item = TypeVar("Item")
+
+_CPU_TOKENS = 16_384
+_GPU_TOKENS = 1 << 22
+_GPU_SHARE = 0.7
+_REMEDY = "a smaller --window, --dtype bfloat16"
+
+
+def stack(sequences: Sequence[Tokens], length: int) -> Tensor:
+    """(B, length) int64, padded on the right."""
+    return torch.from_numpy(pad_batch(sequences, length=length)).long()
+
+
+def cut(members: list[Item], size: int) -> Iterator[list[Item]]:
+    """``members`` in runs of ``size``; the last may be shorter."""
+    return (members[first : first + size] for first in range(0, len(members), size))
+
+
+def fitting_rows(
+    try_one: Callable[[Tensor], object], *, length: int, device: torch.device, remedy: str = _REMEDY
+) -> int:
+    """How many rows of ``length`` tokens to read at once: what a GPU's free memory holds, or what suits a CPU's caches.
+
+    Args:
+        try_one: reads ids (1, length), as the batches will be; on a GPU it is called once, to see what a row takes.
+        length: tokens of a row.
+        device: where the model is.
+        remedy: as in :func:`halving`.
+
+    Raises:
+        ModelError: one row does not fit into the memory of the device.
+    """
+    if device.type != "cuda":
+        return max(1, _CPU_TOKENS // length)
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    halving(lambda ids: try_one(torch.stack(ids)), [torch.full((length,), A)], device=device, remedy=remedy)
+    each = max(1, torch.cuda.max_memory_allocated(device) - before)
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, min(int(free * _GPU_SHARE / each), _GPU_TOKENS // length))
+
+
+def halving(
+    work: Callable[[list[Item]], object],
+    members: list[Item],
+    *,
+    device: torch.device,
+    remedy: str = _REMEDY,
+) -> None:
+    """Do ``work`` on all ``members``; where the memory does not suffice, on one half and then the other.
+
+    Args:
+        work: takes some of the members; what it did before it ran out of memory is done again.
+        members: at least one.
+        device: where the memory is.
+        remedy: options that make a row smaller, for the message.
+
+    Raises:
+        ModelError: one member alone does not fit into the memory of the device.
+    """
+    try:
+        work(members)
+        return
+    except torch.OutOfMemoryError as error:
+        if len(members) == 1:
+            raise ModelError(
+                f"one window does not fit into the memory of {device}; use {remedy}, or a device with more memory"
+            ) from error
+    # Somebody else took memory since the batch size was chosen.
+    torch.cuda.empty_cache()
+    half = len(members) // 2
+    halving(work, members[:half], device=device, remedy=remedy)
+    halving(work, members[half:], device=device, remedy=remedy)
