@@ -2,8 +2,8 @@
 
 import logging
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -31,11 +31,13 @@ class WindowInputs:
         fasta: sequence.
         annotation: genes; None for tiles.
         biotypes: take genes of these biotypes alone; empty for all.
+        aliases: further names of the genome's contigs -> contig.
     """
 
     fasta: Path
     annotation: Path | None
     biotypes: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
 
 def choose_inputs(
@@ -57,18 +59,19 @@ def choose_inputs(
         raise UsageError("give one of --fasta FILE and --genome NAME")
     if tile and (annotation or biotypes):
         raise UsageError("--tile ignores genes; drop it, or drop --annotation and --biotype")
+    aliases: Mapping[str, str] = {}
     if genome is not None:
         from genoconv.genome.fetch import resolve_genome
 
         found = resolve_genome(genome, offline=offline)
-        fasta, annotation = found.fasta, annotation or found.annotation
+        fasta, annotation, aliases = found.fasta, annotation or found.annotation, found.aliases
     assert fasta is not None
     if tile:
         return WindowInputs(fasta, None)
     if annotation is None:
         what = f"genome {genome} has no annotation" if genome else "no annotation given"
         raise UsageError(f"{what}: add --annotation GENES.gtf for gene windows, or --tile to cover the whole genome")
-    return WindowInputs(fasta, annotation, biotypes)
+    return WindowInputs(fasta, annotation, biotypes, aliases)
 
 
 def output_format(output: Path | None, asked: Format | None) -> Format:
@@ -150,7 +153,7 @@ def summary(windows: Windows, plan: WindowPlan, *, genes: int | None, output: Pa
 def _genes(inputs: WindowInputs, fasta: Fasta) -> "pd.DataFrame | None":
     if inputs.annotation is None:
         return None
-    genes = read_genes(inputs.annotation, contigs=fasta.contigs, fasta=inputs.fasta)
+    genes = read_genes(inputs.annotation, contigs=fasta.contigs, aliases=inputs.aliases, fasta=inputs.fasta)
     if inputs.biotypes:
         kept = genes[genes["biotype"].isin(inputs.biotypes)]
         if kept.empty:

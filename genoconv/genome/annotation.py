@@ -56,7 +56,7 @@ def read_genes(
     import pandas as pd
 
     source = str(path)
-    circular: set[str] = set()
+    circular: dict[str, int] = {}
     with open_binary(Path(path)) as stream:
         reader = RowReader(stream, source=source, wanted=_wanted)
         genes = _collect(reader, circular)
@@ -81,10 +81,10 @@ def _wanted(feature: str) -> bool:
     return _is_gene(feature) or feature in _STAND_INS or feature in _WHOLE
 
 
-def _collect(rows: RowReader, circular: set[str]) -> list[Gene]:
+def _collect(rows: RowReader, circular: dict[str, int]) -> list[Gene]:
     """Genes of the gene rows or, where there are none, of what stands in for them."""
     genes: list[Gene] = []
-    transcripts, coding = TranscriptLoci(), CodingLoci()
+    transcripts, coding = TranscriptLoci(), CodingLoci(circular)
     for row in rows:
         if _is_gene(row.feature):
             if not genes:
@@ -92,11 +92,10 @@ def _collect(rows: RowReader, circular: set[str]) -> list[Gene]:
             genes.append(_gene(row))
         elif row.feature in _WHOLE:
             if row.attributes().get("Is_circular") == "true":
-                circular.add(row.contig)
-                coding.circular[row.contig] = row.end
+                circular[row.contig] = row.end
         else:
             (transcripts if row.gtf else coding).add(row)
-    return genes or transcripts.genes() or coding.genes()
+    return _closed(genes, circular) or transcripts.genes() or coding.genes()
 
 
 def _gene(row: Row) -> Gene:
@@ -110,12 +109,27 @@ def _gene(row: Row) -> Gene:
     return Gene(row.contig, row.start, row.end, row.strand, identifier or name or unnamed, name or unnamed, biotype)
 
 
+def _closed(genes: list[Gene], circular: Mapping[str, int]) -> list[Gene]:
+    """Genes whose two rows of one name touch both ends of a circular contig become one that spans its origin."""
+    heads = {(g.contig, g.strand, g.gene_id): g for g in genes if g.contig in circular and g.start == 0}
+    whole: list[Gene] = []
+    tails = set()
+    for gene in genes:
+        head = heads.get((gene.contig, gene.strand, gene.gene_id))
+        if head and head is not gene and gene.end == circular[gene.contig]:
+            whole.append(dataclasses.replace(gene, end=gene.end + head.end))
+            tails.add(id(head))
+        else:
+            whole.append(gene)
+    return [gene for gene in whole if id(gene) not in tails]
+
+
 def _placed(
     genes: list[Gene],
     *,
     names: Mapping[str, str],
     contigs: Mapping[str, int],
-    circular: set[str],
+    circular: Mapping[str, int],
     source: str,
     fasta: object,
 ) -> list[Gene]:

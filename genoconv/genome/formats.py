@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import io
+import re
 import sys
 import zlib
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from genoconv.errors import DataError
 Compression = Literal["plain", "gzip", "bgzip"]
 
 _BUFFER = 1 << 18
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 # First bytes of what people give by mistake -> what to call it.
 _FOREIGN = {
@@ -57,6 +59,18 @@ def foreign_format(head: bytes) -> str | None:
         if head.startswith(magic):
             return name
     return "binary data" if b"\0" in head else None
+
+
+def whole_number(text: str) -> int:
+    """A coordinate as tables write it: digits, perhaps a minus.
+
+    Raises:
+        ValueError: anything else that Python would take (blanks, underscores, other scripts), or more than 18 digits,
+            which no 64-bit column holds.
+    """
+    if not _WHOLE_NUMBER.fullmatch(text):
+        raise ValueError(text)
+    return int(text)
 
 
 @contextlib.contextmanager

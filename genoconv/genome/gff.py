@@ -11,9 +11,11 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from genoconv.errors import DataError
-from genoconv.genome.formats import foreign_format
+from genoconv.genome.formats import foreign_format, whole_number
 
-_GFF3 = re.compile(r"\s*[^\s=\";]+\s*=")
+_GFF3 = re.compile(r"[\s;]*[^\s=\";]+\s*=")
+# AUGUSTUS and BRAKER name a gene by a bare word.
+_WORD = re.compile(r'\s*([^\s;="]+)\s*')
 _GTF = re.compile(r'\s*([^\s";]+)\s+(?:"([^"]*)"|([^\s";]+))\s*(?:;|$)')
 
 
@@ -38,7 +40,7 @@ class Row(NamedTuple):
         return not _GFF3.match(self.text)
 
     def attributes(self) -> dict[str, str]:
-        """The ninth column as a dict, decoded; the first of repeated keys wins.
+        """The ninth column as a dict, decoded, without quotes; the first of repeated keys wins.
 
         Raises:
             DataError: it is neither GFF3 nor GTF.
@@ -48,8 +50,10 @@ class Row(NamedTuple):
             for part in self.text.split(";"):
                 key, equals, value = part.partition("=")
                 if equals:
-                    attributes.setdefault(unquote(key.strip()), unquote(value.strip()))
+                    attributes.setdefault(unquote(key.strip()), unquote(value.strip().strip('"')))
             return attributes
+        if self.feature == "gene" and self.text.strip() != "." and (word := _WORD.fullmatch(self.text)):
+            return {"gene_id": word[1]}
         for match in _GTF.finditer(self.text):
             attributes.setdefault(match[1], match[2] if match[2] is not None else match[3])
         if self.text.strip() not in ("", ".") and "gene_id" not in attributes:
@@ -94,6 +98,8 @@ class RowReader:
                 self._directive(raw)
                 continue
             columns = raw.split(b"\t", 3)
+            if len(columns) < 4 and raw.startswith((b"track", b"browser")):  # of the UCSC genome browser
+                continue
             if len(columns) < 4:
                 columns = self._columns_of_blanks(number, raw)
                 if not columns:
@@ -128,9 +134,13 @@ class RowReader:
         columns = raw.decode("utf-8", "backslashreplace").rstrip("\r\n").split("\t", 8)
         if len(columns) < 8:
             raise DataError(f"{self.source}: line {number}: {len(columns)} columns, where GTF and GFF3 have 9")
+        if "\r" in columns[-1]:
+            raise DataError(
+                f"{self.source}: line {number}: old Macintosh line ends; convert them, e.g. with `mac2unix`"
+            )
         contig, _, feature, first, last, _, strand, _, *rest = columns
         try:
-            start, end = int(first) - 1, int(last)
+            start, end = whole_number(first) - 1, whole_number(last)
         except ValueError:
             raise DataError(
                 f"{self.source}: line {number}: start {first!r} and end {last!r} should be whole numbers"
@@ -144,4 +154,4 @@ class RowReader:
             )
         text = rest[0] if rest else ""
         name = unquote(contig) if "%" in contig and _GFF3.match(text) else contig
-        return Row(self.source, number, name, feature, start, end, strand if strand in "+-" else ".", text)
+        return Row(self.source, number, name, feature, start, end, strand if strand in ("+", "-") else ".", text)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from genoconv.errors import DataError
-from genoconv.genome.formats import foreign_format, open_binary
+from genoconv.genome.formats import foreign_format, open_binary, whole_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,7 +158,7 @@ def _bed_row(where: str, raw: bytes) -> tuple[str, int, int, str, str, str]:
         raise DataError(f"{where}: {len(columns)} columns, where BED has at least 3")
     contig, first, last, *rest = columns
     try:
-        start, end = int(first), int(last)
+        start, end = whole_number(first), whole_number(last)
     except ValueError:
         raise DataError(f"{where}: start {first!r} and end {last!r} should be whole numbers (BED is 0-based)") from None
     if not 0 <= start < end:

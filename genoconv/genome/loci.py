@@ -5,6 +5,7 @@ import itertools
 import logging
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from genoconv.genome.gff import Row
@@ -77,12 +78,12 @@ def _merged(extents: list[Gene]) -> list[Gene]:
 class CodingLoci:
     """GFF3: top-level CDS, or transcripts where there is no such CDS; the parts of one ``ID`` are one gene.
 
-    Attributes:
+    Args:
         circular: contigs marked circular -> length. There a gene whose parts touch both ends spans the origin.
     """
 
-    def __init__(self) -> None:
-        self.circular: dict[str, int] = {}
+    def __init__(self, circular: Mapping[str, int]) -> None:
+        self.circular = circular
         self._parts: dict[str, dict[tuple[str, str, str], list[Row]]] = {"CDS": {}, "transcript": {}}
 
     def add(self, row: Row) -> None:

@@ -102,6 +102,26 @@ DIALECTS = {
         [("c", 0, 9, "+", "g", "two words", "")],
     ),
     "tab inside attributes": ("c  x  gene  1  9  .  +  .  ID=g;Note=a  b;Name=n", [("c", 0, 9, "+", "g", "n", "")]),
+    "ncbi gtf": (
+        'c  RefSeq  gene  1  9  .  +  .  gene_id "b1"; transcript_id ""; db_xref "A:1"; db_xref "G:2"; gene "thrL"; '
+        'gene_biotype "protein_coding"; note "x; y=z";',
+        [("c", 0, 9, "+", "b1", "thrL", "protein_coding")],
+    ),
+    "gtf without quotes": ("c  x  gene  1  9  .  +  .  gene_id a; gene_name b", [("c", 0, 9, "+", "a", "b", "")]),
+    "stringtie": (
+        'c  S  transcript  1  90  1000  .  .  gene_id "S.1"; transcript_id "S.1.1"; cov "1"',
+        [("c", 0, 90, ".", "S.1", "S.1", "")],
+    ),
+    "augustus, bare words": (
+        "c  A  gene  1  90  .  +  .  g1\nc  A  transcript  1  90  .  +  .  g1.t1\n"
+        'c  A  CDS  1  9  .  +  0  transcript_id "g1.t1"; gene_id "g1";',
+        [("c", 0, 90, "+", "g1", "g1", "")],
+    ),
+    "genome browser lines": ("track name=x\nc  x  gene  1  9  .  +  .  ID=a", [("c", 0, 9, "+", "a", "a", "")]),
+    "empty attributes, quotes": (
+        'c  x  gene  1  9  .  +  .  ;ID="a";;Name="b c";;',
+        [("c", 0, 9, "+", "a", "b c", "")],
+    ),
     "crlf": ("c  x  gene  1  9  .  +  .  ID=g\r\n", [("c", 0, 9, "+", "g", "g", "")]),
     "top-level mRNA alone": (
         "c  x  mRNA  1  9  .  -  .  ID=m\nc  x  CDS  2  7  .  -  0  Parent=m",
@@ -125,6 +145,8 @@ BROKEN = {
     "start after end": ("3R  FlyBase  gene  1000  500  .  +  .  ID=x", "line 1: start 1000 lies after end 500"),
     "start 0": ("#c\nc  x  gene  0  500  .  +  .  ID=x", "line 2: start 0 is before 1"),
     "words for numbers": ("c  x  gene  a  b  .  +  .  ID=x", "line 1: start 'a' and end 'b' should be whole numbers"),
+    "more than 64 bits": (f"c  x  gene  1  {9**30}  .  +  .  ID=x", "line 1: start '1' and end '4239.* whole numbers"),
+    "mac": ("c  x  gene  1  9  .  +  .  ID=x\rc  x  gene  11  19  .  +  .  ID=y\r", "line 1: old Macintosh line ends"),
     "gff2": ('c  x  CDS  1  9  .  +  .  CDS "cr01"', "line 1: attributes 'CDS \"cr01\"' are neither GFF3"),
     "bed": ("chr1  0", "line 1: 2 columns, where GTF and GFF3 have 9"),
     "seven columns": ("c  x  gene  1  9  .  +", "line 1: 7 columns, where GTF and GFF3 have 9"),
@@ -172,6 +194,12 @@ def test_a_gene_over_the_origin_of_a_circular_contig_stays_whole(tmp_path: Path)
     parts = "c  x  CDS  91  100  .  -  0  ID=g\nc  x  CDS  1  11  .  -  0  ID=g\n"
     assert genes(written(tmp_path, CIRCLE + parts), contigs={"c": 100})[0][1:3] == (90, 111)
     assert genes(written(tmp_path, parts), contigs={"c": 100})[0][1:3] == (0, 100)
+    rows = "c  x  gene  1  11  .  -  .  ID=g\nc  x  gene  91  100  .  -  .  ID=g\nc  x  gene  1  9  .  +  .  ID=h\n"
+    assert [row[1:5] for row in genes(written(tmp_path, CIRCLE + rows), contigs={"c": 100})] == [
+        (90, 111, "-", "g"),
+        (0, 9, "+", "h"),
+    ]
+    assert len(genes(written(tmp_path, rows), contigs={"c": 100})) == 3
 
 
 def test_starts_written_as_in_bed_are_suspected(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -224,6 +224,7 @@ def test_bed_rows(tmp_path: Path) -> None:
     [
         (b"gi|1|\t0\n", "line 1: 2 columns, where BED has at least 3"),
         (b"a\t0\t5\na\tx\t5\n", "line 2: start 'x' and end '5' should be whole numbers"),
+        (b"a\t0\t12345678901234567890\n", "line 1: start '0' and end '12345678901234567890' should be whole numbers"),
         (b"a\t5\t5\n", "line 1: interval 5-5 should have 0 <= start < end"),
         (b"a\t-1\t5\n", "line 1: interval -1-5 should have"),
         (b"##fileformat=VCFv4.2\n", "not BED but VCF"),
