@@ -22,14 +22,10 @@ def list_genomes() -> None:
 
         genoconv genomes list
     """
-    from genoconv.genome.manifest import list_manifests
-    from genoconv.genome.store import receipts
+    from genoconv.pipelines.genomes import overview
 
-    here = {genome.name: genome for genome in receipts()}
-    known = {manifest.name: manifest.title for manifest in list_manifests()}
-    for name in sorted({*known, *here}):
-        state = "-" if name not in here else "added" if here[name].registered else "here"
-        print(f"{name:<12} {state:<6} {known.get(name) or here[name].fasta}")
+    for line in overview():
+        print(line)
 
 
 @app.command()
@@ -56,6 +52,13 @@ def fetch(
         ),
     ] = None,
     offline: Offline = False,
+    record: Annotated[
+        bool,
+        typer.Option(
+            "--record",
+            help="Accept a file that has changed at its provider, where the manifest has no checksum for it.",
+        ),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Fetch a genome and its genes: download, verify, unpack, index. Once; an interrupted fetch goes on.
@@ -71,9 +74,8 @@ def fetch(
     console.quieten(quiet)
     from genoconv.genome.fetch import fetch as get
 
-    genome = get(name, mirror=mirror, offline=offline, quiet=quiet)
-    bases = sum(genome.contigs.values())
-    console.summary(f"{name}: {len(genome.contigs):,} sequences, {bases:,} bases, in {genome.fasta.parent}")
+    genome = get(name, mirror=mirror, offline=offline, record=record, quiet=quiet)
+    console.summary(f"{name}: {genome.describe()}, in {genome.fasta.parent}")
 
 
 @app.command()

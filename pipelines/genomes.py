@@ -5,9 +5,23 @@ from pathlib import Path
 
 from genoconv.errors import DataError, UsageError
 from genoconv.genome import store
-from genoconv.genome.annotation import read_genes
-from genoconv.genome.manifest import RemoteFile, list_manifests, load_manifest, manifest_folders, unknown_genome
-from genoconv.genome.store import Genome
+from genoconv.genome.manifest import Manifest, RemoteFile, find_manifest, list_manifests, unknown_genome
+
+
+def overview() -> Iterator[str]:
+    """A line for every genome that is known or here: name, state, bases, title.
+
+    Raises:
+        DataError: a damaged manifest.
+    """
+    here = {genome.name: genome for genome in store.receipts()}
+    known = {manifest.name: manifest for manifest in list_manifests()}
+    for name in sorted({*known, *here}):
+        genome, manifest = here.get(name), known.get(name)
+        state = "-" if genome is None else "added" if genome.registered else "here"
+        bases = sum(genome.contigs.values()) if genome else manifest.total if manifest else None
+        title = manifest.title if manifest else here[name].fasta
+        yield f"{name:<12} {state:<6} {_size(bases):>8}  {title}"
 
 
 def describe(name: str) -> Iterator[str]:
@@ -15,36 +29,61 @@ def describe(name: str) -> Iterator[str]:
 
     Raises:
         UsageError: it is neither known nor here.
+        DataError: its manifest or receipt is damaged.
     """
-    genome = store.stored(name)
-    if any((folder / f"{name}.toml").is_file() for folder in manifest_folders()) or genome is None:
-        manifest = load_manifest(name)
-        yield f"{name}: {manifest.title}"
-        yield f"licence      {manifest.licence}"
-        yield f"source       {manifest.source}"
-        for kind, remote in (("sequence", manifest.fasta), ("genes", manifest.annotation)):
-            yield from _remote(kind, remote)
-        for contig, length in manifest.contigs.items():
-            yield f"contig       {contig} {length:,}"
+    manifest, genome = find_manifest(name), store.receipt(name)
+    if manifest is None and genome is None:
+        raise _unknown(name)
+    if manifest is not None:
+        yield from _manifest(manifest)
     if genome is None:
-        yield f"not here; fetch it with: genoconv genomes fetch {name}"
+        yield f"not here     fetch it with: genoconv genomes fetch {name}"
         return
-    yield f"{'added' if genome.registered else 'fetched'}      {genome.date}, by genoconv {genome.version}"
+    yield f"{'added' if genome.registered else 'fetched':<12} {genome.date}, by genoconv {genome.version}"
+    yield f"holds        {genome.describe()}"
     for file in genome.files:
         yield f"file         {file.path} ({file.bytes:,} bytes, sha256 {file.sha256})"
     for contig, length in genome.contigs.items():
         yield f"sequence     {contig} {length:,} md5 {genome.md5[contig]}"
 
 
+def _size(bases: int | None) -> str:
+    """Three digits with a unit: ``12.2 Mb``."""
+    if not bases:
+        return ""
+    unit, name = next(pair for pair in ((1e9, "Gb"), (1e6, "Mb"), (1e3, "kb"), (1, "b")) if bases >= pair[0])
+    return f"{bases / unit:.3g} {name}"
+
+
+def _manifest(manifest: Manifest) -> Iterator[str]:
+    yield f"{manifest.name}: {manifest.title}"
+    yield f"licence      {manifest.licence}"
+    yield f"source       {manifest.source}"
+    yield f"manifest     {manifest.path}"
+    for kind, remote in (("FASTA", manifest.fasta), ("genes", manifest.annotation)):
+        yield from _remote(kind, remote)
+    if manifest.total is not None:
+        count = "" if manifest.sequences is None else f" in {manifest.sequences:,} sequences"
+        yield f"bases        {manifest.total:,}{count}"
+    for contig, length in manifest.contigs.items():
+        yield f"contig       {contig} {length:,}" + (f" md5 {manifest.md5[contig]}" if contig in manifest.md5 else "")
+    for alias, contig in manifest.aliases.items():
+        yield f"alias        {alias} = {contig}"
+
+
 def _remote(kind: str, remote: RemoteFile | None) -> Iterator[str]:
     if remote is None:
         return
-    for url in remote.urls:
-        yield f"{kind:<12} {url}"
-    for name in ("bytes", "md5", "sha256", "unpacked_sha256"):
+    for number, url in enumerate(remote.urls):
+        yield f"{kind if number == 0 else '  or':<12} {url}"
+    for name in ("bytes", "md5", "sha256", "unpacked_sha256", "md5_list"):
         value = getattr(remote, name)
         if value is not None:
             yield f"{'':<12} {name} {value:,}" if isinstance(value, int) else f"{'':<12} {name} {value}"
+    if not remote.pinned:
+        recorded = store.recorded_checksum(remote.urls[0])
+        state = f"recorded here: {recorded}" if recorded else "not known; recorded at the first fetch"
+        yield f"{'':<12} sha256 {state}"
 
 
 def verify(name: str) -> str:
@@ -57,10 +96,12 @@ def verify(name: str) -> str:
         UsageError: it is not here.
         DataError: something is missing or damaged; everything is named.
     """
-    genome = _here(name, complete=False)
+    genome = store.receipt(name)
+    if genome is None:
+        raise _absent(name)
     problems = store.damage(genome)
     if problems:
-        way_out = "put the files back or add it again" if genome.registered else f"genoconv genomes fetch {name}"
+        way_out = "put the files back, or add it again with --force" if genome.registered else _remedy(name)
         raise DataError(f"{'; '.join(problems)}; {way_out}")
     return f"{name}: {len(genome.files)} files as they were on {genome.date}"
 
@@ -70,8 +111,13 @@ def path_of(name: str, *, annotation: bool) -> Path:
 
     Raises:
         UsageError: it is not here, or has no genes.
+        DataError: its files are not as they were.
     """
-    genome = _here(name, complete=True)
+    genome = store.stored(name)
+    if genome is None:
+        if store.receipt(name) is None:
+            raise _absent(name)
+        raise DataError(f"{name} is incomplete or has changed; see: genoconv genomes verify {name}")
     if not annotation:
         return genome.fasta
     if genome.annotation is None:
@@ -89,21 +135,23 @@ def register(name: str, *, fasta: Path, annotation: Path | None, force: bool) ->
         UsageError: the name is taken.
         DataError: not DNA FASTA, or genes that do not fit to it.
     """
-    if any(manifest.name == name for manifest in list_manifests()):
+    if find_manifest(name) is not None:
         raise UsageError(f"{name} is the name of a genome that genoconv knows; choose another")
     genome = store.register(name, fasta=fasta, annotation=annotation, force=force)
-    bases = sum(genome.contigs.values())
-    genes = (
-        "" if annotation is None else f", {len(read_genes(annotation, contigs=genome.contigs, fasta=fasta)):,} genes"
-    )
-    return f"{name}: {len(genome.contigs):,} sequences, {bases:,} bases{genes}, at {genome.fasta}"
+    return f"{name}: {genome.describe()}, at {genome.fasta}"
 
 
-def _here(name: str, *, complete: bool) -> Genome:
-    genome = store.stored(name) if complete else next((g for g in store.receipts() if g.name == name), None)
-    if genome is None:
-        known = [manifest.name for manifest in list_manifests()]
-        if name in known:
-            raise UsageError(f"{name} is not here (or incomplete); fetch it with: genoconv genomes fetch {name}")
-        raise UsageError(unknown_genome(name, known))
-    return genome
+def _remedy(name: str) -> str:
+    folder = store.folder_of(name)
+    return f"delete {folder} and run: genoconv genomes fetch {name}"
+
+
+def _absent(name: str) -> UsageError:
+    if find_manifest(name) is not None:
+        return UsageError(f"{name} is not here; fetch it with: genoconv genomes fetch {name}")
+    return _unknown(name)
+
+
+def _unknown(name: str) -> UsageError:
+    known = {manifest.name for manifest in list_manifests()} | {genome.name for genome in store.receipts()}
+    return unknown_genome(name, known)

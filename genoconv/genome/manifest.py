@@ -4,73 +4,130 @@ import difflib
 import os
 import re
 import tomllib
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from genoconv.errors import DataError, UsageError
 from genoconv.paths import shipped
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
-@dataclass(frozen=True)
-class RemoteFile:
+def _check_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise ValueError(f"{url!r} is not an address that begins with https:// or http://")
+    if not _FILE_NAME.fullmatch(name_in_url(url)):
+        raise ValueError(f"{url!r} does not end in a file name of letters, digits, '.', '_', '+' and '-'")
+    return url
+
+
+def name_in_url(url: str) -> str:
+    """Last part of a url's path, undecoded."""
+    return urlsplit(url).path.rpartition("/")[2]
+
+
+Url = Annotated[str, AfterValidator(_check_url)]
+Count = Annotated[int, Field(strict=True, gt=0)]
+Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class RemoteFile(BaseModel):
     """A file to download.
 
     Attributes:
         urls: where from, best first; all serve the same bytes.
         bytes: size as served; None where unknown.
-        md5, sha256: hexadecimal, of the file as served; None where unknown: then the first download is recorded and
+        md5, sha256: hexadecimal, of the file as served. Where both are unknown, the first download is recorded and
             later ones are held against it.
         unpacked_sha256: of the decompressed content.
+        md5_list: the provider's own list of MD5 sums (``md5  name`` lines), asked where ``md5`` and ``sha256`` are
+            unknown.
     """
 
-    urls: tuple[str, ...]
-    bytes: int | None = None
-    md5: str | None = None
-    sha256: str | None = None
-    unpacked_sha256: str | None = None
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    urls: tuple[Url, ...] = Field(min_length=1)
+    bytes: Count | None = None
+    md5: Md5 | None = None
+    sha256: Sha256 | None = None
+    unpacked_sha256: Sha256 | None = None
+    md5_list: Url | None = None
 
     @property
     def name(self) -> str:
-        """Last part of the first url."""
-        return self.urls[0].rstrip("/").rsplit("/", 1)[-1]
+        """What the file is called on disk: the last part of the first url, which cannot leave a folder."""
+        return name_in_url(self.urls[0])
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the manifest knows its checksum."""
+        return self.md5 is not None or self.sha256 is not None
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(BaseModel):
     """One genome.
 
     Attributes:
-        name: what it is called here.
+        name: what it is called here: the manifest's file name.
+        path: the manifest.
         title, licence, source: for people.
-        fasta: None for a genome that genoconv makes itself.
+        generated: whether genoconv makes it itself (the demo) instead of downloading it.
+        fasta: None for a generated genome alone.
         annotation: genes, GTF or GFF3; None where there is none.
-        contigs: name -> length in bases of the main sequences; a fetched FASTA must have them.
         sequences, total: how many sequences the FASTA has and their bases together; None where unknown.
+        contigs: name -> length in bases of the main sequences; a fetched FASTA must have them.
         md5: contig -> MD5 of its upper-case sequence (refget), where known.
         aliases: other name -> contig name, beyond what every genome's contigs answer to.
-        path: the file that said so.
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     name: str
+    path: Path
     title: str
     licence: str
     source: str
-    fasta: RemoteFile | None
-    annotation: RemoteFile | None
-    path: Path
-    contigs: dict[str, int] = field(default_factory=dict)
-    sequences: int | None = None
-    total: int | None = None
-    md5: dict[str, str] = field(default_factory=dict)
-    aliases: dict[str, str] = field(default_factory=dict)
+    generated: bool = False
+    fasta: RemoteFile | None = None
+    annotation: RemoteFile | None = None
+    sequences: Count | None = None
+    total: Count | None = None
+    contigs: dict[str, Count] = {}
+    md5: dict[str, Md5] = {}
+    aliases: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> "Manifest":
+        if self.generated == (self.fasta is not None):
+            raise ValueError("a genome is either generated or has a [fasta] table with urls")
+        for table, names in (("md5", self.md5), ("aliases", self.aliases.values())):
+            if strange := [name for name in names if name not in self.contigs]:
+                raise ValueError(f"[{table}] speaks of {strange[0]!r}, which [contigs] lacks")
+        bases = sum(self.contigs.values())
+        whole = self.sequences == len(self.contigs)
+        if self.sequences is not None and self.sequences < len(self.contigs):
+            raise ValueError(f"[contigs] has {len(self.contigs)} sequences, more than sequences = {self.sequences}")
+        if self.total is not None and (bases > self.total or (whole and bases != self.total)):
+            raise ValueError(f"[contigs] has {bases:,} bases, which does not fit total = {self.total:,}")
+        return self
 
 
 def manifest_folders() -> list[Path]:
-    """Where manifests are: the user's folder (``GENOCONV_MANIFESTS``) first, then those that ship."""
+    """Where manifests are: the user's folder (``GENOCONV_MANIFESTS``) first, then those that ship.
+
+    Raises:
+        UsageError: ``GENOCONV_MANIFESTS`` names no folder.
+    """
     own = os.environ.get("GENOCONV_MANIFESTS")
+    if own and not Path(own).is_dir():
+        raise UsageError(f"GENOCONV_MANIFESTS={own}: no such folder; create it or unset the variable")
     return [*([Path(own)] if own else []), shipped("data_manifests")]
 
 
@@ -86,27 +143,24 @@ def list_manifests() -> list[Manifest]:
     return [read_manifest(paths[name]) for name in sorted(paths)]
 
 
-def load_manifest(name: str) -> Manifest:
-    """The manifest called ``name``.
+def find_manifest(name: str) -> Manifest | None:
+    """The manifest called ``name``, None if there is none.
 
     Raises:
-        UsageError: there is none; the nearest name is suggested.
+        UsageError: no genome can be called that.
         DataError: it is damaged.
     """
     check_name(name)
-    for folder in manifest_folders():
-        path = folder / f"{name}.toml"
-        if path.is_file():
-            return read_manifest(path)
-    raise UsageError(unknown_genome(name, (manifest.name for manifest in list_manifests())))
+    path = next((p for folder in manifest_folders() if (p := folder / f"{name}.toml").is_file()), None)
+    return None if path is None else read_manifest(path)
 
 
-def unknown_genome(name: str, known: Any) -> str:
-    """The message for a genome that is not there."""
-    names = list(known)
-    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}"
-    return f"no genome {name!r}: {hint} Your own: genoconv genomes add {name} --fasta FILE"
+def unknown_genome(name: str, known: Iterable[str]) -> UsageError:
+    """The error for a genome that is neither known nor here; suggests the nearest name."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names)};"
+    return UsageError(f"no genome {name!r}: {hint} your own: genoconv genomes add {name} --fasta FILE")
 
 
 def check_name(name: str) -> None:
@@ -121,36 +175,25 @@ def read_manifest(path: Path) -> Manifest:
     """Read one manifest file.
 
     Raises:
-        DataError: not TOML, a key is missing, unknown or of the wrong kind.
+        DataError: not TOML; a key is missing, unknown or of the wrong kind; numbers that contradict each other.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not TOML: {error}") from None
+    if not _NAME.fullmatch(path.stem):
+        raise DataError(f"{path}: {path.stem!r} cannot name a genome; rename the file")
+    for key in ("name", "path"):
+        if key in values:
+            raise DataError(f"{path}: unknown key {key!r}; a genome is called as its file")
     try:
-        known = {name: values.pop(name) for name in ("title", "licence", "source")}
-        fasta, annotation = (values.pop(name, None) for name in ("fasta", "annotation"))
-        tables = {name: values.pop(name, {}) for name in ("contigs", "md5", "aliases")}
-        sums = {name: values.pop(name, None) for name in ("sequences", "total")}
-        if values:
-            raise DataError(f"{path}: unknown key {next(iter(values))!r}")
-        return Manifest(
-            name=path.stem,
-            fasta=None if fasta is None else _remote(fasta),
-            annotation=None if annotation is None else _remote(annotation),
-            path=path,
-            **known,
-            **tables,
-            **sums,
-        )
-    except KeyError as error:
-        raise DataError(f"{path}: the key {error.args[0]!r} is missing") from None
-    except (TypeError, AttributeError) as error:
-        raise DataError(f"{path}: {error}") from None
-
-
-def _remote(values: dict[str, Any]) -> RemoteFile:
-    urls = values.pop("urls")
-    if not isinstance(urls, list) or not urls or not all(isinstance(url, str) for url in urls):
-        raise TypeError("urls must be a list of at least one address")
-    return RemoteFile(tuple(urls), **values)
+        return Manifest.model_validate({**values, "name": path.stem, "path": path})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise DataError(f"{path}: unknown key {key!r}") from None
+        if first["type"] == "missing":
+            raise DataError(f"{path}: the key {key!r} is missing") from None
+        what = first["msg"].removeprefix("Value error, ")
+        raise DataError(f"{path}: {key}: {what}" if key else f"{path}: {what}") from None

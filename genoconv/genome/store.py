@@ -7,19 +7,26 @@ Layout, as genomepy's: ``<home>/genomes/<name>/<name>.fa``, its ``.fai`` and ``.
 import datetime
 import hashlib
 import json
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from genoconv import __version__, atomic
-from genoconv.errors import DataError, UsageError
+from genoconv.errors import DataError, OutputError, UsageError
+from genoconv.genome.annotation import read_genes
 from genoconv.genome.fasta import Fasta
 from genoconv.genome.manifest import check_name
 from genoconv.paths import genomes_dir
 
+log = logging.getLogger(__name__)
+
 RECEIPT = "receipt.json"
-_RECORDED = "recorded-checksums.json"
+RECORDED = "recorded-checksums.json"
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ class StoredFile:
     @classmethod
     def of(cls, path: Path, *, url: str, download_sha256: str | None = None, where: Path | None = None) -> "StoredFile":
         """Measure ``path``, which will lie at ``where``."""
-        return cls(str(where or path), path.stat().st_size, sha256_of(path), url, download_sha256)
+        return cls(str(where or path), path.stat().st_size, digest_of(path, "sha256"), url, download_sha256)
 
 
 @dataclass(frozen=True)
@@ -51,73 +58,141 @@ class Genome:
 
     Attributes:
         name: of it.
-        fasta, annotation: files; ``annotation`` is None where there is none.
+        files: the FASTA, then the annotation if there is one.
         contigs: name -> length in bases.
         md5: contig -> MD5 of its upper-case sequence (SAM M5, refget).
+        aliases: other name -> contig.
+        genes: how many lie on its contigs; None without an annotation.
         date: when it was fetched or registered, ISO 8601, UTC.
         version: of genoconv then.
         registered: whether its files are the user's own, elsewhere.
     """
 
     name: str
-    fasta: Path
-    annotation: Path | None
     files: tuple[StoredFile, ...]
-    contigs: dict[str, int] = field(default_factory=dict)
-    md5: dict[str, str] = field(default_factory=dict)
+    contigs: Mapping[str, int]
+    md5: Mapping[str, str]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    genes: int | None = None
     date: str = ""
     version: str = __version__
     registered: bool = False
 
+    @property
+    def fasta(self) -> Path:
+        """Of the sequence."""
+        return Path(self.files[0].path)
+
+    @property
+    def annotation(self) -> Path | None:
+        """Of the genes."""
+        return Path(self.files[1].path) if len(self.files) > 1 else None
+
+    def describe(self) -> str:
+        """Sequences, bases and genes in words."""
+        genes = "" if self.genes is None else f", {self.genes:,} genes"
+        return f"{len(self.contigs):,} sequences, {sum(self.contigs.values()):,} bases{genes}"
+
 
 def folder_of(name: str) -> Path:
-    """Folder of a genome, which need not exist."""
+    """Folder of a genome, which need not exist.
+
+    Raises:
+        UsageError: no genome can be called that.
+    """
     check_name(name)
     return genomes_dir() / name
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def made_folder(path: Path) -> Path:
+    """``path``, made if it is missing.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot make this folder: {error.strerror}; set GENOCONV_HOME to another") from error
+    return path
 
 
-def write_receipt(name: str, files: list[StoredFile], *, fasta: Fasta, registered: bool = False) -> Genome:
-    """Record a genome whose files are in place; from now on it is here.
+@contextmanager
+def locked(folder: Path, *, waiting: str) -> Iterator[None]:
+    """Keep other processes out; the lock goes with the process, however it ends.
 
     Args:
-        name: of the genome.
-        files: the FASTA first, then the annotation if there is one.
-        fasta: the FASTA, opened.
-        registered: whether they are the user's own.
+        folder: that they share.
+        waiting: what to say if another one holds it.
+
+    Raises:
+        OutputError: nothing can be written there.
     """
-    genome = Genome(
-        name=name,
-        fasta=Path(files[0].path),
-        annotation=Path(files[1].path) if len(files) > 1 else None,
-        files=tuple(files),
-        contigs=dict(fasta.contigs),
-        md5=fasta.digests(),
-        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        registered=registered,
-    )
-    record = {**asdict(genome), "fasta": files[0].path, "annotation": files[1].path if len(files) > 1 else None}
-    atomic.write_text(folder_of(name) / RECEIPT, json.dumps(record, indent=2) + "\n")
-    return genome
+    # 0o666 leaves it to the umask whether a group may share the folder.
+    lock = FileLock(made_folder(folder) / ".lock", mode=0o666)
+    try:
+        try:
+            lock.acquire(timeout=0.2)
+        except Timeout:
+            log.info("%s", waiting)
+            lock.acquire()
+    except OSError as error:
+        raise OutputError(f"{lock.lock_file}: cannot lock: {error.strerror}; set GENOCONV_HOME to another") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def digest_of(path: Path, algorithm: str) -> str:
+    """Digest of a file, hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, algorithm).hexdigest()
+
+
+def write_receipt(genome: Genome) -> Genome:
+    """Record a genome whose files are in place, as of now; from then on it is here."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    record = {**asdict(genome), "date": now}
+    atomic.write_text(folder_of(genome.name) / RECEIPT, json.dumps(record, indent=2) + "\n")
+    return _genome(record)
 
 
 def stored(name: str) -> Genome | None:
-    """The genome called ``name`` if its receipt is here and its files still have the sizes in it."""
-    genome = _read(folder_of(name) / RECEIPT)
-    if genome is None or any(_size(Path(file.path)) != file.bytes for file in genome.files):
+    """The genome called ``name`` if its receipt is here and its files still have the sizes in it.
+
+    Raises:
+        UsageError: no genome can be called that.
+        DataError: the receipt is damaged.
+    """
+    genome = receipt(name)
+    return genome if genome and all(_size(Path(file.path)) == file.bytes for file in genome.files) else None
+
+
+def receipt(name: str) -> Genome | None:
+    """The genome called ``name`` as its receipt has it, whatever has become of its files; None without one.
+
+    Raises:
+        UsageError: no genome can be called that.
+        DataError: the receipt is damaged.
+    """
+    path = folder_of(name) / RECEIPT
+    try:
+        return _genome(json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    return genome
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: damaged ({error}); delete it and fetch or add the genome again") from None
 
 
 def receipts() -> Iterator[Genome]:
-    """Every genome with a receipt, by name."""
+    """Every genome with a receipt, by name; a damaged receipt is told and passed over."""
     for path in sorted(genomes_dir().glob(f"*/{RECEIPT}")):
-        genome = _read(path)
+        try:
+            genome = receipt(path.parent.name)
+        except (DataError, UsageError) as error:
+            log.warning("%s", error)
+            continue
         if genome is not None:
             yield genome
 
@@ -132,25 +207,34 @@ def damage(genome: Genome) -> list[str]:
             problems.append(f"{path} is missing")
         elif size != file.bytes:
             problems.append(f"{path} has {size:,} bytes, {file.bytes:,} are right")
-        elif (found := sha256_of(path)) != file.sha256:
+        elif (found := digest_of(path, "sha256")) != file.sha256:
             problems.append(f"{path} is damaged: its sha256 is {found}, {file.sha256} is right")
     return problems
 
 
 def register(name: str, *, fasta: Path, annotation: Path | None, force: bool) -> Genome:
-    """Make a user's own files known by a name, without copying them.
+    """Make a user's own files known by a name, without copying them. Everything is read before anything is written.
 
     Raises:
         UsageError: there is a genome of that name.
-        DataError: not DNA FASTA.
+        DataError: not DNA FASTA, or genes that do not fit to it.
+        OSError: a file cannot be read.
     """
     path = folder_of(name)
     if (path / RECEIPT).exists() and not force:
         raise UsageError(f"a genome {name} is here already; choose another name, or --force to replace its entry")
     opened = Fasta(fasta.resolve())
-    files = [StoredFile.of(file.resolve(), url=str(file)) for file in (fasta, annotation) if file is not None]
-    path.mkdir(parents=True, exist_ok=True)
-    return write_receipt(name, files, fasta=opened, registered=True)
+    genes = None if annotation is None else len(read_genes(annotation, contigs=opened.contigs, fasta=fasta))
+    genome = Genome(
+        name=name,
+        files=tuple(StoredFile.of(file.resolve(), url=str(file)) for file in (fasta, annotation) if file is not None),
+        contigs=opened.contigs,
+        md5=opened.digests(),
+        genes=genes,
+        registered=True,
+    )
+    with locked(path, waiting=f"another process is writing {name}; waiting for it"):
+        return write_receipt(genome)
 
 
 def recorded_checksum(url: str) -> str | None:
@@ -161,27 +245,26 @@ def recorded_checksum(url: str) -> str | None:
 
 def record_checksum(url: str, sha256: str) -> None:
     """Remember what a url served."""
-    atomic.write_text(genomes_dir() / _RECORDED, json.dumps({**_records(), url: sha256}, indent=2) + "\n")
+    folder = genomes_dir()
+    with locked(folder, waiting="another process is recording a checksum; waiting for it"):
+        atomic.write_text(folder / RECORDED, json.dumps({**_records(), url: sha256}, indent=2) + "\n")
 
 
 def _records() -> dict[str, Any]:
-    try:
-        values = json.loads((genomes_dir() / _RECORDED).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
-
-
-def _read(path: Path) -> Genome | None:
+    path = genomes_dir() / RECORDED
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        files = tuple(StoredFile(**file) for file in values.pop("files"))
-        fasta, annotation = Path(values.pop("fasta")), values.pop("annotation")
-        return Genome(fasta=fasta, annotation=None if annotation is None else Path(annotation), files=files, **values)
     except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: damaged ({error}); delete it and fetch or add the genome again") from None
+        return {}
+    except ValueError as error:
+        raise DataError(f"{path}: damaged ({error}); restore it, or delete it to record checksums anew") from None
+    if not isinstance(values, dict):
+        raise DataError(f"{path}: damaged; restore it, or delete it to record checksums anew")
+    return values
+
+
+def _genome(values: dict[str, Any]) -> Genome:
+    return Genome(**{**values, "files": tuple(StoredFile(**file) for file in values["files"])})
 
 
 def _size(path: Path) -> int | None:
