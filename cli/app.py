@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from genoconv.cli import doctor, genomes, kernels, models, score, train, windows
+from genoconv.cli import doctor, embed, genomes, kernels, models, score, train, windows
 
 app = typer.Typer(
     name="genoconv",
@@ -38,6 +38,7 @@ def genoconv(
 app.add_typer(genomes.app, rich_help_panel="Genomes")
 app.command("windows", rich_help_panel="Genomes")(windows.windows)
 app.command("train", rich_help_panel="Models")(train.train)
+app.command("embed", rich_help_panel="Inference")(embed.embed)
 app.command("score-variants", rich_help_panel="Inference")(score.score_variants)
 app.add_typer(models.app, rich_help_panel="Models")
 app.add_typer(kernels.app, rich_help_panel="This machine")

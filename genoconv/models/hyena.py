@@ -298,11 +298,10 @@ class HyenaDNA(nn.Module):
         self._check(input_ids)
         blocks = list(self.backbone.layers)
         if layer is not None:
-            if not -len(blocks) <= layer < len(blocks):
-                raise ModelError(
-                    f"layer {layer}: this model has {len(blocks)} blocks, 0 to {len(blocks) - 1} or -{len(blocks)} to -1"
-                )
-            blocks = blocks[: layer % len(blocks) + 1]
+            n = len(blocks)
+            if not -n <= layer < n:
+                raise ModelError(f"layer {layer}: this model has {n} blocks, 0 to {n - 1} or -{n} to -1")
+            blocks = blocks[: layer % n + 1]
         x: Tensor = self.embedding(input_ids.int())
         x = self.backbone.dropout(x).float()
         for block in blocks:

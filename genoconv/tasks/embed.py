@@ -1,0 +1,252 @@
+"""Vectors of sequences: a model's states, pooled over each sequence or kept base by base.
+
+The model looks backwards only, so rows of a batch are padded on the right, where no base sees the padding, and the
+padding is left out of every pool: a sequence has the same vector alone and in any company (to rounding). A sequence
+longer than the model takes is read in pieces of equal length; a piece does not see what lies before it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from genoconv.genome.intervals import equal_parts
+from genoconv.genome.tokenizer import Tokens, reverse_complement
+from genoconv.models.hyena import HyenaDNA
+from genoconv.tasks.batching import cut, fitting_rows, halving, stack
+
+Vectors = npt.NDArray[np.float32]
+
+_REMEDY = "a smaller --max-length, --precision bf16"
+_CHUNK_ROWS = 16_384
+
+
+class Pool(StrEnum):
+    """How the states of a sequence become one vector: NONE keeps a vector a base."""
+
+    MEAN = "mean"
+    MAX = "max"
+    LAST = "last"
+    NONE = "none"
+
+
+class Reading(StrEnum):
+    """In which direction a sequence is read: that of its strand, or that and the opposite, averaged."""
+
+    FORWARD = "forward"
+    BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of sequence that becomes a row, or a row a base.
+
+    Attributes:
+        name, contig: what it is called, and where it lies.
+        start, end: its bases on the contig, 0-based half-open.
+        strand: ``+``, ``-`` or ``.``; ``-`` is read as its reverse complement.
+        tokens: (end - start,) uint8, those of the forward strand in any case.
+    """
+
+    name: str
+    contig: str
+    start: int
+    end: int
+    strand: str
+    tokens: Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Bases ``start`` to ``end`` of span number ``span``, read in one direction; 0-based, within the span."""
+
+    span: int
+    start: int
+    end: int
+    backwards: bool
+
+    @property
+    def length(self) -> int:
+        return self.end - self.start
+
+
+class Embedder:
+    """Reads spans with a model, in batches that fit the memory, and pools what it finds.
+
+    Args:
+        model: where it is, and in its own floating type.
+        pool: see :class:`Pool`. Over several pieces: the mean weighs each base alike, the maximum is that of all, the
+            last state is that after the last base, with as many bases before it as the model takes.
+        reading: see :class:`Reading`. BOTH averages the vectors of the two directions; without a pool, base by base.
+        layer: as in :meth:`.HyenaDNA.hidden`.
+        max_length: longest piece, in bases; the model's own limit if None.
+        batch_size: pieces in a batch; from free memory if None.
+
+    Attributes:
+        width: length of a vector.
+    """
+
+    def __init__(
+        self,
+        model: HyenaDNA,
+        *,
+        pool: Pool = Pool.MEAN,
+        reading: Reading = Reading.FORWARD,
+        layer: int | None = None,
+        max_length: int | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        self.model = model.eval()
+        self.device = next(model.parameters()).device
+        self.width = model.config.d_model
+        self.pool = pool
+        self.reading = reading
+        self.layer = layer
+        self.max_length = min(max_length or model.config.max_length, model.config.max_length)
+        self.batch_size = batch_size
+        self._rows: dict[int, int] = {}
+        self._prepared = 0
+
+    def pieces(self, length: int) -> int:
+        """How many pieces a span of this length has; of the LAST pool only the last one is read."""
+        return -(-length // self.max_length)
+
+    @torch.inference_mode()
+    def __call__(self, spans: Sequence[Span], *, advance: Callable[[float], None] | None = None) -> list[Vectors]:
+        """Vectors of each span, in order: (1, width), or (bases, width) in the span's own direction without a pool.
+
+        An empty span has no states: its vector is NaN.
+
+        Args:
+            spans: what to read.
+            advance: called with the number of bases of ``spans`` that have just been done.
+
+        Raises:
+            ModelError: one piece alone does not fit into the memory of the device.
+        """
+        work = [self._pieces(number, span) for number, span in enumerate(spans)]
+        found = _Found(spans, self.pool, self.width, directions=2 if self.reading == Reading.BOTH else 1)
+
+        def read(batch: list[_Piece]) -> None:
+            length = self._padded(batch[0].length)
+            ids = stack([_tokens(spans[piece.span], piece) for piece in batch], length)
+            states = self._states(ids, [piece.length for piece in batch])
+            for piece, values in zip(batch, states, strict=True):
+                found.add(piece, values)
+            if advance is not None:
+                advance(sum(len(spans[piece.span].tokens) / len(work[piece.span]) for piece in batch))
+
+        by_length: dict[int, list[_Piece]] = {}
+        for pieces in work:
+            for piece in pieces:
+                by_length.setdefault(self._padded(piece.length), []).append(piece)
+        for length, members in sorted(by_length.items()):
+            for batch in cut(members, self._fitting(length)):
+                halving(read, batch, device=self.device, remedy=_REMEDY)
+        return found.vectors()
+
+    def _pieces(self, number: int, span: Span) -> list[_Piece]:
+        length = len(span.tokens)
+        if not length:
+            return []
+        own = span.strand == "-"
+        directions = (own, not own) if self.reading == Reading.BOTH else (own,)
+        if self.pool == Pool.LAST:
+            whole = min(length, self.max_length)
+            return [_Piece(number, *((0, whole) if back else (length - whole, length)), back) for back in directions]
+        parts = list(equal_parts(0, length, self.max_length))
+        return [_Piece(number, start, end, back) for back in directions for start, end in parts]
+
+    def _padded(self, length: int) -> int:
+        """Length to which a piece is padded: the next of four steps an octave, so that filters are made for few."""
+        step = max(16, 1 << max(0, (length - 1).bit_length() - 3))
+        return min(-(-length // step) * step, self.max_length)
+
+    def _fitting(self, length: int) -> int:
+        """Pieces of this padded length that are read at once; makes the model's filters for it."""
+        if self._prepared != length:
+            # One length at a time: what is kept then does not depend on what was read before, to the last bit.
+            self.model.prepare(length)
+            self._prepared = length
+        if self.batch_size:
+            return self.batch_size
+        if length not in self._rows:
+            self._rows[length] = fitting_rows(
+                lambda ids: self._states(ids, [length] * len(ids)), length=length, device=self.device, remedy=_REMEDY
+            )
+        return self._rows[length]
+
+    def _states(self, ids: Tensor, lengths: list[int]) -> list[Vectors]:
+        """What each row leaves: (1, width) pooled, or (its length, width)."""
+        states = self.model.hidden(ids.to(self.device), layer=self.layer).float()
+        ends = torch.tensor(lengths, device=self.device)
+        if self.pool == Pool.NONE:
+            return [row[:length].cpu().numpy() for row, length in zip(states, lengths, strict=True)]
+        if self.pool == Pool.LAST:
+            pooled = states[torch.arange(len(states), device=self.device), ends - 1]
+        else:
+            padding = (torch.arange(states.shape[1], device=self.device) >= ends[:, None])[..., None]
+            if self.pool == Pool.MEAN:
+                pooled = states.masked_fill_(padding, 0.0).sum(1) / ends[:, None]
+            else:
+                pooled = states.masked_fill_(padding, -torch.inf).amax(1)
+        return list(pooled[:, None].cpu().numpy())
+
+
+class _Found:
+    """The vectors of some spans, put together from their pieces, which may come in any order."""
+
+    def __init__(self, spans: Sequence[Span], pool: Pool, width: int, *, directions: int) -> None:
+        self.spans = spans
+        self.pool = pool
+        self.directions = directions
+        rows = [len(span.tokens) if pool == Pool.NONE else directions for span in spans]
+        start = -np.inf if pool == Pool.MAX else 0.0
+        self.held = [np.full((count, width), start, np.float32) for count in rows]
+
+    def add(self, piece: _Piece, values: Vectors) -> None:
+        held, span = self.held[piece.span], self.spans[piece.span]
+        direction = int(piece.backwards != (span.strand == "-"))
+        if self.pool == Pool.NONE:
+            held[piece.start : piece.end] += (values[::-1] if piece.backwards else values) / self.directions
+        elif self.pool == Pool.MAX:
+            np.maximum(held[direction], values[0], out=held[direction])
+        elif self.pool == Pool.MEAN:
+            held[direction] += values[0] * np.float32(piece.length / len(span.tokens))
+        else:
+            held[direction] = values[0]
+
+    def vectors(self) -> list[Vectors]:
+        if self.pool == Pool.NONE:
+            return [h[::-1] if span.strand == "-" else h for h, span in zip(self.held, self.spans, strict=True)]
+        pooled = [held.mean(0, keepdims=True) for held in self.held]
+        for vector, span in zip(pooled, self.spans, strict=True):
+            if not len(span.tokens):
+                vector[:] = np.nan
+        return pooled
+
+
+def _tokens(span: Span, piece: _Piece) -> Tokens:
+    tokens = span.tokens[piece.start : piece.end]
+    return reverse_complement(tokens) if piece.backwards else tokens
+
+
+def chunked(spans: Iterable[Span], *, tokens: int) -> Iterator[list[Span]]:
+    """Group spans into runs of about ``tokens`` bases; never more spans are drawn than the run has.
+
+    The cuts depend on the spans alone, so that a run that is done again has the same ones.
+    """
+    run: list[Span] = []
+    size = 0
+    for span in spans:
+        run.append(span)
+        size += len(span.tokens)
+        if size >= tokens or len(run) == _CHUNK_ROWS:
+            yield run
+            run, size = [], 0
+    if run:
+        yield run

@@ -1,0 +1,168 @@
+"""Finished rows of ``genoconv embed`` on their way to the output: on disk beside it, in pieces that survive a kill.
+
+Three hidden files: the vectors, one after another in the type that is asked for; the table, a line a row; and the
+journal, which says after every piece how much of the other two is sound. When all is done, the output is made of them
+in one more pass, a block at a time, and they go.
+"""
+
+import hashlib
+import itertools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from genoconv.errors import DataError, OutputError
+from genoconv.tasks.journal import Journal, journal_path
+
+_BLOCK_BYTES = 1 << 23
+
+Array = npt.NDArray[Any]
+
+
+class Row(NamedTuple):
+    """What belongs to a vector: a line of the table; 0-based half-open."""
+
+    name: str
+    contig: str
+    start: int
+    end: int
+    strand: str
+
+
+class Spool:
+    """Rows of one run, appended piece by piece and read back in blocks.
+
+    Args:
+        output: the file that they are for.
+        width: length of a vector.
+        dtype: of the vectors.
+        run: as for :class:`Journal`.
+        resume: go on from what an interrupted run left.
+
+    Attributes:
+        finished: what :meth:`append` was given as ``mark`` for each piece of the interrupted run.
+        rows: how many there are by now.
+    """
+
+    def __init__(self, output: Path, *, width: int, dtype: str, run: Mapping[str, Any], resume: bool) -> None:
+        self.width = width
+        self.dtype = np.dtype(dtype)
+        self._vectors, self._table = (output.with_name(f".{output.name}.genoconv-{what}") for what in ("rows", "table"))
+        self._journal = Journal(journal_path(output), run=run, resume=resume)
+        pieces = self._journal.finished
+        self.finished: list[str] = [piece["mark"] for piece in pieces]
+        self.rows = sum(piece["rows"] for piece in pieces)
+        sizes = (self.rows * self._row_bytes, sum(piece["table"] for piece in pieces))
+        self._files = []
+        for path, size in zip((self._vectors, self._table), sizes, strict=True):
+            try:
+                stream = path.open("r+b" if size else "w+b")
+            except OSError as error:
+                raise OutputError(f"{path}: cannot keep finished rows there: {error.strerror}") from error
+            self._files.append(stream)
+            if stream.seek(0, os.SEEK_END) < size:
+                raise DataError(f"{path}: cut short since the interrupted run; leave --resume out to start again")
+            stream.truncate(size)
+        self._check(pieces)
+
+    @property
+    def _row_bytes(self) -> int:
+        return self.width * self.dtype.itemsize
+
+    def _check(self, pieces: Sequence[Mapping[str, Any]]) -> None:
+        for stream in self._files:
+            stream.seek(0)
+        for piece in pieces:
+            parts = (stream.read(n) for stream, n in zip(self._files, _sizes(piece, self._row_bytes), strict=True))
+            if _digest(*parts) != piece["sha256"]:
+                raise DataError(
+                    f"{self._vectors}: altered since the interrupted run; leave --resume out to start again"
+                )
+
+    def append(self, vectors: Sequence[Array], rows: Sequence[Row], *, mark: str) -> None:
+        """Add a finished piece; on disk when this returns.
+
+        Args:
+            vectors: arrays (n, width), together as many rows as ``rows``.
+            rows: their places.
+            mark: told again, as part of :attr:`finished`, to a run that goes on from here.
+
+        Raises:
+            OutputError: the disk is full, or a value is beyond the range of the type.
+        """
+        data = self._packed(vectors)
+        assert len(data) == len(rows) * self._row_bytes
+        text = "".join(f"{row.name}\t{row.contig}\t{row.start}\t{row.end}\t{row.strand}\n" for row in rows).encode()
+        for path, stream, part in zip((self._vectors, self._table), self._files, (data, text), strict=True):
+            try:
+                stream.write(part)
+                stream.flush()
+                os.fsync(stream.fileno())
+            except OSError as error:
+                raise OutputError(f"{path}: cannot keep finished rows there: {error.strerror}") from error
+        self._journal.append({"rows": len(rows), "table": len(text), "sha256": _digest(data, text), "mark": mark})
+        self.rows += len(rows)
+
+    def _packed(self, vectors: Sequence[Array]) -> bytes:
+        if not vectors:
+            return b""
+        whole = np.concatenate(vectors)
+        with np.errstate(over="ignore"):
+            packed = whole.astype(self.dtype, copy=False)
+        if not np.isfinite(packed[np.isfinite(whole)]).all():
+            raise OutputError(f"a value of {np.nanmax(np.abs(whole)):.3g} is beyond {self.dtype}; use --dtype float32")
+        return packed.tobytes()
+
+    @property
+    def block(self) -> int:
+        """Rows that are read back at once."""
+        return max(1, _BLOCK_BYTES // self._row_bytes)
+
+    def vectors(self) -> Iterator[Array]:
+        """All vectors, in arrays (n, width) of ``block`` rows; the last may be shorter."""
+        stream = self._files[0]
+        stream.seek(0)
+        while data := stream.read(self.block * self._row_bytes):
+            yield np.frombuffer(data, self.dtype).reshape(-1, self.width)
+
+    def table(self) -> Iterator[list[Row]]:
+        """All rows, as many at a time as :meth:`vectors` gives."""
+        with self._table.open(encoding="utf-8", newline="\n") as lines:
+            while block := list(itertools.islice(lines, self.block)):
+                yield [_row(line) for line in block]
+
+    def remove(self) -> None:
+        """Delete the files: the output is complete, or there is nothing to go on from."""
+        for stream in self._files:
+            stream.close()
+        self._journal.remove()
+        self._vectors.unlink(missing_ok=True)
+        self._table.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for stream in self._files:
+            stream.close()
+        self._journal.__exit__()
+
+
+def _sizes(piece: Mapping[str, Any], row_bytes: int) -> tuple[int, int]:
+    return piece["rows"] * row_bytes, piece["table"]
+
+
+def _digest(*parts: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()[:16]
+
+
+def _row(line: str) -> Row:
+    name, contig, start, end, strand = line.rstrip("\r\n").split("\t")
+    return Row(name, contig, int(start), int(end), strand)
