@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from genoconv.cli import console
-from genoconv.cli.options import Device, Force, Quiet
+from genoconv.cli.options import Force, Quiet
 
 INPUT, MODEL, RUN = "Input", "Model", "Run"
 
@@ -67,7 +67,16 @@ def train(
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="N", rich_help_panel=RUN, help="Of weights, order and splits.")
     ] = None,
-    device: Device = "auto",
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            envvar="GENOCONV_DEVICE",
+            metavar="auto|cpu|cuda[:N]",
+            rich_help_panel="Compute",
+            help="Where to compute; auto, the default, takes every GPU there is.",
+        ),
+    ] = None,
     precision: Annotated[
         Literal["auto", "32", "bf16"] | None,
         typer.Option("--precision", rich_help_panel="Compute", help="auto: bf16 on GPUs that have it."),
@@ -81,7 +90,7 @@ def train(
     ] = False,
     resume: Annotated[
         Path | None,
-        typer.Option("--resume", metavar="DIR", rich_help_panel=RUN, help="Go on with an interrupted run."),
+        typer.Option("--resume", metavar="DIR", rich_help_panel=RUN, help="Go on with an interrupted run, exactly."),
     ] = None,
     force: Force = False,
     quiet: Quiet = False,
@@ -104,15 +113,10 @@ def train(
         genoconv train --resume runs/genes
     """
     console.quieten(quiet)
+    from genoconv.errors import UsageError
     from genoconv.pipelines import train as pipeline
     from genoconv.pipelines import train_config
 
-    if resume is not None:
-        given = {"run.max_steps": max_steps, "run.max_minutes": max_minutes}
-        changes = [f"{key}={value}" for key, value in given.items() if value is not None]
-        raise typer.Exit(
-            pipeline.resume(resume, assignments=[*changes, *(settings or [])], offline=offline, quiet=quiet)
-        )
     options = {
         "genome": genome,
         "fasta": None if fasta is None else str(fasta),
@@ -125,12 +129,19 @@ def train(
         "run.max_steps": max_steps,
         "run.max_minutes": max_minutes,
         "run.seed": seed,
-        "run.device": None if device == "auto" else device,
+        "run.device": device,
         "run.precision": precision,
     }
-    config = train_config.configure(file, options=options, assignments=settings or [])
+    if resume is not None:
+        if file is not None or output is not None or force:
+            raise UsageError("--resume DIR goes on in DIR with its own run.yaml: drop RUN.yaml, --output and --force")
+        config = pipeline.resumed(resume, options=options, assignments=settings or [])
+    else:
+        config = train_config.configure(file, options=options, assignments=settings or [])
     if print_config:
         print(config.to_yaml(), end="")
         return
+    if resume is not None:
+        raise typer.Exit(pipeline.resume(config, folder=resume, offline=offline, quiet=quiet))
     folder = output or train_config.default_folder(config)
     raise typer.Exit(pipeline.train(config, folder=folder, force=force, offline=offline, quiet=quiet))

@@ -3,158 +3,255 @@
 import json
 import logging
 import math
-import shutil
 import signal
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genoconv import __version__, atomic
-from genoconv.errors import DataError, OutputError, UsageError
-from genoconv.pipelines.train_config import TrainConfig, resolve
-from genoconv.pipelines.train_inputs import Inputs, gather
+from genoconv.errors import DataError, TrainingError, UsageError
+from genoconv.pipelines import train_folder
+from genoconv.pipelines.train_config import DEMO_GENOME, TrainConfig, changes, resolve
+from genoconv.pipelines.train_inputs import Inputs, gather, spread
+from genoconv.progress import Advance, progress_bar
 
 if TYPE_CHECKING:
     from genoconv.genome.tokenizer import Tokens
     from genoconv.models.hyena import HyenaDNA
+    from genoconv.train.data import WindowReader
     from genoconv.train.loop import Outcome
 
 log = logging.getLogger(__name__)
 
 # Counting k-mers in more sequence than this changes their tables little and costs minutes.
-_BASELINE_BASES = 50_000_000
+_BASELINE_BASES = 100_000_000
 
-
-def prepare_folder(folder: Path, *, force: bool) -> None:
-    """Make an empty model folder.
-
-    Raises:
-        OutputError: it holds something already; says how to go on with an unfinished run, or replace it.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        if not force:
-            unfinished = (folder / "run.yaml").exists() and not (folder / "config.json").exists()
-            way_out = f"go on with `genoconv train --resume {folder}`, or" if unfinished else "choose another name or"
-            raise OutputError(f"{folder} exists already; {way_out} pass --force to replace it")
-        if not folder.is_dir() or not ((folder / "run.yaml").exists() or (folder / "config.json").exists()):
-            raise OutputError(f"{folder} is no model folder, so --force does not replace it; choose another name")
-        shutil.rmtree(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot make this folder: {error.strerror}") from error
+# What may be changed when a run is gone on with: the rest decides the model or the order of the data.
+_MAY_CHANGE = (
+    "optim.",
+    "data.workers",
+    "run.max_steps",
+    "run.max_minutes",
+    "run.device",
+    "run.precision",
+    "run.nodes",
+    "run.launcher",
+    "run.checkpoint_every",
+    "run.validate_every",
+    "run.log_every",
+    "run.activation_checkpointing",
+    "run.tensorboard",
+)
 
 
 def train(config: TrainConfig, *, folder: Path, force: bool = False, offline: bool = False, quiet: bool = False) -> int:
-    """Train from the start; see :func:`_complete`."""
-    from genoconv.train.loop import is_first_process
+    """Train from the start.
 
-    if is_first_process():
-        prepare_folder(folder, force=force)
-        atomic.write_text(folder / "run.yaml", config.to_yaml())
-    return _complete(config, folder=folder, checkpoint=None, offline=offline, quiet=quiet)
+    Args:
+        config: the run.
+        folder: to be made; see :mod:`.train_folder`.
+        force: replace a model that is there.
+        offline: never use the network.
+        quiet: no progress bars.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        SystemExit: a signal ended the run after a checkpoint was saved; the code is 128 + its number.
+        OutputError: the folder holds something already, or cannot be written.
+        UsageError, DataError, ModelError, DownloadError: as :func:`.train_inputs.gather` and :func:`.loop.run`.
+        TrainingError: the loss is NaN or exploded.
+    """
+    from genoconv.train.cluster import is_first_process
+
+    first = is_first_process(config.run.launcher)
+    if first:
+        train_folder.check_folder(folder, force=force)
+    model = _model(config)
+    inputs = _gather(config, model, offline=offline, quiet=quiet or not first)
+    if first:
+        train_folder.begin_folder(folder)
+        atomic.write_text(folder / train_folder.CONFIG, config.to_yaml())
+    return _complete(config, model, inputs, folder=folder, checkpoint=None, quiet=quiet)
 
 
-def resume(folder: Path, *, assignments: Iterable[str] = (), offline: bool = False, quiet: bool = False) -> int:
-    """Go on with an interrupted run exactly where its newest checkpoint was saved.
+def resumed(folder: Path, *, options: Mapping[str, Any], assignments: Iterable[str] = ()) -> TrainConfig:
+    """The configuration with which the run in ``folder`` goes on.
 
     Args:
         folder: of the run.
-        assignments: ``key=value`` changes, such as ``run.max_steps=5000``.
-        offline, quiet: as everywhere.
+        options, assignments: changes, as of :func:`.train_config.resolve`.
 
     Raises:
-        UsageError: no run was begun there.
+        UsageError: no run was begun there, or a change that would make it another run.
+    """
+    file = folder / train_folder.CONFIG
+    if not file.is_file():
+        raise UsageError(f"--resume {folder}: no {file.name} there; this is not a folder of `genoconv train`")
+    config = resolve(file, options=options, assignments=assignments)
+    changed = changes(resolve(file, options={}), config)
+    forbidden = [key for key in changed if not key.startswith(_MAY_CHANGE)]
+    if forbidden:
+        raise UsageError(f"--resume {folder}: {', '.join(forbidden)} cannot change in mid-run; begin a new one with -o")
+    return config
+
+
+def resume(config: TrainConfig, *, folder: Path, offline: bool = False, quiet: bool = False) -> int:
+    """Go on with an interrupted run exactly where its newest checkpoint was saved; ``config`` is of :func:`resumed`.
+
+    Other arguments, the exit code and errors are those of :func:`train`.
     """
     from genoconv.train.callbacks import newest_checkpoint
+    from genoconv.train.cluster import is_first_process
 
-    if not (folder / "run.yaml").is_file():
-        raise UsageError(f"--resume {folder}: no run.yaml there; this is not a folder of `genoconv train`")
-    config = resolve(folder / "run.yaml", options={}, assignments=assignments)
-    atomic.write_text(folder / "run.yaml", config.to_yaml())
-    checkpoint = newest_checkpoint(folder / "checkpoints")
-    if checkpoint is None:
-        log.info("%s has no checkpoint yet; the run begins anew", folder)
-    return _complete(config, folder=folder, checkpoint=checkpoint, offline=offline, quiet=quiet)
+    first = is_first_process(config.run.launcher)
+    if _finished(folder, config):
+        if first:
+            log.info("%s: this run is finished; to train it further give a larger --max-steps or --max-minutes", folder)
+        return 0
+    checkpoint = newest_checkpoint(folder / train_folder.CHECKPOINTS)
+    model = _model(config)
+    inputs = _gather(config, model, offline=offline, quiet=quiet or not first)
+    if first:
+        atomic.write_text(folder / train_folder.CONFIG, config.to_yaml())
+        log.info(
+            "%s", f"going on from {checkpoint}" if checkpoint else f"{folder} has no checkpoint yet: from the start"
+        )
+    return _complete(config, model, inputs, folder=folder, checkpoint=checkpoint, quiet=quiet)
 
 
-def _complete(config: TrainConfig, *, folder: Path, checkpoint: Path | None, offline: bool, quiet: bool) -> int:
-    """Train to the end and fill the model folder.
+def _finished(folder: Path, config: TrainConfig) -> bool:
+    """Whether the model in ``folder`` has had all the steps or minutes that ``config`` asks for."""
+    if not (folder / train_folder.MODEL_CONFIG).exists():
+        return False
+    from genoconv.models.checkpoint import read_config
 
-    Returns:
-        The exit code: 0, or 128 + the signal that ended the run early.
-    """
-    from genoconv.models.checkpoint import save_model
-    from genoconv.pipelines.train_report import write_card, write_plot
+    done = read_config(folder)["provenance"]
+    steps, minutes = config.run.max_steps, config.run.max_minutes
+    return done.get("steps", 0) >= (steps or math.inf) or done.get("seconds", 0) >= 60 * (minutes or math.inf)
+
+
+def _gather(config: TrainConfig, model: "HyenaDNA", *, offline: bool, quiet: bool) -> Inputs:
+    longest = min(config.max_length or model.config.max_length, model.config.max_length)
+    return gather(config, max_length=longest, offline=offline, quiet=quiet)
+
+
+def _complete(
+    config: TrainConfig, model: "HyenaDNA", inputs: Inputs, *, folder: Path, checkpoint: Path | None, quiet: bool
+) -> int:
+    """Train to the end and fill the model folder; returns the exit code."""
     from genoconv.train import loop
+    from genoconv.train.cluster import is_first_process
     from genoconv.train.data import WindowReader
 
-    model = _model(config)
-    longest = min(config.max_length or model.config.max_length, model.config.max_length)
-    inputs = gather(config, max_length=longest, offline=offline, quiet=quiet)
-    first = loop.is_first_process()
+    first = is_first_process(config.run.launcher)
     if first:
         _introduce(config, model, inputs)
     masked = config.data.soft_mask_weight if config.data.soft_mask == "keep" else None
-    flips = config.data.reverse_complement
-    outcome = loop.run(
-        model,
-        train=WindowReader(inputs.fasta, inputs.train, masked_weight=masked),
-        valid=WindowReader(inputs.fasta, inputs.valid),
-        flips=flips == "yes" or (flips == "auto" and not inputs.genes),
-        data=config.data,
-        optim=config.optim,
-        settings=config.run,
-        folder=folder,
-        resume=checkpoint,
-        quiet=quiet,
-    )
-    if not first:
-        return 0
-    if outcome.signal is not None:
-        name = signal.Signals(outcome.signal).name
-        log.warning("%s: stopped after step %d; go on with: genoconv train --resume %s", name, outcome.step, folder)
-        return 128 + outcome.signal
-    baselines = _baselines(inputs)
-    results = _results(outcome, baselines)
-    atomic.write_text(folder / "genome.json", json.dumps(inputs.describe(), indent=2) + "\n")
-    plotted = write_plot(folder / "training.png", rows=outcome.rows, baselines=baselines)
-    write_card(folder / "README.md", config=config, inputs=inputs, model=model, results=results, plotted=plotted)
-    provenance = {"genome": inputs.name, "genoconv_version": __version__, **results}
-    save_model(model, folder, provenance=provenance)
-    if not plotted:
-        log.info("no training.png: matplotlib is missing; pip install 'genoconv[plot]'")
+    with _advice(config, folder, first=first):
+        outcome = loop.run(
+            model,
+            train=WindowReader(inputs.fasta, inputs.train, masked_weight=masked),
+            valid=WindowReader(inputs.fasta, inputs.valid),
+            flips=_flips(config, inputs),
+            data=config.data,
+            optim=config.optim,
+            settings=config.run,
+            folder=folder,
+            resume=checkpoint,
+            quiet=quiet,
+        )
+        if not first:
+            return 0
+        if outcome.signal is not None:
+            log.warning("stopped by %s after step %d", signal.Signals(outcome.signal).name, outcome.step)
+            raise SystemExit(128 + outcome.signal)
+        results = _results(outcome, _baselines(config, inputs, quiet=quiet))
+        _fill(folder, config=config, model=model, inputs=inputs, outcome=outcome, results=results)
     log.info("%s; model in %s", summary(results), folder)
     return 0
+
+
+@contextmanager
+def _advice(config: TrainConfig, folder: Path, *, first: bool) -> Iterator[None]:
+    """Say how to go on with a run that ends early. Other processes than the first leave that to it."""
+    again = f"genoconv train --resume {folder}"
+    try:
+        yield
+    except TrainingError as error:
+        if not first:
+            raise SystemExit(0) from None  # all of them met it, and Lightning would kill the one that tells
+        rates = f"--set optim.lr={config.optim.lr / 4:.2g} --set optim.filter_lr={config.optim.filter_lr / 4:.2g}"
+        raise TrainingError(f"{error}; lower the learning rates and go on: {again} {rates}") from error
+    except (KeyboardInterrupt, SystemExit):
+        if first:
+            log.warning("interrupted; go on with: %s", again)
+        raise
+
+
+def _fill(
+    folder: Path,
+    *,
+    config: TrainConfig,
+    model: "HyenaDNA",
+    inputs: Inputs,
+    outcome: "Outcome",
+    results: dict[str, Any],
+) -> None:
+    """Write what makes the folder of a run a model folder, the weights and ``config.json`` last."""
+    from genoconv.models.checkpoint import model_digest, save_model
+    from genoconv.pipelines.train_report import write_card, write_plot
+
+    genome = inputs.describe()
+    atomic.write_text(folder / "genome.json", json.dumps(genome, indent=2) + "\n")
+    plotted = write_plot(folder / "training.png", rows=outcome.rows, baselines=results["markov_perplexities"])
+    if not plotted:
+        log.info("no training.png: matplotlib is missing; pip install 'genoconv[plot]'")
+    write_card(
+        folder / "README.md",
+        config=config,
+        inputs=inputs,
+        genome=genome,
+        model=model,
+        results=results,
+        plotted=plotted,
+    )
+    provenance = {"genome": inputs.name, "genoconv_version": __version__, **results}
+    if config.init is not None:
+        provenance["init"] = {"folder": str(config.init), "digest": model_digest(config.init)}
+    save_model(model, folder, provenance=provenance)
+    train_folder.end_folder(folder)
+
+
+def _flips(config: TrainConfig, inputs: Inputs) -> bool:
+    wanted = config.data.reverse_complement
+    return wanted == "yes" or (wanted == "auto" and not inputs.genes)
 
 
 def _model(config: TrainConfig) -> "HyenaDNA":
     """Fresh weights from the preset and the seed, or those of ``init``."""
     import torch
 
-    from genoconv.models import HyenaDNA, load_model, preset
-    from genoconv.models.config import ModelConfig
+    from genoconv.models import HyenaDNA, load_model
 
-    if config.init is not None:
-        if config.model:
-            raise UsageError("model sizes cannot be changed when going on from --init; drop the model.* settings")
-        model = load_model(config.init)
-        if config.max_length and config.max_length > model.config.max_length:
-            raise UsageError(
-                f"--max-length {config.max_length:,}: the model in {config.init} was made for up to"
-                f" {model.config.max_length:,} bases"
-            )
-        return model
-    sizes = preset(config.preset)
-    if config.max_length:
-        sizes = replace(sizes, max_length=config.max_length)
-    torch.manual_seed(config.run.seed)
-    return HyenaDNA(ModelConfig.from_dict({**sizes.to_dict(), **config.model}))
+    if config.init is None:
+        torch.manual_seed(config.run.seed)
+        return HyenaDNA(config.sizes())
+    model = load_model(config.init)
+    if config.max_length and config.max_length > model.config.max_length:
+        raise UsageError(
+            f"--max-length {config.max_length:,}: the model in {config.init} was made for up to"
+            f" {model.config.max_length:,} bases, and its filters are scaled to that length; leave --max-length out,"
+            " or train a model of that length from the start"
+        )
+    return model
 
 
 def _introduce(config: TrainConfig, model: "HyenaDNA", inputs: Inputs) -> None:
-    if config.genome == "demo":
+    if config.genome == DEMO_GENOME:
         log.info("the demo genome is synthetic: generated by genoconv to be learnt from, not biological sequence")
     lengths = inputs.train["end"] - inputs.train["start"]
     log.info(
@@ -169,22 +266,36 @@ def _introduce(config: TrainConfig, model: "HyenaDNA", inputs: Inputs) -> None:
     )
 
 
-def _baselines(inputs: Inputs) -> list[float]:
+def _baselines(config: TrainConfig, inputs: Inputs, *, quiet: bool) -> list[float]:
     """Perplexities of the Markov models, on the very windows that the network was measured on."""
     from genoconv.train.baselines import markov_perplexities
     from genoconv.train.data import WindowReader
 
-    def read(frame: Any) -> "list[Tokens]":
-        reader = WindowReader(inputs.fasta, frame)
-        return [reader.read(i)[0] for i in range(len(reader))]
+    train = WindowReader(inputs.fasta, spread(inputs.train, bases=_BASELINE_BASES))
+    valid = WindowReader(inputs.fasta, inputs.valid)
+    flips = _flips(config, inputs)
+    with progress_bar("Counting k-mers", total=len(train), unit="windows", quiet=quiet) as advance:
+        return markov_perplexities(_Watched(train, advance), _Watched(valid, lambda amount: None), both_strands=flips)
 
-    lengths = (inputs.train["end"] - inputs.train["start"]).cumsum()
-    return markov_perplexities(read(inputs.train[lengths <= max(_BASELINE_BASES, lengths.iloc[0])]), read(inputs.valid))
+
+@dataclass(frozen=True)
+class _Watched:
+    """Windows that tell a progress bar when one of them is read."""
+
+    windows: "WindowReader"
+    advance: Advance
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, index: int) -> "Tokens":
+        self.advance(1)
+        return self.windows[index]
 
 
 def _results(outcome: "Outcome", baselines: list[float]) -> dict[str, Any]:
     measured = [row for row in outcome.rows if row.split == "valid"]
-    if not measured or not math.isfinite(measured[-1].loss):
+    if not measured or not baselines:
         raise DataError("no held-out base could be measured: the validation windows hold no A, C, G or T")
     best = min(range(len(baselines)), key=baselines.__getitem__)
     return {

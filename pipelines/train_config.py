@@ -1,25 +1,36 @@
 """The configuration of a training run: from a YAML file, options and ``--set``, to one checked record."""
 
 import difflib
+import os
+import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from genoconv.errors import UsageError
+from genoconv.errors import ModelError, UsageError
+from genoconv.models.config import ModelConfig, preset
 from genoconv.paths import shipped
 from genoconv.train.settings import DataSettings, OptimSettings, RunSettings
 
 DEMO_GENOME = "demo"
 _DEFAULT_MINUTES = 10
+_DEFAULT_PRESET = "tiny-1k"
+_PATHS = ("fasta", "annotation", "init")
+# YAML reads 1e-3 as text; whoever writes it means a number.
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+
+Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 
 
 class WindowSettings(BaseModel):
     """Which sequence is learnt from.
 
     Attributes:
+        biotypes: kinds of gene to learn from, such as ``protein_coding``; all where none is named.
         flank: bases added to both sides of a gene.
         long_genes: what happens to genes longer than ``max_length``: cut into equal parts, or left out.
         split_by: training, validation and test sets by whole chromosomes or by blocks; ``auto`` looks at the genome.
@@ -32,11 +43,12 @@ class WindowSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    biotypes: Names = ()
     flank: Annotated[int, Field(ge=0)] = 0
     long_genes: Literal["split", "skip"] = "split"
     split_by: Literal["auto", "chromosome", "block"] = "auto"
-    valid: tuple[str, ...] = ()
-    test: tuple[str, ...] = ()
+    valid: Names = ()
+    test: Names = ()
     valid_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     test_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     max_unknown: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -50,9 +62,10 @@ class TrainConfig(BaseModel):
     Attributes:
         genome: a genome by name (``genoconv genomes list``); with neither it nor ``fasta``, the embedded demo.
         fasta: a FASTA instead.
-        annotation: GTF or GFF3 of ``fasta``: learn from whole genes; a genome's own is used if ``genes`` is true.
-        genes: learn from the genes of ``genome``'s annotation instead of tiles.
-        preset: sizes of the model, by name.
+        annotation: GTF or GFF3: learn from whole genes.
+        genes: learn from genes, those of ``annotation`` or of the named genome's own, or from tiles; None is genes
+            where there is an ``annotation``.
+        preset: sizes of the model, by name; None with ``init`` only.
         init: model folder to go on from, instead of fresh weights.
         max_length: longest window, and the length that the model is made for; None is the preset's.
         model: single sizes that differ from the preset's.
@@ -63,8 +76,8 @@ class TrainConfig(BaseModel):
     genome: str | None = None
     fasta: Path | None = None
     annotation: Path | None = None
-    genes: bool = False
-    preset: str = "tiny-1k"
+    genes: bool | None = None
+    preset: str | None = None
     init: Path | None = None
     max_length: Annotated[int, Field(ge=16)] | None = None
     model: dict[str, Any] = {}
@@ -72,6 +85,21 @@ class TrainConfig(BaseModel):
     data: DataSettings = DataSettings()
     optim: OptimSettings = OptimSettings()
     run: RunSettings = RunSettings()
+
+    def sizes(self) -> ModelConfig:
+        """Sizes of the fresh model that this describes.
+
+        Raises:
+            UsageError: no such preset, or a size that cannot be.
+        """
+        assert self.preset is not None
+        sizes = preset(self.preset)
+        if self.max_length:
+            sizes = replace(sizes, max_length=self.max_length)
+        try:
+            return ModelConfig.from_dict({**sizes.to_dict(), **self.model})
+        except ModelError as error:
+            raise UsageError("\n".join(f"model.{line}" for line in str(error).split("\n"))) from None
 
     def to_yaml(self) -> str:
         """As a file that ``genoconv train`` takes."""
@@ -94,11 +122,30 @@ def configure(file: Path | None, *, options: Mapping[str, Any], assignments: Ite
     assignments = list(assignments)
     config = resolve(file, options=options, assignments=assignments)
     if config.genome in (None, DEMO_GENOME) and config.fasta is None:
-        return resolve(file, options=options, assignments=assignments, base=recipe(DEMO_GENOME))
+        if config.genome is None and config.annotation is not None:
+            raise UsageError("--annotation goes with the FASTA that it describes: add --fasta FILE or --genome NAME")
+        base = recipe(DEMO_GENOME)
+        if config.init is not None:  # the model brings its own sizes
+            for key in ("preset", "model", "max_length"):
+                base.pop(key)
+        return resolve(file, options=options, assignments=assignments, base=base)
     if config.run.max_steps is None and config.run.max_minutes is None:
         options = {**options, "run.max_minutes": _DEFAULT_MINUTES}
         return resolve(file, options=options, assignments=assignments)
     return config
+
+
+def changes(old: TrainConfig, new: TrainConfig) -> list[str]:
+    """Dotted keys in which two configurations differ."""
+    before, after = (_flat(config.model_dump(mode="json")) for config in (old, new))
+    return sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
 
 
 def default_folder(config: TrainConfig) -> Path:
@@ -117,34 +164,54 @@ def resolve(
     """Merge, weakest first: ``base``, a YAML file, command-line options, ``--set`` assignments; then check.
 
     Args:
-        file: YAML with any of the keys of :class:`TrainConfig`.
+        file: YAML with any of the keys of :class:`TrainConfig`; relative paths in it start at its folder.
         options: dotted key -> value; those that are None are not given.
         assignments: ``dotted.key=value``, the value read as YAML.
         base: plain values to begin with.
 
     Raises:
-        UsageError: an unknown key (the nearest known one is named) or a value of the wrong kind.
+        UsageError: an unknown key (the nearest known one is named), a value of the wrong kind, or keys that exclude
+            each other.
     """
     values: dict[str, Any] = {}
     _merge(values, base or {})
     if file is not None:
-        _merge(values, _read(file))
+        _merge(values, _anchored(_read(file), file.absolute().parent))
+    given: dict[str, Any] = {}
     for key, value in options.items():
         if value is not None:
-            _assign(values, key, value)
+            _assign(given, key, value)
     for text in assignments:
         key, equals, value = text.partition("=")
         if not equals:
             raise UsageError(f"--set {text}: write it as key=value, for example --set optim.lr=0.001")
         try:
-            _assign(values, key.strip(), yaml.safe_load(value))
+            _assign(given, key.strip(), yaml.safe_load(value))
         except yaml.YAMLError:
             raise UsageError(f"--set {text}: {value!r} is not a YAML value") from None
+    _merge(values, _anchored(given, Path.cwd()))
+    if values.get("init") is None and values.get("preset") is None:
+        values["preset"] = _DEFAULT_PRESET
     try:
-        return TrainConfig.model_validate(values)
+        config = TrainConfig.model_validate(_numbers(values))
     except ValidationError as error:
         problems = [_explain(problem) for problem in error.errors()]
         raise UsageError(f"{file or 'configuration'}: {'; '.join(problems)}") from None
+    _check(config)
+    return config
+
+
+def _check(config: TrainConfig) -> None:
+    if config.genome is not None and config.fasta is not None:
+        raise UsageError("give one of --genome NAME and --fasta FILE")
+    if config.genes is False and config.annotation is not None:
+        raise UsageError("--tiles has no use for --annotation; drop one of them")
+    if config.genes and config.fasta is not None and config.annotation is None:
+        raise UsageError("--genes of --fasta FILE: add --annotation GENES.gtf")
+    if config.init is None:
+        config.sizes()
+    elif config.preset is not None or config.model:
+        raise UsageError("--init brings the sizes of the model; drop --preset and the model.* settings")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -152,11 +219,25 @@ def _read(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; the argument is a configuration, see --print-config") from None
     if values is None:
         return {}
-    if not isinstance(values, dict):
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UsageError(f"{path}: expected keys and values, found {type(values).__name__}; see --print-config")
     return values
+
+
+def _anchored(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """``values`` with its paths made absolute, so that a run can be gone on with from anywhere."""
+    paths = {key: values[key] for key in _PATHS if isinstance(values.get(key), str)}
+    return values | {key: os.path.normpath(folder / Path(path).expanduser()) for key, path in paths.items()}
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _numbers(inner) for key, inner in value.items()}
+    return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
 
 
 def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
@@ -180,7 +261,8 @@ def _assign(values: dict[str, Any], key: str, value: Any) -> None:
 def _explain(problem: Any) -> str:
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] != "extra_forbidden":
-        return f"{where}: {problem['msg'].lower()}, got {problem['input']!r}"
+        message = problem["msg"].removeprefix("Value error, ")
+        return f"{where}: {message[0].lower()}{message[1:]}, got {str(problem['input'])[:80]!r}"
     near = difflib.get_close_matches(where, list(_keys(TrainConfig)), n=1, cutoff=0.3)
     return f"unknown key {where}{f'; did you mean {near[0]}?' if near else ''}"
 

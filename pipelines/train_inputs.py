@@ -33,6 +33,7 @@ class Inputs:
         windows: all of them, with their splits, and what was left out.
         train: those to learn from.
         valid: as many of the held-out ones as are measured, spread over all of them.
+        annotation: where genes came from.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Inputs:
     windows: Windows
     train: "pd.DataFrame"
     valid: "pd.DataFrame"
+    annotation: Path | None
 
     def describe(self) -> dict[str, Any]:
         """For ``genome.json``: which sequence, to the base, and how it was divided."""
@@ -50,6 +52,7 @@ class Inputs:
         return {
             "name": self.name,
             "fasta": self.fasta.path.name,
+            "annotation": None if self.annotation is None else self.annotation.name,
             "contigs": {
                 contig: {"length": length, "md5": self.fasta.digest(contig)}
                 for contig, length in self.fasta.contigs.items()
@@ -71,15 +74,13 @@ def gather(config: TrainConfig, *, max_length: int, offline: bool, quiet: bool) 
     """Find the sequence, make windows of at most ``max_length`` bases, choose the held-out ones.
 
     Raises:
-        UsageError: options that exclude each other.
+        UsageError: a genome without the genes that are asked for; contigs or fractions that cannot be.
         DataError: a damaged file, or nothing left to learn from or to measure on.
         DownloadError: the genome could not be fetched.
     """
-    name, path, annotation = _source(config, offline=offline)
+    name, path, annotation = _source(config, offline=offline, quiet=quiet)
     fasta = Fasta(path)
-    genes = None if annotation is None else read_genes(annotation, contigs=fasta.contigs, fasta=path)
-    if genes is not None and genes.empty:
-        raise DataError(f"{annotation}: none of its genes lies whole on a contig of {path}")
+    genes = None if annotation is None else _genes(annotation, fasta, biotypes=config.windows.biotypes)
     wanted = config.windows
     plan = WindowPlan(
         max_length=max_length,
@@ -103,27 +104,38 @@ def gather(config: TrainConfig, *, max_length: int, offline: bool, quiet: bool) 
     for split, frame in (("training", train), ("validation", held_out)):
         if frame.empty:
             raise DataError(f"{path}: no windows for {split}: the genome is too small; lower --max-length")
-    return Inputs(name, fasta, genes is not None, windows, train, _spread(held_out, bases=config.data.valid_tokens))
+    measured = spread(held_out, bases=config.data.valid_tokens)
+    return Inputs(name, fasta, genes is not None, windows, train, measured, annotation)
 
 
-def _source(config: TrainConfig, *, offline: bool) -> tuple[str, Path, Path | None]:
+def _source(config: TrainConfig, *, offline: bool, quiet: bool) -> tuple[str, Path, Path | None]:
     """Name, FASTA and, where genes are wanted, annotation."""
     if config.fasta is not None:
-        if config.genome is not None:
-            raise UsageError("give one of --genome NAME and --fasta FILE")
         return config.fasta.name, config.fasta, config.annotation
-    if config.genome is None:
-        raise UsageError("nothing to learn from: give --genome NAME or --fasta FILE")
+    assert config.genome is not None
     from genoconv.genome.fetch import resolve_genome
 
-    found = resolve_genome(config.genome, offline=offline)
+    found = resolve_genome(config.genome, offline=offline, quiet=quiet)
     annotation = config.annotation or (found.annotation if config.genes else None)
     if config.genes and annotation is None:
         raise UsageError(f"genome {config.genome} has no annotation; add --annotation FILE, or drop --genes for tiles")
     return config.genome, found.fasta, annotation
 
 
-def _spread(frame: "pd.DataFrame", *, bases: int) -> "pd.DataFrame":
+def _genes(annotation: Path, fasta: Fasta, *, biotypes: tuple[str, ...]) -> "pd.DataFrame":
+    genes = read_genes(annotation, contigs=fasta.contigs, fasta=fasta.path)
+    if genes.empty:
+        raise DataError(f"{annotation}: none of its genes lies whole on a contig of {fasta.path}")
+    if not biotypes:
+        return genes
+    kept = genes[genes["biotype"].isin(biotypes)]
+    if kept.empty:
+        have = ", ".join(name or "(none)" for name in genes["biotype"].value_counts().index[:8])
+        raise DataError(f"{annotation}: no gene has biotype {' or '.join(biotypes)}; its genes have {have}")
+    return kept
+
+
+def spread(frame: "pd.DataFrame", *, bases: int) -> "pd.DataFrame":
     """Rows at equal distances through the table, about ``bases`` in all."""
     lengths = (frame["end"] - frame["start"]).to_numpy()
     count = max(1, min(len(frame), round(len(frame) * bases / lengths.sum())))

@@ -6,92 +6,134 @@ They are made as good as they can be: each order backs off smoothly to the one b
 
 with c' the context without its oldest base, and s_k chosen to do best on a tenth of the training sequence kept aside.
 The formula is the Dirichlet-smoothed back-off of MacKay and Peto 1995, "A hierarchical Dirichlet language model".
+
+Fitting and measuring need nothing of a sequence but how often each base follows each context, so every window is read
+once and memory does not grow with their number.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from genoconv.genome.tokenizer import A, T, Tokens
+from genoconv.genome.tokenizer import A, N, T, Tokens, reverse_complement
 
 ORDERS = range(9)
 _STRENGTHS = (0.5, 2.0, 8.0, 32.0, 128.0, 512.0, 2048.0)
+_CHUNK = 1 << 20
 
-Contexts = list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]
+Table = npt.NDArray[np.float64]
+# counts[k][c, b]: how often base b follows context c where exactly k known bases stand before it (k or more for the
+# last order); shapes (4^k, 4).
+Counts = list[npt.NDArray[np.int64]]
 
 
-def markov_perplexities(train: Sequence[Tokens], held_out: Sequence[Tokens]) -> list[float]:
+class Windows(Protocol):
+    """Tokens of windows by number, read when they are asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Tokens: ...
+
+
+def markov_perplexities(train: Windows, held_out: Windows, *, both_strands: bool = False) -> list[float]:
     """Perplexity of every order on the held-out windows, at the positions where the network is measured too.
 
     Args:
         train: windows of tokens to count in.
         held_out: windows to predict; the first base of each has no context and is no target.
+        both_strands: count in the reverse complement of the training windows too.
 
     Returns:
-        One perplexity for each of :data:`ORDERS`. A position with fewer known bases before it than the order needs
-        (after an N, at the start of a window) is predicted by the order that it has bases for.
+        One perplexity for each of :data:`ORDERS`; none at all where ``held_out`` has nothing to predict. A position
+        with fewer known bases before it than the order needs (after an N, at the start of a window) is predicted by
+        the order that it has bases for.
     """
-    if not held_out:
+    asked = _count(_read(held_out, range(len(held_out))))
+    if not _size(asked):
         return []
     tenth = max(1, len(train) // 10)
-    counted = _contexts(train)
-    fitted, tuned = (_contexts(train[tenth:]), _contexts(train[:tenth])) if len(train) > 1 else (counted, counted)
-    strengths: list[float] = []
+    parts = (range(tenth), range(tenth, len(train)))
+    aside, fitted = (_count(_read(train, part, both_strands=both_strands)) for part in parts)
+    counted = [one + other for one, other in zip(aside, fitted, strict=True)]
+    tables = _tables(counted, _strengths(fitted if _size(fitted) else counted, aside if _size(aside) else counted))
+    return [math.exp(_surprise(tables[: order + 1], asked)) for order in ORDERS]
+
+
+def _read(windows: Windows, which: Iterable[int], *, both_strands: bool = False) -> Iterator[Tokens]:
+    for index in which:
+        tokens = windows[index]
+        yield tokens
+        if both_strands:
+            yield reverse_complement(tokens)
+
+
+def _count(windows: Iterable[Tokens]) -> Counts:
+    """Count in windows, a megabase of them at a time, with an N between two."""
+    counts: Counts = [np.zeros((4**order, 4), np.int64) for order in ORDERS]
+    gap = np.array([N], np.uint8)
+    pieces: list[Tokens] = []
+    size = 0
+    for window in chain(windows, [None]):
+        if pieces and (window is None or size + len(window) > _CHUNK):
+            _add(counts, np.concatenate(pieces), np.cumsum([0, *map(len, pieces)])[1:-1:2])
+            pieces, size = [], 0
+        if window is not None:
+            pieces += [gap, window]
+            size += len(window)
+    return counts
+
+
+def _add(counts: Counts, tokens: Tokens, firsts: npt.NDArray[np.int64]) -> None:
+    """Add what stands in ``tokens``, (n,), except as targets the places ``firsts``."""
+    code = tokens.astype(np.int64) - A
+    known = (code >= 0) & (code <= T - A)
+    place = np.arange(len(code))
+    reach = np.minimum(place - np.maximum.accumulate(np.where(known, -1, place)) - 1, ORDERS[-1])
+    context = np.zeros(len(code), np.int64)
+    for back in range(ORDERS[-1], 0, -1):
+        context[back:] = context[back:] * 4 + np.where(known[:-back], code[:-back], 0)
+    target = known.copy()
+    target[firsts] = False
     for order in ORDERS:
-        options = {s: _surprise(_tables(fitted, [*strengths, s]), tuned, order) for s in _STRENGTHS}
+        here = np.flatnonzero(target & (reach == order))
+        flat = (context[here] % 4**order) * 4 + code[here]
+        counts[order] += np.bincount(flat, minlength=4 ** (order + 1)).reshape(-1, 4)
+
+
+def _size(counts: Counts) -> int:
+    return sum(int(table.sum()) for table in counts)
+
+
+def _strengths(fitted: Counts, aside: Counts) -> list[float]:
+    """For each order the smoothing that predicts ``aside`` best, those below being chosen already."""
+    strengths: list[float] = []
+    for _ in ORDERS:
+        options = {s: _surprise(_tables(fitted, [*strengths, s]), aside) for s in _STRENGTHS}
         strengths.append(min(options, key=options.__getitem__))
-    tables = _tables(counted, strengths)
-    asked = _contexts(held_out)
-    return [math.exp(_surprise(tables, asked, order)) for order in ORDERS]
+    return strengths
 
 
-def _contexts(windows: Iterable[Tokens]) -> Contexts:
-    """For every order the (context, base) pairs whose longest known context, up to that order, is that long."""
-    found: list[list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]] = [[] for _ in ORDERS]
-    for window in windows:
-        code = window.astype(np.int64) - A
-        known = (code >= 0) & (code <= T - A)
-        since_gap = np.arange(len(code)) - np.maximum.accumulate(np.where(known, -1, np.arange(len(code)))) - 1
-        context = np.zeros(len(code), np.int64)
-        for back in range(ORDERS[-1], 0, -1):
-            context[back:] = context[back:] * 4 + np.where(known[:-back], code[:-back], 0)
-        target = known.copy()
-        target[:1] = False
-        reach = np.minimum(since_gap, ORDERS[-1])
-        for order in ORDERS:
-            here = np.flatnonzero(target & (reach == order))
-            if here.size:
-                found[order].append((context[here] % 4**order, code[here]))
-    empty = np.empty(0, np.int64)
-    return [
-        (np.concatenate([c for c, _ in pairs]), np.concatenate([b for _, b in pairs])) if pairs else (empty, empty)
-        for pairs in found
-    ]
-
-
-def _tables(counted: Contexts, strengths: Sequence[float]) -> list[npt.NDArray[np.float64]]:
+def _tables(counts: Counts, strengths: Sequence[float]) -> list[Table]:
     """Smoothed probabilities (4^order, 4) of orders 0 to ``len(strengths) - 1``."""
+    tables: list[Table] = []
     below = np.full((1, 4), 0.25)
-    tables = []
     for order, strength in enumerate(strengths):
-        counts = np.zeros((4**order, 4))
-        for longer in range(order, len(counted)):
-            context, base = counted[longer]
-            flat = (context % 4**order) * 4 + base
-            counts += np.bincount(flat, minlength=counts.size).reshape(counts.shape)
-        prior = below[np.arange(4**order) % len(below)]
-        below = (counts + strength * prior) / (counts.sum(axis=1, keepdims=True) + strength)
+        # The newest base of a context is its last digit, so shorter contexts are sums over the leading digits.
+        here = sum((longer.reshape(-1, 4**order, 4).sum(axis=0) for longer in counts[order:]), np.zeros((4**order, 4)))
+        prior = np.tile(below, (4**order // len(below), 1))
+        below = (here + strength * prior) / (here.sum(axis=1, keepdims=True) + strength)
         tables.append(below)
     return tables
 
 
-def _surprise(tables: Sequence[npt.NDArray[np.float64]], asked: Contexts, order: int) -> float:
-    """Mean negative log-likelihood, in nats, of the asked pairs under a model of ``order``."""
-    total, count = 0.0, 0
-    for reach, (context, base) in enumerate(asked):
-        used = min(order, reach)
-        total -= float(np.log(tables[used][context % 4**used, base]).sum())
-        count += len(base)
-    return total / max(1, count)
+def _surprise(tables: Sequence[Table], asked: Counts) -> float:
+    """Mean negative log-likelihood, in nats, of what was counted under a model of order ``len(tables) - 1``."""
+    total = 0.0
+    for reach, counts in enumerate(asked):
+        used = min(reach, len(tables) - 1)
+        total -= float((counts.reshape(-1, 4**used, 4).sum(axis=0) * np.log(tables[used])).sum())
+    return total / max(1, _size(asked))

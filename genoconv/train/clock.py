@@ -2,9 +2,7 @@
 
 import time
 
-from torch import Tensor
-
-from genoconv.genome.tokenizer import PAD
+_LEFT_TO_STEPS = 0.25
 
 
 class Clock:
@@ -16,7 +14,7 @@ class Clock:
 
     Attributes:
         batches: batches that this process has computed.
-        tokens: bases in them, padding not counted.
+        tokens: tokens in them, padding not counted.
     """
 
     def __init__(self, *, max_steps: int | None, max_seconds: float | None) -> None:
@@ -36,16 +34,22 @@ class Clock:
         """Seconds of training so far."""
         return self._before + time.monotonic() - self._started
 
-    def count(self, ids: Tensor) -> None:
-        """Add one batch of tokens, (B, N)."""
+    def count(self, tokens: int) -> None:
+        """Add one batch of so many tokens."""
         self.batches += 1
-        self.tokens += int((ids != PAD).sum())
+        self.tokens += tokens
 
     def progress(self, step: int) -> float:
-        """Share of the run that is done, 0 to 1: of its steps or of its time, whichever is further."""
-        by_steps = step / self.max_steps if self.max_steps else 0.0
+        """Share of the run that is done after ``step`` steps, 0 to 1.
+
+        Of its steps, where they end it; else of its time. Where both may, it is the steps', so that the learning rate
+        does not depend on how fast a machine is, until time threatens to run out first: from a quarter of it on, the
+        further of the two counts.
+        """
         by_time = self.seconds / self.max_seconds if self.max_seconds else 0.0
-        return min(1.0, max(by_steps, by_time))
+        if self.max_steps is None:
+            return min(1.0, by_time)
+        return min(1.0, max(step / self.max_steps, (by_time - _LEFT_TO_STEPS) / (1 - _LEFT_TO_STEPS)))
 
     @property
     def time_is_up(self) -> bool:

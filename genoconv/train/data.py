@@ -4,6 +4,7 @@ Because batch ``i`` does not depend on how one came to ``i``, a run that was kil
 an uninterrupted run would have seen, whatever the number of reading processes.
 """
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,10 +30,12 @@ class Batch(NamedTuple):
     Attributes:
         ids: (B, L) uint8 tokens.
         weights: (B, L) float32 weight of each base in the loss; shape (0,) where all are one.
+        tokens: how many of ``ids`` are not padding.
     """
 
     ids: Tensor
     weights: Tensor
+    tokens: int
 
 
 class WindowReader:
@@ -42,6 +45,9 @@ class WindowReader:
         fasta: where from.
         windows: table with contig, start, end (0-based half-open) and strand.
         masked_weight: weight of soft-masked bases in the loss; None reads no mask.
+
+    Attributes:
+        lengths: bases of every window, shape (number of windows,).
     """
 
     def __init__(self, fasta: Fasta, windows: "pd.DataFrame", *, masked_weight: float | None = None) -> None:
@@ -49,17 +55,16 @@ class WindowReader:
         self.contigs: list[str] = windows["contig"].tolist()
         self.starts = windows["start"].to_numpy(np.int64)
         self.ends = windows["end"].to_numpy(np.int64)
+        self.lengths: npt.NDArray[np.int64] = self.ends - self.starts
         self.reverse = (windows["strand"] == "-").to_numpy(np.bool_)
         self.masked_weight = masked_weight
 
     def __len__(self) -> int:
         return len(self.contigs)
 
-    @property
-    def lengths(self) -> npt.NDArray[np.int64]:
-        """Bases of every window, shape (number of windows,)."""
-        lengths: npt.NDArray[np.int64] = self.ends - self.starts
-        return lengths
+    def __getitem__(self, index: int) -> Tokens:
+        """Tokens of one window."""
+        return self.read(index)[0]
 
     def read(
         self, index: int, *, crop: tuple[int, int] | None = None, flip: bool = False
@@ -71,7 +76,7 @@ class WindowReader:
             crop: part of the window, 0-based half-open within it along the contig; None is all.
             flip: read the other strand instead.
         """
-        first, last = crop or (0, int(self.ends[index] - self.starts[index]))
+        first, last = crop or (0, int(self.lengths[index]))
         start = int(self.starts[index]) + first
         where = (self.contigs[index], start, start + last - first)
         weights: npt.NDArray[np.float32] | None = None
@@ -95,7 +100,13 @@ def collate(items: Sequence[tuple[Tokens, npt.NDArray[np.float32] | None]]) -> B
         ids[row, : len(tokens)] = tokens
         if given is not None:
             weights[row, : len(tokens)] = given
-    return Batch(torch.from_numpy(ids), torch.from_numpy(weights))
+    return Batch(torch.from_numpy(ids), torch.from_numpy(weights), sum(len(tokens) for tokens, _ in items))
+
+
+def leave_signals_to_parent(worker: int) -> None:
+    """For reading processes: Ctrl-C and SIGTERM reach the whole group, and the run still needs its last batches."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +167,9 @@ class TrainingBatches(IterableDataset[Batch]):
             length = int(self.reader.lengths[window])
             crop = None
             if length > limit:
-                start = int(rng.integers(0, length - limit + 1))
+                start = int(rng.integers(length - limit + 1))
                 crop = (start, start + limit)
-            items.append(self.reader.read(window, crop=crop, flip=self.flips and bool(rng.integers(0, 2))))
+            items.append(self.reader.read(window, crop=crop, flip=self.flips and bool(rng.integers(2))))
         return collate(items)
 
     def _stage(self, index: int) -> tuple[int, int]:

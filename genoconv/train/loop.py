@@ -1,8 +1,8 @@
 """One training run under Lightning: from a model and windows to weights and measurements."""
 
+import contextlib
 import logging
 import math
-import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,23 +10,25 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch.utils.data import DataLoader
 
 from genoconv.errors import ModelError, UsageError
 from genoconv.genome.batches import batch_plan
 from genoconv.models.hyena import HyenaDNA
 from genoconv.progress import progress_bar
-from genoconv.train.callbacks import Checkpoints, Measuring, Stopping
+from genoconv.train.callbacks import Checkpoints, Measuring, Stopping, anywhere
 from genoconv.train.clock import Clock
-from genoconv.train.data import Batch, Share, TrainingBatches, WindowReader, collate
+from genoconv.train.cluster import is_first_process, place
+from genoconv.train.data import Batch, Share, TrainingBatches, WindowReader, collate, leave_signals_to_parent
+from genoconv.train.interrupts import Interrupts
 from genoconv.train.metrics import MetricsFile, Row
 from genoconv.train.module import LanguageModel
 from genoconv.train.settings import DataSettings, OptimSettings, RunSettings, Stage
 
 _CHECKPOINTING_FROM = 65_536
 _WARM_UP_FROM = 8_192
-_FIRST_STAGE = (1_024, 100)
+_FIRST_LENGTH, _STAGE_STEPS = 1_024, 100
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,6 @@ class Outcome:
         step, tokens, seconds: done in all, interruptions included.
         rows: all measurements.
         signal: the signal that ended it early, or None.
-        checkpoint: the last one saved.
     """
 
     step: int
@@ -45,24 +46,19 @@ class Outcome:
     seconds: float
     rows: list[Row]
     signal: int | None
-    checkpoint: Path
 
 
-def is_first_process() -> bool:
-    """Whether this process writes files: every run has one such, however many GPUs and nodes it spans."""
-    return all(int(os.environ.get(name, "0")) == 0 for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
-
-
-def stages(settings: DataSettings, *, longest: int) -> tuple[Stage, ...]:
+def stages(settings: DataSettings, *, longest: int, max_steps: int | None) -> tuple[Stage, ...]:
     """The lengths of a run: those asked for, or a warm-up towards windows of ``longest`` bases."""
     if settings.stages:
         return settings.stages
-    length, steps = _FIRST_STAGE
-    found = []
+    lengths = []
+    length = _FIRST_LENGTH
     while longest >= _WARM_UP_FROM and length < longest:
-        found.append(Stage(length=length, steps=steps))
+        lengths.append(length)
         length *= 4
-    return (*found, Stage(length=longest))
+    steps = min(_STAGE_STEPS, max(1, max_steps // (4 * len(lengths)))) if max_steps and lengths else _STAGE_STEPS
+    return (*(Stage(length=length, steps=steps) for length in lengths), Stage(length=longest))
 
 
 def run(
@@ -97,71 +93,76 @@ def run(
     if settings.max_steps is None and settings.max_minutes is None:
         raise UsageError("nothing says when to stop; give --max-steps or --max-minutes")
     _hush()
+    first = is_first_process(settings.launcher)
+    quiet = quiet or not first
     state = _read_checkpoint(resume) if resume else None
-    seconds = None if settings.max_minutes is None else 60 * settings.max_minutes
-    clock = Clock(max_steps=settings.max_steps, max_seconds=seconds)
-    module = LanguageModel(model, optim=optim, clock=clock, seed=settings.seed)
+    done_steps = int(state["global_step"]) if state else 0
+    clock = Clock(
+        max_steps=settings.max_steps, max_seconds=None if settings.max_minutes is None else 60 * settings.max_minutes
+    )
     longest = int(train.lengths.max())
     checkpointing = settings.activation_checkpointing
     model.checkpointing = checkpointing == "yes" or (checkpointing == "auto" and longest >= _CHECKPOINTING_FROM)
-
-    first_step = int(state["global_step"]) if state else 0
-    checkpoints = Checkpoints(folder / "checkpoints", every=settings.checkpoint_every, saved=first_step)
-    checkpoints.folder.mkdir(exist_ok=True)
-    stopping = Stopping(clock)
-    metrics = MetricsFile(folder / "metrics.csv", step=first_step) if is_first_process() else None
-    with progress_bar("Training", total=1.0, quiet=quiet) as advance:
-        measuring = Measuring(metrics, every=settings.log_every, advance=advance)
-        trainer = _trainer(settings, data, optim, folder, [measuring, checkpoints, stopping])
+    model.train()  # Lightning keeps the mode that it finds
+    metrics = None
+    if first:
+        (folder / "checkpoints").mkdir(exist_ok=True)
+        metrics = MetricsFile(folder / "metrics.csv", step=done_steps)
+    validated = max((row.step for row in metrics.rows if row.split == "valid"), default=-1) if metrics else -1
+    with (
+        progress_bar("Training", total=100, unit="%", quiet=quiet) as advance,
+        Interrupts(quiet=not first) as interrupts,
+        contextlib.closing(metrics) if metrics else contextlib.nullcontext(),
+    ):
+        measuring = Measuring(clock, metrics, every=settings.log_every, validated=validated, advance=advance)
+        checkpoints = Checkpoints(folder / "checkpoints", clock, every=settings.checkpoint_every, saved=done_steps)
+        trainer = _trainer(settings, data, optim, folder, [Stopping(clock, interrupts), measuring, checkpoints])
         share = Share(trainer.global_rank, trainer.world_size, int(state["genoconv"]["batches"]) if state else 0)
-        plan = [
-            Stage(length=s.length, steps=s.steps and s.steps * data.accumulate) for s in stages(data, longest=longest)
-        ]
+        plan = stages(data, longest=longest, max_steps=settings.max_steps)
         batches = TrainingBatches(
             train,
-            stages=plan,
+            stages=[Stage(length=stage.length, steps=stage.steps and stage.steps * data.accumulate) for stage in plan],
             tokens_per_batch=max(data.tokens_per_batch, longest),
             flips=flips,
             seed=settings.seed,
             share=share,
         )
         held_out = _held_out(valid, data, share)
+        module = LanguageModel(model, optim=optim, clock=clock, seed=settings.seed, in_a_hurry=interrupts.came)
         checkpoint = str(resume) if resume else None
-        trainer.fit(module, _loader(batches, workers=data.workers), held_out, ckpt_path=checkpoint, weights_only=True)
-        saved = checkpoints.save(trainer)
-        if stopping.signal is None and not measuring.measured(trainer.global_step):
-            trainer.validate(module, held_out, verbose=False)
-    if metrics is not None:
-        metrics.close()
+        try:
+            trainer.fit(module, _loader(batches, data.workers), held_out, ckpt_path=checkpoint, weights_only=True)
+            missing = trainer.strategy.broadcast(measuring.validated != trainer.global_step)
+            if missing and not anywhere(trainer, interrupts.signal or 0):
+                trainer.validate(module, held_out, verbose=False)
+        except SIGTERMException:
+            assert interrupts.came()  # between Lightning's taking the signal and our taking it back
+    model.eval()
     return Outcome(
         step=trainer.global_step,
         tokens=clock.tokens * trainer.world_size,
         seconds=clock.seconds,
         rows=metrics.rows if metrics else [],
-        signal=stopping.signal,
-        checkpoint=saved,
+        signal=anywhere(trainer, interrupts.signal or 0) or None,
     )
 
 
 def _trainer(
     settings: RunSettings, data: DataSettings, optim: OptimSettings, folder: Path, callbacks: list[pl.Callback]
 ) -> pl.Trainer:
-    accelerator, devices = _devices(settings.device)
+    accelerator, devices = _devices(settings.device, settings.devices)
     bf16 = settings.precision == "bf16" or (
         settings.precision == "auto" and accelerator == "cuda" and torch.cuda.is_bf16_supported()
     )
-    slurm = settings.launcher == "slurm" or (settings.launcher == "auto" and "SLURM_NTASKS" in os.environ)
-    many = settings.nodes > 1 or (devices if isinstance(devices, int) else len(devices)) > 1
+    cluster = place(settings, devices if isinstance(devices, int) else len(devices))
     logger: Any = False
     if settings.tensorboard:
-        from pytorch_lightning.loggers import TensorBoardLogger
-
-        logger = TensorBoardLogger(folder, name=None, version="tensorboard")
+        logger = _tensorboard(folder)
     return pl.Trainer(
         accelerator=accelerator,
-        devices=devices,
-        num_nodes=settings.nodes,
-        strategy="ddp" if many else "auto",
+        devices=devices if cluster.devices == 1 else cluster.devices,
+        num_nodes=cluster.nodes,
+        strategy="ddp" if cluster.devices * cluster.nodes > 1 else "auto",
         precision="bf16-mixed" if bf16 else "32-true",
         max_steps=settings.max_steps or -1,
         max_epochs=-1,
@@ -171,7 +172,7 @@ def _trainer(
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         callbacks=callbacks,
-        plugins=None if slurm else [LightningEnvironment()],
+        plugins=[cluster.environment],
         logger=logger,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -180,21 +181,38 @@ def _trainer(
     )
 
 
-def _devices(device: str) -> tuple[str, int | list[int]]:
-    """Lightning's accelerator and devices for ``--device``."""
+def _devices(device: str, wanted: int | None) -> tuple[str, int | list[int]]:
+    """Lightning's accelerator and devices for ``--device`` and ``run.devices``."""
     count = torch.cuda.device_count()
     kind, _, number = device.partition(":")
     if kind == "auto":
         kind = "cuda" if count else "cpu"
     if kind == "cpu":
-        return "cpu", 1
+        return "cpu", wanted or 1
     if not count or (number and int(number) >= count):
         raise UsageError(f"--device {device}: torch sees {count} CUDA devices; `genoconv doctor` says why")
-    return "cuda", [int(number)] if number else count
+    if wanted and wanted > (1 if number else count):
+        raise UsageError(f"run.devices {wanted}: --device {device} gives {1 if number else count}; ask for fewer")
+    return "cuda", [int(number)] if number else wanted or count
 
 
-def _loader(batches: TrainingBatches, *, workers: int) -> DataLoader[Batch]:
-    return DataLoader(batches, batch_size=None, num_workers=workers, pin_memory=torch.cuda.is_available())
+def _tensorboard(folder: Path) -> Any:
+    from pytorch_lightning.loggers import TensorBoardLogger
+
+    try:
+        return TensorBoardLogger(folder, name=None, version="tensorboard")
+    except ModuleNotFoundError:
+        raise UsageError("run.tensorboard needs the extra: pip install 'genoconv[tensorboard]'") from None
+
+
+def _loader(batches: TrainingBatches, workers: int) -> DataLoader[Batch]:
+    return DataLoader(
+        batches,
+        batch_size=None,
+        num_workers=workers,
+        worker_init_fn=leave_signals_to_parent,
+        pin_memory=torch.cuda.is_available(),
+    )
 
 
 def _held_out(valid: WindowReader, data: DataSettings, share: Share) -> DataLoader[Batch]:

@@ -14,11 +14,11 @@ class Row:
 
     Attributes:
         step: optimiser steps done.
-        tokens: bases read for training by all processes, padding not counted.
+        tokens: read for training by all processes, padding not counted.
         split: ``train`` (mean since the last row) or ``valid``.
         loss: nats a base.
         perplexity: exp(loss); 4 is a uniform guess.
-        learning_rate: of the next step.
+        learning_rate: of the last of its steps.
         tokens_per_second: while training, since the last row; empty for ``valid``.
     """
 
@@ -34,6 +34,13 @@ class Row:
     def of(cls, step: int, tokens: int, split: str, loss: float, rate: float, speed: float | None = None) -> "Row":
         """A row with its perplexity worked out."""
         return cls(step, tokens, split, loss, math.exp(min(loss, 50.0)), rate, speed)
+
+    def curves(self) -> dict[str, float]:
+        """Its values by name, for a logger of curves."""
+        values = {"loss": self.loss, "perplexity": self.perplexity}
+        if self.tokens_per_second is not None:
+            values |= {"learning_rate": self.learning_rate, "tokens_per_second": self.tokens_per_second}
+        return {f"{self.split}/{name}": value for name, value in values.items()} | {"tokens": self.tokens}
 
 
 COLUMNS = tuple(field.name for field in fields(Row))

@@ -47,3 +47,13 @@ def rate_multiplier(settings: OptimSettings, progress: Callable[[int], float]) -
 def adamw(model: nn.Module, settings: OptimSettings) -> torch.optim.AdamW:
     """The optimiser of :func:`parameter_groups`."""
     return torch.optim.AdamW(parameter_groups(model, settings), betas=settings.betas)
+
+
+def apply_settings(schedule: torch.optim.lr_scheduler.LambdaLR, model: nn.Module, settings: OptimSettings) -> None:
+    """Give an optimiser under ``schedule`` that was restored from a checkpoint these settings, at the step it is at."""
+    wanted = parameter_groups(model, settings)
+    for group, new, multiplier in zip(schedule.optimizer.param_groups, wanted, schedule.lr_lambdas, strict=True):
+        share = multiplier(schedule.last_epoch)
+        group.update(initial_lr=new["lr"], weight_decay=new["weight_decay"], betas=settings.betas)
+        group["lr"] = new["lr"] * share  # type: ignore[operator]
+    schedule.base_lrs = [group["initial_lr"] for group in schedule.optimizer.param_groups]

@@ -26,7 +26,8 @@ class DataSettings(_Strict):
         tokens_per_batch: bases, padding included, in what one device computes at a time.
         accumulate: such batches in one optimiser step, on every device.
         stages: sequence-length warm-up: shorter windows first, more of them, so that tokens a step stay constant.
-            Empty: lengths quadruple from 1,024 with 100 steps each where windows are 8,192 or longer.
+            Empty: where windows are 8,192 or longer, lengths quadruple from 1,024, 100 steps each or, together, a
+            quarter of ``max_steps`` if that is less.
         reverse_complement: read half of the windows on the other strand; ``auto`` does so for tiles, not for genes,
             which have a strand of their own.
         soft_mask: ``fold`` treats lower case as upper case; ``keep`` gives it ``soft_mask_weight`` in the loss.
@@ -80,10 +81,12 @@ class RunSettings(_Strict):
         max_steps: optimiser steps; None leaves it to ``max_minutes``.
         max_minutes: minutes of training, interruptions not counted.
         seed: of weights, data order and augmentation.
-        device: ``auto``, ``cpu``, ``cuda`` (every GPU of the node) or ``cuda:N``.
+        device: ``auto``, ``cpu``, ``cuda`` (every GPU of the machine) or ``cuda:N``.
+        devices: processes on each machine, one a GPU; None is one for every GPU, and a single one on a CPU.
         precision: ``auto`` is bf16 on GPUs that have it, else float32.
-        nodes: machines, under a cluster's launcher.
-        launcher: ``local`` starts one process a GPU here; ``slurm`` lets srun do it; ``auto`` looks.
+        nodes: machines; SLURM and torchrun say themselves how many.
+        launcher: ``local`` starts the processes of this machine; ``slurm`` and ``torchrun`` have started them already;
+            ``auto`` looks.
         checkpoint_every, validate_every, log_every: steps between them.
         activation_checkpointing: keep less for the backward pass and compute it again; ``auto`` from 65,536 bases up.
         tensorboard: also write TensorBoard event files (extra ``tensorboard``).
@@ -93,9 +96,10 @@ class RunSettings(_Strict):
     max_minutes: Annotated[float, Field(gt=0)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    devices: Positive | None = None
     precision: Literal["auto", "32", "bf16"] = "auto"
     nodes: Positive = 1
-    launcher: Literal["auto", "local", "slurm"] = "auto"
+    launcher: Literal["auto", "local", "slurm", "torchrun"] = "auto"
     checkpoint_every: Positive = 200
     validate_every: Positive = 100
     log_every: Positive = 10
