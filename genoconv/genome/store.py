@@ -8,6 +8,7 @@ import datetime
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -128,8 +129,9 @@ def locked(folder: Path, *, waiting: str) -> Iterator[None]:
     Raises:
         OutputError: nothing can be written there.
     """
-    # 0o666 leaves it to the umask whether a group may share the folder.
-    lock = FileLock(made_folder(folder) / ".lock", mode=0o666)
+    mask = os.umask(0)
+    os.umask(mask)
+    lock = FileLock(made_folder(folder) / ".lock", mode=0o666 & ~mask)
     try:
         try:
             lock.acquire(timeout=0.2)
