@@ -7,7 +7,7 @@ from pathlib import Path
 
 from genoconv.errors import DataError, DownloadError, UsageError
 from genoconv.genome.manifest import RemoteFile, name_in_url
-from genoconv.genome.store import digest_of
+from genoconv.genome.store import checksum
 from genoconv.genome.transfer import Advance, Part, Patience, WrongError, read_small, transfer
 
 log = logging.getLogger(__name__)
@@ -98,10 +98,10 @@ def _checked(path: Path, remote: RemoteFile, recorded: str | None, accept: Calla
     size = path.stat().st_size
     if remote.bytes is not None and size != remote.bytes:
         raise WrongError(f"{size:,} bytes came where {remote.bytes:,} are right")
-    sha256 = digest_of(path, "sha256")
+    sha256 = checksum(path, "sha256")
     if remote.sha256 is not None and sha256 != remote.sha256:
         raise WrongError(f"damaged: its sha256 is {sha256}, {remote.sha256} is right")
-    if remote.md5 is not None and (md5 := digest_of(path, "md5")) != remote.md5:
+    if remote.md5 is not None and (md5 := checksum(path, "md5")) != remote.md5:
         raise WrongError(f"damaged: its md5 is {md5}, {remote.md5} is right")
     if recorded is not None and not remote.pinned and sha256 != recorded:
         raise WrongError(

@@ -50,7 +50,7 @@ class StoredFile:
     @classmethod
     def of(cls, path: Path, *, url: str, download_sha256: str | None = None, where: Path | None = None) -> "StoredFile":
         """Measure ``path``, which will lie at ``where``."""
-        return cls(str(where or path), path.stat().st_size, digest_of(path, "sha256"), url, download_sha256)
+        return cls(str(where or path), path.stat().st_size, checksum(path, "sha256"), url, download_sha256)
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def locked(folder: Path, *, waiting: str) -> Iterator[None]:
         lock.release()
 
 
-def digest_of(path: Path, algorithm: str) -> str:
+def checksum(path: Path, algorithm: str) -> str:
     """Digest of a file, hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()
@@ -209,7 +209,7 @@ def damage(genome: Genome) -> list[str]:
             problems.append(f"{path} is missing")
         elif size != file.bytes:
             problems.append(f"{path} has {size:,} bytes, {file.bytes:,} are right")
-        elif (found := digest_of(path, "sha256")) != file.sha256:
+        elif (found := checksum(path, "sha256")) != file.sha256:
             problems.append(f"{path} is damaged: its sha256 is {found}, {file.sha256} is right")
     return problems
 
