@@ -28,7 +28,7 @@ from genoconv.models import HyenaDNA, preset
 from genoconv.tasks.likelihood import CausalLikelihood
 from genoconv.tasks.score import Settings, VariantScorer, suffix_start
 from genoconv.variants.alleles import trimmed
-from genoconv.variants.chunks import chunks
+from genoconv.variants.chunks import chunks, grid_place
 from genoconv.variants.reader import Record, open_variants
 from genoconv.variants.reference import Reference
 from genoconv.variants.windows import grid_window, haplotypes
@@ -54,7 +54,7 @@ def other_way(scorer: VariantScorer, likelihood: CausalLikelihood, records: list
             scored.append(allele is not None and max(len(allele.ref), len(allele.alt)) <= MAX_INDEL)
             if allele is not None and scored[-1]:
                 window = grid_window(allele.start, contig_length=length, width=width, grid=grid)
-                pair = haplotypes(window, allele, fetch=scorer.reference.slicer(contig), contig_length=length)
+                pair = haplotypes(window, allele, fetch=scorer.reference.slicer(contig))
                 assert pair is not None
                 rows += [pair.ref, pair.alt, reverse_complement(pair.ref), reverse_complement(pair.alt)]
     sums = iter([float(row.sum(dtype=np.float64)) for row in likelihood(rows)])
@@ -91,7 +91,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
     scorer = VariantScorer(quick, reference=reference, names={"z": "z"}, settings=settings)
     source = open_variants(folder / "z.1000g.vcf.gz")
     records = list(itertools.islice(source.records(), options.variants))
-    runs = list(chunks(records, size=max(16, min(options.piece, (1 << 22) // width)), grid=grid))
+    runs = list(chunks(records, size=max(16, min(options.piece, (1 << 22) // width)), place=grid_place(grid)))
 
     # Filters are made, batch sizes chosen and kernels loaded before the clock starts.
     our_way(scorer, records[:64])

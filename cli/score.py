@@ -158,8 +158,9 @@ def score_variants(
         --device cuda:0
     """
     console.quieten(quiet)
-    from genoconv.pipelines.score import ScoreRun, score_variants
+    from genoconv.pipelines.score import score_variants
     from genoconv.pipelines.score_inputs import parse_shard, parse_windows
+    from genoconv.pipelines.score_plan import ScoreRun
 
     run = ScoreRun(
         vcf=vcf,

@@ -11,7 +11,7 @@ from genoconv.variants.alleles import Status, check_ref
 from genoconv.variants.header import contig_lengths
 from genoconv.variants.reader import VariantFile
 from genoconv.variants.reference import Reference
-from genoconv.variants.selection import Selection, merged, parse_region
+from genoconv.variants.selection import Selection, VcfContigs, merged, parse_region
 from genoconv.variants.survey import Survey
 
 log = logging.getLogger(__name__)
@@ -62,22 +62,24 @@ def selection(
         UsageError: a region that is none.
         DataError: a malformed BED file.
     """
-    spans: list[tuple[str, int, int]] = []
-    if regions:
-        contigs = dict(contig_lengths(source.header))
-        if not contigs:
-            contigs = dict.fromkeys((record.contig for record in source.records()), None)
-        spans += [parse_region(region, contigs=contigs) for region in regions]
+    if not regions and regions_file is None:
+        return Selection(pass_only=pass_only)
+    contigs = VcfContigs(source)
+    spans = [parse_region(region, contigs=contigs) for region in regions]
     if regions_file is not None:
         from genoconv.genome.intervals import read_bed
 
         bed = read_bed(regions_file)
+        names = {str(name): contigs.find(str(name)) for name in bed["contig"].unique()}
+        absent = [name for name, found in names.items() if found is None]
+        if absent:
+            log.warning("%s: the VCF has no contig %s", regions_file, ", ".join(absent[:5]))
         spans += [
-            (str(contig), int(start), int(end))
+            (found, int(start), int(end))
             for contig, start, end in zip(bed["contig"], bed["start"], bed["end"], strict=True)
+            if (found := names[str(contig)]) is not None
         ]
-    given = bool(regions) or regions_file is not None
-    return Selection(pass_only=pass_only, regions=merged(spans) if given else None)
+    return Selection(pass_only=pass_only, regions=merged(spans))
 
 
 def contig_names(source: VariantFile, found: Survey, *, fasta: Path, contigs: Mapping[str, int]) -> dict[str, str]:

@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from genoconv.atomic import atomic_file, refuse_existing
-from genoconv.errors import UsageError
+from genoconv.errors import DataError, UsageError
 from genoconv.pipelines.score_fields import Fields
 from genoconv.tasks.score import Score
-from genoconv.variants.reader import Record, VariantFile
+from genoconv.variants.reader import Record
 from genoconv.variants.survey import Survey
 from genoconv.variants.writer import Write, install_index, open_writer, write_index
 
 log = logging.getLogger(__name__)
+
+_BCF_LIMIT = 2**31 - 1
 
 WriteScores = Callable[[Record, Sequence[Sequence[Score]]], None]
 
@@ -38,6 +40,19 @@ def check_outputs(output: Path | None, tsv: Path | None, *, resume: bool, force:
         refuse_existing(path, force=force)
 
 
+def check_positions(name: str, found: Survey, *, kind: str) -> None:
+    """Refuse BCF for records that it cannot hold, before any is scored.
+
+    Raises:
+        DataError: a contig has records beyond the reach of 32 bits.
+    """
+    far = [contig for contig, end in found.contigs.items() if end > _BCF_LIMIT]
+    if far and kind in "ub":
+        raise DataError(
+            f"{name}: {far[0]} has a record beyond {_BCF_LIMIT:,}, where BCF's positions end; write VCF: -O z"
+        )
+
+
 @contextlib.contextmanager
 def open_outputs(
     output: Path | None,
@@ -46,14 +61,14 @@ def open_outputs(
     kind: str,
     header: Sequence[str],
     replaced: frozenset[str],
-    source: VariantFile,
-    found: Survey,
+    is_sorted: bool,
     fields: Fields,
     index: bool,
 ) -> Iterator[WriteScores]:
     """Open the outputs and yield the function that writes a record with its scores to them.
 
-    Files get their names, and their index, when the block has ended well.
+    ``is_sorted`` tells whether the VCF can have an index. Files get their names, and the index, when the block has
+    ended well.
     """
     with contextlib.ExitStack() as stack:
         sinks: list[WriteScores] = []
@@ -65,7 +80,7 @@ def open_outputs(
                 lambda record, scores: lines.writelines(f"{row}\n" for row in fields.table_rows(record, scores))
             )
         if output is not None:
-            opened = _vcf(output, kind=kind, header=header, replaced=replaced, source=source, found=found, index=index)
+            opened = _vcf(output, kind=kind, header=header, replaced=replaced, is_sorted=is_sorted, index=index)
             write = stack.enter_context(opened)
             sinks.append(lambda record, scores: write(record, fields.info_values(record, scores)))
 
@@ -83,26 +98,34 @@ def _vcf(
     kind: str,
     header: Sequence[str],
     replaced: frozenset[str],
-    source: VariantFile,
-    found: Survey,
+    is_sorted: bool,
     index: bool,
 ) -> Iterator[Write]:
     if str(output) == "-":
-        with open_writer(None, kind=kind, header=header, source=source, replaced=replaced) as write:
+        with open_writer(None, kind=kind, header=header, replaced=replaced) as write:
             yield write
         return
     made: Path | None = None
     try:
         with atomic_file(output) as temporary:
-            with open_writer(temporary, kind=kind, header=header, source=source, replaced=replaced) as write:
+            with open_writer(temporary, kind=kind, header=header, replaced=replaced) as write:
                 yield write
             if index and kind in "zb":
-                if found.is_sorted:
-                    made = write_index(temporary, kind=kind, greatest_end=max(found.contigs.values(), default=0))
-                else:
-                    log.warning("%s: the records are not sorted, so there is no index", output)
+                made = _index(temporary, output, kind=kind, is_sorted=is_sorted)
         if made is not None:
             install_index(made, output)
     finally:
         if made is not None:
             made.unlink(missing_ok=True)
+
+
+def _index(temporary: Path, output: Path, *, kind: str, is_sorted: bool) -> Path | None:
+    """The index of a finished file; what cannot be indexed is no reason to lose it."""
+    if not is_sorted:
+        log.warning("%s: the records are not sorted, so there is no index", output)
+        return None
+    try:
+        return write_index(temporary, kind=kind)
+    except OSError as error:
+        log.warning("%s: no index: htslib cannot make one of these records (%s)", output, error)
+        return None

@@ -1,7 +1,7 @@
 """One number for a set of sequences: which genome was this?"""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from genoconv.genome.fasta import Fasta
 
@@ -29,11 +29,16 @@ class SequencesDigest:
         return self._sha256.hexdigest()
 
 
-def digest_of(fasta: Fasta, names: Iterable[str]) -> str:
-    """:class:`SequencesDigest` of those contigs of a FASTA, in its order; each is read whole."""
+def digest_of(fasta: Fasta, names: Iterable[str], *, advance: Callable[[float], object] | None = None) -> str:
+    """:class:`SequencesDigest` of those contigs of a FASTA, in its order; each is read whole.
+
+    ``advance`` is told the bases of each when it is done.
+    """
     used = set(names)
     digest = SequencesDigest()
     for contig in fasta.contigs:
         if contig in used:
             digest.add(contig, fasta.digest(contig))
+            if advance is not None:
+                advance(fasta.contigs[contig])
     return digest.hexdigest()

@@ -183,7 +183,8 @@ class CausalLikelihood:
     def _single_rows(self, length: int) -> int:
         """Sequences of this padded length that are read at once."""
         if length not in self._prepared:
-            self._prepared = {*self.starts, length}
+            # Lengths are windows, or double: all together take at most as much again as the longest.
+            self._prepared |= {*self.starts, length}
             prepare = getattr(self.model, "prepare", None)
             if prepare is not None:
                 prepare(*sorted(self._prepared))

@@ -200,7 +200,8 @@ class VariantScorer:
             window = covering
         if len(window) > self.settings.max_length:
             return Status.TOO_LONG
-        pair = haplotypes(window, allele, fetch=self.reference.slicer(contig), contig_length=length)
+        circular = window.start < 0 or window.end > length
+        pair = haplotypes(window, allele, fetch=self.reference.slicer(contig, circular=circular))
         if pair is None:
             return Status.TOO_LONG
         if unknown_fraction(pair.ref) > N_RICH:

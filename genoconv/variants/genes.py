@@ -1,5 +1,7 @@
 """Which gene a variant belongs to, for scoring whole gene bodies."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -15,9 +17,19 @@ class GeneIndex:
 
     Args:
         genes: from :func:`genoconv.genome.annotation.read_genes`, with the FASTA's contig names; 0-based half-open.
+        contigs: name -> length. A gene that ends beyond it spans the origin of a circular contig, and is found from
+            both sides.
+
+    Attributes:
+        longest: bases of the longest gene.
     """
 
-    def __init__(self, genes: pd.DataFrame) -> None:
+    def __init__(self, genes: pd.DataFrame, *, contigs: Mapping[str, int]) -> None:
+        self.longest = int((genes["end"] - genes["start"]).max()) if len(genes) else 0
+        length = genes["contig"].map(contigs)
+        behind = genes[genes["end"] > length]
+        length = length[behind.index]
+        genes = pd.concat([genes, behind.assign(start=behind["start"] - length, end=behind["end"] - length)])
         ranked = genes.assign(
             other=genes["biotype"].ne("protein_coding"), shortness=genes["start"] - genes["end"]
         ).sort_values(["other", "shortness", "gene_id"], kind="stable")
@@ -31,7 +43,10 @@ class GeneIndex:
         }
 
     def __call__(self, contig: str, allele: Allele) -> Window | None:
-        """The gene body around ``allele``, in the gene's direction; None outside genes."""
+        """The gene body around ``allele``, in the gene's direction; None outside genes.
+
+        Of a gene that spans the origin of a circular contig, it begins before 0 or ends beyond the contig's length.
+        """
         if contig not in self._by_contig:
             return None
         starts, ends, minus = self._by_contig[contig]

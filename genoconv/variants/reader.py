@@ -2,7 +2,7 @@
 
 A VCF record is carried as its own line of text, so that everything which is not ours reaches the output byte for
 byte (htslib, which would parse and print it again, turns ``AF=0.30000001`` into ``0.3`` and refuses undeclared
-keys). BCF is read by pysam, and its records keep the pysam object for a BCF output.
+keys). BCF is read by pysam and carried as the text that htslib prints of it.
 """
 
 import gzip
@@ -10,9 +10,10 @@ import logging
 import shutil
 import sys
 import tempfile
+import warnings
 import zlib
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
@@ -39,7 +40,7 @@ def encode(text: str) -> bytes:
 class Record:
     """One record. ``start`` is 0-based (POS - 1); ``alts`` is empty where ALT is ``.``.
 
-    ``line`` is the record's text without a line end, at least eight columns; ``native`` the pysam record of a BCF.
+    ``line`` is the record's text without a line end, at least eight columns.
     """
 
     contig: str
@@ -47,7 +48,6 @@ class Record:
     ref: str
     alts: tuple[str, ...]
     line: str
-    native: Any = None
 
     @property
     def end(self) -> int:
@@ -169,48 +169,61 @@ class VariantFile:
                 )
             if len(columns) < missing:
                 line = "\t".join([line, *["."] * (missing - len(columns))])
-            try:
-                start = int(columns[1]) - 1
-            except ValueError as error:
-                raise DataError(f"{self.name}: line {number}: POS is {columns[1]!r}, not a whole number") from error
+            if not (columns[1].isascii() and columns[1].isdigit()):
+                raise DataError(f"{self.name}: line {number}: POS is {columns[1]!r}, not a whole number from 0 up")
             alt = columns[4]
-            yield Record(columns[0], start, columns[3], () if alt in (".", "") else tuple(alt.split(",")), line)
+            alts = () if alt in (".", "") else tuple(alt.split(","))
+            yield Record(columns[0], int(columns[1]) - 1, columns[3], alts, line)
 
-    def _read_bcf_header(self) -> list[str]:
+    @contextmanager
+    def _bcf(self) -> Iterator[Any]:
         import pysam
 
-        with _quiet_pysam(), pysam.VariantFile(str(self.path)) as stream:
+        with quiet_htslib(), warnings.catch_warnings():
+            # A missing end-of-file marker is one of our notes.
+            warnings.simplefilter("ignore")
+            try:
+                stream = pysam.VariantFile(str(self.path), ignore_truncation=True)
+            except (OSError, ValueError) as error:
+                raise DataError(f"{self.name}: damaged in its header ({error}); copy the file again") from error
+        try:
+            yield stream
+        finally:
+            # Closing repeats what went wrong while reading.
+            with suppress(OSError):
+                stream.close()
+
+    def _read_bcf_header(self) -> list[str]:
+        with self._bcf() as stream:
             return str(stream.header).rstrip("\n").split("\n")
 
     def _bcf_records(self) -> Iterator[Record]:
-        import pysam
-
         done = 0
-        with _quiet_pysam(), pysam.VariantFile(str(self.path)) as stream:
-            try:
-                for native in stream:
-                    done += 1
-                    yield Record(
-                        native.contig, native.start, native.ref, native.alts or (), str(native).rstrip("\n"), native
-                    )
-            except OSError as error:
-                raise DataError(
-                    f"{self.name}: damaged or truncated after record {done}; copy the file again"
-                ) from error
+        with self._bcf() as stream:
+            while True:
+                try:
+                    with quiet_htslib():
+                        native = next(stream, None)
+                except OSError as error:
+                    raise DataError(
+                        f"{self.name}: damaged or truncated after record {done}; copy the file again"
+                    ) from error
+                if native is None:
+                    return
+                done += 1
+                yield Record(native.contig, native.start, native.ref, native.alts or (), str(native).rstrip("\n"))
 
 
-class _quiet_pysam:  # noqa: N801 (used like a function)
+@contextmanager
+def quiet_htslib() -> Iterator[None]:
     """htslib's own complaints are replaced by ours."""
+    import pysam
 
-    def __enter__(self) -> None:
-        import pysam
-
-        self.level = pysam.set_verbosity(0)
-
-    def __exit__(self, *exception: object) -> None:
-        import pysam
-
-        pysam.set_verbosity(self.level)
+    level = pysam.set_verbosity(0)
+    try:
+        yield
+    finally:
+        pysam.set_verbosity(level)
 
 
 def _kind(path: Path, name: str) -> str:

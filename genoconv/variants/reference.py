@@ -37,6 +37,18 @@ class Reference:
         joined = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
         return joined[start - first * _BLOCK : end - first * _BLOCK]
 
-    def slicer(self, contig: str) -> Slice:
-        """:meth:`tokens` of one contig."""
-        return lambda start, end: self.tokens(contig, start, end)
+    def slicer(self, contig: str, *, circular: bool = False) -> Slice:
+        """:meth:`tokens` of one contig; with ``circular`` what lies beyond one end is read at the other."""
+        if not circular:
+            return lambda start, end: self.tokens(contig, start, end)
+        length = self.contigs[contig]
+
+        def fetch(start: int, end: int) -> Tokens:
+            return np.concatenate(
+                [
+                    self.tokens(contig, start - turn * length, end - turn * length)
+                    for turn in range(start // length, (end - 1) // length + 1)
+                ]
+            )
+
+        return fetch

@@ -2,11 +2,13 @@
 
 import re
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from genoconv.errors import UsageError
-from genoconv.variants.reader import Record
+from genoconv.genome.contigs import match_contigs
+from genoconv.variants.header import contig_lengths
+from genoconv.variants.reader import Record, VariantFile
 
 _SPAN = re.compile(r"([\d,]+)(?:(-)([\d,]*))?$")
 _FAR = 2**62
@@ -40,32 +42,58 @@ class Selection:
         return filter(self.keeps, records)
 
 
-def parse_region(text: str, *, contigs: Collection[str]) -> tuple[str, int, int]:
+class VcfContigs:
+    """The contigs of a VCF, by whatever name they are asked for: ``chr1``, ``1``, ``NC_000001.11``.
+
+    Those of the header are enough where they answer; else the records are read once to see which they use.
+    """
+
+    def __init__(self, source: VariantFile) -> None:
+        self._source: VariantFile | None = source
+        self.names: dict[str, int] = {name: length or 0 for name, length in contig_lengths(source.header).items()}
+        self._found: dict[str, str | None] = {}
+
+    def find(self, name: str) -> str | None:
+        """What the VCF calls this contig; None where it has none such."""
+        if name not in self._found:
+            self._found[name] = match_contigs({name: None}, self.names).get(name)
+        if self._found[name] is None and self._source is not None:
+            self.names |= {record.contig: 0 for record in self._source.records() if record.contig not in self.names}
+            self._source = None
+            self._found.clear()
+            return self.find(name)
+        return self._found[name]
+
+
+def parse_region(text: str, *, contigs: VcfContigs) -> tuple[str, int, int]:
     """Read ``chr``, ``chr:pos``, ``chr:from-`` or ``chr:from-to`` (1-based, closed; commas allowed in numbers).
 
     A name with colons in it (HLA alleles) is recognised by being one of ``contigs``.
 
     Returns:
-        Contig, start, end: 0-based half-open.
+        Contig as the VCF names it, start, end: 0-based half-open.
 
     Raises:
         UsageError: no such contig, or not a region.
     """
-    if text in contigs:
+    if text in contigs.names:
         return text, 0, _FAR
     name, _, span = text.rpartition(":")
-    match = _SPAN.match(span)
-    if name not in contigs or not match:
-        some = ", ".join(list(contigs)[:5])
+    match = _SPAN.match(span) if name else None
+    contig = contigs.find(name if match else text)
+    if contig is None:
+        some = ", ".join(list(contigs.names)[:5])
         raise UsageError(
             f"--region {text}: neither a contig nor contig:from-to with 1-based positions; the VCF has {some or 'none'}"
         )
+    if match is None:
+        return contig, 0, _FAR
     first = int(match[1].replace(",", ""))
     last_text = (match[3] or "").replace(",", "")
     last = int(last_text) if last_text else (_FAR if match[2] else first)
     if first < 1 or last < first:
         raise UsageError(f"--region {text}: positions are 1-based and the first must not exceed the last")
-    return name, first - 1, last
+    return contig, first - 1, last
 
 
 def merged(spans: Iterable[tuple[str, int, int]]) -> dict[str, list[tuple[int, int]]]:

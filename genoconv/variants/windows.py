@@ -11,11 +11,15 @@ from genoconv.variants.alleles import Allele
 
 Tokens = npt.NDArray[np.uint8]
 Slice = Callable[[int, int], Tokens]
+"""``fetch(start, end)``: tokens of a contig, 0-based half-open, without what lies outside the contig."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Part of a contig, 0-based half-open; ``reverse`` where it is to be read along the minus strand."""
+    """Part of a contig, 0-based half-open; ``reverse`` where it is to be read along the minus strand.
+
+    On a circular contig it may begin before 0 or end after the last base: it then goes on at the other end.
+    """
 
     start: int
     end: int
@@ -60,7 +64,7 @@ def grid_window(position: int, *, contig_length: int, width: int, grid: int) -> 
     return Window(start, min(start + width, contig_length))
 
 
-def haplotypes(window: Window, allele: Allele, *, fetch: Slice, contig_length: int) -> Haplotypes | None:
+def haplotypes(window: Window, allele: Allele, *, fetch: Slice) -> Haplotypes | None:
     """Build the two sequences to compare.
 
     Both begin at the window's first base and have equal length: the downstream flank of the longer allele is
@@ -71,8 +75,7 @@ def haplotypes(window: Window, allele: Allele, *, fetch: Slice, contig_length: i
     Args:
         window: where; its direction is that of the result.
         allele: what changes; must lie inside the window.
-        fetch: ``fetch(start, end)`` gives the contig's tokens, 0-based half-open.
-        contig_length: bases in the contig.
+        fetch: gives the contig's tokens; what it cannot give is where the contig ends.
 
     Returns:
         None if the allele does not fit into the window.
@@ -80,11 +83,11 @@ def haplotypes(window: Window, allele: Allele, *, fetch: Slice, contig_length: i
     gap = max(0, len(allele.ref) - len(allele.alt))
     ref_bases, alt_bases = tokenizer.encode(allele.ref), tokenizer.encode(allele.alt)
     if window.reverse:
-        sequence = tokenizer.reverse_complement(fetch(max(0, window.start - gap), window.end))
+        sequence = tokenizer.reverse_complement(fetch(window.start - gap, window.end))
         ref_bases, alt_bases = map(tokenizer.reverse_complement, (ref_bases, alt_bases))
         offset = window.end - allele.end
     else:
-        sequence = fetch(window.start, min(contig_length, window.end + gap))
+        sequence = fetch(window.start, window.end + gap)
         offset = allele.start - window.start
     if offset < 0 or offset + len(ref_bases) > len(window):
         return None

@@ -2,19 +2,18 @@
 
 import contextlib
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
-from genoconv.variants.reader import Record, VariantFile, encode
+from genoconv.errors import OutputError
+from genoconv.variants.reader import Record, encode, quiet_htslib
 
 Value = float | str | None
 Write = Callable[[Record, Mapping[str, Sequence[Value]]], None]
-
-TBI_LIMIT = 2**29
-"""Positions beyond this cannot be held by a .tbi index; .csi takes them."""
 
 
 def format_value(value: Value) -> str:
@@ -44,36 +43,35 @@ def annotated(record: Record, values: Mapping[str, Sequence[Value]], *, replaced
 
 
 @contextlib.contextmanager
-def open_writer(
-    path: Path | None, *, kind: str, header: Sequence[str], source: VariantFile, replaced: frozenset[str]
-) -> Iterator[Write]:
+def open_writer(path: Path | None, *, kind: str, header: Sequence[str], replaced: frozenset[str]) -> Iterator[Write]:
     """Open an output and yield the function that writes a record to it.
 
     Args:
         path: the file to fill, or None for standard output.
         kind: ``v`` VCF, ``z`` BGZF-compressed VCF, ``u`` uncompressed BCF, ``b`` BCF (as in bcftools).
         header: all header lines.
-        source: where the records come from.
         replaced: INFO keys whose present values are dropped.
+
+    Raises:
+        OutputError: BCF cannot hold a record.
     """
-    if kind in "ub":
-        opened = _bcf_from_bcf if source.is_bcf else _bcf_from_text
-        with opened(path, "wb" if kind == "b" else "wbu", header, source, replaced) as write:
-            yield write
-        return
-    with _byte_stream(path, bgzf=kind == "z") as stream:
+    with _byte_stream(path, kind=kind) as stream:
         for line in header:
             stream.write(encode(line))
-        yield lambda record, values: _put(stream, annotated(record, values, replaced=replaced))
 
+        def write(record: Record, values: Mapping[str, Sequence[Value]]) -> None:
+            stream.write(encode(annotated(record, values, replaced=replaced)))
 
-def _put(stream: Any, line: str) -> None:
-    stream.write(encode(line))
+        yield write
 
 
 @contextlib.contextmanager
-def _byte_stream(path: Path | None, *, bgzf: bool) -> Iterator[Any]:
-    if bgzf:
+def _byte_stream(path: Path | None, *, kind: str) -> Iterator[Any]:
+    """Where the text of a VCF goes to become an output of this kind."""
+    if kind in "ub":
+        with _through_bcftools(path, kind) as text:
+            yield text
+    elif kind == "z":
         import pysam
 
         stream = pysam.BGZFile("-" if path is None else str(path), "w")
@@ -90,69 +88,57 @@ def _byte_stream(path: Path | None, *, bgzf: bool) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _bcf_from_text(
-    path: Path | None, mode: str, header: Sequence[str], source: VariantFile, replaced: frozenset[str]
-) -> Iterator[Write]:
-    """Through a temporary VCF, because htslib parses records only from a file."""
+def _through_bcftools(path: Path | None, kind: str) -> Iterator[IO[bytes]]:
+    """BCF by way of a temporary VCF and the bundled ``bcftools view``.
+
+    pysam's own writer is no way: it adds END to symbolic alleles without one, after the header has gone out, and takes
+    END away where it says what REF says already.
+    """
     import pysam
+    import pysam.bcftools
 
     folder = None if path is None else path.parent
-    with tempfile.NamedTemporaryFile(prefix=".genoconv-text-", suffix=".vcf", dir=folder) as text:
-        for line in header:
-            text.write(encode(line))
-        yield lambda record, values: _put(text, annotated(record, values, replaced=replaced))
+    with (
+        tempfile.NamedTemporaryFile(prefix=".genoconv-text-", suffix=".vcf", dir=folder) as text,
+        tempfile.NamedTemporaryFile(prefix=".genoconv-binary-", suffix=".bcf", dir=folder) as binary,
+    ):
+        yield cast(IO[bytes], text)
         text.flush()
-        with (
-            pysam.VariantFile(text.name) as records,
-            pysam.VariantFile("-" if path is None else str(path), mode, header=records.header) as out,
-        ):
-            for record in records:
-                out.write(record)
+        target = binary.name if path is None else str(path)
+        try:
+            with quiet_htslib():
+                pysam.bcftools.view("--no-version", f"-O{kind}", "-o", target, text.name, catch_stdout=False)
+        except pysam.SamtoolsError as error:
+            raise OutputError(
+                "these records cannot be written as BCF, as happens where a value is not of its declared type; "
+                "write VCF instead: -O z"
+            ) from error
+        if path is None:
+            shutil.copyfileobj(binary, sys.stdout.buffer, 1 << 20)
+            sys.stdout.buffer.flush()
 
 
-@contextlib.contextmanager
-def _bcf_from_bcf(
-    path: Path | None, mode: str, header: Sequence[str], source: VariantFile, replaced: frozenset[str]
-) -> Iterator[Write]:
-    """Record by record, so that binary values stay as they are."""
-    import pysam
-
-    with pysam.VariantFile(str(source.path)) as template:
-        complete = template.header.copy()
-    present = set(source.header)
-    for line in header:
-        if line.startswith("##") and line not in present:
-            complete.add_line(line)
-
-    with pysam.VariantFile("-" if path is None else str(path), mode, header=complete) as out:
-
-        def write(record: Record, values: Mapping[str, Sequence[Value]]) -> None:
-            native = record.native
-            native.translate(complete)
-            for key in replaced:
-                if key in native.info:
-                    del native.info[key]
-            for key, value in values.items():
-                # By way of six digits, so that VCF and BCF hold the same number.
-                native.info[key] = tuple(float(format_value(v)) if isinstance(v, float) else v for v in value)
-            out.write(native)
-
-        yield write
-
-
-def write_index(path: Path, *, kind: str, greatest_end: int) -> Path | None:
-    """Index a sorted ``.vcf.gz`` (.tbi, or .csi beyond 2^29 bases) or ``.bcf`` (.csi).
+def write_index(path: Path, *, kind: str) -> Path | None:
+    """Index a sorted ``.vcf.gz`` (.tbi, or .csi where a record reaches beyond 2^29 bases) or ``.bcf`` (.csi).
 
     Returns:
         The index beside ``path``; None for formats that have none.
+
+    Raises:
+        OSError: htslib cannot index these records.
     """
     import pysam
 
     if kind not in "zb":
         return None
-    csi = kind == "b" or greatest_end > TBI_LIMIT
-    pysam.tabix_index(str(path), preset="bcf" if kind == "b" else "vcf", csi=csi, force=True, keep_original=True)
-    return path.with_name(path.name + (".csi" if csi else ".tbi"))
+    preset = "bcf" if kind == "b" else "vcf"
+    with quiet_htslib():
+        if kind == "z":
+            with contextlib.suppress(OSError):
+                pysam.tabix_index(str(path), preset=preset, force=True, keep_original=True)
+                return path.with_name(path.name + ".tbi")
+        pysam.tabix_index(str(path), preset=preset, csi=True, force=True, keep_original=True)
+    return path.with_name(path.name + ".csi")
 
 
 def install_index(index: Path, final: Path) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from vcf_files import info, lines, text, tiny_model, without_ours
 
-from genoconv.pipelines.score import ScoreRun, score_variants
+from genoconv.pipelines.score import score_variants
+from genoconv.pipelines.score_plan import ScoreRun
 from genoconv.tasks.journal import journal_path
 from support import DATA, cli_environment, command, needs_data, run_cli
 

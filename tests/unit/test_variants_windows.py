@@ -15,7 +15,7 @@ def rc(text: str) -> str:
 
 
 def fetch_from(contig: str):
-    return lambda start, end: tokenizer.encode(contig[start:end])
+    return lambda start, end: tokenizer.encode(contig[max(start, 0) : end])
 
 
 @pytest.mark.parametrize("grid", [1, 4, 16, 60])
@@ -57,7 +57,7 @@ def test_against_strings(ref, alt, position):
     contig = "".join(letters)
     allele = trimmed(position, ref, alt)
     window = grid_window(allele.start, contig_length=100, width=40, grid=8)
-    pair = haplotypes(window, allele, fetch=fetch_from(contig), contig_length=100)
+    pair = haplotypes(window, allele, fetch=fetch_from(contig))
     assert pair is not None
     got = tokenizer.decode(pair.ref), tokenizer.decode(pair.alt)
     assert len(got[0]) == len(got[1])
@@ -70,7 +70,7 @@ def test_against_strings(ref, alt, position):
 
 def test_insertion_after_the_last_base_stays_visible():
     contig = "ACGTACGTAC"
-    pair = haplotypes(Window(0, 10), trimmed(9, "C", "CGG"), fetch=fetch_from(contig), contig_length=10)
+    pair = haplotypes(Window(0, 10), trimmed(9, "C", "CGG"), fetch=fetch_from(contig))
     assert pair is not None
     assert tokenizer.decode(pair.ref) == contig
     assert tokenizer.decode(pair.alt) == "GTACGTACGG"
@@ -79,11 +79,11 @@ def test_insertion_after_the_last_base_stays_visible():
 
 def test_deletion_reads_further_or_trims_the_reference():
     contig = "ACGTACGTACGGTTCA"
-    pair = haplotypes(Window(2, 12), trimmed(5, "CGT", "C"), fetch=fetch_from(contig), contig_length=16)
+    pair = haplotypes(Window(2, 12), trimmed(5, "CGT", "C"), fetch=fetch_from(contig))
     assert pair is not None
     assert pair.whole_ref
     assert tokenizer.decode(pair.alt) == "GTACACGGTT"
-    pair = haplotypes(Window(6, 16), trimmed(8, "ACG", "A"), fetch=fetch_from(contig), contig_length=16)
+    pair = haplotypes(Window(6, 16), trimmed(8, "ACG", "A"), fetch=fetch_from(contig))
     assert pair is not None
     assert not pair.whole_ref
     assert tokenizer.decode(pair.ref) == "GTACGGTT"
@@ -97,9 +97,9 @@ def test_minus_strand_is_the_mirror_image(ref, alt):
     letters[50 : 50 + len(ref)] = list(ref)
     contig = "".join(letters)
     allele = trimmed(50, ref, alt)
-    pair = haplotypes(Window(30, 70, reverse=True), allele, fetch=fetch_from(contig), contig_length=100)
+    pair = haplotypes(Window(30, 70, reverse=True), allele, fetch=fetch_from(contig))
     mirrored = trimmed(100 - allele.end, rc(allele.ref), rc(allele.alt))
-    other = haplotypes(Window(30, 70), mirrored, fetch=fetch_from(rc(contig)), contig_length=100)
+    other = haplotypes(Window(30, 70), mirrored, fetch=fetch_from(rc(contig)))
     assert pair is not None
     assert other is not None
     np.testing.assert_array_equal(pair.ref, other.ref)
@@ -109,8 +109,8 @@ def test_minus_strand_is_the_mirror_image(ref, alt):
 
 def test_allele_outside_the_window():
     contig = "ACGT" * 10
-    assert haplotypes(Window(0, 10), trimmed(8, "ACGT", "A"), fetch=fetch_from(contig), contig_length=40) is None
-    assert haplotypes(Window(0, 10), trimmed(20, "A", "C"), fetch=fetch_from(contig), contig_length=40) is None
+    assert haplotypes(Window(0, 10), trimmed(8, "ACGT", "A"), fetch=fetch_from(contig)) is None
+    assert haplotypes(Window(0, 10), trimmed(20, "A", "C"), fetch=fetch_from(contig)) is None
 
 
 def test_unknown_fraction():
