@@ -201,7 +201,7 @@ class _Job:
         found = (("sequences", len(lengths), manifest.sequences), ("bases", sum(lengths), manifest.total))
         for what, count, right in found:
             if right is not None and count != right:
-                raise DataError(f"not the genome {manifest.name}: {count:,} {what}, {right:,} are right")
+                raise DataError(f"not the genome {manifest.name}: {what} should be {right:,}, not {count:,}")
         self.digests = fasta.digests()
         for contig, md5 in manifest.md5.items():
             if self.digests[contig] != md5:

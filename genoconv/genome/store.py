@@ -91,8 +91,8 @@ class Genome:
 
     def describe(self) -> str:
         """Sequences, bases and genes in words."""
-        genes = "" if self.genes is None else f", {self.genes:,} genes"
-        return f"{len(self.contigs):,} sequences, {sum(self.contigs.values()):,} bases{genes}"
+        counts = {"sequence": len(self.contigs), "base": sum(self.contigs.values()), "gene": self.genes}
+        return ", ".join(f"{n:,} {what}{'' if n == 1 else 's'}" for what, n in counts.items() if n is not None)
 
 
 def folder_of(name: str) -> Path:

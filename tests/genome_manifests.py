@@ -1,0 +1,61 @@
+"""Manifests of small genomes for a server on loopback, real ones where the test data is there."""
+
+import gzip
+import hashlib
+import random
+from collections.abc import Mapping
+from pathlib import Path
+
+from loopback import Loopback
+
+from support import DATA
+
+FASTA_PATH = "/phix/GCF_000819615.1_genomic.fna.gz"
+GENES_PATH = "/phix/GCF_000819615.1_genomic.gff.gz"
+_PHIX = DATA / "genomes/phix174"
+
+
+def phix() -> tuple[bytes, bytes]:
+    """FASTA and GFF3 of phiX174 as they are served, gzip; stand-ins of the same length without the test data."""
+    if _PHIX.exists():
+        return (_PHIX / "NC_001422.1.fa.gz").read_bytes(), (_PHIX / "NC_001422.1.gff3.gz").read_bytes()
+    bases = "".join(random.Random(5).choices("ACGT", k=5386))
+    fasta = ">NC_001422.1\n" + "\n".join(bases[i : i + 60] for i in range(0, 5386, 60)) + "\n"
+    genes = "##gff-version 3\n" + "".join(
+        f"NC_001422.1\tGenBank\tgene\t{start}\t{start + 200}\t.\t+\t.\tID=g{start}\n" for start in range(100, 5000, 500)
+    )
+    return gzip.compress(fasta.encode(), mtime=0), gzip.compress(genes.encode(), mtime=0)
+
+
+def serve_phix(server: Loopback) -> None:
+    """Put phiX174 on a server."""
+    server.files[FASTA_PATH], server.files[GENES_PATH] = phix()
+
+
+def write_manifest(
+    folder: Path,
+    server: Loopback,
+    *,
+    name: str = "phix",
+    pinned: bool = True,
+    genes: bool = True,
+    extra: str = "",
+    fasta: Mapping[str, str] | None = None,
+) -> Path:
+    """A manifest for :func:`serve_phix`; ``extra`` is put at its top, ``fasta`` adds keys to that table as written."""
+    keys = dict(fasta or {})
+    if pinned:
+        content = server.files[FASTA_PATH]
+        keys |= {"bytes": str(len(content)), "md5": f'"{hashlib.md5(content).hexdigest()}"'}
+    lines = [
+        'title = "phiX174 on loopback"\nlicence = "none"\nsource = "this machine"',
+        extra,
+        f'[fasta]\nurls = ["{server.url(FASTA_PATH)}"]',
+        *(f"{key} = {value}" for key, value in keys.items()),
+        f'[annotation]\nurls = ["{server.url(GENES_PATH)}"]' if genes else "",
+        '[contigs]\n"NC_001422.1" = 5386',
+        '[aliases]\nphiX174 = "NC_001422.1"',
+    ]
+    path = folder / f"{name}.toml"
+    path.write_text("\n".join(lines) + "\n")
+    return path
