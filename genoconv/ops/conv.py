@@ -7,7 +7,6 @@ Letters: B batch, H channels, N positions, K filter taps (K <= N; fewer make a p
 
 import logging
 import os
-from functools import cache
 
 import torch
 from torch import Tensor
@@ -19,7 +18,8 @@ from genoconv.ops.spectrum import FilterSpectrum, fast_size, wide
 log = logging.getLogger(__name__)
 
 BACKENDS = ("auto", "cuda", "torch")
-_FLOATS = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
+_WIDE = (torch.float32, torch.float64)
+_FLOATS = (torch.bfloat16, torch.float16, *_WIDE)
 
 
 def fftconv(
@@ -39,10 +39,14 @@ def fftconv(
         D: (H,), the skip; None is zero. Must be None where ``k`` was prepared: it is in there already.
         gate_in: (B, H, N) like ``u``; None is one.
         gate_out: (B, H, N) like ``u``; None is one.
-        backend: ``torch`` uses torch.fft in float32; ``cuda`` the fused kernels or an error; ``auto`` chooses.
+        backend: ``torch`` uses torch.fft, in float32 (float64 for float64 rows). ``cuda`` uses the fused kernels for
+            bfloat16 and float16 rows and cuFFT in full precision for wider ones, or fails. ``auto`` does what ``cuda``
+            does where that can serve the call, else what ``torch`` does, and logs once which.
 
     Returns:
-        (B, H, N) in the type of ``u``. Differentiable in u, k, D and both gates; a prepared filter is a constant.
+        (B, H, N) in the type of ``u``. Differentiable (once) in u, k, D and both gates; a prepared filter is a
+        constant. Values that are not finite spread over their own row of y; in D they are refused where that can be
+        seen without waiting for a GPU.
 
     Raises:
         UsageError: shapes, types or devices do not fit; the message gives both sides.
@@ -63,10 +67,18 @@ def prepare_filter(k: Tensor, length: int, *, D: Tensor | None = None) -> Filter
         D: (H,), the skip.
 
     Raises:
-        UsageError: K > length, or shapes that do not fit.
+        UsageError: K > length, shapes, types or devices that do not fit, or a D that is not finite.
     """
-    if k.ndim != 2 or not 1 <= k.shape[1] <= length:
+    if k.ndim != 2 or 0 in k.shape or k.shape[1] > length:
         raise UsageError(f"k must be (H, K) with 1 <= K <= length; got {tuple(k.shape)} for length {length}")
+    if not k.is_floating_point():
+        raise UsageError(f"k is {k.dtype}; it must be floating point (float32): k.float()")
+    if D is not None and D.shape != k.shape[:1]:
+        raise UsageError(f"D must be ({k.shape[0]},) like k's channels; got {tuple(D.shape)}")
+    if D is not None and D.device != k.device:
+        raise UsageError(f"D is on {D.device} and k on {k.device}; move them to one device")
+    if D is not None:
+        _check_finite(D)
     return FilterSpectrum(k.detach(), None if D is None else D.detach(), length)
 
 
@@ -78,17 +90,32 @@ def _choose(u: Tensor, backend: str) -> str:
             raise UsageError(f"GENOCONV_KERNELS is {backend!r}; it must be one of {', '.join(BACKENDS)}")
     if backend == "torch" or (backend == "auto" and u.device.type != "cuda"):
         return "torch"
+    if u.device.type == "cuda" and u.dtype in _WIDE:
+        _say_once("cuFFT, in full precision, for rows of float32 and float64")
+        return "torch"
     reason = fused.unsupported(u)
     if backend == "cuda" and reason:
         raise KernelError(reason)
-    if not torch.compiler.is_compiling():
-        _say_once(reason)
+    _say_once(f"torch.fft: {reason}" if reason else "genoconv's fused CUDA kernels")
     return "torch" if reason else "cuda"
 
 
-@cache
-def _say_once(reason: str | None) -> None:
-    log.info("long convolutions run on %s", f"torch.fft: {reason}" if reason else "genoconv's fused CUDA kernels")
+_said: set[str] = set()
+
+
+def _say_once(what: str) -> None:
+    if what not in _said and not torch.compiler.is_compiling():
+        _said.add(what)
+        log.info("long convolutions run on %s", what)
+
+
+def _check_finite(D: Tensor) -> None:
+    bad = (~torch.isfinite(D)).nonzero()
+    if len(bad):
+        channel = int(bad[0, 0])
+        raise UsageError(
+            f"D is {float(D[channel])} in channel {channel} and must be finite; find out where it comes from"
+        )
 
 
 def _torch_path(
@@ -138,10 +165,10 @@ def _check(
         raise UsageError(f"k has {taps.shape[0]} channels and u has {H}")
     if not taps.is_floating_point():
         raise UsageError(f"k is {taps.dtype}; it must be floating point (float32): k.float()")
-    if D is not None and D.device.type == "cpu" and not bool(torch.isfinite(D).all()):
-        raise UsageError("D holds values that are not finite; find out where they come from")
     if D is not None and D.shape != (H,):
         raise UsageError(f"D must be ({H},) like u's channels; got {tuple(D.shape)}")
+    if D is not None and D.device.type == "cpu" and not torch.compiler.is_compiling():
+        _check_finite(D)
     for name, gate in (("gate_in", gate_in), ("gate_out", gate_out)):
         if gate is not None and (gate.shape != u.shape or gate.dtype != u.dtype):
             raise UsageError(

@@ -15,7 +15,31 @@ from genoconv.ops.spectrum import FilterSpectrum
 
 def unsupported(u: Tensor) -> str | None:
     """Why the kernels cannot serve rows u (B, H, N), and the way out; None where they can."""
-    return jit.missing() or cuda.supports(u)
+    if u.device.type != "cuda":
+        return f"the kernels need CUDA tensors, u is on {u.device.type}: move it, or use backend='torch'"
+    if u.dtype not in cuda.DTYPES:
+        return f"the kernels take bfloat16 or float16 rows, u is {u.dtype}: cast it, or use backend='torch'"
+    limit, obstacle = _reach(u.device.index)
+    if obstacle:
+        return obstacle
+    if u.shape[-1] > limit:
+        return (
+            f"rows of {u.shape[-1]:,} positions exceed the {limit:,} that one block of this GPU holds: "
+            f"use backend='torch' (auto does)"
+        )
+    return None
+
+
+def _reach(index: int | None) -> tuple[int, str | None]:
+    """Longest row, in positions, on one GPU, and what keeps the kernels from running there at all."""
+    gpu = cuda.gpu(torch.cuda.current_device() if index is None else index)
+    if gpu.limit == 0:
+        return 0, f"the kernels need compute capability 8.0 or later, this GPU is {gpu.arch}: use backend='torch'"
+    return gpu.limit, jit.missing()
+
+
+# As torch.compiler.assume_constant_result does, which would load the compiler, two seconds of every start.
+_reach._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def fftconv(
@@ -23,16 +47,15 @@ def fftconv(
 ) -> Tensor:
     """As :func:`genoconv.ops.fftconv`, for rows that :func:`unsupported` has nothing against."""
     if isinstance(k, FilterSpectrum):
-        length = u.shape[-1]
-        made = k.fused(cuda.plan_for(u).size, length)
+        made = k.fused(cuda.transform_size(u.shape[-1]))
         y: Tensor = _prepared(u, made.filter, made.scale, made.taps, gate_in, gate_out)
     else:
         y = _convolve(u, k.float(), None if D is None else D.float(), gate_in, gate_out)[0]
     return y
 
 
-def _spectrum(u: Tensor, kept: Tensor, scale: Tensor, taps: int) -> cuda.CudaSpectrum:
-    return cuda.CudaSpectrum(kept, scale, kept.shape[1], taps, u.shape[-1])
+def _spectrum(kept: Tensor, scale: Tensor, taps: int) -> cuda.CudaSpectrum:
+    return cuda.CudaSpectrum(kept, scale, kept.shape[1], taps)
 
 
 @torch.library.custom_op("genoconv::fftconv", mutates_args=(), device_types="cuda")
@@ -46,7 +69,7 @@ def _convolve(
 
 @_convolve.register_fake
 def _(u: Tensor, k: Tensor, D: Any, gate_in: Any, gate_out: Any) -> tuple[Tensor, Tensor, Tensor]:
-    kept = u.new_empty((u.shape[1], cuda.plan_for(u).size), dtype=torch.int32)
+    kept = u.new_empty((u.shape[1], cuda.transform_size(u.shape[-1])), dtype=torch.int32)
     return u.new_empty(u.shape), kept, u.new_empty(u.shape[1], dtype=torch.float32)
 
 
@@ -54,7 +77,7 @@ def _(u: Tensor, k: Tensor, D: Any, gate_in: Any, gate_out: Any) -> tuple[Tensor
 def _prepared(
     u: Tensor, kept: Tensor, scale: Tensor, taps: int, gate_in: Tensor | None, gate_out: Tensor | None
 ) -> Tensor:
-    return cuda.forward(u, _spectrum(u, kept, scale, taps), gate_in, gate_out)
+    return cuda.forward(u, _spectrum(kept, scale, taps), gate_in, gate_out)
 
 
 @_prepared.register_fake
@@ -67,7 +90,7 @@ def _gradients(
     dy: Tensor, u: Tensor, kept: Tensor, scale: Tensor, taps: int, gate_in: Tensor | None, gate_out: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """du, dk, dD and the gates' gradients; an absent gate's is empty."""
-    du, dk, dD, d_in, d_out = cuda.backward(dy, u, _spectrum(u, kept, scale, taps), gate_in, gate_out, taps)
+    du, dk, dD, d_in, d_out = cuda.backward(dy, u, _spectrum(kept, scale, taps), gate_in, gate_out)
     return du, dk, dD, u.new_empty(0) if d_in is None else d_in, u.new_empty(0) if d_out is None else d_out
 
 

@@ -12,16 +12,13 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from genoconv import atomic
 from genoconv.errors import KernelCompileError, KernelError
 from genoconv.paths import kernels_dir, shipped
-
-if TYPE_CHECKING:
-    import torch
 
 _STANDARD = "c++17"
 _DIGEST_BYTES = 32
@@ -161,75 +158,97 @@ def clear() -> int:
     return len(found)
 
 
-@dataclass(frozen=True)
-class _Loaded:
-    kernel: Any
-    config: dict[int, Any]
-    # cuLibrary handles die with the object code that holds them.
-    code: Any
+class Long(int):
+    """An argument that a kernel takes as a 64-bit integer; plain ints are 32-bit."""
 
 
-_loaded: dict[tuple[KernelSource, str, int], _Loaded] = {}
+class Loaded:
+    """A kernel on one GPU, ready to be launched. Make it with :func:`load`, which keeps it."""
 
+    def __init__(self, kernel: KernelSource, arch: str, index: int) -> None:
+        import torch
+        from cuda.bindings import driver
+        from cuda.core import Device, LaunchConfig, ObjectCode, Stream
+        from cuda.core import launch as queue
 
-def launch(kernel: KernelSource, args: Sequence[Any], *, grid: int, device: "torch.device", arch: str) -> None:
-    """Queue one launch on torch's current stream of ``device``.
+        cubin = compile_kernel(kernel.name, kernel.defines, arch=arch)
+        with torch.cuda.device(index):
+            Device(index).set_current()  # the primary context, which is torch's as well
+            # The handles die with the object code, so it is kept.
+            self._code = ObjectCode.from_cubin(cubin)
+            self._entry = self._code.get_kernel(kernel.name)
+            attribute = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+            (status,) = driver.cuKernelSetAttribute(
+                attribute, kernel.smem_bytes, self._entry.handle, driver.CUdevice(index)
+            )
+        if int(status) != 0:
+            raise KernelError(
+                f"{kernel.name} needs {kernel.smem_bytes:,} bytes of shared memory a block, "
+                f"more than cuda:{index} gives"
+            )
+        self._name, self._index, self._cuda = kernel.name, index, torch.cuda
+        self._queue, self._stream_of = queue, Stream.from_handle
+        self._config = partial(LaunchConfig, block=kernel.threads, shmem_size=kernel.smem_bytes)
+        # By grid, and by the address of torch's stream: torch's streams live as long as the process.
+        self._configs: dict[int, Any] = {}
+        self._streams: dict[int, Any] = {}
 
-    Args:
-        kernel: what to run.
-        args: tensors (their addresses), None (a null pointer), 32-bit ints, floats, or ints whose class is not
-            exactly int (64-bit).
-        grid: blocks.
-        device: where; its context need not be current.
-        arch: the device's, for the compiler.
+    def launch(self, args: Sequence[Any], *, grid: int) -> None:
+        """Queue one launch of ``grid`` blocks on torch's current stream of this GPU, which need not be the current one.
 
-    Raises:
-        KernelCompileError: the kernel does not compile.
-        KernelError: the driver refused to load or launch it.
-    """
-    import torch
-    from cuda.core import LaunchConfig, Stream
-    from cuda.core import launch as cuda_launch
+        Args:
+            args: tensors (their addresses), None (a null pointer), floats, ints (32-bit) or :class:`Long` (64-bit).
+            grid: blocks.
 
-    index = torch.cuda.current_device() if device.index is None else device.index
-    with torch.cuda.device(index):
-        loaded = _loaded.get((kernel, arch, index)) or _load(kernel, arch, index)
-        if grid not in loaded.config:
-            loaded.config[grid] = LaunchConfig(grid=grid, block=kernel.threads, shmem_size=kernel.smem_bytes)
-        stream = Stream.from_handle(torch.cuda.current_stream(index).cuda_stream)
+        Raises:
+            KernelError: the driver refused.
+        """
+        if self._cuda.current_device() == self._index:
+            self._launch(args, grid)
+        else:
+            with self._cuda.device(self._index):
+                self._launch(args, grid)
+
+    def _launch(self, args: Sequence[Any], grid: int) -> None:
+        handle = self._cuda.current_stream(self._index).cuda_stream
+        stream = self._streams.get(handle)
+        if stream is None:
+            stream = self._streams[handle] = self._stream_of(handle)
+        config = self._configs.get(grid)
+        if config is None:
+            config = self._configs[grid] = self._config(grid=grid)
         try:
-            cuda_launch(stream, loaded.config[grid], loaded.kernel, *map(_argument, args))
+            self._queue(stream, config, self._entry, *map(_argument, args))
         except Exception as error:
-            raise KernelError(f"{kernel.name}: the driver refused the launch on cuda:{index}: {error}") from error
+            raise KernelError(
+                f"{self._name}: the driver refused the launch on cuda:{self._index}: {error}; "
+                "set GENOCONV_KERNELS=torch and report this with the output of `genoconv kernels doctor`"
+            ) from error
 
 
 def _argument(value: Any) -> Any:
-    if value is None:
-        return ctypes.c_void_p(0)
-    if type(value) is int:
+    """As cuda-core wants it: its plain ints are pointers (and any 64-bit value), other widths are ctypes'."""
+    kind = type(value)
+    if kind is int:
         return ctypes.c_int32(value)
-    if isinstance(value, int):
-        return ctypes.c_int64(value)
-    if isinstance(value, float):
+    if value is None:
+        return 0
+    if kind is Long:
+        return int(value)
+    if kind is float:
         return ctypes.c_float(value)
-    return ctypes.c_void_p(value.data_ptr())
+    return value.data_ptr()
 
 
-def _load(kernel: KernelSource, arch: str, index: int) -> _Loaded:
-    from cuda.bindings import driver
-    from cuda.core import Device, ObjectCode
+@cache
+def load(kernel: KernelSource, *, arch: str, index: int) -> Loaded:
+    """``kernel`` on GPU ``index`` (architecture ``arch``): compiled, or found in the cache, and loaded once.
 
-    Device(index).set_current()  # the primary context, which is torch's as well
-    code = ObjectCode.from_cubin(compile_kernel(kernel.name, kernel.defines, arch=arch))
-    entry = code.get_kernel(kernel.name)
-    attribute = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-    (status,) = driver.cuKernelSetAttribute(attribute, kernel.smem_bytes, entry.handle, driver.CUdevice(index))
-    if int(status) != 0:
-        raise KernelError(
-            f"{kernel.name} needs {kernel.smem_bytes:,} bytes of shared memory a block, more than cuda:{index} gives"
-        )
-    loaded = _loaded[kernel, arch, index] = _Loaded(entry, {}, code)
-    return loaded
+    Raises:
+        KernelCompileError: it does not compile.
+        KernelError: no compiler is installed, or the driver refused the kernel.
+    """
+    return Loaded(kernel, arch, index)
 
 
 def driver_report() -> Mapping[str, str]:

@@ -40,12 +40,12 @@ class FilterSpectrum:
             transform: Tensor = torch.fft.rfft(wide(self.taps), n=self.size)
         return transform
 
-    def fused(self, size: int, length: int) -> "CudaSpectrum":
-        """T(k) + D for the fused kernels' transforms of ``size`` points, which rows of ``length`` take."""
+    def fused(self, size: int) -> "CudaSpectrum":
+        """T(k) + D for the fused kernels' transforms of ``size`` points."""
         if size not in self._fused:
             from genoconv.ops import cuda
 
-            self._fused[size] = cuda.prepare_filter(self.taps[:, :length], self.skip, length)
+            self._fused[size] = cuda.prepare_filter(self.taps[:, :size], self.skip, size)
         return self._fused[size]
 
 

@@ -1,20 +1,36 @@
-"""Builds the kernels' own source with g++ and calls it on numpy arrays, block after block, on the CPU."""
+"""The kernels' own source, built with g++, behind the same host code that launches it on a GPU.
+
+Inside :func:`machine` the functions of `genoconv.ops.cuda` work on CPU tensors: kernels come from here in place of
+NVRTC, everything else (arguments, strides, grids, workspaces) is what a GPU gets.
+"""
 
 import ctypes
 import shutil
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
+from unittest import mock
 
-import numpy as np
+import torch
+from torch import Tensor
 
-from genoconv.ops.plan import Kernel
+from genoconv.ops import cuda, jit
+from genoconv.ops.plan import Kernel, longest
 from genoconv.paths import shipped
 
 HERE = Path(__file__).parent
+GUARD = 128
+"""Elements before and after every buffer of device memory that no kernel may touch."""
+
 _BUILDS = TemporaryDirectory(prefix="genoconv-emulation-")
+# Kernels with the same defines share a build.
+_TOGETHER = (("forward", "backward"), ("spectrum", "filter_grad"))
+_FLAGS = ("-O1", "-march=native", "-ffp-contract=off", "-std=c++20", "-w", "-shared", "-fPIC", "-U_FORTIFY_SOURCE")
 
 
 @dataclass(frozen=True)
@@ -26,37 +42,112 @@ class Counts:
     ideal: int
 
 
+@dataclass
+class Machine:
+    """A GPU that is not there: what its kernels' shared memory saw, and the device memory that it handed out."""
+
+    counts: dict[str, Counts] = field(default_factory=dict)
+    buffers: list[Tensor] = field(default_factory=list)
+
+    def overrun(self) -> bool:
+        """Whether anything was written beside a buffer."""
+        return any(_poisoned(edge) for b in self.buffers for edge in (b[:GUARD], b[-GUARD:]))
+
+
 def available() -> bool:
     """Whether a C++20 compiler is here."""
     return shutil.which("g++") is not None
 
 
+@contextmanager
+def machine(
+    *, smem: int = 227 * 1024, sm_count: int = 2, tables: Tensor | None = None, sources: Path | None = None
+) -> Iterator[Machine]:
+    """Stand in for a GPU of ``sm_count`` SMs whose blocks have ``smem`` bytes of shared memory.
+
+    ``tables`` and ``sources`` take the place of the plan's own: kernels that should go wrong.
+    """
+    here = Machine()
+    gpu = cuda.Gpu("sm_90", smem, sm_count, longest(smem))
+    folder = sources or shipped("csrc")
+
+    def own_tables(radix: int, split: int, index: int) -> Tensor:
+        from genoconv.ops.tables import build
+
+        return torch.from_numpy(build(radix, split).view("int32").copy()) if tables is None else tables
+
+    def empty(*shape: Any, dtype: torch.dtype = torch.float32, device: object = None) -> Tensor:
+        shape = shape[0] if isinstance(shape[0], Sequence) else shape
+        count = torch.Size(shape).numel()
+        whole = _poison(torch.zeros(count + 2 * GUARD, dtype=dtype))
+        here.buffers.append(whole)
+        return whole[GUARD : GUARD + count].view(shape)
+
+    kept = (cuda._plan, cuda._kernel, cuda._slices)
+    with (
+        mock.patch.object(cuda, "gpu", lambda index: gpu),
+        mock.patch.object(cuda, "_index", lambda x: 0),
+        mock.patch.object(cuda, "_tables", own_tables),
+        mock.patch.object(jit, "load", lambda kernel, **_: _Emulated(kernel, folder, here)),
+        mock.patch.object(torch, "empty", empty),
+        mock.patch.object(torch, "empty_like", lambda x: empty(x.shape, dtype=x.dtype)),
+    ):
+        for function in kept:
+            function.cache_clear()
+        try:
+            yield here
+        finally:
+            for function in kept:
+                function.cache_clear()
+
+
+def _poison(x: Tensor) -> Tensor:
+    x.view(torch.uint8).fill_(0xFF)  # NaN in every type
+    return x
+
+
+def _poisoned(edge: Tensor) -> bool:
+    return bool((edge.view(torch.uint8) != 0xFF).any())
+
+
+@dataclass(frozen=True)
+class _Emulated:
+    """Takes the place of `genoconv.ops.jit.Loaded`."""
+
+    kernel: Kernel
+    sources: Path
+    machine: Machine
+
+    def launch(self, args: Sequence[Any], *, grid: int) -> None:
+        values = [_value(arg) for arg in args]
+        pointers = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
+        counts = (ctypes.c_long * 3)()
+        library = build(self.kernel, self.sources)
+        run = getattr(library, f"emulate_{self.kernel.name}")
+        run(pointers, ctypes.c_int(grid), ctypes.c_int(self.kernel.smem_bytes), counts)
+        self.machine.counts[self.kernel.name] = Counts(*counts)
+
+
+def _value(arg: Any) -> Any:
+    """What `jit` would hand to cuda-core, whose plain ints are 64 bits wide."""
+    made = jit._argument(arg)
+    return ctypes.c_int64(made) if isinstance(made, int) else made
+
+
+def build(kernel: Kernel, sources: Path) -> ctypes.CDLL:
+    """The kernel's library, built at its first use."""
+    names = next(group for group in _TOGETHER if kernel.name in group)
+    return _build(names, kernel.defines, sources)
+
+
 @cache
-def _library(kernel: Kernel) -> ctypes.CDLL:
-    path = Path(_BUILDS.name) / f"{kernel.name}-{abs(hash(kernel))}.so"
-    defines = {**dict(kernel.defines), "KERNEL": kernel.name, "KERNEL_SOURCE": f"<{kernel.name}.cu>"}
-    defines["EMULATED_SHARED_BYTES"] = kernel.smem_bytes
-    flags = [f"-D{name}={value}" for name, value in defines.items()]
-    flags += ["-I", str(HERE), "-I", str(shipped("csrc"))]
+def _build(names: tuple[str, ...], defines: tuple[tuple[str, int], ...], sources: Path) -> ctypes.CDLL:
+    path = Path(_BUILDS.name) / f"{names[0]}-{len(list(Path(_BUILDS.name).iterdir()))}.so"
+    text = "".join(f"#include <{name}.cu>\n" for name in names) + "#include <emulate.h>\n"
+    text += "".join(f"EMULATED({name})\n" for name in names)
     # Each library keeps its own shared memory: without the flag, inline variables are one for the whole process.
-    command = ["g++", "-O1", "-std=c++20", "-w", "-shared", "-fPIC", "-fno-gnu-unique", *flags, "-o", str(path)]
-    built = subprocess.run([*command, str(HERE / "emulate.cpp")], capture_output=True, text=True, check=False)
+    command = ["g++", *_FLAGS, "-fno-gnu-unique", *(f"-D{name}={value}" for name, value in defines)]
+    command += ["-I", str(HERE), "-I", str(sources), "-x", "c++", "-", "-o", str(path)]
+    built = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     return ctypes.CDLL(str(path))
-
-
-def run(kernel: Kernel, args: tuple[object, ...], *, grid: int) -> Counts:
-    """Run `kernel` on arrays (passed as pointers), ints (C int) and np.int64 (C long long)."""
-    values: list[ctypes._SimpleCData[object]] = []
-    for arg in args:
-        if arg is None or isinstance(arg, np.ndarray):
-            values.append(ctypes.c_void_p(None if arg is None else arg.ctypes.data))
-        elif isinstance(arg, np.int64):
-            values.append(ctypes.c_longlong(int(arg)))
-        else:
-            assert isinstance(arg, int)
-            values.append(ctypes.c_int(arg))
-    pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(v) for v in values))
-    counts = (ctypes.c_long * 3)()
-    _library(kernel).emulate(pointers, ctypes.c_int(grid), counts)
-    return Counts(*counts)

@@ -1,113 +1,17 @@
-// The functions of csrc/ptx.cuh for a CPU: the 512 threads of a block are fibres that meet at every warp-wide or
-// block-wide instruction. Products are summed in double and rounded once. Shared-memory accesses are checked for
-// bounds and alignment, and their bank conflicts counted. Races and orderings cannot be seen here.
+// The functions of csrc/ptx.cuh for a CPU, on the threads and the shared memory of block.h. Products are summed in double
+// and rounded once.
 #pragma once
-#include <cmath>
-#include <cstdint>
-#include <cstdio>
-#include <cstring>
-#include <map>
-#include <set>
-#include <ucontext.h>
-#include <vector>
+#include <block.h>
 
-using u16 = uint16_t;
-using u32 = uint32_t;
-using i64 = long long;
-struct uint4 {
-  u32 x, y, z, w;
-};
-struct uint2 {
-  u32 x, y;
-};
-struct float2 {
-  float x, y;
-};
+struct uint4 { u32 x, y, z, w; };
+struct uint2 { u32 x, y; };
+struct float2 { float x, y; };
 
 #define DEVICE inline
 #define __global__
 #define __launch_bounds__(threads, blocks)
 
 namespace emulation {
-constexpr int kThreads = 512;
-constexpr u32 kSharedBytes = EMULATED_SHARED_BYTES;
-struct Fibre {
-  ucontext_t context;
-  std::vector<char> stack;
-  bool done;
-  long accesses;
-};
-struct Meeting {
-  int arrived = 0;
-  long generation = 0;
-  u32 in[kThreads][6];
-  float sums[kThreads][4];
-  u32 out[kThreads][4];
-};
-inline Fibre fibres[kThreads];
-inline ucontext_t scheduler;
-inline int current, block, blocks;
-alignas(1024) inline unsigned char shared[kSharedBytes];
-inline Meeting meetings[17];  // one a warp, and the block's
-inline long faults, wavefronts, ideal_wavefronts;
-inline std::map<long, std::vector<u32>> pending;
-
-inline void yield() { swapcontext(&fibres[current].context, &scheduler); }
-template <class Last>
-void meet(Meeting& m, int size, Last last) {
-  const long generation = m.generation;
-  if (++m.arrived == size) {
-    last();
-    m.arrived = 0;
-    m.generation++;
-  } else {
-    while (m.generation == generation) yield();
-  }
-}
-inline Meeting& warp() { return meetings[current / 32]; }
-
-inline unsigned char* checked(u32 at, u32 bytes) {
-  if (at % bytes || at + bytes > kSharedBytes) {
-    faults++;
-    static unsigned char nowhere[16];
-    return nowhere;
-  }
-  return shared + at;
-}
-// Wavefronts of one warp's access: lanes go in groups of 128 bytes; a group takes as many as its busiest bank.
-inline void count(const std::vector<u32>& address, u32 bytes) {
-  const u32 lanes = 128 / bytes;
-  for (u32 start = 0; start < 32; start += lanes) {
-    std::map<u32, std::set<u32>> banks;
-    for (u32 lane = start; lane < start + lanes; lane++)
-      for (u32 word = address[lane] / 4; word < (address[lane] + bytes) / 4; word++) banks[word % 32].insert(word);
-    size_t most = 0;
-    for (auto& bank : banks) most = std::max(most, bank.second.size());
-    wavefronts += most;
-    ideal_wavefronts++;
-  }
-}
-inline void trace(u32 at, u32 bytes) {
-  auto& lanes = pending[(static_cast<long>(current / 32) << 40) | fibres[current].accesses++];
-  if (lanes.empty()) lanes.resize(33);
-  lanes[current % 32] = at;
-  if (++lanes[32] == 32) {
-    count(lanes, bytes);
-    pending.erase((static_cast<long>(current / 32) << 40) | (fibres[current].accesses - 1));
-  }
-}
-template <class T>
-T load(u32 at) {
-  trace(at, sizeof(T));
-  T v;
-  memcpy(&v, checked(at, sizeof(T)), sizeof(T));
-  return v;
-}
-template <class T>
-void store(u32 at, T v) {
-  trace(at, sizeof(T));
-  memcpy(checked(at, sizeof(T)), &v, sizeof(T));
-}
 inline float half_to_float(u32 bits) {
   const u16 x = static_cast<u16>(bits);
   _Float16 h;
@@ -205,7 +109,7 @@ DEVICE void load_matrices_transposed(u32 (&out)[4], u32 at) {
   const int lane = thread_index() % 32;
   m.in[lane][0] = at;
   emulation::meet(m, 32, [&] {
-    std::vector<u32> rows(33);
+    u32 rows[32];
     for (int i = 0; i < 32; i++) rows[i] = m.in[i][0];
     emulation::count(rows, 16);
     for (int matrix = 0; matrix < 4; matrix++)
@@ -225,7 +129,7 @@ DEVICE void store_matrices(u32 at, u32 x0, u32 x1, u32 x2, u32 x3) {
   const u32 in[5] = {x0, x1, x2, x3, at};
   memcpy(m.in[lane], in, sizeof(in));
   emulation::meet(m, 32, [&] {
-    std::vector<u32> rows(33);
+    u32 rows[32];
     for (int i = 0; i < 32; i++) rows[i] = m.in[i][4];
     emulation::count(rows, 16);
     for (int matrix = 0; matrix < 4; matrix++)
@@ -234,7 +138,7 @@ DEVICE void store_matrices(u32 at, u32 x0, u32 x1, u32 x2, u32 x3) {
   });
 }
 
-DEVICE void multiply_add(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+FAST DEVICE void multiply_add(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
   auto& m = emulation::warp();
   const int lane = thread_index() % 32;
   const u32 in[6] = {a0, a1, a2, a3, b0, b1};
