@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from genoconv.errors import DataError
 from genoconv.genome.formats import foreign_format, open_binary, whole_number
 
@@ -100,19 +102,23 @@ def tile_windows(
     ``contig:start-end`` with a 1-based start, as genome browsers write them; the strand is ``+``. A further column
     ``locus`` holds the start of the region.
     """
+    import pandas as pd
+
     step = step or length
-    overlap = length - step
-    spans = [
-        (region, start, min(start + length, region.end))
-        for region in regions
-        for start in range(region.start, max(region.start + 1, region.end - overlap), step)
-    ]
-    spans = [(region, start, end) for region, start, end in spans if end - start >= min_length]
-    frame = window_frame(
-        (region.contig, start, end, "+", f"{region.contig}:{start + 1}-{end}", "") for region, start, end in spans
-    )
-    frame["locus"] = [region.start for region, _, _ in spans]
-    return frame
+    contigs, starts, ends, loci = [], [], [], []
+    for region in regions:  # arrays, not rows: a human genome has millions of short tiles
+        first = np.arange(region.start, max(region.start + 1, region.end - (length - step)), step)
+        last = np.minimum(first + length, region.end)
+        kept = last - first >= min_length
+        contigs.append(np.full(np.count_nonzero(kept), region.contig, object))
+        starts.append(first[kept])
+        ends.append(last[kept])
+        loci.append(np.full(np.count_nonzero(kept), region.start))
+    whole = [np.concatenate(column) if column else np.empty(0) for column in (contigs, starts, ends, loci)]
+    contig, start, end, locus = whole
+    names = [f"{c}:{s + 1}-{e}" for c, s, e in zip(contig, start.tolist(), end.tolist(), strict=True)]
+    table = {"contig": contig, "start": start, "end": end, "strand": "+", "name": names, "split": "", "locus": locus}
+    return pd.DataFrame(table).astype({"start": "int64", "end": "int64", "locus": "int64"})
 
 
 def equal_parts(start: int, end: int, longest: int) -> Iterator[tuple[int, int]]:

@@ -5,10 +5,12 @@ the seed and their own place alone (a hash), so the same seed gives the same set
 """
 
 import hashlib
-from collections import Counter
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from genoconv.errors import UsageError
 from genoconv.genome.contigs import match_contigs
@@ -153,17 +155,18 @@ def split_windows(
     if named:
         windows["split"] = windows["contig"].map(named)
         return windows.drop(columns="locus")
+    contig, locus = windows["contig"].to_numpy(), windows["locus"].to_numpy()
     if by_chromosome(plan, contigs):
-        units = [(contig, 0) for contig in windows["contig"]]
+        keys: Iterable[tuple[str, int]] = zip(contig, itertools.repeat(0))
     elif tiles:
-        units = list(zip(windows["contig"], windows["locus"].tolist(), strict=True))
+        keys = zip(contig, locus.tolist(), strict=True)
     else:
-        units = _gene_units(windows, size=_block_size(contigs))
-    bases: Counter[tuple[str, int]] = Counter()
-    for unit, length in zip(units, (windows["end"] - windows["start"]).tolist(), strict=True):
-        bases[unit] += length
-    splits = divide(plan, bases)
-    windows["split"] = [splits[unit] for unit in units]
+        keys = _gene_units(windows, size=_block_size(contigs))
+    numbers: dict[tuple[str, int], int] = {}
+    unit = np.fromiter((numbers.setdefault(key, len(numbers)) for key in keys), np.int64, len(windows))
+    bases = np.bincount(unit, weights=windows["end"] - windows["start"]).astype(int).tolist()
+    splits = divide(plan, dict(zip(numbers, bases, strict=True)))
+    windows["split"] = np.array([splits[key] for key in numbers], object)[unit]
     return windows.drop(columns="locus")
 
 
