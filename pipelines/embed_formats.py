@@ -9,7 +9,7 @@ import importlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from genoconv.atomic import atomic_file, refuse_existing
 from genoconv.errors import UsageError
-from genoconv.pipelines.embed_spool import Row, Spool
+from genoconv.pipelines.embed_spool import Spool
 
 Metadata = Mapping[str, Any]
 Writer = Callable[[Path, Spool, Metadata], None]
@@ -39,13 +39,11 @@ def write_npz(output: Path, spool: Spool, metadata: Metadata) -> None:
             with archive.open(info, "w", force_zip64=True) as stream:
                 stream.write(_npy_header(dtype, shape))
                 for block in blocks:
-                    stream.write(np.ascontiguousarray(block, dtype).tobytes())
+                    stream.write(block.astype(dtype, copy=False).tobytes())
 
         member("embeddings", spool.dtype, (spool.rows, spool.width), spool.vectors())
         for column, name in COLUMNS.items():
-            dtype = _dtype(column, spool)
-            blocks = (np.array([getattr(row, column) for row in rows], dtype) for rows in spool.table())
-            member(name, dtype, (spool.rows,), blocks)
+            member(name, _dtype(column, spool), (spool.rows,), spool.column(column))
         text = np.array(json.dumps(metadata))
         member("metadata", text.dtype, (), iter([text]))
 
@@ -53,8 +51,8 @@ def write_npz(output: Path, spool: Spool, metadata: Metadata) -> None:
 def _dtype(column: str, spool: Spool) -> np.dtype[Any]:
     if column in ("start", "end"):
         return np.dtype(np.int64)
-    longest = max((len(getattr(row, column)) for rows in spool.table() for row in rows), default=1)
-    return np.dtype(f"<U{longest}")
+    widest = max((block.dtype.itemsize for block in spool.column(column)), default=4)
+    return np.dtype(f"<U{widest // 4}")
 
 
 def _npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
@@ -76,8 +74,8 @@ def write_npy(output: Path, spool: Spool, metadata: Metadata) -> None:
                 stream.write(block.tobytes())
         with table.open("w", encoding="utf-8", newline="") as lines:
             lines.write("\t".join(COLUMNS) + "\n")
-            for rows in spool.table():
-                lines.writelines("\t".join(map(str, row)) + "\n" for row in rows)
+            for block in spool.lines():
+                lines.writelines(block)
         facts.write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
 
 
@@ -96,9 +94,10 @@ def write_parquet(output: Path, spool: Spool, metadata: Metadata) -> None:
     fields = [pa.field(column, types.get(column, pa.string()), nullable=False) for column in COLUMNS]
     schema = pa.schema([*fields, pa.field("embedding", vector, nullable=False)], {"genoconv": json.dumps(metadata)})
     with atomic_file(output) as temporary, parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
-        for vectors, rows in zip(spool.vectors(), spool.table(), strict=True):
+        table = zip(*(spool.column(column) for column in COLUMNS), strict=True)
+        for vectors, block in zip(spool.vectors(), table, strict=True):
             flat = pa.array(vectors.reshape(-1), value)
-            columns = [pa.array([row[i] for row in rows], field.type) for i, field in enumerate(fields)]
+            columns = [pa.array(values, field.type) for values, field in zip(block, fields, strict=True)]
             columns.append(pa.FixedSizeListArray.from_arrays(flat, type=vector))
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
 
@@ -119,13 +118,13 @@ def write_h5ad(output: Path, spool: Spool, metadata: Metadata) -> None:
         made.attrs.update({"encoding-type": encoding, "encoding-version": version})
         return made
 
-    def column(parent: Any, name: str, dtype: Any, length: int, blocks: Iterator[list[Any]]) -> None:
-        made = parent.create_dataset(name, (length,), dtype=dtype)
+    def dataset(parent: Any, name: str, dtype: Any, shape: tuple[int, ...], blocks: Iterable[Any]) -> None:
+        made = parent.create_dataset(name, shape, dtype=dtype)
         encoding = "string-array" if dtype is text else "array"
         made.attrs.update({"encoding-type": encoding, "encoding-version": "0.2.0"})
         first = 0
         for block in blocks:
-            made[first : first + len(block)] = block
+            made[first : first + len(block)] = block.astype(object) if dtype is text else block
             first += len(block)
 
     def frame(name: str, order: list[str]) -> Any:
@@ -136,27 +135,23 @@ def write_h5ad(output: Path, spool: Spool, metadata: Metadata) -> None:
 
     with atomic_file(output) as temporary, h5py.File(temporary, "w") as file:
         file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
-        x = file.create_dataset("X", (spool.rows, spool.width), dtype=spool.dtype)
-        x.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
-        first = 0
-        for block in spool.vectors():
-            x[first : first + len(block)] = block
-            first += len(block)
+        dataset(file, "X", spool.dtype, (spool.rows, spool.width), spool.vectors())
         obs = frame("obs", list(COLUMNS))
-        name = (lambda row: row.name) if metadata["rows"] == "records" else _place
-        column(obs, "_index", text, spool.rows, ([name(row) for row in rows] for rows in spool.table()))
-        for what in COLUMNS:
-            dtype = np.int64 if what in ("start", "end") else text
-            column(obs, what, dtype, spool.rows, ([getattr(row, what) for row in rows] for rows in spool.table()))
-        column(frame("var", []), "_index", text, spool.width, iter([[str(n) for n in range(spool.width)]]))
+        each_once = metadata["rows"] == "records" and not metadata["per_base"]
+        dataset(obs, "_index", text, (spool.rows,), spool.column("name") if each_once else _places(spool))
+        for name in COLUMNS:
+            dtype = np.int64 if name in ("start", "end") else text
+            dataset(obs, name, dtype, (spool.rows,), spool.column(name))
+        dataset(frame("var", []), "_index", text, (spool.width,), [np.arange(spool.width).astype(str)])
         for what in ("layers", "obsm", "obsp", "varm", "varp"):
             group(file, what, "dict", "0.1.0")
         facts = group(file, "uns", "dict", "0.1.0").create_dataset("genoconv", data=json.dumps(metadata), dtype=text)
         facts.attrs.update({"encoding-type": "string", "encoding-version": "0.2.0"})
 
 
-def _place(row: Row) -> str:
-    return f"{row.contig}:{row.start + 1}-{row.end}"
+def _places(spool: Spool) -> Iterator[npt.NDArray[Any]]:
+    for contigs, starts, ends in zip(spool.column("contig"), spool.column("start"), spool.column("end"), strict=True):
+        yield np.array([f"{c}:{s + 1}-{e}" for c, s, e in zip(contigs, starts, ends, strict=True)])
 
 
 # suffix -> writer, module that it needs, extra that brings it.

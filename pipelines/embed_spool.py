@@ -5,12 +5,13 @@ journal, which says after every piece how much of the other two is sound. When a
 in one more pass, a block at a time, and they go.
 """
 
+import contextlib
 import hashlib
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, BinaryIO, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -52,36 +53,40 @@ class Spool:
         self.width = width
         self.dtype = np.dtype(dtype)
         self._vectors, self._table = (output.with_name(f".{output.name}.genoconv-{what}") for what in ("rows", "table"))
-        self._journal = Journal(journal_path(output), run=run, resume=resume)
+        self._open = contextlib.ExitStack()
+        self._files: list[BinaryIO] = []
+        with contextlib.ExitStack() as failing:
+            failing.push(self._open)
+            self._journal = self._open.enter_context(Journal(journal_path(output), run=run, resume=resume))
+            self._go_on()
+            failing.pop_all()
+
+    def _go_on(self) -> None:
+        """Open the files where the journal says that they are sound, and see whether they are."""
         pieces = self._journal.finished
         self.finished: list[str] = [piece["mark"] for piece in pieces]
         self.rows = sum(piece["rows"] for piece in pieces)
         sizes = (self.rows * self._row_bytes, sum(piece["table"] for piece in pieces))
-        self._files = []
         for path, size in zip((self._vectors, self._table), sizes, strict=True):
             try:
-                stream = path.open("r+b" if size else "w+b")
+                stream = self._open.enter_context(path.open("r+b" if size and path.exists() else "w+b"))
             except OSError as error:
                 raise OutputError(f"{path}: cannot keep finished rows there: {error.strerror}") from error
             self._files.append(stream)
             if stream.seek(0, os.SEEK_END) < size:
                 raise DataError(f"{path}: cut short since the interrupted run; leave --resume out to start again")
             stream.truncate(size)
-        self._check(pieces)
+            stream.seek(0)
+        vectors, table = self._files
+        for piece in pieces:
+            if _digest(vectors.read(piece["rows"] * self._row_bytes), table.read(piece["table"])) != piece["sha256"]:
+                raise DataError(
+                    f"{self._vectors}: altered since the interrupted run; leave --resume out to start again"
+                )
 
     @property
     def _row_bytes(self) -> int:
         return self.width * self.dtype.itemsize
-
-    def _check(self, pieces: Sequence[Mapping[str, Any]]) -> None:
-        for stream in self._files:
-            stream.seek(0)
-        for piece in pieces:
-            parts = (stream.read(n) for stream, n in zip(self._files, _sizes(piece, self._row_bytes), strict=True))
-            if _digest(*parts) != piece["sha256"]:
-                raise DataError(
-                    f"{self._vectors}: altered since the interrupted run; leave --resume out to start again"
-                )
 
     def append(self, vectors: Sequence[Array], rows: Sequence[Row], *, mark: str) -> None:
         """Add a finished piece; on disk when this returns.
@@ -129,16 +134,22 @@ class Spool:
         while data := stream.read(self.block * self._row_bytes):
             yield np.frombuffer(data, self.dtype).reshape(-1, self.width)
 
-    def table(self) -> Iterator[list[Row]]:
-        """All rows, as many at a time as :meth:`vectors` gives."""
+    def lines(self) -> Iterator[list[str]]:
+        """The table, tabs between the columns of :class:`Row`, as many rows at a time as :meth:`vectors` gives."""
         with self._table.open(encoding="utf-8", newline="\n") as lines:
             while block := list(itertools.islice(lines, self.block)):
-                yield [_row(line) for line in block]
+                yield block
+
+    def column(self, name: str) -> Iterator[Array]:
+        """One column of the table, in arrays of ``block`` rows: int64, or strings of the width that they need."""
+        number = Row._fields.index(name)
+        for block in self.lines():
+            values = [line.rstrip("\n").split("\t")[number] for line in block]
+            yield np.array(values, np.int64 if name in ("start", "end") else np.str_)
 
     def remove(self) -> None:
         """Delete the files: the output is complete, or there is nothing to go on from."""
-        for stream in self._files:
-            stream.close()
+        self._open.close()
         self._journal.remove()
         self._vectors.unlink(missing_ok=True)
         self._table.unlink(missing_ok=True)
@@ -147,13 +158,7 @@ class Spool:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for stream in self._files:
-            stream.close()
-        self._journal.__exit__()
-
-
-def _sizes(piece: Mapping[str, Any], row_bytes: int) -> tuple[int, int]:
-    return piece["rows"] * row_bytes, piece["table"]
+        self._open.close()
 
 
 def _digest(*parts: bytes) -> str:
@@ -161,8 +166,3 @@ def _digest(*parts: bytes) -> str:
     for part in parts:
         digest.update(part)
     return digest.hexdigest()[:16]
-
-
-def _row(line: str) -> Row:
-    name, contig, start, end, strand = line.rstrip("\r\n").split("\t")
-    return Row(name, contig, int(start), int(end), strand)
