@@ -136,18 +136,22 @@ def summary(windows: Windows, plan: WindowPlan, *, genes: int | None, output: Pa
     )
     handled = "skipped" if plan.long_genes == "skip" else "split"
     notes = [
-        f"{counts[key]:,} {text}"
-        for key, text in (
-            ("long", f"genes longer than {plan.max_length:,} {handled}"),
-            ("origin", "genes cut at the origin of a circular contig"),
-            ("short", f"genes shorter than {plan.min_length:,} left out"),
-            ("unknown", f"windows left out with more than {plan.max_unknown:.0%} unknown bases"),
+        f"{_count(counts[key], what)} {text}"
+        for key, what, text in (
+            ("long", "gene", f"longer than {plan.max_length:,} {handled}"),
+            ("origin", "gene", "cut at the origin of a circular contig"),
+            ("short", "gene", f"shorter than {plan.min_length:,} left out"),
+            ("unknown", "window", f"left out with more than {plan.max_unknown:.0%} unknown bases"),
         )
         if counts[key]
     ]
-    source = f" of {genes:,} genes" if genes is not None else ""
-    head = f"{len(frame):,} window{'s' if len(frame) != 1 else ''}{source}: {sets}"
+    source = f" of {_count(genes, 'gene')}" if genes is not None else ""
+    head = f"{_count(len(frame), 'window')}{source}: {sets}"
     return "; ".join([head, *notes]) + (f"; written to {output}" if output else "")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' if number != 1 else ''}"
 
 
 def _genes(inputs: WindowInputs, fasta: Fasta) -> "pd.DataFrame | None":

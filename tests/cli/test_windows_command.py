@@ -1,14 +1,15 @@
 """``genoconv windows`` as a person runs it: right rows, one clear line for every odd file, never a traceback."""
 
 import gzip
+import logging
 from pathlib import Path
 
 import pytest
 from fasta_files import random_bases, write_fasta
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from genoconv.cli.app import app
-from genoconv.errors import UsageError
+from genoconv.errors import DataError, GenoconvError, OutputError, UsageError
 from support import DATA, needs_data, one_clear_line, run_cli
 
 NASTY = DATA / "nasty"
@@ -17,6 +18,19 @@ GENES = """chr1  x  gene  11  60  .  +  .  ID=a;Name=one
 chr1  x  gene  51  90  .  -  .  ID=b;Name=two
 chr1  x  gene  201  700  .  -  .  ID=c;Name=long
 """
+
+
+def windows(*arguments: str | Path | int) -> Result:
+    """The command in this process: most of the seconds of a subprocess are imports."""
+    return CliRunner().invoke(app, ["windows", *map(str, arguments)])
+
+
+def refusal(result: Result, kind: type[GenoconvError]) -> str:
+    """The one line of an expected error."""
+    assert type(result.exception) is kind, result.exception
+    assert result.stdout == ""
+    assert "\n" not in str(result.exception)
+    return str(result.exception)
 
 
 @pytest.fixture
@@ -42,16 +56,17 @@ def test_bed_on_standard_output_and_a_summary_beside_it(genome: Path, annotation
     ]
     summary = result.stderr.decode().splitlines()[-1]
     assert "4 windows of 3 genes: train" in summary
-    assert "1 genes longer than 300 split" in summary
+    assert "1 gene longer than 300 split" in summary
 
 
 def test_the_same_seed_gives_the_same_file_byte_for_byte(genome: Path, home: Path, tmp_path: Path) -> None:
-    files = []
-    for name, seed in (("a.tsv", 1), ("b.tsv", 1), ("c.tsv.gz", 1), ("d.tsv", 2)):
-        out = tmp_path / name
-        result = run_cli("windows", "-f", genome, "--tile", "-l", 50, "--seed", seed, "-o", out, "-q", home=home)
-        assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
-        files.append(out.read_bytes())
+    words = ("-f", genome, "--tile", "-l", 50, "-q", "-o")
+    result = run_cli("windows", *words, tmp_path / "a.tsv", "--seed", 1, home=home)
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+    for name, seed in (("b.tsv", 1), ("c.tsv.gz", 1), ("d.tsv", 2)):
+        result = windows(*words, tmp_path / name, "--seed", seed)
+        assert (result.exception, result.output) == (None, "")
+    files = [(tmp_path / name).read_bytes() for name in ("a.tsv", "b.tsv", "c.tsv.gz", "d.tsv")]
     assert files[0] == files[1] == gzip.decompress(files[2]) != files[3]
     rows = [line.split("\t") for line in files[0].decode().splitlines()]
     assert rows[0] == ["contig", "start", "end", "strand", "name", "split"]
@@ -77,29 +92,27 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_call_says_what_to_do(genome: Path, annotation: Path, name: str) -> None:
     words, message = WRONG[name]
-    files = {"FASTA": str(genome), "GFF": str(annotation)}
-    result = CliRunner().invoke(app, ["windows", *(files.get(word, word) for word in words)])
-    assert isinstance(result.exception, UsageError)
-    assert message in str(result.exception)
+    files = {"FASTA": genome, "GFF": annotation}
+    assert message in refusal(windows(*(files.get(word, word) for word in words)), UsageError)
 
 
 def test_a_wrong_call_exits_with_2(home: Path) -> None:
     assert "give one of --fasta FILE" in one_clear_line(run_cli("windows", "--tile", home=home), code=2)
 
 
-def test_an_existing_file_stays_unless_forced(genome: Path, home: Path, tmp_path: Path) -> None:
+def test_an_existing_file_stays_unless_forced(genome: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.bed"
     out.write_text("mine")
-    result = run_cli("windows", "-f", genome, "--tile", "-o", out, home=home)
-    assert "pass --force to replace it" in one_clear_line(result, code=1)
+    words = ("-f", genome, "--tile", "-o", out)
+    assert "pass --force to replace it" in refusal(windows(*words), OutputError)
     assert out.read_text() == "mine"
-    assert run_cli("windows", "-f", genome, "--tile", "-o", out, "--force", home=home).returncode == 0
+    assert windows(*words, "--force").exception is None
     assert out.read_text().startswith("1\t0\t2000\t")
 
 
-def test_a_biotype_that_no_gene_has(genome: Path, annotation: Path, home: Path) -> None:
-    result = run_cli("windows", "-f", genome, "-a", annotation, "--biotype", "lncRNA", home=home)
-    assert "no gene has biotype lncRNA; its genes have (none)" in one_clear_line(result, code=1)
+def test_a_biotype_that_no_gene_has(genome: Path, annotation: Path) -> None:
+    result = windows("-f", genome, "-a", annotation, "--biotype", "lncRNA")
+    assert "no gene has biotype lncRNA; its genes have (none)" in refusal(result, DataError)
 
 
 def test_a_reader_that_leaves_is_no_error_to_explain(genome: Path, home: Path) -> None:
@@ -143,16 +156,23 @@ FASTA = {
 
 @needs_data("nasty")
 @pytest.mark.parametrize("name", FASTA)
-def test_odd_fasta(name: str, home: Path) -> None:
-    result = run_cli("windows", "-f", NASTY / name, "--tile", "-l", 100, home=home)
+def test_odd_fasta(name: str) -> None:
+    result = windows("-f", NASTY / name, "--tile", "-l", 100)
     expected = FASTA[name]
     if isinstance(expected, str):
-        line = one_clear_line(result, code=1)
+        line = refusal(result, DataError)
         assert name in line
         assert expected in line
     else:
-        assert result.returncode == 0, result.stderr
+        assert result.exception is None
         assert len(result.stdout.splitlines()) == expected
+
+
+@needs_data("nasty")
+def test_an_odd_fasta_from_the_shell(home: Path) -> None:
+    result = run_cli("windows", "-f", NASTY / "fa_dup_ids.fasta", "--tile", home=home)
+    assert "two records are named 'alpha', on lines 1 and 10" in one_clear_line(result, code=1)
+    assert result.stdout == b""
 
 
 ANNOTATIONS = {
@@ -170,17 +190,34 @@ ANNOTATIONS = {
 
 @needs_data("nasty", "genomes")
 @pytest.mark.parametrize("name", ANNOTATIONS)
-def test_odd_annotations(name: str, home: Path) -> None:
-    result = run_cli("windows", "-f", PHIX, "-a", NASTY / name, home=home)
-    line = one_clear_line(result, code=1)
+def test_odd_annotations(name: str) -> None:
+    line = refusal(windows("-f", PHIX, "-a", NASTY / name), DataError)
     assert name in line
     assert ANNOTATIONS[name] in line
 
 
 @needs_data("nasty")
-def test_genes_past_the_end_of_a_contig_are_warned_of_by_name(home: Path, tmp_path: Path) -> None:
+def test_genes_past_the_end_of_a_contig_are_warned_of_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     fasta = write_fasta(tmp_path / "x.fa", {"chr17": random_bases(500, seed=1)})
-    result = run_cli("windows", "-f", fasta, "-a", NASTY / "gff_embedded_fasta.gff3", home=home)
-    assert "none of its genes lies whole on a contig of" in one_clear_line(result, code=1)
-    assert "1 gene left out, past the end of contigs of" in result.stderr.decode()
-    assert "chr17 (500 bases)" in result.stderr.decode()
+    with caplog.at_level(logging.WARNING, "genoconv"):
+        result = windows("-f", fasta, "-a", NASTY / "gff_embedded_fasta.gff3")
+    assert "none of its genes lies whole on a contig of" in refusal(result, DataError)
+    assert "1 gene left out, past the end of contigs of" in caplog.text
+    assert "chr17 (500 bases)" in caplog.text
+
+
+@needs_data("genomes")
+def test_genes_that_cross_the_origin_of_a_circle_keep_both_ends_in_one_set() -> None:
+    result = windows("-f", PHIX, "-a", PHIX.with_name("NC_001422.1.gff3.gz"), "--format", "tsv")
+    rows = [line.split("\t") for line in result.stdout.splitlines()[1:]]
+    parts = {row[4]: (int(row[1]), int(row[2]), row[5]) for row in rows if ":" in row[4]}
+    assert {(name, start, end) for name, (start, end, _) in parts.items()} == {
+        ("CDS-CDS2-2:1/2", 3980, 5386),
+        ("CDS-CDS2-2:2/2", 0, 136),
+        ("CDS-CDS3-3:1/2", 4496, 5386),
+        ("CDS-CDS3-3:2/2", 0, 136),
+        ("CDS-CDS4-4:1/2", 5074, 5386),
+        ("CDS-CDS4-4:2/2", 0, 51),
+    }
+    assert len({split for _, _, split in parts.values()}) == 1
+    assert len(rows) == 11 + 3
