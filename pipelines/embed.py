@@ -166,7 +166,6 @@ def _facts(run: EmbedRun, embedder: Embedder) -> dict[str, Any]:
     command = recorded_command("embed", {"fasta": run.fasta, "--model": run.model, **options})
     return {
         "genoconv": __version__,
-        "command": command,
         "model": {"name": file_name(run.model), "sha256": model_digest(run.model)},
         "rows": "intervals" if run.bed else "windows" if run.window else "records",
         "per_base": embedder.pool == Pool.NONE,
@@ -179,6 +178,7 @@ def _facts(run: EmbedRun, embedder: Embedder) -> dict[str, Any]:
         "precision": run.precision,
         "dtype": run.dtype,
         "coordinates": "0-based, half-open, on the forward strand",
+        "command": command,
     }
 
 
