@@ -74,21 +74,26 @@ def fetch(
     console.quieten(quiet)
     from genoconv.genome.fetch import fetch as get
 
-    genome = get(name, mirror=mirror, offline=offline, record=record, quiet=quiet)
+    try:
+        genome = get(name, mirror=mirror, offline=offline, record=record, quiet=quiet)
+    except KeyboardInterrupt:
+        console.error("interrupted; run the command again: it goes on where it stopped")
+        raise
     console.summary(f"{name}: {genome.describe()}, in {genome.fasta.parent}")
 
 
 @app.command()
-def verify(name: Name) -> None:
+def verify(name: Name, quiet: Quiet = False) -> None:
     """Read a genome's files again and compare them with its receipt. Exits 1 where anything differs.
 
     **Examples**
 
         genoconv genomes verify hg38
     """
+    console.quieten(quiet)
     from genoconv.pipelines.genomes import verify as check
 
-    console.summary(check(name))
+    console.summary(check(name, quiet=quiet))
 
 
 @app.command()

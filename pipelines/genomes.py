@@ -5,7 +5,9 @@ from pathlib import Path
 
 from genoconv.errors import DataError, UsageError
 from genoconv.genome import store
+from genoconv.genome.ledger import recorded_checksum
 from genoconv.genome.manifest import Manifest, RemoteFile, find_manifest, list_manifests, unknown_genome
+from genoconv.progress import progress_bar
 
 
 def overview() -> Iterator[str]:
@@ -81,12 +83,12 @@ def _remote(kind: str, remote: RemoteFile | None) -> Iterator[str]:
         if value is not None:
             yield f"{'':<12} {name} {value:,}" if isinstance(value, int) else f"{'':<12} {name} {value}"
     if not remote.pinned:
-        recorded = store.recorded_checksum(remote.urls[0])
+        recorded = recorded_checksum(remote.urls[0])
         state = f"recorded here: {recorded}" if recorded else "not known; recorded at the first fetch"
         yield f"{'':<12} sha256 {state}"
 
 
-def verify(name: str) -> str:
+def verify(name: str, *, quiet: bool = False) -> str:
     """Read all files of a genome again.
 
     Returns:
@@ -99,7 +101,9 @@ def verify(name: str) -> str:
     genome = store.receipt(name)
     if genome is None:
         raise _absent(name)
-    problems = store.damage(genome)
+    total = sum(file.bytes for file in genome.files)
+    with progress_bar(f"Reading {name}", total=total, as_bytes=True, quiet=quiet) as advance:
+        problems = store.damage(genome, advance=advance)
     if problems:
         way_out = "put the files back, or add it again with --force" if genome.registered else _remedy(name)
         raise DataError(f"{'; '.join(problems)}; {way_out}")

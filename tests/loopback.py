@@ -4,6 +4,7 @@ import hashlib
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -22,7 +23,7 @@ class Reply:
         status: instead of 200 or 206.
         headers: added, or replacing what would be sent; None leaves one out.
         cut: bytes of the body after which the connection is closed.
-        stall: bytes of the body after which nothing more comes until the server ends.
+        stall: bytes of the body after which nothing more comes until the server ends or lets go.
         flip: byte of the file that is sent wrong.
         ranges: whether Range is heeded.
         heeds_if_range: whether If-Range is.
@@ -84,10 +85,18 @@ class Loopback(ThreadingHTTPServer):
 
     def wait_for(self, path: str, sent: int, seconds: float = 60) -> None:
         """Return when ``sent`` bytes of a path have gone out."""
+        self.until(lambda: self.sent[path] >= sent, seconds)
+
+    def until(self, true: Callable[[], bool], seconds: float = 60) -> None:
+        """Return when something has come true."""
         deadline = time.monotonic() + seconds
-        while self.sent[path] < sent:
-            assert time.monotonic() < deadline, f"{path}: {self.sent[path]} of {sent} bytes were asked for"
+        while not true():
+            assert time.monotonic() < deadline, f"waited {seconds} s; sent so far: {dict(self.sent)}"
             time.sleep(0.01)
+
+    def let_go(self) -> None:
+        """End the replies that stall."""
+        self.ended.set()
 
 
 class _Handler(BaseHTTPRequestHandler):

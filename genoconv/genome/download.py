@@ -2,15 +2,21 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from genoconv.errors import DataError, DownloadError, UsageError
 from genoconv.genome.manifest import RemoteFile, name_in_url
+from genoconv.genome.network import Patience, read_small
+from genoconv.genome.part import Advance, Part
 from genoconv.genome.store import checksum
-from genoconv.genome.transfer import Advance, Part, Patience, WrongError, read_small, transfer
+from genoconv.genome.transfer import WrongError, transfer
 
 log = logging.getLogger(__name__)
+
+Progress = Callable[[], AbstractContextManager[Advance]]
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,7 @@ def download(
     patience: Patience,
     recorded: str | None = None,
     accept: Callable[[Path], None] = lambda path: None,
-    advance: Advance = lambda amount: None,
+    progress: Progress = lambda: nullcontext(lambda amount: None),
 ) -> Fetched:
     """Fetch a file, trying its sources in order; one that sends damaged bytes is asked once more.
 
@@ -40,7 +46,7 @@ def download(
         patience: with a failing server.
         recorded: SHA-256 that an earlier download had, to be held where the manifest knows no checksum.
         accept: looks at what came; raises DataError if it is not what it should be.
-        advance: told the bytes that arrived, and in negative numbers those that were given up.
+        progress: opens a bar for one transfer, which is told the bytes that arrive.
 
     Returns:
         The source and the digest; for a file that was there already, the first address that the manifest has for it.
@@ -49,19 +55,18 @@ def download(
         DownloadError: no source gave the right bytes; each one's reason is in the message.
         OutputError: the disk is full or cannot be written. What has arrived stays, for the next try.
     """
-    part = Part(target, advance)
+    part = Part(target)
+    check = partial(_checked, remote=remote, recorded=recorded, accept=accept)
     if target.is_file():
         try:
-            digest = _checked(target, remote, recorded, accept)
-            advance(target.stat().st_size)
-            return Fetched(remote.urls[0], digest)
+            return Fetched(remote.urls[0], check(target))
         except WrongError as error:
             log.warning("%s, left by an earlier run: %s; fetching it again", target.name, error)
             target.unlink()
     reasons = []
     for url in sources:
         try:
-            digest = _from_url(url, part, remote, recorded=recorded, patience=patience, accept=accept)
+            digest = _from_url(url, part, check, expected=remote.bytes, patience=patience, progress=progress)
         except DownloadError as error:
             reasons.append(f"{url}: {error}")
             if url != sources[-1]:
@@ -75,16 +80,19 @@ def download(
 def _from_url(
     url: str,
     part: Part,
-    remote: RemoteFile,
+    check: Callable[[Path], str],
     *,
-    recorded: str | None,
+    expected: int | None,
     patience: Patience,
-    accept: Callable[[Path], None],
+    progress: Progress,
 ) -> str:
+    """SHA-256 of a part that came from ``url`` and is right; what is not is fetched once more."""
     for last in (False, True):
-        transfer(url, part, expected=remote.bytes, patience=patience)
+        with progress() as advance:
+            part.report_to(advance)
+            transfer(url, part, expected=expected, patience=patience)
         try:
-            return _checked(part.path, remote, recorded, accept)
+            return check(part.path)
         except WrongError as error:
             part.discard()
             if last:
@@ -93,7 +101,7 @@ def _from_url(
     raise AssertionError
 
 
-def _checked(path: Path, remote: RemoteFile, recorded: str | None, accept: Callable[[Path], None]) -> str:
+def _checked(path: Path, *, remote: RemoteFile, recorded: str | None, accept: Callable[[Path], None]) -> str:
     """SHA-256 of a file whose size, checksums and content are right."""
     size = path.stat().st_size
     if remote.bytes is not None and size != remote.bytes:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,7 +27,7 @@ from genoconv.paths import genomes_dir
 log = logging.getLogger(__name__)
 
 RECEIPT = "receipt.json"
-RECORDED = "recorded-checksums.json"
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -146,10 +146,14 @@ def locked(folder: Path, *, waiting: str) -> Iterator[None]:
         lock.release()
 
 
-def checksum(path: Path, algorithm: str) -> str:
-    """Digest of a file, hexadecimal."""
+def checksum(path: Path, algorithm: str, *, advance: Callable[[float], object] = lambda amount: None) -> str:
+    """Digest of a file, hexadecimal; ``advance`` is told the bytes read."""
+    digest = hashlib.new(algorithm, usedforsecurity=algorithm != "md5")
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, algorithm).hexdigest()
+        while block := stream.read(_CHUNK):
+            digest.update(block)
+            advance(len(block))
+    return digest.hexdigest()
 
 
 def write_receipt(genome: Genome) -> Genome:
@@ -199,8 +203,11 @@ def receipts() -> Iterator[Genome]:
             yield genome
 
 
-def damage(genome: Genome) -> list[str]:
-    """Everything that is not as the receipt says: missing, of another size, of another content."""
+def damage(genome: Genome, *, advance: Callable[[float], object] = lambda amount: None) -> list[str]:
+    """Everything that is not as the receipt says: missing, of another size, of another content.
+
+    ``advance`` is told the bytes read.
+    """
     problems = []
     for file in genome.files:
         path = Path(file.path)
@@ -209,7 +216,7 @@ def damage(genome: Genome) -> list[str]:
             problems.append(f"{path} is missing")
         elif size != file.bytes:
             problems.append(f"{path} has {size:,} bytes, {file.bytes:,} are right")
-        elif (found := checksum(path, "sha256")) != file.sha256:
+        elif (found := checksum(path, "sha256", advance=advance)) != file.sha256:
             problems.append(f"{path} is damaged: its sha256 is {found}, {file.sha256} is right")
     return problems
 
@@ -237,32 +244,6 @@ def register(name: str, *, fasta: Path, annotation: Path | None, force: bool) ->
     )
     with locked(path, waiting=f"another process is writing {name}; waiting for it"):
         return write_receipt(genome)
-
-
-def recorded_checksum(url: str) -> str | None:
-    """SHA-256 of what a url served at its first download from here."""
-    value = _records().get(url)
-    return value if isinstance(value, str) else None
-
-
-def record_checksum(url: str, sha256: str) -> None:
-    """Remember what a url served."""
-    folder = genomes_dir()
-    with locked(folder, waiting="another process is recording a checksum; waiting for it"):
-        atomic.write_text(folder / RECORDED, json.dumps({**_records(), url: sha256}, indent=2) + "\n")
-
-
-def _records() -> dict[str, Any]:
-    path = genomes_dir() / RECORDED
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise DataError(f"{path}: damaged ({error}); restore it, or delete it to record checksums anew") from None
-    if not isinstance(values, dict):
-        raise DataError(f"{path}: damaged; restore it, or delete it to record checksums anew")
-    return values
 
 
 def _genome(values: dict[str, Any]) -> Genome:

@@ -7,6 +7,7 @@ import random
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,10 +16,10 @@ import pytest
 from loopback import Loopback, Reply, etag
 
 from genoconv.errors import DataError, DownloadError, UsageError
-from genoconv.genome import transfer
 from genoconv.genome.download import Fetched, download, mirror_base, on_mirror, parse_md5_list, with_listed_md5
 from genoconv.genome.manifest import RemoteFile
-from genoconv.genome.transfer import Patience
+from genoconv.genome.network import Patience, refuse_downgrade
+from genoconv.genome.part import Advance
 
 SIZE = 300_000
 CONTENT = random.Random(1).randbytes(SIZE)
@@ -48,16 +49,19 @@ class Downloads:
         self.progress += amount
         self.highest = max(self.highest, self.progress)
 
+    def bar(self) -> AbstractContextManager[Advance]:
+        self.progress = 0.0
+        return nullcontext(self.advance)
+
     def run(self, *sources: str, recorded: str | None = None, **known: Any) -> Fetched:
         urls = sources or (self.server.url(PATH),)
-        self.progress = 0.0
         return download(
             RemoteFile(urls=[self.server.url(PATH)], **known),
             self.target,
             sources=urls,
             patience=QUICK,
             recorded=recorded,
-            advance=self.advance,
+            progress=self.bar,
         )
 
     def leave_part(self, content: bytes, *, version: str | None = ETAG) -> None:
@@ -264,9 +268,9 @@ def test_redirects_are_followed_with_the_range(files: Downloads, server: Loopbac
 
 def test_a_redirect_from_https_to_http_is_refused() -> None:
     response: Any = SimpleNamespace(url="http://elsewhere.org/a.gz")
-    transfer._refuse_downgrade("http://here.org/a.gz", response)
+    refuse_downgrade("http://here.org/a.gz", response)
     with pytest.raises(DownloadError, match=r"from https to http://elsewhere\.org"):
-        transfer._refuse_downgrade("https://here.org/a.gz", response)
+        refuse_downgrade("https://here.org/a.gz", response)
 
 
 def test_the_next_source_helps_out(
@@ -316,8 +320,7 @@ def test_a_part_that_was_whole_is_not_fetched_again(files: Downloads, server: Lo
 
 def test_a_finished_file_is_checked_and_not_fetched_again(files: Downloads, server: Loopback) -> None:
     files.target.write_bytes(CONTENT)
-    files.run(md5=md5(CONTENT))
-    assert files.is_right()
+    assert files.run(md5=md5(CONTENT)).sha256 == sha256(CONTENT)
     assert server.requests == []
     files.target.write_bytes(OTHER)
     files.run(md5=md5(CONTENT))

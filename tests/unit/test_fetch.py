@@ -19,6 +19,7 @@ from genoconv.genome import store
 from genoconv.genome.annotation import read_genes
 from genoconv.genome.fasta import Fasta
 from genoconv.genome.fetch import fetch, resolve_genome
+from genoconv.genome.ledger import RECORDED
 from genoconv.paths import genomes_dir
 from genoconv.pipelines import genomes as run
 from support import DATA, needs_data
@@ -195,7 +196,7 @@ def test_genes_of_another_genome_are_refused(server: Loopback, manifests: Path) 
 def test_an_unknown_checksum_is_recorded_and_held_ever_after(server: Loopback, manifests: Path) -> None:
     write_manifest(manifests, server, pinned=False)
     fetch("phix")
-    records = json.loads((genomes_dir() / store.RECORDED).read_text())
+    records = json.loads((genomes_dir() / RECORDED).read_text())
     assert records == {
         server.url(FASTA_PATH): hashlib.sha256(FASTA).hexdigest(),
         server.url(GENES_PATH): hashlib.sha256(GENES).hexdigest(),
@@ -207,14 +208,14 @@ def test_an_unknown_checksum_is_recorded_and_held_ever_after(server: Loopback, m
         fetch("phix")
     assert nothing_final()
     fetch("phix", record=True)
-    records = json.loads((genomes_dir() / store.RECORDED).read_text())
+    records = json.loads((genomes_dir() / RECORDED).read_text())
     assert records[server.url(FASTA_PATH)] == hashlib.sha256(server.files[FASTA_PATH]).hexdigest()
 
 
 def test_a_pinned_checksum_is_not_recorded(server: Loopback, manifests: Path) -> None:
     write_manifest(manifests, server, genes=False)
     assert fetch("phix").annotation is None
-    assert not (genomes_dir() / store.RECORDED).exists()
+    assert not (genomes_dir() / RECORDED).exists()
 
 
 def test_a_renewed_annotation_is_told(server: Loopback, manifests: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -235,8 +236,8 @@ def test_a_renewed_annotation_is_told(server: Loopback, manifests: Path, caplog:
 def test_a_damaged_record_is_never_passed_over(server: Loopback, manifests: Path) -> None:
     write_manifest(manifests, server, pinned=False)
     genomes_dir().mkdir(parents=True)
-    (genomes_dir() / store.RECORDED).write_text("{")
-    with pytest.raises(DataError, match=f"{store.RECORDED}: damaged"):
+    (genomes_dir() / RECORDED).write_text("{")
+    with pytest.raises(DataError, match=f"{RECORDED}: damaged"):
         fetch("phix")
 
 
