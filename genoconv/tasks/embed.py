@@ -22,7 +22,7 @@ from genoconv.tasks.batching import cut, fitting_rows, halving, stack
 Vectors = npt.NDArray[np.float32]
 
 _REMEDY = "a smaller --max-length, --precision bf16"
-_CHUNK_ROWS = 16_384
+_CHUNK_ROWS = 4096
 
 
 class Pool(StrEnum):
@@ -204,9 +204,11 @@ class _Found:
         self.spans = spans
         self.pool = pool
         self.directions = directions
-        rows = [len(span.tokens) if pool == Pool.NONE else directions for span in spans]
-        start = -np.inf if pool == Pool.MAX else 0.0
-        self.held = [np.full((count, width), start, np.float32) for count in rows]
+        self.held: list[Vectors] | Vectors
+        if pool == Pool.NONE:
+            self.held = [np.zeros((len(span.tokens), width), np.float32) for span in spans]
+        else:
+            self.held = np.full((len(spans), directions, width), -np.inf if pool == Pool.MAX else 0, np.float32)
 
     def add(self, piece: _Piece, values: Vectors) -> None:
         held, span = self.held[piece.span], self.spans[piece.span]
@@ -223,11 +225,9 @@ class _Found:
     def vectors(self) -> list[Vectors]:
         if self.pool == Pool.NONE:
             return [h[::-1] if span.strand == "-" else h for h, span in zip(self.held, self.spans, strict=True)]
-        pooled = [held.mean(0, keepdims=True) for held in self.held]
-        for vector, span in zip(pooled, self.spans, strict=True):
-            if not len(span.tokens):
-                vector[:] = np.nan
-        return pooled
+        pooled = np.mean(self.held, axis=1)
+        pooled[[not len(span.tokens) for span in self.spans]] = np.nan
+        return list(pooled[:, None])
 
 
 def _tokens(span: Span, piece: _Piece) -> Tokens:

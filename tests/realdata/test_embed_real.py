@@ -1,0 +1,141 @@
+"""``genoconv embed`` on real sequence: imported models, stranded genes, interruptions, memory."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from signal import SIGINT, SIGKILL
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from embed_files import model_folder, places, rc, read_npz, states
+
+from genoconv.genome.annotation import read_genes
+from genoconv.genome.fasta import Fasta
+from genoconv.genome.tokenizer import decode
+from genoconv.models import load_model
+from genoconv.pipelines.embed import EmbedRun, embed
+from genoconv.pipelines.models import import_model
+from genoconv.tasks.journal import journal_path
+from support import DATA, cli_environment, command, needs_data, run_cli
+
+GOLDEN = DATA / "hyenadna_golden"
+CHR20 = DATA / "genomes/b37_chr20_1_2M/z.fa.gz"
+PROMOTERS = DATA / "sequences/promoters_tata_human.fa.gz"
+LOCI = DATA / "human_gene_loci"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return model_folder(tmp_path_factory.mktemp("models") / "small", max_length=512)
+
+
+@needs_data("hyenadna_golden")
+@pytest.mark.parametrize("layout", ["tiny-1k-hf", "tiny-1k-original"])
+def test_an_imported_model_gives_the_published_states(tmp_path: Path, layout: str) -> None:
+    """Against hidden states that the public implementation computed, base by base and pooled."""
+    import_model(str(GOLDEN / layout), tmp_path / "model")
+    golden = safetensors.numpy.load_file(GOLDEN / layout / "expected.safetensors")
+    fasta = tmp_path / "in.fa"
+    ids, truth = golden["input_ids.1024"], golden["hidden.1024"]
+    fasta.write_text("".join(f">r{n}\n{decode(row)}\n" for n, row in enumerate(ids)))
+    for pool, expected in (("none", np.concatenate(truth)), ("mean", truth.mean(1))):
+        run = EmbedRun(fasta, tmp_path / "model", tmp_path / f"{pool}.npz", pool=pool)
+        embed(run)
+        np.testing.assert_allclose(read_npz(run.output)["embeddings"], expected, atol=2e-5)
+        assert np.std(expected) > 0.1
+
+
+@needs_data("human_gene_loci")
+def test_genes_are_read_on_their_strand(model: Path, tmp_path: Path) -> None:
+    fasta = Fasta(LOCI / "human_gene_loci.A.fa.gz")
+    genes = read_genes(LOCI / "human_gene_loci.A.gff3.gz", contigs=fasta.contigs)
+    genes = genes[genes["end"] - genes["start"] < 12_000]
+    rows = list(zip(genes["contig"], genes["start"], genes["end"], genes["strand"], genes["name"], strict=True))
+    assert {strand for *_, strand, _ in rows} == {"+", "-"}
+    bed = tmp_path / "genes.bed"
+    bed.write_text("".join(f"{c}\t{s}\t{e}\t{name}\t0\t{strand}\n" for c, s, e, strand, name in rows))
+    run = EmbedRun(fasta.path, model, tmp_path / "genes.npz", bed=bed, pool="last")
+    embed(run)
+    found = read_npz(run.output)
+    assert places(found) == [(name, s, e, strand) for _, s, e, strand, name in rows]
+    network = load_model(model)
+    for vector, (contig, start, end, strand, _) in zip(found["embeddings"], rows, strict=True):
+        sequence = fasta.sequence(contig, start, end).upper()
+        read = rc(sequence) if strand == "-" else sequence
+        np.testing.assert_allclose(vector, states(network, read[-512:])[-1], atol=2e-5)
+
+
+def stopped(arguments: list[object], out: Path, home: Path, signal: int, pieces: int) -> int:
+    """Start the command, stop it when ``pieces`` are in its journal; its exit code."""
+    journal = journal_path(out)
+    with subprocess.Popen(
+        [command(), *map(str, arguments)], stderr=subprocess.PIPE, env=cli_environment(home)
+    ) as process:
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            if journal.exists() and journal.read_bytes().count(b"\n") > pieces:
+                process.send_signal(signal)
+                break
+            time.sleep(0.005)
+        _, errors = process.communicate(timeout=60)
+    assert b"Traceback" not in errors, errors
+    return process.returncode
+
+
+@needs_data("genomes/b37_chr20_1_2M")
+def test_interrupted_and_resumed_equals_uninterrupted(model: Path, home: Path, tmp_path: Path) -> None:
+    """Ctrl-C after the first of six pieces, kill -9 after the third, then to the end."""
+    whole, out = tmp_path / "whole.npz", tmp_path / "out.npz"
+    bed = tmp_path / "tiles.bed"
+    bed.write_text("".join(f"z\t{start}\t{start + 16}\n" for start in range(0, 900_000, 40)))
+    embed(EmbedRun(CHR20, model, whole, bed=bed))
+    arguments = ["embed", CHR20, "-m", model, "--bed", bed, "-o", out]
+    assert stopped(arguments, out, home, SIGINT, 1) == 130
+    assert not out.exists()
+    assert len(list(tmp_path.glob(".out.npz.genoconv-*"))) == 3
+    assert not list(tmp_path.glob(".genoconv-*"))
+    assert stopped([*arguments, "--resume"], out, home, SIGKILL, 3) == -SIGKILL
+    assert not out.exists()
+    result = run_cli(*arguments, "--resume", home=home)
+    assert result.returncode == 0, result.stderr.decode()
+    assert b"from the interrupted run" in result.stderr
+    assert out.read_bytes() == whole.read_bytes()
+    assert not list(tmp_path.glob(".*"))
+
+
+MEASURE = """
+import json, resource, sys
+from dataclasses import replace
+from pathlib import Path
+from genoconv.pipelines.embed import EmbedRun, embed
+small, large, model, out = map(Path, sys.argv[1:])
+run = EmbedRun(small, model, out, pool="none", chunk=1 << 18, force=True, quiet=True)
+peaks = []
+for fasta in (small, large):
+    summary = embed(replace(run, fasta=fasta))
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(json.dumps([peaks, summary.rows]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kilobytes on Linux alone")
+@needs_data("sequences/promoters_tata_human.fa.gz")
+def test_memory_does_not_grow_with_the_number_of_records(tmp_path: Path) -> None:
+    """Peak memory of a process that embeds 100 records base by base, then ten times as many."""
+    model = model_folder(tmp_path / "wide", max_length=512, d_model=16)
+    fasta = Fasta(PROMOTERS)
+    names = list(fasta.contigs)
+    for name, count in (("small", 100), ("large", 1_000)):
+        records = (f">{n}\n{fasta.sequence(n, 0, 300)}\n" for n in names[:count])
+        (tmp_path / f"{name}.fa").write_text("".join(records))
+    arguments = [tmp_path / "small.fa", tmp_path / "large.fa", model, tmp_path / "out.npz"]
+    result = subprocess.run(
+        [sys.executable, "-c", MEASURE, *arguments], capture_output=True, check=True, env=cli_environment(tmp_path)
+    )
+    (before, after), rows = json.loads(result.stdout)
+    assert rows == 300_000
+    vectors = rows * 16 * 4 // 1024
+    assert after - before < vectors / 2, f"{before} KiB, then {after} KiB; the vectors are {vectors} KiB"
