@@ -18,7 +18,7 @@ def version_line() -> str:
 
 
 def doctor() -> None:
-    """Report Python, torch, CUDA, driver, NVRTC, kernels, cache and disk, and what will be used.
+    """Report Python, torch, CUDA, driver, NVRTC, kernels, cache, disk and genomes, and what will be used.
 
     Exits 1 if something that genoconv needs is missing or broken.
 

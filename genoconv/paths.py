@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from genoconv.errors import UsageError
+
 
 def shipped(name: str) -> Path:
     """Folder of data that ships with genoconv: ``csrc``, ``data_manifests`` or ``pipelines``.
@@ -23,10 +25,16 @@ def home_dir() -> Path:
     """Root of everything that genoconv stores by itself: ``GENOCONV_HOME``, else the user's cache directory.
 
     The folder is not created here: whoever writes below it creates what it needs.
+
+    Raises:
+        UsageError: ``GENOCONV_HOME`` begins with a user that does not exist.
     """
     override = os.environ.get("GENOCONV_HOME")
     if override:
-        return Path(override).expanduser()
+        try:
+            return Path(override).expanduser()
+        except RuntimeError as error:
+            raise UsageError(f"GENOCONV_HOME={override}: {error}") from None
     import platformdirs  # only here, so that a checkout runs without it where GENOCONV_HOME is set
 
     return platformdirs.user_cache_path("genoconv", appauthor=False)

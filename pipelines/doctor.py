@@ -1,4 +1,4 @@
-"""What this machine offers to genoconv, and what genoconv will make of it."""
+"""What this machine offers to genoconv, and what genoconv will make of it. Looks, repairs nothing, never raises."""
 
 import importlib.metadata
 import importlib.util
@@ -6,11 +6,14 @@ import os
 import platform
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from genoconv import __version__, paths
+from genoconv.errors import GenoconvError
+from genoconv.genome import store
 
 _DEPENDENCIES = ("pytorch-lightning", "pysam", "pyfaidx", "biopython", "pandas", "safetensors")
 _EXTRAS = {
@@ -22,6 +25,7 @@ _EXTRAS = {
     "hub": "huggingface_hub",
 }
 _LOW_DISK_BYTES = 5 * 1024**3
+_OTHER_HOME = "set GENOCONV_HOME to a folder that can be written"
 
 
 @dataclass(frozen=True)
@@ -42,28 +46,65 @@ def _installed(distribution: str) -> str | None:
 
 
 def _existing_parent(path: Path) -> Path:
-    while not path.exists():
+    while not _exists(path):
         path = path.parent
     return path
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # in a folder that may not be searched
+        return False
+
+
+def _why_closed(folder: Path) -> str | None:
+    """Why no file can be made in a folder, tried with one that leaves no trace: permission bits do not tell it all."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return f"{folder}: {error.strerror}"
+
+
 def _cache() -> Iterator[Finding]:
-    home = paths.home_dir()
-    anchor = _existing_parent(home)
-    writable = anchor.is_dir() and os.access(anchor, os.W_OK)
-    yield Finding(
-        "cache",
-        f"{home}{'' if home.exists() else ' (made at first use)'}",
-        ok=writable,
-        advice="" if writable else "not writable; set GENOCONV_HOME to a folder that is",
-    )
-    free = shutil.disk_usage(anchor).free
+    try:
+        home = paths.home_dir()
+        anchor = _existing_parent(home.absolute())
+        places = [anchor, *filter(_exists, (paths.genomes_dir(), paths.kernels_dir(), paths.scratch_dir()))]
+        closed = [why for why in map(_why_closed, places) if why]
+        free = shutil.disk_usage(anchor).free
+    except (OSError, GenoconvError) as error:
+        yield Finding("cache", str(error), ok=False, advice=_OTHER_HOME)
+        return
+    made = "" if anchor == home.absolute() else " (made at first use)"
+    advice = f"{closed[0]}; {_OTHER_HOME}" if closed else ""
+    yield Finding("cache", f"{home}{made}", ok=not closed, advice=advice)
     yield Finding(
         "disk",
         f"{free / 1024**3:.1f} GiB free there",
         ok=free > _LOW_DISK_BYTES,
         advice="" if free > _LOW_DISK_BYTES else "a human genome needs 5 GiB; set GENOCONV_HOME to a larger disk",
     )
+    yield from _genomes()
+
+
+def _genomes() -> Iterator[Finding]:
+    """Which genomes are here, and which are not as they were."""
+    try:
+        genomes = list(store.receipts())
+        broken = [genome.name for genome in genomes if store.stored(genome.name) is None]
+        begun = sorted(path.parent.name for path in paths.genomes_dir().glob("*/.work"))
+    except (OSError, GenoconvError) as error:
+        yield Finding("genomes", str(error), ok=False)
+        return
+    size = sum(file.bytes for genome in genomes if not genome.registered for file in genome.files)
+    names = ", ".join(genome.name for genome in genomes)
+    text = f"{names} ({size / 1024**3:.2f} GiB in the cache)" if genomes else "none here yet; see genoconv genomes list"
+    advice = [f"{name} has changed: genoconv genomes verify {name}" for name in broken]
+    yield Finding("genomes", text, ok=not broken, advice="; ".join(advice))
+    for name in begun:
+        yield Finding("genomes", f"{name} is half fetched; genoconv genomes fetch {name} goes on")
 
 
 def _libraries() -> Iterator[Finding]:
@@ -83,30 +124,59 @@ def _importable(module: str) -> bool:
         return False
 
 
+def _compute() -> Iterator[Finding]:
+    """torch, CUDA and the kernels. A broken torch, driver or cache fails in ways that nobody has listed."""
+    try:
+        import torch
+
+        yield Finding("torch", f"{torch.__version__}, {torch.get_num_threads()} threads")
+    except Exception as error:
+        yield Finding("torch", _words(error), ok=False, advice="reinstall torch for this machine")
+        return
+    try:
+        from genoconv.ops.doctor import kernel_status
+
+        for subject, value in kernel_status().items():
+            yield Finding(subject, value)
+    except Exception as error:
+        yield Finding("kernels", _words(error), ok=False, advice="GENOCONV_KERNELS=torch does without them")
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
 def examine() -> Iterator[Finding]:
     """Look at the machine, one finding at a time; importing torch takes a second or two."""
     yield Finding("genoconv", __version__)
     yield Finding("python", f"{platform.python_version()} ({sys.executable})")
     yield Finding("system", f"{platform.platform()}, {os.cpu_count()} cores")
+    settings = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("GENOCONV_")]
+    if settings:
+        yield Finding("settings", " ".join(settings))
     yield from _libraries()
-    import torch
-
-    yield Finding("torch", f"{torch.__version__}, {torch.get_num_threads()} threads")
-    from genoconv.ops.doctor import kernel_status
-
-    for subject, value in kernel_status().items():
-        yield Finding(subject, value)
+    yield from _compute()
     yield from _cache()
 
 
 def verdict() -> str:
     """In plain words, what ``--device auto`` will use on this machine."""
-    import torch
+    try:
+        import torch
 
-    if not torch.cuda.is_available():
-        reason = "this torch is a CPU build" if torch.version.cuda is None else "torch sees no NVIDIA GPU or driver"
-        return f"genoconv will compute on the CPU with torch.fft ({reason})"
-    names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
-    from genoconv.ops.doctor import kernel_status
+        if not torch.cuda.is_available():
+            return f"genoconv will compute on the CPU with torch.fft ({_why_no_gpu(torch.version.cuda)})"
+        names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+        from genoconv.ops.doctor import kernel_status
 
-    return f"genoconv will compute on {names}; long convolutions: {kernel_status()['backend']}"
+        return f"genoconv will compute on {names}; long convolutions: {kernel_status()['backend']}"
+    except Exception:  # told by examine()
+        return "genoconv cannot compute here: torch is missing or broken"
+
+
+def _why_no_gpu(cuda: str | None) -> str:
+    if cuda is not None:
+        return "torch sees no NVIDIA GPU or driver"
+    if Path("/proc/driver/nvidia/version").exists():
+        return "there is an NVIDIA driver, but this torch is a CPU build: install a CUDA build of torch to use the GPU"
+    return "this torch is a CPU build"

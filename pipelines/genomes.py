@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from genoconv.errors import DataError, UsageError
+from genoconv.errors import DataError, GenoconvError, UsageError
 from genoconv.genome import store
 from genoconv.genome.ledger import recorded_checksum
 from genoconv.genome.manifest import Manifest, RemoteFile, find_manifest, list_manifests, unknown_genome
@@ -95,8 +95,8 @@ def verify(name: str, *, quiet: bool = False) -> str:
         The summary line.
 
     Raises:
-        UsageError: it is not here.
-        DataError: something is missing or damaged; everything is named.
+        UsageError: no such genome.
+        DataError: it is not here; something is missing or damaged, and everything is named.
     """
     genome = store.receipt(name)
     if genome is None:
@@ -114,8 +114,8 @@ def path_of(name: str, *, annotation: bool) -> Path:
     """Path of a genome's FASTA, or of its genes.
 
     Raises:
-        UsageError: it is not here, or has no genes.
-        DataError: its files are not as they were.
+        UsageError: no such genome, or one without genes.
+        DataError: it is not here, or its files are not as they were.
     """
     genome = store.stored(name)
     if genome is None:
@@ -150,9 +150,9 @@ def _remedy(name: str) -> str:
     return f"delete {folder} and run: genoconv genomes fetch {name}"
 
 
-def _absent(name: str) -> UsageError:
+def _absent(name: str) -> GenoconvError:
     if find_manifest(name) is not None:
-        return UsageError(f"{name} is not here; fetch it with: genoconv genomes fetch {name}")
+        return DataError(f"{name} is not here; fetch it with: genoconv genomes fetch {name}")
     return _unknown(name)
 
 

@@ -89,13 +89,13 @@ def fetch(
             raise DataError(f"the files of {name} have changed or are gone; see genoconv genomes verify {name}")
         raise unknown_genome(name, [*(m.name for m in list_manifests()), *(g.name for g in store.receipts())])
     sources = Sources(None if mirror is None else mirror_base(mirror), offline, record)
+    if offline and not manifest.generated and not (sources.mirror or "").startswith("file:"):
+        raise DownloadError(f"{name} is not on this machine and --offline forbids fetching it; run without it once")
     folder = store.folder_of(name)
     with store.locked(folder, waiting=f"another process is fetching {name}; waiting for it"):
         present = store.stored(name)
         if present is not None:
             return present
-        if offline and not manifest.generated and not (sources.mirror or "").startswith("file:"):
-            raise DownloadError(f"{name} is not on this machine and --offline forbids fetching it; run without it once")
         job = _Job(manifest, folder, quiet=quiet)
         try:
             genome = job.generate() if manifest.generated else job.fetch(sources)

@@ -122,8 +122,10 @@ def retry_after(response: "Response") -> float | None:
 
 
 def refuse_downgrade(url: str, response: "Response") -> None:
-    if url.startswith("https:") and not response.url.startswith("https:"):
-        raise DownloadError(f"the server leads from https to {response.url}, where anybody could change the file")
+    """Raise :class:`DownloadError` where a redirect led from https to an address that anybody could answer for."""
+    for hop in (*response.history, response):
+        if url.startswith("https:") and not hop.url.startswith("https:"):
+            raise DownloadError(f"the server leads from https to {hop.url}, where anybody could change the file")
 
 
 def is_final(error: Exception, *, started: bool) -> bool:

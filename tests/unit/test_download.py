@@ -266,11 +266,17 @@ def test_redirects_are_followed_with_the_range(files: Downloads, server: Loopbac
     assert server.asked(PATH) == [None, "bytes=100000-"]
 
 
-def test_a_redirect_from_https_to_http_is_refused() -> None:
-    response: Any = SimpleNamespace(url="http://elsewhere.org/a.gz")
-    refuse_downgrade("http://here.org/a.gz", response)
-    with pytest.raises(DownloadError, match=r"from https to http://elsewhere\.org"):
-        refuse_downgrade("https://here.org/a.gz", response)
+@pytest.mark.parametrize(
+    "urls", [["http://x.org/a.gz"], ["https://x.org/a.gz", "http://y.org/a.gz", "https://z.org/a"]]
+)
+def test_a_redirect_from_https_to_http_is_refused(urls: list[str]) -> None:
+    hops: list[Any] = [SimpleNamespace(url=url, history=[]) for url in urls]
+    hops[-1].history = hops[:-1]
+    refuse_downgrade("http://here.org/a.gz", hops[-1])
+    with pytest.raises(DownloadError, match=r"from https to http://[xy]\.org/a\.gz"):
+        refuse_downgrade("https://here.org/a.gz", hops[-1])
+    hops[-1].history, hops[-1].url = [], "https://z.org/a"
+    refuse_downgrade("https://here.org/a.gz", hops[-1])
 
 
 def test_the_next_source_helps_out(
