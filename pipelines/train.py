@@ -228,7 +228,7 @@ def _fill(
 
 def _flips(config: TrainConfig, inputs: Inputs) -> bool:
     wanted = config.data.reverse_complement
-    return wanted == "yes" or (wanted == "auto" and not inputs.genes)
+    return not inputs.genes if wanted == "auto" else wanted
 
 
 def _model(config: TrainConfig) -> "HyenaDNA":

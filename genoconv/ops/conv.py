@@ -114,7 +114,7 @@ def _check_finite(D: Tensor) -> None:
     if len(bad):
         channel = int(bad[0, 0])
         raise UsageError(
-            f"D is {float(D[channel])} in channel {channel} and must be finite; find out where it comes from"
+            f"D is {D[channel].item()} in channel {channel} and must be finite; find out where it comes from"
         )
 
 

@@ -59,7 +59,10 @@ def markov_perplexities(train: Windows, held_out: Windows, *, both_strands: bool
     parts = (range(tenth), range(tenth, len(train)))
     aside, fitted = (_count(_read(train, part, both_strands=both_strands)) for part in parts)
     counted = [one + other for one, other in zip(aside, fitted, strict=True)]
-    tables = _tables(counted, _strengths(fitted if _size(fitted) else counted, aside if _size(aside) else counted))
+    strengths = _strengths(fitted if _size(fitted) else counted, aside if _size(aside) else counted)
+    tables: list[Table] = []
+    for order, strength in enumerate(strengths):
+        tables.append(_smoothed(counted, order, below=tables[-1:], strength=strength))
     return [math.exp(_surprise(tables[: order + 1], asked)) for order in ORDERS]
 
 
@@ -111,29 +114,32 @@ def _size(counts: Counts) -> int:
 def _strengths(fitted: Counts, aside: Counts) -> list[float]:
     """For each order the smoothing that predicts ``aside`` best, those below being chosen already."""
     strengths: list[float] = []
-    for _ in ORDERS:
-        options = {s: _surprise(_tables(fitted, [*strengths, s]), aside) for s in _STRENGTHS}
-        strengths.append(min(options, key=options.__getitem__))
+    tables: list[Table] = []
+    for order in ORDERS:
+        options = {s: _smoothed(fitted, order, below=tables[-1:], strength=s) for s in _STRENGTHS}
+        best = min(options, key=lambda s: _surprise([*tables, options[s]], aside))
+        strengths.append(best)
+        tables.append(options[best])
     return strengths
 
 
-def _tables(counts: Counts, strengths: Sequence[float]) -> list[Table]:
-    """Smoothed probabilities (4^order, 4) of orders 0 to ``len(strengths) - 1``."""
-    tables: list[Table] = []
-    below = np.full((1, 4), 0.25)
-    for order, strength in enumerate(strengths):
-        # The newest base of a context is its last digit, so shorter contexts are sums over the leading digits.
-        here = sum((longer.reshape(-1, 4**order, 4).sum(axis=0) for longer in counts[order:]), np.zeros((4**order, 4)))
-        prior = np.tile(below, (4**order // len(below), 1))
-        below = (here + strength * prior) / (here.sum(axis=1, keepdims=True) + strength)
-        tables.append(below)
-    return tables
+def _smoothed(counts: Counts, order: int, *, below: Sequence[Table], strength: float) -> Table:
+    """Probabilities (4^order, 4), given those of the order below, if there is one."""
+    here = _at(counts, order)
+    prior = np.tile(below[0], (4, 1)) if below else np.full((1, 4), 0.25)
+    table: Table = (here + strength * prior) / (here.sum(axis=1, keepdims=True) + strength)
+    return table
+
+
+def _at(counts: Counts, order: int) -> npt.NDArray[np.int64]:
+    """Counts (4^order, 4) after the last ``order`` bases, wherever so many are known."""
+    # The newest base of a context is its last digit, so shorter contexts are sums over the leading digits.
+    return np.sum([longer.reshape(-1, 4**order, 4).sum(axis=0) for longer in counts[order:]], axis=0)
 
 
 def _surprise(tables: Sequence[Table], asked: Counts) -> float:
     """Mean negative log-likelihood, in nats, of what was counted under a model of order ``len(tables) - 1``."""
-    total = 0.0
-    for reach, counts in enumerate(asked):
-        used = min(reach, len(tables) - 1)
-        total -= float((counts.reshape(-1, 4**used, 4).sum(axis=0) * np.log(tables[used])).sum())
-    return total / max(1, _size(asked))
+    last = len(tables) - 1
+    parts = [*asked[:last], _at(asked, last)]
+    total = sum(float((counts * np.log(table)).sum()) for counts, table in zip(parts, tables, strict=True))
+    return -total / max(1, _size(asked))

@@ -82,7 +82,7 @@ class Measuring(pl.Callback):
         self._since = (time.monotonic(), self.clock.tokens)
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        self._step = trainer.global_step + 1, float(trainer.optimizers[0].param_groups[0]["lr"])
+        self._step = trainer.global_step + 1, _rate(trainer)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -103,7 +103,7 @@ class Measuring(pl.Callback):
         if not math.isfinite(pl_module.valid_loss):
             return
         self.validated = trainer.global_step
-        row = self._row(trainer, "valid", pl_module.valid_loss, self._rate(trainer), None)
+        row = self._row(trainer, "valid", pl_module.valid_loss, _rate(trainer), None)
         log.info("step %s: validation perplexity %.4f", f"{row.step:,}", row.perplexity)
 
     def _measure(self, trainer: pl.Trainer) -> None:
@@ -125,10 +125,6 @@ class Measuring(pl.Callback):
             logger.log_metrics(row.curves(), step=row.step)
         return row
 
-    @staticmethod
-    def _rate(trainer: pl.Trainer) -> float:
-        return float(trainer.optimizers[0].param_groups[0]["lr"]) if trainer.optimizers else 0.0
-
 
 class Checkpoints(pl.Callback):
     """Saves every ``every`` steps and where the run ends; keeps the newest two.
@@ -145,6 +141,10 @@ class Checkpoints(pl.Callback):
         self.clock = clock
         self.every = every
         self._saved = saved
+        self._rate = 0.0
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        self._rate = _rate(trainer)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         step = trainer.global_step
@@ -153,8 +153,7 @@ class Checkpoints(pl.Callback):
         if step % self.every and not last_step(trainer):
             return
         if not all(bool(torch.isfinite(weights).all()) for weights in pl_module.parameters()):
-            rate = float(trainer.optimizers[0].param_groups[0]["lr"])
-            raise TrainingError(f"the weights are no longer finite after step {step}, learning rate {rate:.3g}")
+            raise TrainingError(f"the weights are no longer finite after step {step}, learning rate {self._rate:.3g}")
         self._saved = step
         partial = self.folder / _PARTIAL
         trainer.save_checkpoint(partial)  # written by the first process, all must take part
@@ -172,6 +171,11 @@ def between_steps(trainer: pl.Trainer, clock: Clock) -> bool:
 def last_step(trainer: pl.Trainer) -> bool:
     """Whether no step follows."""
     return bool(trainer.should_stop or trainer.global_step == trainer.max_steps)
+
+
+def _rate(trainer: pl.Trainer) -> float:
+    """The learning rate of the next step, that of the matrices; 0 outside training."""
+    return float(trainer.optimizers[0].param_groups[0]["lr"]) if trainer.optimizers else 0.0
 
 
 def anywhere(trainer: pl.Trainer, number: int) -> int:

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import math
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,7 @@ def run(
     )
     longest = int(train.lengths.max())
     checkpointing = settings.activation_checkpointing
-    model.checkpointing = checkpointing == "yes" or (checkpointing == "auto" and longest >= _CHECKPOINTING_FROM)
+    model.checkpointing = longest >= _CHECKPOINTING_FROM if checkpointing == "auto" else checkpointing
     model.train()  # Lightning keeps the mode that it finds
     metrics = None
     if first:
@@ -206,10 +207,11 @@ def _tensorboard(folder: Path) -> Any:
 
 
 def _loader(batches: TrainingBatches, workers: int) -> DataLoader[Batch]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return DataLoader(
         batches,
         batch_size=None,
-        num_workers=workers,
+        num_workers=min(workers, cores),  # the order of the data does not depend on it
         worker_init_fn=leave_signals_to_parent,
         pin_memory=torch.cuda.is_available(),
     )

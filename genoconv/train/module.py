@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from genoconv.errors import TrainingError, UsageError
 from genoconv.models.hyena import HyenaDNA
 from genoconv.train.clock import Clock
 from genoconv.train.data import Batch
@@ -51,12 +52,22 @@ class LanguageModel(pl.LightningModule):
         self._in_a_hurry = in_a_hurry
         self._held_out: list[Tensor] = []
         self._broken_off = False
+        self._rate = 0.0
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean loss of one batch, in nats a base."""
         dropout = np.random.SeedSequence([self.seed, self.clock.batches, self.global_rank])
         torch.manual_seed(int(dropout.generate_state(1)[0]))
-        total, weight = self._loss(batch)
+        try:
+            total, weight = self._loss(batch)
+        except UsageError as error:  # the convolution refuses numbers that are not finite
+            if all(bool(torch.isfinite(weights).all()) for weights in self.parameters()):
+                raise
+            step, rate = self.trainer.global_step, self._rate
+            raise TrainingError(
+                f"the weights are no longer finite after step {step}, learning rate {rate:.3g}"
+            ) from error
+        self._rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
         self.clock.count(batch.tokens)
         return total / weight.clamp(min=1.0)
 

@@ -39,7 +39,7 @@ class DataSettings(_Strict):
     tokens_per_batch: Positive = 16_384
     accumulate: Positive = 1
     stages: tuple[Stage, ...] = ()
-    reverse_complement: Literal["auto", "yes", "no"] = "auto"
+    reverse_complement: Literal["auto"] | bool = "auto"
     soft_mask: Literal["fold", "keep"] = "fold"
     soft_mask_weight: Annotated[float, Field(ge=0, le=1)] = 0.1
     valid_tokens: Positive = 500_000
@@ -103,5 +103,5 @@ class RunSettings(_Strict):
     checkpoint_every: Positive = 200
     validate_every: Positive = 100
     log_every: Positive = 10
-    activation_checkpointing: Literal["auto", "yes", "no"] = "auto"
+    activation_checkpointing: Literal["auto"] | bool = "auto"
     tensorboard: bool = False

@@ -1,0 +1,123 @@
+"""The configuration of a run: what wins, what is refused, and that it says how to write it right."""
+
+from pathlib import Path
+
+import pytest
+
+from genoconv.errors import UsageError
+from genoconv.pipelines.train_config import TrainConfig, changes, configure, default_folder, resolve
+
+
+def config(*assignments: str, **options: object) -> TrainConfig:
+    return configure(None, options={key.replace("__", "."): v for key, v in options.items()}, assignments=assignments)
+
+
+def test_nothing_given_is_the_demo() -> None:
+    demo = config()
+    assert demo.genome == "demo"
+    assert demo.preset == "tiny-1k"
+    assert demo.run.max_steps is not None
+    assert demo.run.max_minutes == 2
+    assert default_folder(demo) == Path("runs/demo")
+
+
+def test_a_run_on_anything_else_ends_after_ten_minutes_unless_told() -> None:
+    assert config(fasta="x.fa").run.max_minutes == 10
+    assert config(fasta="x.fa", run__max_steps=5).run.max_minutes is None
+    assert config("run.max_minutes=3", genome="hg38").run.max_minutes == 3
+    assert default_folder(config(fasta="data/yeast.fa.gz")) == Path("runs/yeast")
+
+
+def test_options_win_over_the_file_and_assignments_over_both(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("genome: hg38\nrun: {seed: 1, max_steps: 10}\noptim: {lr: 1e-3}\ndata: {accumulate: 4}\n")
+    found = configure(file, options={"run.seed": 2, "run.max_steps": 20}, assignments=["run.seed=3", "optim.clip=2e0"])
+    assert (found.run.seed, found.run.max_steps, found.data.accumulate) == (3, 20, 4)
+    assert (found.optim.lr, found.optim.clip) == (0.001, 2.0)
+
+
+def test_what_is_printed_is_read_back_as_the_same(tmp_path: Path) -> None:
+    first = config("windows.valid=chr22", "data.stages=[{length: 64, steps: 3}, {length: 128}]", genome="hg38")
+    assert first.windows.valid == ("chr22",)
+    file = tmp_path / "run.yaml"
+    file.write_text(first.to_yaml())
+    assert configure(file, options={}, assignments=[]) == first
+
+
+def test_paths_in_a_file_start_at_its_folder_and_others_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "here").mkdir()
+    file = tmp_path / "configs" / "run.yaml"
+    file.write_text("fasta: ../genomes/a.fa\nannotation: a.gtf\n")
+    monkeypatch.chdir(tmp_path / "here")
+    found = configure(file, options={}, assignments=[])
+    assert found.fasta == tmp_path / "genomes" / "a.fa"
+    assert found.annotation == tmp_path / "configs" / "a.gtf"
+    given = configure(file, options={"fasta": "b.fa"}, assignments=["annotation=sub/b.gtf"])
+    assert (given.fasta, given.annotation) == (tmp_path / "here" / "b.fa", tmp_path / "here" / "sub" / "b.gtf")
+
+
+REFUSED = {
+    "unknown key": (["optim.learning_rate=1"], "unknown key optim.learning_rate; did you mean optim."),
+    "misspelt group": (["windws.flank=1"], "did you mean windows"),
+    "wrong kind": (["run.max_steps=many"], "run.max_steps: input should be a valid integer"),
+    "out of range": (["optim.lr=-1"], "optim.lr: input should be greater than 0, got '-1'"),
+    "one of several": (["run.precision=fp8"], "run.precision: input should be 'auto', '32' or 'bf16', got 'fp8'"),
+    "no equals sign": (["optim.lr"], "--set optim.lr: write it as key=value"),
+    "not YAML": (["optim.lr=[1"], "'[1' is not a YAML value"),
+    "value as group": (["preset.x=1"], "preset"),
+    "open stages": (["data.stages=[{length: 64, steps: 3}]"], "the last takes the rest: leave its steps out"),
+    "unknown size": (["model.d_modle=64"], "model.d_modle: not a setting of a model; did you mean d_model?"),
+    "impossible size": (["model.emb_dim=4"], "model.emb_dim: 4 is even"),
+    "unknown preset": (["preset=tiny-2k"], "no preset 'tiny-2k'; did you mean tiny-1k"),
+    "too short": (["max_length=8"], "max_length: input should be greater than or equal to 16"),
+    "both sources": (["genome=hg38", "fasta=x.fa"], "give one of --genome NAME and --fasta FILE"),
+    "genes of nothing": (["fasta=x.fa", "genes=true"], "add --annotation"),
+    "genes and tiles": (["fasta=x.fa", "annotation=x.gtf", "genes=false"], "drop one of them"),
+    "annotation alone": (["annotation=x.gtf"], "--annotation goes with the FASTA that it describes"),
+    "init and preset": (["init=m", "preset=tiny-1k"], "--init brings the sizes of the model"),
+    "device": (["run.device=tpu"], "run.device"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_wrong_setting_says_what_is_right(name: str) -> None:
+    assignments, message = REFUSED[name]
+    with pytest.raises(UsageError) as caught:
+        config(*assignments)
+    assert message in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("[1, 2]", "found list"), ("a: [", "not YAML"), (None, "No such file"), ("1: 2", "found dict")],
+)
+def test_a_wrong_file_is_named(tmp_path: Path, text: str | None, message: str) -> None:
+    file = tmp_path / "run.yaml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(UsageError, match=message) as caught:
+        configure(file, options={}, assignments=[])
+    assert str(file) in str(caught.value)
+
+
+def test_a_model_to_go_on_from_keeps_its_sizes_on_the_demo_too() -> None:
+    found = config(init="models/tiny")
+    assert found.genome == "demo"
+    assert (found.preset, found.max_length, found.model) == (None, None, {})
+
+
+def test_changes_are_told_by_key() -> None:
+    one, other = config(), config("optim.lr=1", "model.d_model=4")
+    assert changes(one, other) == ["model.d_model", "optim.lr"]
+    assert changes(one, one) == []
+
+
+def test_every_recipe_is_a_configuration() -> None:
+    from genoconv.paths import shipped
+
+    names = [path.stem for path in (shipped("pipelines") / "recipes").glob("*.yaml")]
+    assert names
+    for name in names:
+        resolve(shipped("pipelines") / "recipes" / f"{name}.yaml", options={})
