@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from genoconv.cli import console
-from genoconv.cli.options import Force, Quiet
+from genoconv.cli.options import Quiet
 
 app = typer.Typer(name="genomes", help="Reference genomes: known by name, fetched, verified.", no_args_is_help=True)
 
@@ -121,7 +121,7 @@ def add(
     annotation: Annotated[
         Path | None, typer.Option("--annotation", "-a", metavar="FILE", help="Genes: GTF or GFF3.")
     ] = None,
-    force: Force = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the entry of that name.")] = False,
 ) -> None:
     """Register your own genome under a name. Its files stay where they are.
 
