@@ -11,9 +11,14 @@ from genoconv.errors import OutputError
 
 
 def refuse_existing(path: Path, *, force: bool) -> None:
-    """Raise :class:`OutputError` where ``path`` exists and may not be replaced; also where its folder is missing."""
+    """Raise :class:`OutputError` where ``path`` exists and may not be replaced; also where its folder is missing.
+
+    A device or a pipe may never be replaced.
+    """
     if not path.parent.is_dir():
         raise OutputError(f"{path}: the folder {path.parent} does not exist; create it first")
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OutputError(f"{path} is a device or a pipe, which cannot be replaced by a file; - is standard output")
     if path.exists() and not force:
         raise OutputError(f"{path} exists already; choose another name or pass --force to replace it")
 

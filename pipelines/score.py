@@ -5,6 +5,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,7 +100,7 @@ def score_variants(run: ScoreRun) -> Summary:
     for note in notes:
         log.warning("%s: %s", source.name, note)
     provenance = header_lines(run, settings, names, reference)
-    header, replaced = with_fields(header, fields.info_fields(), provenance)
+    header, replaced = with_fields(header, fields.info_fields(), provenance, companions=fields.companions())
 
     runs = chunks(
         chosen.of(source.records()),
@@ -119,8 +120,14 @@ def score_variants(run: ScoreRun) -> Summary:
         fields=fields,
         index=run.index,
     )
-    with _journal(run, source, provenance) as journal, outputs as write:
-        summary = _score_all(run, runs, scorer, journal, write, total=found.records)
+    with _journal(run, source, provenance) as journal:
+        try:
+            with outputs as write:
+                summary = _score_all(run, runs, scorer, journal, write, total=found.records)
+        except (KeyboardInterrupt, SystemExit):
+            if journal is not None:
+                log.warning("stopped; the same call with --resume goes on after the last finished piece")
+            raise
     if journal is not None:
         journal.remove()
     return summary
@@ -146,20 +153,13 @@ def _load(run: ScoreRun) -> tuple[CausalLikelihood, int]:
     return CausalLikelihood(model, device=device, max_length=longest, batch_size=run.batch_size), longest
 
 
-class _NoJournal:
-    """Standard output cannot be gone on with."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *exception: object) -> None:
-        return None
-
-
-def _journal(run: ScoreRun, source: VariantFile, provenance: Mapping[str, str]) -> Journal | _NoJournal:
+def _journal(
+    run: ScoreRun, source: VariantFile, provenance: Mapping[str, str]
+) -> AbstractContextManager[Journal | None]:
     output = next((path for path in (run.output, run.tsv) if path is not None and str(path) != "-"), None)
     if output is None:
-        return _NoJournal()
+        # Standard output cannot be gone on with.
+        return nullcontext()
     path = journal_path(output)
     if path.exists() and not run.resume:
         log.warning("an earlier run towards %s was interrupted; this one starts again (--resume goes on)", output)

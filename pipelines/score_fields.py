@@ -15,6 +15,8 @@ _REDUCTIONS = {
     "site": "at the variant's own bases",
 }
 
+_SHORT = {"llr": "LLR", "forward": "FWD", "reverse": "REV", "status": "STATUS"}
+
 
 @dataclass(frozen=True, slots=True)
 class Fields:
@@ -49,8 +51,7 @@ class Fields:
         ]
 
     def _id(self, attribute: str, suffix: str) -> str:
-        short = {"llr": "LLR", "forward": "FWD", "reverse": "REV", "status": "STATUS"}[attribute]
-        return f"{self.prefix}_{short}{suffix}"
+        return f"{self.prefix}_{_SHORT[attribute]}{suffix}"
 
     def info_fields(self) -> list[InfoField]:
         """The ``##INFO`` lines."""
@@ -68,6 +69,13 @@ class Fields:
             type_ = "String" if attribute == "status" else "Float"
             fields.append(InfoField(self._id(attribute, suffix), "A", type_, description))
         return fields
+
+    def companions(self) -> list[str]:
+        """INFO keys that another run with the same windows may have written and this one does not."""
+        written = {field.id for field in self.info_fields()}
+        suffixes = {suffix for _, _, suffix in self._columns()}
+        every = [self._id(attribute, suffix) for suffix in sorted(suffixes) for attribute in _SHORT]
+        return [key for key in every if key not in written]
 
     def info_values(self, record: Record, scores: Sequence[Sequence[Score]]) -> dict[str, list[Value]]:
         """INFO values of a record, one an ALT. A record without ALT gets none, but its status with ``explain``."""

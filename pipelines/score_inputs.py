@@ -96,11 +96,15 @@ def contig_names(source: VariantFile, found: Survey, *, fasta: Path, contigs: Ma
             f"{source.name} and {fasta} have no contig in common: the VCF has {_named(used)}; "
             f"the FASTA has {_named(contigs)}; is it another assembly?"
         )
-    for name in used:
-        if name not in names:
-            log.warning(
-                "%s: contig %s is not in %s; its records get no score", source.name, _named({name: used[name]}), fasta
-            )
+    absent = {name: length for name, length in used.items() if name not in names}
+    if absent:
+        log.warning(
+            "%s: %d contig(s) are not in %s and their records get no score: %s",
+            source.name,
+            len(absent),
+            fasta,
+            _named(absent),
+        )
     return names
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from genoconv.atomic import atomic_file, refuse_existing
-from genoconv.errors import DataError, UsageError
+from genoconv.errors import DataError, OutputError, UsageError
 from genoconv.pipelines.score_fields import Fields
 from genoconv.tasks.score import Score
 from genoconv.variants.reader import Record
@@ -37,6 +37,8 @@ def check_outputs(output: Path | None, tsv: Path | None, *, resume: bool, force:
     if len(files) == 2 and files[0].absolute() == files[1].absolute():
         raise UsageError(f"--output and --tsv are the same file: {files[0]}")
     for path in files:
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder; give the name of a file in it")
         refuse_existing(path, force=force)
 
 

@@ -50,7 +50,10 @@ class GeneIndex:
         if contig not in self._by_contig:
             return None
         starts, ends, minus = self._by_contig[contig]
-        covering = np.flatnonzero((starts <= allele.start) & (allele.end <= ends))
+        # What is inserted between a gene's end and its neighbour is not in the gene.
+        first = starts + 1 if not allele.ref else starts
+        last = ends - 1 if not allele.ref else ends
+        covering = np.flatnonzero((first <= allele.start) & (allele.end <= last))
         if not len(covering):
             return None
         best = int(covering[0])

@@ -1,7 +1,7 @@
 """The header of a VCF: what it declares, what it fails to declare, and the lines that we add."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from genoconv.errors import UsageError
@@ -109,12 +109,24 @@ def repaired(header: list[str], survey: Survey, *, lengths: Mapping[str, int]) -
 
 
 def with_fields(
-    header: list[str], fields: Iterable[InfoField], provenance: Mapping[str, str]
+    header: list[str],
+    fields: Iterable[InfoField],
+    provenance: Mapping[str, str],
+    *,
+    companions: Collection[str] = (),
 ) -> tuple[list[str], frozenset[str]]:
     """Add our INFO lines and ``##genoconv...`` lines to a header.
 
+    Where an earlier run's values are replaced, the lines that say how they came about are dropped.
+
+    Args:
+        header: lines up to and including ``#CHROM``.
+        fields: what will be written.
+        provenance: further lines, key -> value.
+        companions: IDs that will not be written, and would be stale beside replaced values.
+
     Returns:
-        The header, and the IDs that it declared already in the same words, whose values are to be replaced.
+        The header, and the IDs that an earlier run wrote and whose values are to be dropped.
 
     Raises:
         UsageError: an ID is taken by another definition.
@@ -135,8 +147,35 @@ def with_fields(
                 "write ours under another name with --info-prefix"
             )
         again.add(field.id)
+    if again:
+        stale = {key for key in companions if taken.get(key, {}).get("Description", "").startswith("genoconv: ")}
+        again |= stale
+        header = [line for line in header if not (stale and _declared_id(line) in stale)]
+        header = _without_origin(header, score=provenance["genoconvScore"])
     added += [f"##{key}={value}" for key, value in provenance.items()]
     return [*header[:-1], *added, header[-1]], frozenset(again)
+
+
+def _declared_id(line: str) -> str | None:
+    """The ID of an ``##INFO`` line."""
+    return next(iter(declared([line])["INFO"]), None)
+
+
+def _without_origin(header: list[str], *, score: str) -> list[str]:
+    """Without the ``##genoconv...`` lines up to each ``##genoconvScore`` of the same prefix as ``score``."""
+    kept: list[str] = []
+    block: list[str] = []
+    for line in header:
+        if line.startswith("##genoconv"):
+            block.append(line)
+            if line.startswith("##genoconvScore="):
+                if line.removeprefix("##genoconvScore=").partition(";")[0] != score.partition(";")[0]:
+                    kept += block
+                block = []
+        else:
+            kept += [*block, line]
+            block = []
+    return kept
 
 
 def _some(names: list[str], limit: int = 5) -> str:

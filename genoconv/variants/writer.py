@@ -1,19 +1,22 @@
 """Write the records again with more in INFO, as VCF, BGZF-compressed VCF or BCF, and index them."""
 
 import contextlib
+import itertools
 import os
+import select
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, cast
 
 from genoconv.errors import OutputError
-from genoconv.variants.reader import Record, encode, quiet_htslib
+from genoconv.variants.reader import Record, decode, encode, quiet_htslib
 
 Value = float | str | None
-Write = Callable[[Record, Mapping[str, Sequence[Value]]], None]
+Write = Callable[[Record, Mapping[str, Sequence[Value]]], object]
+Put = Callable[[bytes], object]
 
 
 def format_value(value: Value) -> str:
@@ -55,36 +58,58 @@ def open_writer(path: Path | None, *, kind: str, header: Sequence[str], replaced
     Raises:
         OutputError: BCF cannot hold a record.
     """
-    with _byte_stream(path, kind=kind) as stream:
+    with _sink(path, kind=kind) as put:
         for line in header:
-            stream.write(encode(line))
-
-        def write(record: Record, values: Mapping[str, Sequence[Value]]) -> None:
-            stream.write(encode(annotated(record, values, replaced=replaced)))
-
-        yield write
+            put(encode(line))
+        yield lambda record, values: put(encode(annotated(record, values, replaced=replaced)))
 
 
 @contextlib.contextmanager
-def _byte_stream(path: Path | None, *, kind: str) -> Iterator[Any]:
-    """Where the text of a VCF goes to become an output of this kind."""
+def _sink(path: Path | None, *, kind: str) -> Iterator[Put]:
+    """What takes the text of a VCF and makes an output of this kind."""
     if kind in "ub":
         with _through_bcftools(path, kind) as text:
-            yield text
+            yield text.write
     elif kind == "z":
-        import pysam
-
-        stream = pysam.BGZFile("-" if path is None else str(path), "w")
-        try:
-            yield stream
-        finally:
-            stream.close()
+        with _bgzf(path) as put:
+            yield put
     elif path is None:
-        yield sys.stdout.buffer
+        yield sys.stdout.buffer.write
         sys.stdout.buffer.flush()
     else:
         with path.open("wb") as plain:
-            yield plain
+            yield plain.write
+
+
+@contextlib.contextmanager
+def _bgzf(path: Path | None) -> Iterator[Put]:
+    import pysam
+
+    def told(work: Callable[..., object], *arguments: bytes) -> None:
+        """Do it; htslib itself does not say why it cannot write."""
+        try:
+            with quiet_htslib():
+                work(*arguments)
+        except OSError as error:
+            if path is None and _reader_left():
+                raise BrokenPipeError from error
+            raise OutputError(f"{path or 'standard output'}: cannot write; is the disk full?") from error
+
+    stream = pysam.BGZFile("-" if path is None else str(path), "w")
+    try:
+        yield lambda data: told(stream.write, data)
+    except BaseException:
+        with contextlib.suppress(OSError), quiet_htslib():
+            stream.close()
+        raise
+    told(stream.close)
+
+
+def _reader_left() -> bool:
+    """Whether nobody reads the other end of standard output any more."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 @contextlib.contextmanager
@@ -110,12 +135,25 @@ def _through_bcftools(path: Path | None, kind: str) -> Iterator[IO[bytes]]:
                 pysam.bcftools.view("--no-version", f"-O{kind}", "-o", target, text.name, catch_stdout=False)
         except pysam.SamtoolsError as error:
             raise OutputError(
-                "these records cannot be written as BCF, as happens where a value is not of its declared type; "
-                "write VCF instead: -O z"
+                f"{_refused(Path(text.name))} cannot be written as BCF, as happens where a value is not of its "
+                "declared type or a sample's column is missing; write VCF instead: -O z"
             ) from error
         if path is None:
             shutil.copyfileobj(binary, sys.stdout.buffer, 1 << 20)
             sys.stdout.buffer.flush()
+
+
+def _refused(vcf: Path) -> str:
+    """Contig and position of the first record of ``vcf`` that htslib cannot read."""
+    import pysam
+
+    done = 0
+    with contextlib.suppress(OSError, ValueError), quiet_htslib(), pysam.VariantFile(str(vcf)) as records:
+        for _ in records:
+            done += 1
+    with vcf.open("rb") as lines:
+        here = next(itertools.islice((line for line in lines if not line.startswith(b"#")), done, None), None)
+    return "a record" if here is None else ":".join(decode(here).split("\t")[:2])
 
 
 def write_index(path: Path, *, kind: str) -> Path | None:
