@@ -20,6 +20,7 @@ from genoconv.errors import DataError, OutputError
 from genoconv.tasks.journal import Journal, journal_path
 
 _BLOCK_BYTES = 1 << 23
+_BLOCK_ROWS = 1 << 14
 
 Array = npt.NDArray[Any]
 
@@ -125,7 +126,7 @@ class Spool:
     @property
     def block(self) -> int:
         """Rows that are read back at once."""
-        return max(1, _BLOCK_BYTES // self._row_bytes)
+        return max(1, min(_BLOCK_ROWS, _BLOCK_BYTES // self._row_bytes))
 
     def vectors(self) -> Iterator[Array]:
         """All vectors, in arrays (n, width) of ``block`` rows; the last may be shorter."""
