@@ -122,6 +122,7 @@ def add(
         Path | None, typer.Option("--annotation", "-a", metavar="FILE", help="Genes: GTF or GFF3.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the entry of that name.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Register your own genome under a name. Its files stay where they are.
 
@@ -129,6 +130,7 @@ def add(
 
         genoconv genomes add barley --fasta barley.fa.gz --annotation barley.gff3.gz
     """
+    console.quieten(quiet)
     from genoconv.pipelines.genomes import register
 
-    console.summary(register(name, fasta=fasta, annotation=annotation, force=force))
+    console.summary(register(name, fasta=fasta, annotation=annotation, force=force, quiet=quiet))

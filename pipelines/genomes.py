@@ -129,7 +129,7 @@ def path_of(name: str, *, annotation: bool) -> Path:
     return genome.annotation
 
 
-def register(name: str, *, fasta: Path, annotation: Path | None, force: bool) -> str:
+def register(name: str, *, fasta: Path, annotation: Path | None, force: bool, quiet: bool = False) -> str:
     """Make a user's own files known by a name, after reading them.
 
     Returns:
@@ -141,7 +141,7 @@ def register(name: str, *, fasta: Path, annotation: Path | None, force: bool) ->
     """
     if find_manifest(name) is not None:
         raise UsageError(f"{name} is the name of a genome that genoconv knows; choose another")
-    genome = store.register(name, fasta=fasta, annotation=annotation, force=force)
+    genome = store.register(name, fasta=fasta, annotation=annotation, force=force, quiet=quiet)
     return f"{name}: {genome.describe()}, at {genome.fasta}"
 
 

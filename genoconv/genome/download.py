@@ -12,7 +12,7 @@ from genoconv.genome.manifest import RemoteFile, name_in_url
 from genoconv.genome.network import Patience, read_small
 from genoconv.genome.part import Advance, Part
 from genoconv.genome.store import checksum
-from genoconv.genome.transfer import WrongError, transfer
+from genoconv.genome.transfer import OfferError, WrongError, transfer
 
 log = logging.getLogger(__name__)
 
@@ -53,20 +53,32 @@ def download(
 
     Raises:
         DownloadError: no source gave the right bytes; each one's reason is in the message.
+        DataError: the right bytes came, and ``accept`` refuses them.
         OutputError: the disk is full or cannot be written. What has arrived stays, for the next try.
     """
     part = Part(target)
-    check = partial(_checked, remote=remote, recorded=recorded, accept=accept)
+    check = partial(_checksum, remote=remote, recorded=recorded)
     if target.is_file():
         try:
-            return Fetched(remote.urls[0], check(target))
+            digest = check(target)
+            _look(target, accept, remote)
+            return Fetched(remote.urls[0], digest)
         except WrongError as error:
             log.warning("%s, left by an earlier run: %s; fetching it again", target.name, error)
             target.unlink()
+
+    def attempt(url: str) -> str:
+        with progress() as advance:
+            part.report_to(advance)
+            transfer(url, part, expected=remote.bytes, patience=patience)
+            digest = check(part.path)
+        _look(part.path, accept, remote)
+        return digest
+
     reasons = []
     for url in sources:
         try:
-            digest = _from_url(url, part, check, expected=remote.bytes, patience=patience, progress=progress)
+            digest = _twice(attempt, url, part)
         except DownloadError as error:
             reasons.append(f"{url}: {error}")
             if url != sources[-1]:
@@ -77,32 +89,24 @@ def download(
     raise DownloadError(f"{'; '.join(reasons)}. Run the command again, or name another source with --mirror URL|DIR")
 
 
-def _from_url(
-    url: str,
-    part: Part,
-    check: Callable[[Path], str],
-    *,
-    expected: int | None,
-    patience: Patience,
-    progress: Progress,
-) -> str:
-    """SHA-256 of a part that came from ``url`` and is right; what is not is fetched once more."""
-    for last in (False, True):
-        with progress() as advance:
-            part.report_to(advance)
-            transfer(url, part, expected=expected, patience=patience)
-        try:
-            return check(part.path)
-        except WrongError as error:
-            part.discard()
-            if last:
-                raise
-            log.warning("%s: %s; fetching it once more", url, error)
-    raise AssertionError
+def _twice(attempt: Callable[[str], str], url: str, part: Part) -> str:
+    """What an attempt gives; wrong bytes are given up and fetched once more, but what a server offers is not."""
+    try:
+        return attempt(url)
+    except OfferError:
+        raise
+    except WrongError as error:
+        part.discard()
+        log.warning("%s: %s; fetching it once more", url, error)
+    try:
+        return attempt(url)
+    except WrongError:
+        part.discard()
+        raise
 
 
-def _checked(path: Path, *, remote: RemoteFile, recorded: str | None, accept: Callable[[Path], None]) -> str:
-    """SHA-256 of a file whose size, checksums and content are right."""
+def _checksum(path: Path, *, remote: RemoteFile, recorded: str | None) -> str:
+    """SHA-256 of a file whose size and checksums are right."""
     size = path.stat().st_size
     if remote.bytes is not None and size != remote.bytes:
         raise WrongError(f"{size:,} bytes came where {remote.bytes:,} are right")
@@ -116,11 +120,17 @@ def _checked(path: Path, *, remote: RemoteFile, recorded: str | None, accept: Ca
             f"its sha256 is {sha256}, but {recorded} was recorded when it was first fetched; if its provider has"
             " changed it for good, accept that with --record"
         )
+    return sha256
+
+
+def _look(path: Path, accept: Callable[[Path], None], remote: RemoteFile) -> None:
+    """Let ``accept`` look at the content; bytes that the manifest pins cannot be wrong, though the manifest can."""
     try:
         accept(path)
     except DataError as error:
+        if remote.pinned:
+            raise DataError(f"{remote.urls[0]}: {error}; its checksum is right, so the manifest is wrong") from error
         raise WrongError(str(error)) from error
-    return sha256
 
 
 def with_listed_md5(remote: RemoteFile) -> RemoteFile:

@@ -76,7 +76,7 @@ def fetch(
 
     Raises:
         UsageError: no such genome, no such mirror.
-        DataError: a registered genome whose files have changed; a damaged manifest or receipt.
+        DataError: a registered genome whose files have changed; a damaged or wrong manifest, a damaged receipt.
         DownloadError: no source gave the right bytes, or ``offline``.
         OutputError: the disk is full or cannot be written.
     """
@@ -196,9 +196,7 @@ class _Job:
             if right is not None and count != right:
                 raise DataError(f"not the genome {manifest.name}: {what} should be {right:,}, not {count:,}")
         with self.bar("Checking", sum(lengths)) as advance:
-            for contig, length in fasta.contigs.items():
-                self.digests[contig] = fasta.digest(contig)
-                advance(length)
+            self.digests = store.sequence_digests(fasta, advance=advance)
         for contig, md5 in manifest.md5.items():
             if self.digests[contig] != md5:
                 raise DataError(
@@ -222,9 +220,11 @@ class _Job:
         index = self.sequence.with_name(f"{self.sequence.name}.fai")
         moves = {path: self.folder / path.name for path in (self.sequence, index)}
         packed = sequence.sha256 if self.manifest.fasta is not None else None
-        files = [
-            StoredFile.of(self.sequence, url=sequence.url, download_sha256=packed, where=moves[self.sequence]),
-        ]
+        where = moves[self.sequence]
+        with self.bar("Recording", self.sequence.stat().st_size) as advance:
+            files = [
+                StoredFile.of(self.sequence, url=sequence.url, download_sha256=packed, where=where, advance=advance)
+            ]
         if genes is not None and annotation is not None:
             kind = "gtf" if ".gtf" in annotation.name else "gff3"
             suffix = ".gz" if annotation.suffix == ".gz" else ""

@@ -23,6 +23,7 @@ from genoconv.genome.annotation import read_genes
 from genoconv.genome.fasta import Fasta
 from genoconv.genome.manifest import check_name
 from genoconv.paths import genomes_dir
+from genoconv.progress import progress_bar
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +49,18 @@ class StoredFile:
     download_sha256: str | None = None
 
     @classmethod
-    def of(cls, path: Path, *, url: str, download_sha256: str | None = None, where: Path | None = None) -> "StoredFile":
-        """Measure ``path``, which will lie at ``where``."""
-        return cls(str(where or path), path.stat().st_size, checksum(path, "sha256"), url, download_sha256)
+    def of(
+        cls,
+        path: Path,
+        *,
+        url: str,
+        download_sha256: str | None = None,
+        where: Path | None = None,
+        advance: Callable[[float], object] = lambda amount: None,
+    ) -> "StoredFile":
+        """Measure ``path``, which will lie at ``where``; ``advance`` is told the bytes read."""
+        sha256 = checksum(path, "sha256", advance=advance)
+        return cls(str(where or path), path.stat().st_size, sha256, url, download_sha256)
 
 
 @dataclass(frozen=True)
@@ -221,7 +231,7 @@ def damage(genome: Genome, *, advance: Callable[[float], object] = lambda amount
     return problems
 
 
-def register(name: str, *, fasta: Path, annotation: Path | None, force: bool) -> Genome:
+def register(name: str, *, fasta: Path, annotation: Path | None, force: bool, quiet: bool = True) -> Genome:
     """Make a user's own files known by a name, without copying them. Everything is read before anything is written.
 
     Raises:
@@ -234,16 +244,28 @@ def register(name: str, *, fasta: Path, annotation: Path | None, force: bool) ->
         raise UsageError(f"a genome {name} is here already; choose another name, or --force to replace its entry")
     opened = Fasta(fasta.resolve())
     genes = None if annotation is None else len(read_genes(annotation, contigs=opened.contigs, fasta=fasta))
-    genome = Genome(
-        name=name,
-        files=tuple(StoredFile.of(file.resolve(), url=str(file)) for file in (fasta, annotation) if file is not None),
-        contigs=opened.contigs,
-        md5=opened.digests(),
-        genes=genes,
-        registered=True,
-    )
+    given = [file for file in (fasta, annotation) if file is not None]
+    total = sum(opened.contigs.values()) + sum(file.stat().st_size for file in given)
+    with progress_bar(f"Reading {name}", total=total, as_bytes=True, quiet=quiet) as advance:
+        genome = Genome(
+            name=name,
+            files=tuple(StoredFile.of(file.resolve(), url=str(file), advance=advance) for file in given),
+            contigs=opened.contigs,
+            md5=sequence_digests(opened, advance=advance),
+            genes=genes,
+            registered=True,
+        )
     with locked(path, waiting=f"another process is writing {name}; waiting for it"):
         return write_receipt(genome)
+
+
+def sequence_digests(fasta: Fasta, *, advance: Callable[[float], object]) -> dict[str, str]:
+    """:meth:`.Fasta.digests`; ``advance`` is told the bases read."""
+    digests = {}
+    for contig, length in fasta.contigs.items():
+        digests[contig] = fasta.digest(contig)
+        advance(length)
+    return digests
 
 
 def _genome(values: dict[str, Any]) -> Genome:

@@ -36,7 +36,11 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
 class WrongError(DownloadError):
-    """The bytes that came, or are offered, are not those that were promised."""
+    """The bytes that came are not those that were promised."""
+
+
+class OfferError(WrongError):
+    """The bytes that are offered are not those that were promised; none came."""
 
 
 def transfer(url: str, part: Part, *, expected: int | None, patience: Patience) -> None:
@@ -49,7 +53,7 @@ def transfer(url: str, part: Part, *, expected: int | None, patience: Patience) 
         patience: with a failing server.
 
     Raises:
-        WrongError: what is offered has another size than ``expected``.
+        OfferError: what is offered has another size than ``expected``.
         DownloadError: the server refuses, or fails again and again.
         OutputError: the disk is full or cannot be written. What has arrived stays, for the next try.
     """
@@ -93,7 +97,7 @@ def _request(session: "Session", url: str, part: Part, *, expected: int | None) 
             part.discard()
             raise PassingError("the server sent a piece of another file or from another place; starting again")
         if expected is not None and total is not None and total != expected:
-            raise WrongError(f"the server offers {total:,} bytes where {expected:,} are right")
+            raise OfferError(f"the server offers {total:,} bytes where {expected:,} are right")
         try:
             if status == 200 or not offset:
                 part.discard()

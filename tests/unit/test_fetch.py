@@ -4,22 +4,25 @@ import gzip
 import hashlib
 import json
 import logging
+import os
 import re
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from genome_manifests import FASTA_PATH, GENES_PATH, phix, serve_phix, write_manifest
 from loopback import Loopback, Reply
 
+from genoconv import atomic
 from genoconv.errors import DataError, DownloadError, OutputError, UsageError
 from genoconv.genome import fetch as fetching
 from genoconv.genome import store
 from genoconv.genome.annotation import read_genes
 from genoconv.genome.fasta import Fasta
 from genoconv.genome.fetch import fetch, resolve_genome
-from genoconv.genome.ledger import RECORDED
+from genoconv.genome.ledger import RECORDED, record_checksum
 from genoconv.paths import genomes_dir
 from genoconv.pipelines import genomes as run
 from support import DATA, needs_data
@@ -139,22 +142,21 @@ def test_unpinned_damage_is_found_by_unpacking(server: Loopback, manifests: Path
 
 
 WRONG = {
-    "missing contig": (">other\nACGT\n", "", r"NC_001422.1, of 5,386 bases, is missing"),
-    "other length": (">NC_001422.1\nACGT\n", "", r"NC_001422.1, of 5,386 bases, has 4"),
-    "protein": (">p\nMKLVINPEQFWYHKLE\nDEILPQ\n", "", "is not DNA"),
-    "web page": ("<html>\n", "", "a web page"),
+    "missing contig": (">other\nACGT\n", r"NC_001422.1, of 5,386 bases, is missing"),
+    "other length": (">NC_001422.1\nACGT\n", r"NC_001422.1, of 5,386 bases, has 4"),
+    "protein": (">p\nMKLVINPEQFWYHKLE\nDEILPQ\n", "is not DNA"),
+    "web page": ("<html>\n", "a web page"),
 }
 
 
-@pytest.mark.parametrize(("text", "extra", "message"), WRONG.values(), ids=WRONG)
-def test_what_is_not_the_genome_is_refused(
-    server: Loopback, manifests: Path, text: str, extra: str, message: str
-) -> None:
+@pytest.mark.parametrize(("text", "message"), WRONG.values(), ids=WRONG)
+def test_what_is_not_the_genome_is_refused(server: Loopback, manifests: Path, text: str, message: str) -> None:
     server.files[FASTA_PATH] = gzip.compress(text.encode())
-    write_manifest(manifests, server, extra=extra)
+    write_manifest(manifests, server, pinned=False)
     with pytest.raises(DownloadError, match=message):
         fetch("phix")
     assert nothing_final()
+    assert server.asked(FASTA_PATH) == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -169,15 +171,25 @@ def test_what_is_not_the_genome_is_refused(
 def test_counts_and_digests_of_sequences_are_held(
     server: Loopback, manifests: Path, extra: str, tail: str, message: str
 ) -> None:
-    path = write_manifest(manifests, server, extra=extra)
+    path = write_manifest(manifests, server, extra=extra, pinned=False)
     path.write_text(path.read_text() + tail)
     with pytest.raises(DownloadError, match=f"not the genome phix: {message}"):
         fetch("phix")
     assert nothing_final()
 
 
+def test_a_manifest_that_contradicts_its_pin_is_told_at_once(server: Loopback, manifests: Path) -> None:
+    write_manifest(manifests, server, extra="total = 6000")
+    with pytest.raises(
+        DataError, match=r"bases should be 6,000, not 5,386; its checksum is right, so the manifest is wr"
+    ):
+        fetch("phix")
+    assert nothing_final()
+    assert server.asked(FASTA_PATH) == [None]
+
+
 def test_the_unpacked_checksum_is_held(server: Loopback, manifests: Path) -> None:
-    write_manifest(manifests, server, fasta={"unpacked_sha256": f'"{"0" * 64}"'})
+    write_manifest(manifests, server, pinned=False, fasta={"unpacked_sha256": f'"{"0" * 64}"'})
     with pytest.raises(DownloadError, match="unpacked, its sha256 is"):
         fetch("phix")
     right = hashlib.sha256(gzip.decompress(FASTA)).hexdigest()
@@ -253,7 +265,7 @@ def test_the_providers_list_is_held_where_nothing_is_pinned(server: Loopback, ma
 
 def test_a_decompression_bomb_is_stopped(server: Loopback, manifests: Path) -> None:
     server.files[FASTA_PATH] = gzip.compress(b">NC_001422.1\n" + b"A" * (1 << 27), compresslevel=1)
-    write_manifest(manifests, server, extra="total = 5386")
+    write_manifest(manifests, server, pinned=False, extra="total = 5386")
     limit = 2 * 5386 + (1 << 26)
     with pytest.raises(DownloadError, match=f"unpacks to more than {limit:,} bytes"):
         fetch("phix")
@@ -356,6 +368,36 @@ def test_paths_of_what_is_not_here_say_how_to_get_it(server: Loopback, manifests
     assert run.path_of("phix", annotation=False) == store.folder_of("phix") / "phix.fa"
     with pytest.raises(UsageError, match="phix has no annotation"):
         run.path_of("phix", annotation=True)
+
+
+@pytest.mark.parametrize("step", range(3))
+def test_a_fault_while_files_get_their_names_leaves_no_genome(
+    server: Loopback, manifests: Path, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_manifest(manifests, server)
+    commits = []
+
+    def commit(source: Path, target: Path) -> None:
+        if target.parent == store.folder_of("phix"):
+            commits.append(target)
+            if len(commits) > step:
+                raise OSError(5, "Input/output error", str(target))
+        os.replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic, "commit", commit)
+        with pytest.raises(OutputError, match="Input/output error"):
+            fetch("phix")
+    assert store.stored("phix") is None
+    assert store.damage(fetch("phix")) == []
+    assert server.asked(FASTA_PATH) == [None]
+
+
+def test_checksums_recorded_at_once_are_all_kept() -> None:
+    urls = [f"https://a.org/{number}.gz" for number in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda url: record_checksum(url, "0" * 64), urls))
+    assert json.loads((genomes_dir() / RECORDED).read_text()) == dict.fromkeys(urls, "0" * 64)
 
 
 @pytest.fixture
