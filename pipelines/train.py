@@ -65,9 +65,7 @@ def train(config: TrainConfig, *, folder: Path, force: bool = False, offline: bo
         UsageError, DataError, ModelError, DownloadError: as :func:`.train_inputs.gather` and :func:`.loop.run`.
         TrainingError: the loss is NaN or exploded.
     """
-    from genoconv.train.cluster import is_first_process
-
-    first = is_first_process(config.run.launcher)
+    first = _first(config)
     if first:
         train_folder.check_folder(folder, force=force)
     model = _model(config)
@@ -105,12 +103,10 @@ def resume(config: TrainConfig, *, folder: Path, offline: bool = False, quiet: b
     Other arguments, the exit code and errors are those of :func:`train`.
     """
     from genoconv.train.callbacks import newest_checkpoint
-    from genoconv.train.cluster import is_first_process
 
-    first = is_first_process(config.run.launcher)
+    first = _first(config)
     if _finished(folder, config):
-        if first:
-            log.info("%s: this run is finished; to train it further give a larger --max-steps or --max-minutes", folder)
+        log.info("%s: this run is finished; to train it further give a larger --max-steps or --max-minutes", folder)
         return 0
     checkpoint = newest_checkpoint(folder / train_folder.CHECKPOINTS)
     model = _model(config)
@@ -121,6 +117,16 @@ def resume(config: TrainConfig, *, folder: Path, offline: bool = False, quiet: b
             "%s", f"going on from {checkpoint}" if checkpoint else f"{folder} has no checkpoint yet: from the start"
         )
     return _complete(config, model, inputs, folder=folder, checkpoint=checkpoint, quiet=quiet)
+
+
+def _first(config: TrainConfig) -> bool:
+    """Whether this is the process that writes files and talks; the others say errors only."""
+    from genoconv.train.cluster import is_first_process
+
+    first = is_first_process(config.run.launcher)
+    if not first:
+        logging.getLogger("genoconv").setLevel(logging.ERROR)
+    return first
 
 
 def _finished(folder: Path, config: TrainConfig) -> bool:
@@ -144,12 +150,10 @@ def _complete(
 ) -> int:
     """Train to the end and fill the model folder; returns the exit code."""
     from genoconv.train import loop
-    from genoconv.train.cluster import is_first_process
     from genoconv.train.data import WindowReader
 
-    first = is_first_process(config.run.launcher)
-    if first:
-        _introduce(config, model, inputs)
+    first = _first(config)
+    _introduce(config, model, inputs)
     masked = config.data.soft_mask_weight if config.data.soft_mask == "keep" else None
     with _advice(config, folder, first=first):
         outcome = loop.run(

@@ -134,7 +134,10 @@ def _smoothed(counts: Counts, order: int, *, below: Sequence[Table], strength: f
 def _at(counts: Counts, order: int) -> npt.NDArray[np.int64]:
     """Counts (4^order, 4) after the last ``order`` bases, wherever so many are known."""
     # The newest base of a context is its last digit, so shorter contexts are sums over the leading digits.
-    return np.sum([longer.reshape(-1, 4**order, 4).sum(axis=0) for longer in counts[order:]], axis=0)
+    found = np.zeros((4**order, 4), np.int64)
+    for longer in counts[order:]:
+        found += longer.reshape(-1, 4**order, 4).sum(axis=0)
+    return found
 
 
 def _surprise(tables: Sequence[Table], asked: Counts) -> float:

@@ -41,13 +41,16 @@ class Stopping(pl.Callback):
         self.interrupts = interrupts
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.interrupts.renew()  # Lightning has set a handler of its own, which would leave without saving
+        self.interrupts.begin()  # Lightning has set a handler of its own, which would leave without saving
         self.clock.start()
         self._stop_if_wanted(trainer)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         if between_steps(trainer, self.clock):
             self._stop_if_wanted(trainer)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.interrupts.begin()  # also where validation is all that is left to do
 
     def _stop_if_wanted(self, trainer: pl.Trainer) -> None:
         if anywhere(trainer, int(self.clock.time_is_up or self.interrupts.came())):

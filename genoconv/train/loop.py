@@ -11,7 +11,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch.utils.data import DataLoader
 
 from genoconv.errors import ModelError, UsageError
@@ -30,6 +29,15 @@ from genoconv.train.settings import DataSettings, OptimSettings, RunSettings, St
 _CHECKPOINTING_FROM = 65_536
 _WARM_UP_FROM = 8_192
 _FIRST_LENGTH, _STAGE_STEPS = 1_024, 100
+
+# What Lightning does by itself and we do otherwise: checkpoints, bar, summary, shares of the data.
+_SILENT: dict[str, Any] = {
+    "num_sanity_val_steps": 0,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "use_distributed_sampler": False,
+}
 
 
 @dataclass(frozen=True)
@@ -96,6 +104,8 @@ def run(
     _hush()
     first = is_first_process(settings.launcher)
     quiet = quiet or not first
+    accelerator, devices = _devices(settings.device, settings.devices)
+    cluster = place(settings, devices if isinstance(devices, int) else len(devices))
     state = _read_checkpoint(resume) if resume else None
     done_steps = int(state["global_step"]) if state else 0
     clock = Clock(
@@ -112,12 +122,28 @@ def run(
     validated = max((row.step for row in metrics.rows if row.split == "valid"), default=-1) if metrics else -1
     with (
         progress_bar("Training", total=100, unit="%", quiet=quiet) as advance,
-        Interrupts(quiet=not first) as interrupts,
+        Interrupts(processes=cluster.devices * cluster.nodes, quiet=not first) as interrupts,
         contextlib.closing(metrics) if metrics else contextlib.nullcontext(),
     ):
         measuring = Measuring(clock, metrics, every=settings.log_every, validated=validated, advance=advance)
         checkpoints = Checkpoints(folder / "checkpoints", clock, every=settings.checkpoint_every, saved=done_steps)
-        trainer = _trainer(settings, data, optim, folder, [Stopping(clock, interrupts), measuring, checkpoints])
+        trainer = pl.Trainer(
+            accelerator=accelerator,
+            devices=devices if cluster.devices == 1 else cluster.devices,
+            num_nodes=cluster.nodes,
+            strategy="ddp" if cluster.devices * cluster.nodes > 1 else "auto",
+            plugins=[cluster.environment],
+            precision=_precision(settings, accelerator),
+            max_steps=settings.max_steps or -1,
+            max_epochs=-1,
+            accumulate_grad_batches=data.accumulate,
+            gradient_clip_val=optim.clip,
+            val_check_interval=settings.validate_every * data.accumulate,
+            check_val_every_n_epoch=None,
+            callbacks=[Stopping(clock, interrupts), measuring, checkpoints],
+            logger=_tensorboard(folder) if settings.tensorboard else False,
+            **_SILENT,
+        )
         share = Share(trainer.global_rank, trainer.world_size, int(state["genoconv"]["batches"]) if state else 0)
         plan = stages(data, longest=longest, max_steps=settings.max_steps)
         batches = TrainingBatches(
@@ -136,8 +162,10 @@ def run(
             missing = trainer.strategy.broadcast(measuring.validated != trainer.global_step)
             if missing and not anywhere(trainer, interrupts.signal or 0):
                 trainer.validate(module, held_out, verbose=False)
-        except SIGTERMException:
-            assert interrupts.came()  # between Lightning's taking the signal and our taking it back
+        except SystemExit:
+            for process in getattr(trainer.strategy.launcher, "procs", ()):  # Lightning leaves them waiting
+                process.kill()
+            raise
     model.eval()
     return Outcome(
         step=trainer.global_step,
@@ -148,38 +176,9 @@ def run(
     )
 
 
-def _trainer(
-    settings: RunSettings, data: DataSettings, optim: OptimSettings, folder: Path, callbacks: list[pl.Callback]
-) -> pl.Trainer:
-    accelerator, devices = _devices(settings.device, settings.devices)
-    bf16 = settings.precision == "bf16" or (
-        settings.precision == "auto" and accelerator == "cuda" and torch.cuda.is_bf16_supported()
-    )
-    cluster = place(settings, devices if isinstance(devices, int) else len(devices))
-    logger: Any = False
-    if settings.tensorboard:
-        logger = _tensorboard(folder)
-    return pl.Trainer(
-        accelerator=accelerator,
-        devices=devices if cluster.devices == 1 else cluster.devices,
-        num_nodes=cluster.nodes,
-        strategy="ddp" if cluster.devices * cluster.nodes > 1 else "auto",
-        precision="bf16-mixed" if bf16 else "32-true",
-        max_steps=settings.max_steps or -1,
-        max_epochs=-1,
-        accumulate_grad_batches=data.accumulate,
-        gradient_clip_val=optim.clip,
-        val_check_interval=settings.validate_every * data.accumulate,
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=0,
-        callbacks=callbacks,
-        plugins=[cluster.environment],
-        logger=logger,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
+def _precision(settings: RunSettings, accelerator: str) -> Any:
+    able = accelerator == "cuda" and torch.cuda.is_bf16_supported()
+    return "bf16-mixed" if settings.precision == "bf16" or (settings.precision == "auto" and able) else "32-true"
 
 
 def _devices(device: str, wanted: int | None) -> tuple[str, int | list[int]]:
@@ -241,7 +240,7 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
 
 def _hush() -> None:
     """Lightning's banners, tips and advice are for people who wrote a training script."""
-    for name in ("pytorch_lightning", "lightning", "lightning.pytorch", "lightning.fabric"):
+    for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for module in ("pytorch_lightning", "lightning_fabric"):
         warnings.filterwarnings("ignore", module=rf"{module}\b.*")
