@@ -1,0 +1,27 @@
+"""On a GPU: vectors beside those of a CPU, with batches by free memory."""
+
+import numpy as np
+import pytest
+import torch
+from embed_files import small_model
+from fasta_files import random_bases
+
+from genoconv.genome.tokenizer import encode
+from genoconv.tasks.embed import Embedder, Pool, Reading, Span
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU; torch sees none here"),
+]
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-3), (torch.bfloat16, 0.05)])
+@pytest.mark.parametrize("pool", Pool)
+def test_vectors_of_a_gpu_and_of_a_cpu(pool: Pool, dtype: torch.dtype, bound: float) -> None:
+    bases = random_bases(3000, seed=1)
+    spans = [Span("x", "x", 0, n, "-", encode(bases[n : 2 * n])) for n in (1, 60, 300, 333, 1024, 1500)]
+    options = {"pool": pool, "reading": Reading.BOTH}
+    truth = np.concatenate(Embedder(small_model(max_length=1024), **options)(spans))
+    found = np.concatenate(Embedder(small_model(max_length=1024).to("cuda", dtype), **options)(spans))
+    assert np.linalg.norm(found - truth) < bound * np.linalg.norm(truth)
+    assert truth.std() > 0.1
