@@ -87,7 +87,7 @@ def gather(config: TrainConfig, *, max_length: int, offline: bool, quiet: bool) 
         flank=wanted.flank if genes is not None else 0,
         long_genes=wanted.long_genes,
         step=wanted.step if genes is None else None,
-        min_length=min(wanted.min_length, max_length),
+        min_length=min(wanted.min_length, max_length // 2),  # a long gene is cut into parts of more than half
         max_unknown=wanted.max_unknown,
         split=SplitPlan(
             by=wanted.split_by,

@@ -29,8 +29,9 @@ def write_plot(path: Path, *, rows: "Sequence[Row]", baselines: Sequence[float])
         from matplotlib.ticker import EngFormatter
     except ImportError:
         return False
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    figure = Figure(figsize=(10, 4.2))
     loss, perplexity = figure.subplots(1, 2)
+    figure.subplots_adjust(left=0.07, right=0.985, bottom=0.13, top=0.97, wspace=0.18)
     for axes, name in ((loss, "loss"), (perplexity, "perplexity")):
         for split, style in (("train", {"lw": 1, "alpha": 0.6}), ("valid", {"lw": 1.8, "marker": "o", "ms": 3.5})):
             some = [row for row in rows if row.split == split]

@@ -26,7 +26,7 @@ HARD = ("data.accumulate=2", "data.stages=[{length: 32, steps: 3}, {length: 64}]
 
 @pytest.fixture(autouse=True)
 def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes longer than these runs; test_train_folder.py draws."""
+    """Drawing takes longer than these runs; test_train_report.py draws."""
     monkeypatch.setattr("genoconv.pipelines.train_report.write_plot", lambda *_, **__: True)
 
 

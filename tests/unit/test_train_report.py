@@ -1,0 +1,54 @@
+"""What a person looks at first in a model folder: that all of it is there, and says what was measured."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from train_runs import patterned_genome, tiny_config, train_tiny
+
+from genoconv import load_model
+from genoconv.genome.fasta import Fasta
+from genoconv.models.checkpoint import read_config
+from genoconv.pipelines.train_config import configure
+from genoconv.pipelines.train_report import write_plot
+
+PARTS = {
+    "model.safetensors",
+    "config.json",
+    "genome.json",
+    "run.yaml",
+    "metrics.csv",
+    "training.png",
+    "README.md",
+    "checkpoints",
+}
+
+
+def test_everything_that_was_promised_is_there(tmp_path: Path) -> None:
+    fasta = patterned_genome(tmp_path / "genome.fa")
+    folder = train_tiny(tmp_path / "deep" / "run", fasta, "windows.test_fraction=0.2")
+    assert {path.name for path in folder.iterdir()} == PARTS
+    genome = json.loads((folder / "genome.json").read_text())
+    assert genome["contigs"] == {"chr1": {"length": 20_000, "md5": Fasta(fasta).digest("chr1")}}
+    bases = [genome["split"][name]["bases"] for name in ("train", "valid", "test")]
+    assert sum(bases) == pytest.approx(20_000, abs=64)
+    assert bases[2] == pytest.approx(4000, rel=0.3)
+    assert (folder / "training.png").read_bytes().startswith(b"\x89PNG")
+    assert yaml.safe_load((folder / "run.yaml").read_text())["fasta"] == str(fasta)
+    assert configure(folder / "run.yaml", options={}, assignments=[]) == tiny_config(fasta, "windows.test_fraction=0.2")
+    done = read_config(folder)["provenance"]
+    card = (folder / "README.md").read_text()
+    assert f"{done['validation_perplexity']:.4f}" in card
+    assert f"{done['markov_perplexities'][8]:.4f}" in card
+    assert done["steps"] == 6
+    logits = load_model(folder)(torch.tensor([[7, 8, 9, 10]]))
+    assert logits.shape == (1, 4, 16)
+
+
+def test_without_matplotlib_there_is_no_plot_and_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert not write_plot(tmp_path / "training.png", rows=[], baselines=[4.0])
+    assert not (tmp_path / "training.png").exists()
