@@ -231,6 +231,7 @@ def test_a_file_that_is_always_damaged_is_refused(files: Downloads, server: Loop
 def test_too_few_bytes_are_refused_before_they_are_sent(files: Downloads, server: Loopback) -> None:
     server.files[PATH] = CONTENT[:-1]
     files.fails(match="the server offers 299,999 bytes where 300,000 are right", bytes=SIZE)
+    assert server.asked(PATH) == [None]
 
 
 def test_a_length_that_promises_too_much_ends_in_an_error(files: Downloads, server: Loopback) -> None:

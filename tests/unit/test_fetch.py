@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from genome_manifests import FASTA_PATH, GENES_PATH, phix, serve_phix, write_manifest
 from loopback import Loopback, Reply
@@ -53,6 +54,13 @@ def server() -> Iterator[Loopback]:
 
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} - {".lock"}
+
+
+def read_genes_of(content: bytes) -> pd.DataFrame:
+    """Genes of a GFF3 on phiX174."""
+    path = genomes_dir().with_name("genes.gff3.gz")
+    path.write_bytes(content)
+    return read_genes(path, contigs=LENGTHS)
 
 
 def nothing_final(name: str = "phix") -> bool:
@@ -203,6 +211,13 @@ def test_genes_of_another_genome_are_refused(server: Loopback, manifests: Path) 
     with pytest.raises(DownloadError, match="no contig in common"):
         fetch("phix")
     assert nothing_final()
+
+
+def test_genes_are_found_by_the_manifests_aliases(server: Loopback, manifests: Path) -> None:
+    write_manifest(manifests, server)
+    count = len(read_genes_of(GENES))
+    server.files[GENES_PATH] = gzip.compress(gzip.decompress(GENES).replace(b"NC_001422.1", b"phiX174"))
+    assert fetch("phix").genes == count
 
 
 def test_an_unknown_checksum_is_recorded_and_held_ever_after(server: Loopback, manifests: Path) -> None:
@@ -375,6 +390,9 @@ def test_a_fault_while_files_get_their_names_leaves_no_genome(
     server: Loopback, manifests: Path, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_manifest(manifests, server)
+    genome = fetch("phix")
+    genome.fasta.write_bytes(b">of another\nACGT\n")
+    server.requests.clear()
     commits = []
 
     def commit(source: Path, target: Path) -> None:
@@ -388,7 +406,7 @@ def test_a_fault_while_files_get_their_names_leaves_no_genome(
         patch.setattr(atomic, "commit", commit)
         with pytest.raises(OutputError, match="Input/output error"):
             fetch("phix")
-    assert store.stored("phix") is None
+    assert store.receipt("phix") is None
     assert store.damage(fetch("phix")) == []
     assert server.asked(FASTA_PATH) == [None]
 
