@@ -55,6 +55,7 @@ class Summary:
 
     output: Path
     counts: Counts
+    intervals: bool
     rows: int
     width: int
     resumed: int
@@ -64,9 +65,10 @@ class Summary:
     def __str__(self) -> str:
         rate = self.bases / self.seconds if self.seconds else 0.0
         again = f" ({self.resumed:,} from the interrupted run)" if self.resumed else ""
+        read = _number(self.counts.records, "interval" if self.intervals else "record")
         return (
-            f"{self.output}: {self.counts.records:,} records, {self.rows:,} rows of {self.width}{again}, "
-            f"{self.counts.bases:,} bases; {rate:,.0f} bases/s"
+            f"{self.output}: {read}, {_number(self.rows, 'row')} of {self.width}{again}, "
+            f"{_number(self.counts.bases, 'base')}; {rate:,.0f} bases/s"
         )
 
 
@@ -207,7 +209,9 @@ def _embed_all(run: EmbedRun, source: Source, embedder: Embedder, spool: Spool, 
         raise UsageError(f"--resume: {source.name} ends before where the interrupted run was; give the same input")
     seconds = time.monotonic() - began
     counts = source.counts
-    return Summary(run.output, counts, spool.rows, embedder.width, resumed, counts.bases - skipped, seconds)
+    return Summary(
+        run.output, counts, run.bed is not None, spool.rows, embedder.width, resumed, counts.bases - skipped, seconds
+    )
 
 
 def _rows(spans: list[Span], embedder: Embedder) -> Iterator[Row]:
@@ -231,7 +235,7 @@ def _say_longer(counts: Counts, embedder: Embedder) -> None:
         }[embedder.pool]
         log.info(
             "%s longer than the %s bases that are read at once: read %s",
-            f"{counts.longer:,} sequences are" if counts.longer > 1 else "1 sequence is",
+            f"{_number(counts.longer, 'sequence')} {'is' if counts.longer == 1 else 'are'}",
             f"{embedder.max_length:,}",
             how.format(f"{counts.pieces:,}"),
         )
@@ -246,4 +250,8 @@ def _say_odd(counts: Counts, run: EmbedRun) -> None:
 
 
 def _some(odd: Odd, what: str) -> str:
-    return f"{odd.count:,} sequence{'s' if odd.count > 1 else ''} {what} (first: {odd.first})"
+    return f"{_number(odd.count, 'sequence')} {what} (first: {odd.first})"
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

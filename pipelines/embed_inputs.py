@@ -152,9 +152,8 @@ class BedSpans:
         self.name = file_name(path)
         self.counts = Counts()
         self.names = self._contigs()
-        self._digest = digest_of(self.fasta, self.names.values())
-        with bed.open("rb") as stream:
-            self.origin = {"input": self._digest, "intervals": hashlib.file_digest(stream, "sha256").hexdigest()}
+        self.origin: dict[str, str] = {}
+        self._digest = ""
 
     def _contigs(self) -> dict[str, str]:
         """Contig name of the BED -> of the FASTA, after a look at every row."""
@@ -177,7 +176,9 @@ class BedSpans:
         for _, (_, start, end, *_) in bed_rows(self.bed):
             self.counts.records += 1
             self.counts.add_span(end - start, self.pieces(end - start))
-            advance(end - start)
+        self._digest = digest_of(self.fasta, self.names.values(), advance=advance)
+        with self.bed.open("rb") as stream:
+            self.origin = {"input": self._digest, "intervals": hashlib.file_digest(stream, "sha256").hexdigest()}
         return self.counts
 
     def spans(self) -> Iterator[Span]:
