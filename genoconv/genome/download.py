@@ -97,12 +97,15 @@ def _twice(attempt: Callable[[str], str], url: str, part: Part) -> str:
         raise
     except WrongError as error:
         part.discard()
-        log.warning("%s: %s; fetching it once more", url, error)
+        first = str(error)
+        log.warning("%s: %s; fetching it once more", url, first)
     try:
         return attempt(url)
-    except WrongError:
+    except WrongError as error:
         part.discard()
-        raise
+        if str(error) != first:
+            raise
+        raise WrongError(f"{first} (twice the same: has its provider replaced it?)") from error
 
 
 def _checksum(path: Path, *, remote: RemoteFile, recorded: str | None) -> str:

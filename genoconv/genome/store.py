@@ -167,11 +167,18 @@ def checksum(path: Path, algorithm: str, *, advance: Callable[[float], object] =
 
 
 def write_receipt(genome: Genome) -> Genome:
-    """Record a genome whose files are in place, as of now; from then on it is here."""
+    """Record a genome whose files are in place, as of now; from then on it is here.
+
+    Files in the genome's folder are recorded by name, so that a cache may be moved, or be mounted elsewhere.
+    """
+    folder = folder_of(genome.name)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     record = {**asdict(genome), "date": now}
-    atomic.write_text(folder_of(genome.name) / RECEIPT, json.dumps(record, indent=2) + "\n")
-    return _genome(record)
+    for file in record["files"]:
+        path = Path(file["path"])
+        file["path"] = path.name if path.parent == folder else str(path)
+    atomic.write_text(folder / RECEIPT, json.dumps(record, indent=2) + "\n")
+    return _genome(record, folder)
 
 
 def stored(name: str) -> Genome | None:
@@ -194,7 +201,7 @@ def receipt(name: str) -> Genome | None:
     """
     path = folder_of(name) / RECEIPT
     try:
-        return _genome(json.loads(path.read_text(encoding="utf-8")))
+        return _genome(json.loads(path.read_text(encoding="utf-8")), path.parent)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, KeyError, TypeError) as error:
@@ -268,8 +275,9 @@ def sequence_digests(fasta: Fasta, *, advance: Callable[[float], object]) -> dic
     return digests
 
 
-def _genome(values: dict[str, Any]) -> Genome:
-    return Genome(**{**values, "files": tuple(StoredFile(**file) for file in values["files"])})
+def _genome(values: dict[str, Any], folder: Path) -> Genome:
+    files = tuple(StoredFile(**{**file, "path": str(folder / file["path"])}) for file in values["files"])
+    return Genome(**{**values, "files": files})
 
 
 def _size(path: Path) -> int | None:

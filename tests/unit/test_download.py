@@ -224,8 +224,15 @@ def test_a_damaged_file_is_fetched_once_more(files: Downloads, server: Loopback)
 def test_a_file_that_is_always_damaged_is_refused(files: Downloads, server: Loopback, known: dict[str, str]) -> None:
     server.always[PATH] = Reply(flip=12_345)
     (kind, right) = next(iter(known.items()))
-    files.fails(match=f"{PATH}: damaged: its {kind} is [0-9a-f]+, {right} is right", **known)
+    files.fails(match=rf"{PATH}: damaged: its {kind} is [0-9a-f]+, {right} is right \(twice the same", **known)
     assert list(files.folder.iterdir()) == []
+
+
+def test_damage_that_differs_is_not_called_a_replacement(files: Downloads, server: Loopback) -> None:
+    server.plan[PATH] = [Reply(flip=1), Reply(flip=2)]
+    with pytest.raises(DownloadError, match="damaged: its md5 is") as caught:
+        files.run(md5=md5(CONTENT))
+    assert "twice the same" not in str(caught.value)
 
 
 def test_too_few_bytes_are_refused_before_they_are_sent(files: Downloads, server: Loopback) -> None:

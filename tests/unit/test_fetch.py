@@ -24,7 +24,7 @@ from genoconv.genome.annotation import read_genes
 from genoconv.genome.fasta import Fasta
 from genoconv.genome.fetch import fetch, resolve_genome
 from genoconv.genome.ledger import RECORDED, record_checksum
-from genoconv.paths import genomes_dir
+from genoconv.paths import genomes_dir, home_dir
 from genoconv.pipelines import genomes as run
 from support import DATA, needs_data
 
@@ -97,6 +97,20 @@ def test_what_is_here_is_not_fetched_again(server: Loopback, manifests: Path) ->
     count = len(server.requests)
     assert fetch("phix") == resolve_genome("phix") == fetch("phix", offline=True) == first
     assert len(server.requests) == count
+
+
+def test_a_cache_may_be_moved(
+    server: Loopback, manifests: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_manifest(manifests, server)
+    first = fetch("phix")
+    moved = tmp_path / "moved"
+    home_dir().rename(moved)
+    monkeypatch.setenv("GENOCONV_HOME", str(moved))
+    genome = fetch("phix", offline=True)
+    assert genome.fasta == moved / "genomes/phix/phix.fa"
+    assert not first.fasta.exists()
+    assert store.damage(genome) == []
 
 
 def test_a_damaged_genome_is_fetched_anew(server: Loopback, manifests: Path) -> None:
