@@ -124,7 +124,7 @@ def test_a_spool_goes_on_after_its_last_whole_piece(tmp_path: Path) -> None:
     filled(output, rows=20).__exit__()
     for what in ("rows", "table"):  # what a kill leaves of a piece that was not finished
         with (tmp_path / f".x.npz.genoconv-{what}").open("ab") as stream:
-            stream.write(b"half a pie")
+            stream.write(b"half a piece" * 100)
     with spool(output, resume=True) as again:
         assert (again.rows, again.finished) == (20, ["0", "10"])
         again.append([VECTORS[20:]], ROWS[20:], mark="20")
