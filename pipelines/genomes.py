@@ -21,9 +21,11 @@ def overview() -> Iterator[str]:
     for name in sorted({*known, *here}):
         genome, manifest = here.get(name), known.get(name)
         state = "-" if genome is None else "added" if genome.registered else "here"
+        if genome is not None and store.stored(name) is None:
+            state = "changed"
         bases = sum(genome.contigs.values()) if genome else manifest.total if manifest else None
         title = manifest.title if manifest else here[name].fasta
-        yield f"{name:<12} {state:<6} {_size(bases):>8}  {title}"
+        yield f"{name:<12} {state:<7} {_size(bases):>8}  {title}"
 
 
 def describe(name: str) -> Iterator[str]:
@@ -82,7 +84,7 @@ def _remote(kind: str, remote: RemoteFile | None) -> Iterator[str]:
         value = getattr(remote, name)
         if value is not None:
             yield f"{'':<12} {name} {value:,}" if isinstance(value, int) else f"{'':<12} {name} {value}"
-    if not remote.pinned:
+    if not remote.known:
         recorded = recorded_checksum(remote.urls[0])
         state = f"recorded here: {recorded}" if recorded else "not known; recorded at the first fetch"
         yield f"{'':<12} sha256 {state}"

@@ -118,7 +118,7 @@ def _checksum(path: Path, *, remote: RemoteFile, recorded: str | None) -> str:
         raise WrongError(f"damaged: its sha256 is {sha256}, {remote.sha256} is right")
     if remote.md5 is not None and (md5 := checksum(path, "md5")) != remote.md5:
         raise WrongError(f"damaged: its md5 is {md5}, {remote.md5} is right")
-    if recorded is not None and not remote.pinned and sha256 != recorded:
+    if recorded is not None and not remote.known and sha256 != recorded:
         raise WrongError(
             f"its sha256 is {sha256}, but {recorded} was recorded when it was first fetched; if its provider has"
             " changed it for good, accept that with --record"
@@ -141,7 +141,7 @@ def with_listed_md5(remote: RemoteFile) -> RemoteFile:
 
     A list that cannot be had, or lacks the file, is told and left at that: the file itself is still checked.
     """
-    if remote.pinned or remote.md5_list is None:
+    if remote.known or remote.md5_list is None:
         return remote
     try:
         sums = parse_md5_list(read_small(remote.md5_list))

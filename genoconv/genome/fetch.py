@@ -155,11 +155,11 @@ class _Job:
             self.work / remote.name,
             sources=sources.of(remote),
             patience=Patience.from_environment(),
-            recorded=recorded if fixed and not sources.record and not remote.pinned else None,
+            recorded=recorded if fixed and not sources.record and not remote.known else None,
             accept=accept,
             progress=lambda: self.bar("Fetching", remote.bytes),
         )
-        if not remote.pinned and recorded != found.sha256:
+        if not remote.known and recorded != found.sha256:
             if recorded is not None:
                 log.warning("%s has changed since it was first fetched from here; its new checksum is recorded", url)
             ledger.record_checksum(url, found.sha256)

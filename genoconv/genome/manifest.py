@@ -44,11 +44,10 @@ class RemoteFile(BaseModel):
     Attributes:
         urls: where from, best first; all serve the same bytes.
         bytes: size as served; None where unknown.
-        md5, sha256: hexadecimal, of the file as served. Where both are unknown, the first download is recorded and
-            later ones are held against it.
-        unpacked_sha256: of the decompressed content.
-        md5_list: the provider's own list of MD5 sums (``md5  name`` lines), asked where ``md5`` and ``sha256`` are
-            unknown.
+        md5, sha256: hexadecimal, of the file as served.
+        unpacked_sha256: of the decompressed content. Where none of the three is known, the first download is recorded
+            and later ones are held against it.
+        md5_list: the provider's own list of MD5 sums (``md5  name`` lines), asked where none of the three is known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,8 +66,13 @@ class RemoteFile(BaseModel):
 
     @property
     def pinned(self) -> bool:
-        """Whether the manifest knows its checksum."""
+        """Whether the manifest knows a checksum of it as it is served."""
         return self.md5 is not None or self.sha256 is not None
+
+    @property
+    def known(self) -> bool:
+        """Whether the manifest knows a checksum of it, as it is served or unpacked."""
+        return self.pinned or self.unpacked_sha256 is not None
 
 
 class Manifest(BaseModel):

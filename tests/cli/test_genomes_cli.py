@@ -38,7 +38,7 @@ def large(server: Loopback) -> bytes:
 def environment(tmp_path: Path) -> dict[str, str]:
     folder = tmp_path / "manifests"
     folder.mkdir()
-    return {"GENOCONV_MANIFESTS": str(folder), "GENOCONV_RETRY_WAIT": "0"}
+    return {"GENOCONV_MANIFESTS": str(folder), "GENOCONV_RETRY_WAIT": "0", "NO_PROXY": "*"}
 
 
 def start(home: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:

@@ -31,7 +31,8 @@ QUICK = Patience(attempts=4, first_wait=0)
 
 
 @pytest.fixture
-def server() -> Iterator[Loopback]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
+    monkeypatch.setenv("NO_PROXY", "*")
     with Loopback({PATH: CONTENT, MIRROR: CONTENT}) as running:
         yield running
 

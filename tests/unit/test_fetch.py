@@ -35,6 +35,7 @@ LENGTHS = {"NC_001422.1": 5386}
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GENOCONV_RETRY_WAIT", "0")
+    monkeypatch.setenv("NO_PROXY", "*")
 
 
 @pytest.fixture
@@ -215,8 +216,9 @@ def test_the_unpacked_checksum_is_held(server: Loopback, manifests: Path) -> Non
     with pytest.raises(DownloadError, match="unpacked, its sha256 is"):
         fetch("phix")
     right = hashlib.sha256(gzip.decompress(FASTA)).hexdigest()
-    write_manifest(manifests, server, fasta={"unpacked_sha256": f'"{right}"'})
+    write_manifest(manifests, server, pinned=False, genes=False, fasta={"unpacked_sha256": f'"{right}"'})
     fetch("phix")
+    assert not (genomes_dir() / RECORDED).exists(), "compressing the same content anew is no change"
 
 
 def test_genes_of_another_genome_are_refused(server: Loopback, manifests: Path) -> None:
@@ -448,7 +450,7 @@ def test_own_files_are_known_by_a_name_and_not_copied(own: tuple[Path, Path]) ->
     assert (genome.fasta, genome.annotation, genome.registered) == (fasta, genes, True)
     assert names(store.folder_of("mine")) == {"receipt.json"}
     assert run.path_of("mine", annotation=True) == genes
-    assert f"mine         added   5.39 kb  {fasta}" in run.overview()
+    assert f"mine         added    5.39 kb  {fasta}" in run.overview()
     assert next(run.describe("mine")).startswith("added ")
     assert run.verify("mine").startswith("mine: 2 files")
     with pytest.raises(UsageError, match=r"a genome mine is here already; .*--force"):
@@ -462,6 +464,7 @@ def test_own_files_that_change_are_noticed(own: tuple[Path, Path]) -> None:
     own[0].write_bytes(FASTA + b"\0")
     with pytest.raises(DataError, match="the files of mine have changed or are gone; see genoconv genomes verify mine"):
         fetch("mine")
+    assert f"mine         changed  5.39 kb  {own[0]}" in run.overview()
     with pytest.raises(DataError, match=r"mine.fa.gz has .* bytes, .* are right; put the files back, or add it again"):
         run.verify("mine")
 
