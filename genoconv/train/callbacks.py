@@ -90,7 +90,7 @@ class Measuring(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._pending.append((*self._step, outputs["loss"].detach()))
+        self._pending.append((*self._step, outputs["nats"]))
         done = 100 * self.clock.progress(trainer.global_step)
         self.advance(max(0.0, done - self._shown))
         self._shown = max(self._shown, done)

@@ -54,8 +54,8 @@ class LanguageModel(pl.LightningModule):
         self._broken_off = False
         self._rate = 0.0
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Mean loss of one batch, in nats a base."""
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Mean loss of one batch; again as ``nats`` a base, which Lightning does not divide by what is accumulated."""
         dropout = np.random.SeedSequence([self.seed, self.clock.batches, self.global_rank])
         torch.manual_seed(int(dropout.generate_state(1)[0]))
         try:
@@ -69,7 +69,8 @@ class LanguageModel(pl.LightningModule):
             ) from error
         self._rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
         self.clock.count(batch.tokens)
-        return total / weight.clamp(min=1.0)
+        loss = total / weight.clamp(min=1.0)
+        return {"loss": loss, "nats": loss.detach()}
 
     def on_validation_epoch_start(self) -> None:
         """Forget the sums of the last time."""

@@ -226,6 +226,7 @@ def test_accumulating_is_the_mean_of_the_batches(fasta: Path, tmp_path: Path) ->
     assert steps_of(one) == [1, 2, 3]
     rows = read_rows(one / "metrics.csv")
     assert rows[0].tokens == 4 * 256
+    assert rows[0].perplexity == pytest.approx(4, rel=0.1)
 
 
 def test_variants_of_arithmetic_give_nearly_the_same_model(fasta: Path, tmp_path: Path) -> None:

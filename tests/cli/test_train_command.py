@@ -1,0 +1,273 @@
+"""``genoconv train`` as a person, a scheduler or a power cut meets it: whole processes, real signals."""
+
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fasta_files import write_fasta
+from train_runs import TINY, patterned_genome, same_weights, train_tiny, weights
+from typer.testing import CliRunner
+
+from genoconv.cli.app import app
+from genoconv.errors import GenoconvError, UsageError
+from genoconv.models.checkpoint import read_config
+from genoconv.train.metrics import read_rows
+from support import DATA, cli_environment, command, needs_data, one_clear_line, run_cli
+
+HARD = ("data.accumulate=2", "data.workers=1", "model.embed_dropout=0.1", "run.checkpoint_every=4")
+
+
+@pytest.fixture
+def fasta(tmp_path: Path) -> Path:
+    return patterned_genome(tmp_path / "genome.fa")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def fonts(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Where matplotlib keeps its list of fonts, which takes it seconds to make."""
+    return str(tmp_path_factory.mktemp("fonts"))
+
+
+def sets(*assignments: str) -> list[str]:
+    return [word for text in (*TINY, *assignments) for word in ("--set", text)]
+
+
+def environment(home: Path, fonts: str, **more: str) -> dict[str, str]:
+    return cli_environment(home, {"MPLCONFIGDIR": fonts, "OMP_NUM_THREADS": "1", **more})
+
+
+def test_a_kill_in_the_middle_of_a_checkpoint_loses_nothing(
+    fasta: Path, tmp_path: Path, home: Path, fonts: str
+) -> None:
+    cut_down = (
+        "import os, signal, sys\n"
+        "from genoconv import atomic\n"
+        "commit, calls = atomic.commit, []\n"
+        "def struck(temporary, final):\n"
+        "    if temporary.name == 'partial.ckpt':\n"
+        "        calls.append(final)\n"
+        "        if len(calls) == 2:\n"
+        "            os.truncate(temporary, 1000)\n"
+        "            os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    commit(temporary, final)\n"
+        "atomic.commit = struck\n"
+        "from genoconv.cli import main\n"
+        "main()\n"
+    )
+    folder = tmp_path / "run"
+    words = ["train", "-f", str(fasta), "-o", str(folder), "--max-steps", "10", *sets(*HARD)]
+    killed = subprocess.run([sys.executable, "-c", cut_down, *words], env=environment(home, fonts), check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["partial.ckpt", "step-00000004.ckpt"]
+    resumed = run_cli("train", "--resume", folder, home=home, env=environment(home, fonts))
+    assert resumed.returncode == 0, resumed.stderr.decode()
+    assert "going on from" in resumed.stderr.decode()
+    assert same_weights(folder, train_tiny(tmp_path / "whole", fasta, *HARD, max_steps=10))
+    steps = [row.step for row in read_rows(folder / "metrics.csv") if row.split == "train"]
+    assert steps == list(range(1, 11))
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
+        "step-00000008.ckpt",
+        "step-00000010.ckpt",
+    ]
+
+
+def start(words: list[str], env: dict[str, str]) -> "subprocess.Popen[bytes]":
+    """The command in a process group of its own, as a shell would start it."""
+    return subprocess.Popen(
+        [command(), *words], env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+
+
+def wait_for_rows(folder: Path, count: int, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 120
+    while len(read_rows(folder / "metrics.csv")) < count:
+        assert process.poll() is None, process.communicate()[1].decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_to_the_whole_group_saves_a_checkpoint(
+    fasta: Path, tmp_path: Path, home: Path, fonts: str, number: int, code: int
+) -> None:
+    folder = tmp_path / "run"
+    words = ["train", "-f", str(fasta), "-o", str(folder), "--max-steps", "100000", *sets("data.workers=1")]
+    with start(words, environment(home, fonts)) as process:
+        wait_for_rows(folder, 3, process)
+        os.killpg(process.pid, number)
+        _, stderr = process.communicate(timeout=60)
+    text = stderr.decode()
+    assert process.returncode == code, text
+    assert f"go on with: genoconv train --resume {folder}" in text
+    assert "Traceback" not in text
+    step = read_rows(folder / "metrics.csv")[-1].step
+    assert (folder / "checkpoints" / f"step-{step:08d}.ckpt").exists()
+    assert not (folder / "config.json").exists()
+
+
+PAIR = ("run.devices=2", "model.embed_dropout=0", "data.reverse_complement=false")
+
+
+def test_two_processes_learn_what_one_does_with_twice_the_batches(
+    fasta: Path, tmp_path: Path, home: Path, fonts: str
+) -> None:
+    folder = tmp_path / "pair"
+    result = run_cli(
+        *("train", "-f", fasta, "-o", folder, "--max-steps", 5, *sets(*PAIR)), home=home, env=environment(home, fonts)
+    )
+    text = result.stderr.decode()
+    assert result.returncode == 0, text
+    assert len([line for line in text.splitlines() if "below" in line or "above" in line]) == 1
+    assert len(text.splitlines()) == 3, text
+    alone = train_tiny(tmp_path / "alone", fasta, *PAIR[1:], "data.accumulate=2", max_steps=5)
+    pair, single = weights(folder), weights(alone)
+    assert all(torch.allclose(pair[name], single[name], rtol=1e-3, atol=1e-5) for name in pair)
+    ours, theirs = (read_rows(f / "metrics.csv") for f in (folder, alone))
+    assert [row.step for row in ours] == [row.step for row in theirs]
+    assert [row.loss for row in ours] == pytest.approx([row.loss for row in theirs], rel=1e-4)
+    assert ours[-1].tokens == theirs[-1].tokens
+
+
+def test_processes_that_slurm_has_started_find_each_other(fasta: Path, tmp_path: Path, home: Path, fonts: str) -> None:
+    folder = tmp_path / "run"
+    words = ["train", "-f", str(fasta), "-o", str(folder), "--max-steps", "3", *sets(*PAIR)]
+    shared = {
+        **{"SLURM_JOB_ID": str(10_000 + os.getpid() % 9000), "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2"},
+        **{"SLURM_NTASKS_PER_NODE": "2", "SLURM_STEP_NUM_TASKS": "2", "SLURM_NNODES": "1", "SLURM_NODEID": "0"},
+        "SLURM_NODELIST": "localhost",
+    }
+    tasks = [
+        start(words, environment(home, fonts, **shared, SLURM_PROCID=str(rank), SLURM_LOCALID=str(rank)))
+        for rank in (1, 0)
+    ]
+    said = [task.communicate(timeout=120)[1].decode() for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0], said
+    assert said[0] == ""
+    assert "after 3 steps" in said[1]
+    assert read_config(folder)["provenance"]["steps"] == 3
+
+
+def test_the_demo_beats_every_markov_model_in_little_memory(tmp_path: Path, home: Path, fonts: str) -> None:
+    words = ["train", "--max-steps", "36", "--set", "data.valid_tokens=40000", "--set", "run.device=cpu"]
+    folder = tmp_path / "runs" / "demo"
+    process = subprocess.Popen(
+        [command(), *words], cwd=tmp_path, env=cli_environment(home, {"MPLCONFIGDIR": fonts}), stderr=subprocess.PIPE
+    )
+    assert process.stderr
+    text = process.stderr.read().decode()
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    process.stderr.close()
+    assert process.returncode == 0, text
+    assert "synthetic" in text
+    done = read_config(folder)["provenance"]
+    ours, theirs = done["validation_perplexity"], done["markov_perplexities"]
+    assert len(theirs) == 9
+    assert ours < min(theirs) < 3.6
+    assert re.search(r"validation perplexity \d\.\d+ after 36 steps.*% below the best Markov model \(order \d", text)
+    unit = 1 if sys.platform == "darwin" else 1024
+    assert used.ru_maxrss * unit < 2e9
+    assert isinstance(used, resource.struct_rusage)
+
+
+def refused(*words: object, error: type[GenoconvError] = UsageError) -> str:
+    result = CliRunner().invoke(app, ["train", *map(str, words)])
+    assert isinstance(result.exception, error), result.exception
+    return str(result.exception)
+
+
+def test_options_that_exclude_each_other(fasta: Path, tmp_path: Path) -> None:
+    assert "give one of --genome NAME and --fasta FILE" in refused("-f", fasta, "--genome", "demo")
+    assert "--annotation goes with the FASTA" in refused("-a", "x.gff3")
+    assert "drop one of them" in refused("-f", fasta, "-a", "x.gff3", "--tiles")
+    assert "drop RUN.yaml, --output and --force" in refused("--resume", tmp_path, "-o", tmp_path / "x")
+    assert "cannot change in mid-run" in refused("--resume", train_tiny(tmp_path / "run", fasta), "-f", "other.fa")
+    assert "did you mean optim.lr" in refused("--set", "optim.l=1")
+
+
+def test_print_config_prints_and_does_nothing(fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["train", "-f", "genome.fa", "--max-length", "128", "--print-config"])
+    assert result.exit_code == 0
+    file = tmp_path / "printed.yaml"
+    file.write_text(result.stdout)
+    again = CliRunner().invoke(app, ["train", str(file), "--print-config"])
+    assert again.stdout == result.stdout
+    assert f"fasta: {fasta}" in result.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {"genome.fa", "printed.yaml"}
+
+
+def test_every_option_reaches_its_key(fasta: Path, tmp_path: Path) -> None:
+    import yaml
+
+    genes = tmp_path / "g.gff3"
+    words: dict[str, Any] = {
+        "--annotation": (genes, "annotation", str(genes)),
+        "--preset": ("small-32k", "preset", "small-32k"),
+        "--max-length": (2048, "max_length", 2048),
+        "--max-steps": (7, "run.max_steps", 7),
+        "--max-minutes": (1.5, "run.max_minutes", 1.5),
+        "--seed": (3, "run.seed", 3),
+        "--device": ("cpu", "run.device", "cpu"),
+        "--precision": ("bf16", "run.precision", "bf16"),
+        "--soft-mask": ("keep", "data.soft_mask", "keep"),
+        "--set": ("optim.lr=0.5", "optim.lr", 0.5),
+    }
+    given = [word for option, (value, *_) in words.items() for word in (option, str(value))]
+    result = CliRunner().invoke(app, ["train", "-f", str(fasta), *given, "--print-config"])
+    found = yaml.safe_load(result.stdout)
+    for _, key, expected in words.values():
+        value = found
+        for part in key.split("."):
+            value = value[part]
+        assert value == expected, key
+
+
+def test_a_full_disk_gets_one_clear_line(fasta: Path, tmp_path: Path, home: Path, fonts: str) -> None:
+    limited = (
+        "import resource, sys\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))\n"
+        "from genoconv.cli import main\n"
+        "main()\n"
+    )
+    words = ["train", "-f", str(fasta), "-o", str(tmp_path / "run"), "--max-steps", "3", *sets()]
+    result = subprocess.run(
+        [sys.executable, "-c", limited, *words], env=environment(home, fonts), capture_output=True, check=False
+    )
+    line = one_clear_line(result, code=1)
+    assert "File too large" in line
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+@needs_data("nasty")
+def test_an_odd_fasta_by_the_installed_command(tmp_path: Path, home: Path) -> None:
+    result = run_cli("train", "-f", DATA / "nasty" / "fa_protein_crlf.fasta", "-o", tmp_path / "run", home=home)
+    assert "protein" in one_clear_line(result, code=1)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_summary_is_on_stderr_and_quiet_is_quiet(tmp_path: Path) -> None:
+    path = write_fasta(tmp_path / "g.fa", {"c": "ACGT" * 3000})
+    words = ["train", "-f", str(path), "-o", str(tmp_path / "run"), "--max-steps", "1", "-q", *sets()]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.exception
+    assert result.output == ""
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["provenance"]["genome"] == "g.fa"
