@@ -110,8 +110,9 @@ class Spool:
                 os.fsync(stream.fileno())
             except OSError as error:
                 raise OutputError(f"{path}: cannot keep finished rows there: {error.strerror}") from error
-        self._journal.append({"rows": len(rows), "table": len(text), "sha256": _digest(data, text), "mark": mark})
+        # Counted first: an interruption in between must not take these rows for none.
         self.rows += len(rows)
+        self._journal.append({"rows": len(rows), "table": len(text), "sha256": _digest(data, text), "mark": mark})
 
     def _packed(self, vectors: Sequence[Array]) -> bytes:
         if not vectors:
