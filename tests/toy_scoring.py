@@ -60,10 +60,17 @@ def record(contig: str, start: int, ref: str, *alts: str) -> Record:
     return Record(contig, start, ref, alts, line)
 
 
-def scorer(fasta: Path, *, model: nn.Module | None = None, batch_size: int | None = None, **settings) -> VariantScorer:
+def scorer(
+    fasta: Path,
+    *,
+    model: nn.Module | None = None,
+    device: torch.device | str = "cpu",
+    batch_size: int | None = None,
+    **settings,
+) -> VariantScorer:
     settings = {"widths": (64,), "grid": (4,), "max_length": 10_000, "max_indel": 16, **settings}
     reference = Reference(Fasta(fasta))
     starts = {w: suffix_start(w, g) for w, g in zip(settings["widths"], settings["grid"], strict=True) if w}
-    likelihood = CausalLikelihood(model or KmerModel(), starts=starts, batch_size=batch_size)
+    likelihood = CausalLikelihood(model or KmerModel(), device=device, starts=starts, batch_size=batch_size)
     names = {name: name for name in reference.contigs}
     return VariantScorer(likelihood, reference=reference, names=names, settings=Settings(**settings))

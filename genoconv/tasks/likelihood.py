@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from genoconv.genome.tokenizer import A, T
 from genoconv.models.hyena import HyenaDNA
 from genoconv.tasks.batching import cut, fitting_rows, halving, stack
-from genoconv.tasks.suffix import Kept, SuffixReuse
+from genoconv.tasks.suffix import Kept, SuffixReuse, base_logits
 
 Tokens = npt.NDArray[np.uint8]
 LogP = npt.NDArray[np.float32]
@@ -42,13 +42,13 @@ def log_probabilities(logits: Tensor, ids: Tensor) -> Tensor:
     """Log-probability of every token given those before it.
 
     Args:
-        logits: (B, N, V), any float type; position i predicts token i + 1.
+        logits: (B, N, 4) of A, C, G, T, any float type; position i predicts token i + 1.
         ids: (B, N), integers.
 
     Returns:
         (B, N) float32; 0 at the first position and wherever the token is not A, C, G or T.
     """
-    bases = torch.log_softmax(logits[:, :-1, A : T + 1].float(), dim=-1)
+    bases = torch.log_softmax(logits[:, :-1].float(), dim=-1)
     target = ids[:, 1:].long() - A
     known = (target >= 0) & (target <= T - A)
     chosen = bases.gather(-1, target.clamp(0, T - A).unsqueeze(-1)).squeeze(-1)
@@ -161,7 +161,11 @@ class CausalLikelihood:
     def _read(self, ids: Tensor) -> LogP:
         ids = ids.to(self.device)
         self.tokens += ids.numel()
-        return _numpy(log_probabilities(self.model(ids), ids))
+        if isinstance(self.model, HyenaDNA):
+            logits = base_logits(self.model, self.model.hidden(ids, layer=-1))
+        else:
+            logits = self.model(ids)[..., A : T + 1]
+        return _numpy(log_probabilities(logits, ids))
 
     def _read_references(self, reuse: SuffixReuse, ids: Tensor, *, whole: bool = True) -> tuple[LogP, list[Kept]]:
         ids = ids.to(self.device)

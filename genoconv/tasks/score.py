@@ -22,10 +22,10 @@ from genoconv.variants.windows import Haplotypes, Window, grid_window, haplotype
 def suffix_start(width: int, grid: int) -> int:
     """Position of a window on the grid up to which an alternative equals its reference, on either strand, as a rule.
 
-    A variant lies within half a grid step of the centre, except near a contig's ends, and a multi-base allele may
-    begin a little earlier when it is read backwards; a whole step leaves room for both.
+    A variant lies within half a grid step of the centre, except near a contig's ends, and an allele of up to 16 bases
+    begins as much earlier when it is read backwards.
     """
-    return max(0, width // 2 - max(grid, 16))
+    return max(0, width // 2 - grid // 2 - 16)
 
 
 N_RICH = 0.5

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from genoconv.genome.tokenizer import A, T
 from genoconv.models.hyena import Block, HyenaDNA, HyenaOperator
 from genoconv.ops import FilterSpectrum, fftconv, prepare_filter
 
@@ -67,10 +68,10 @@ class SuffixReuse:
 
         Args:
             ids: (B, N) integers.
-            whole: give all logits; otherwise those from s on, which spares most of the last block before s.
+            whole: give logits of all positions; otherwise those from s on, which spares most of the last block before s.
 
         Returns:
-            Logits (B, N, V) or (B, S, V), and what each block leaves.
+            Logits of A, C, G, T, (B, N, 4) or (B, S, 4), float32, and what each block leaves.
         """
         x: Tensor = self.model.embedding(ids.int()).float()
         states = []
@@ -89,7 +90,7 @@ class SuffixReuse:
                 # Nobody looks at what comes before s any more.
                 x, mixed = x[:, s:], mixed[:, :, s:]
             x = _finish(block, x, mixed)
-        return self._logits(x), states
+        return base_logits(self.model, x), states
 
     def alternative(self, ids: Tensor, states: list[Kept], rows: Tensor) -> Tensor:
         """Read alternatives from s on.
@@ -100,7 +101,7 @@ class SuffixReuse:
             rows: (A,) which of the B references each belongs to.
 
         Returns:
-            Logits (A, S, V): entry [a, n] scores token s + n + 1.
+            Logits of A, C, G, T, (A, S, 4): entry [a, n] scores token s + n + 1.
         """
         x: Tensor = self.model.embedding(ids.int()).float()
         for block, (_, suffix), kept in zip(self._blocks, self._filters, states, strict=True):
@@ -109,12 +110,17 @@ class SuffixReuse:
             x0, x1, v = mixer.short_filter(torch.cat([kept.edge[rows], projected], dim=2)).chunk(3, dim=1)
             change = torch.addcmul(kept.minus_gated[rows], x1, v)
             x = _finish(block, x, fftconv(change, suffix).add_(kept.convolved[rows]).mul_(x0))
-        return self._logits(x)
+        return base_logits(self.model, x)
 
-    def _logits(self, x: Tensor) -> Tensor:
-        norm = self.model.backbone.ln_f
-        logits: Tensor = self.model.lm_head(norm(x.to(norm.weight.dtype)))
-        return logits
+
+def base_logits(model: HyenaDNA, x: Tensor) -> Tensor:
+    """Logits of A, C, G, T, (B, N, 4) float32, from the residual stream after the last block, (B, N, D) float32.
+
+    In float32 whatever the model's type: rounding logits to 8 bits would be most of a score's error in bfloat16.
+    """
+    norm, head = model.backbone.ln_f, model.lm_head
+    x = F.layer_norm(x, norm.normalized_shape, norm.weight.float(), norm.bias.float(), norm.eps)
+    return F.linear(x, head.weight[A : T + 1].float())
 
 
 def _project(mixer: HyenaOperator, x: Tensor) -> Tensor:
