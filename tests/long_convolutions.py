@@ -142,3 +142,22 @@ def error(got: Tensor, want: Tensor) -> float:
 def worst_row(got: Tensor, want: Tensor) -> float:
     """Largest :func:`error` of any row."""
     return max(error(a, b) for a, b in zip(got.flatten(0, -2), want.flatten(0, -2), strict=True))
+
+
+def faults(got: dict[str, Tensor], x: Inputs, *, leniency: float = 1.0) -> list[str]:
+    """Every result that is off by more than its bar (times ``leniency``), in words; empty where all is well."""
+    want, dtype, N = truth(x), x.u.dtype, x.u.shape[-1]
+    found = [] if got.keys() == want.keys() else [f"results {sorted(got)} in place of {sorted(want)}"]
+    for name in got.keys() & want.keys():
+        bar = leniency * BARS[dtype]
+        if dtype == torch.float16 and (N > 8192 or name == "dk"):
+            bar *= 1.1
+        bar *= 1 + 3 / want[name].numel() ** 0.5  # among few values luck has not evened out
+        off = error(got[name], want[name])
+        if name == "dD":  # dk at lag 0, to be judged by the size of dk's values and not by one that may be near zero
+            off *= float(want[name].norm() / max(want[name].norm(), want["dk"].norm() / want["dk"].shape[1] ** 0.5))
+        if not off <= bar:
+            found.append(f"{name} is off by {off:.2e}, over {bar:.2e}")
+        if want[name].ndim == 3 and N >= 256 and not (row := worst_row(got[name], want[name])) <= 1.5 * bar:
+            found.append(f"a row of {name} is off by {row:.2e}, over {1.5 * bar:.2e}")
+    return found

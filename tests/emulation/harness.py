@@ -5,22 +5,25 @@ NVRTC, everything else (arguments, strides, grids, workspaces) is what a GPU get
 """
 
 import ctypes
+import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
 
 import torch
+from long_convolutions import Inputs
 from torch import Tensor
 
 from genoconv.ops import cuda, jit
 from genoconv.ops.plan import Kernel, longest
+from genoconv.ops.tables import build as table_words
 from genoconv.paths import shipped
 
 HERE = Path(__file__).parent
@@ -28,9 +31,11 @@ GUARD = 128
 """Elements before and after every buffer of device memory that no kernel may touch."""
 
 _BUILDS = TemporaryDirectory(prefix="genoconv-emulation-")
+_pool = ThreadPoolExecutor(os.cpu_count())
+_started: dict[tuple[object, ...], "Future[ctypes.CDLL]"] = {}
 # Kernels with the same defines share a build.
 _TOGETHER = (("forward", "backward"), ("spectrum", "filter_grad"))
-_FLAGS = ("-O1", "-march=native", "-ffp-contract=off", "-std=c++20", "-w", "-shared", "-fPIC", "-U_FORTIFY_SOURCE")
+_FLAGS = ("-Og", "-march=native", "-ffp-contract=off", "-std=c++20", "-w", "-shared", "-fPIC", "-U_FORTIFY_SOURCE")
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,11 @@ def available() -> bool:
 
 @contextmanager
 def machine(
-    *, smem: int = 227 * 1024, sm_count: int = 2, tables: Tensor | None = None, sources: Path | None = None
+    *,
+    smem: int = 227 * 1024,
+    sm_count: int = 2,
+    tables: Callable[[int, int], Tensor] | None = None,
+    sources: Path | None = None,
 ) -> Iterator[Machine]:
     """Stand in for a GPU of ``sm_count`` SMs whose blocks have ``smem`` bytes of shared memory.
 
@@ -69,12 +78,11 @@ def machine(
     """
     here = Machine()
     gpu = cuda.Gpu("sm_90", smem, sm_count, longest(smem))
-    folder = sources or shipped("csrc")
 
     def own_tables(radix: int, split: int, index: int) -> Tensor:
-        from genoconv.ops.tables import build
-
-        return torch.from_numpy(build(radix, split).view("int32").copy()) if tables is None else tables
+        if tables is not None:
+            return tables(radix, split)
+        return torch.from_numpy(table_words(radix, split).view("int32").copy())
 
     def empty(*shape: Any, dtype: torch.dtype = torch.float32, device: object = None) -> Tensor:
         shape = shape[0] if isinstance(shape[0], Sequence) else shape
@@ -85,10 +93,10 @@ def machine(
 
     kept = (cuda._plan, cuda._kernel, cuda._slices)
     with (
-        mock.patch.object(cuda, "gpu", lambda index: gpu),
-        mock.patch.object(cuda, "_index", lambda x: 0),
+        mock.patch.object(cuda, "gpu", return_value=gpu),
+        mock.patch.object(cuda, "_index", return_value=0),
         mock.patch.object(cuda, "_tables", own_tables),
-        mock.patch.object(jit, "load", lambda kernel, **_: _Emulated(kernel, folder, here)),
+        mock.patch.object(jit, "load", lambda kernel, **_: _Emulated(kernel, sources, here)),
         mock.patch.object(torch, "empty", empty),
         mock.patch.object(torch, "empty_like", lambda x: empty(x.shape, dtype=x.dtype)),
     ):
@@ -99,6 +107,18 @@ def machine(
         finally:
             for function in kept:
                 function.cache_clear()
+
+
+def solve(x: Inputs) -> dict[str, Tensor]:
+    """y and every gradient, by the host code that a GPU's users run."""
+    spectrum = cuda.prepare_filter(x.k, x.D, x.u.shape[-1])
+    out = {"y": cuda.forward(x.u, spectrum, x.gate_in, x.gate_out)}
+    names = ("du", "dk", "dD", "dgate_in", "dgate_out")
+    gradients = cuda.backward(x.dy, x.u, spectrum, x.gate_in, x.gate_out)
+    out |= {name: value for name, value in zip(names, gradients, strict=True) if value is not None}
+    if x.D is None:
+        del out["dD"]
+    return out
 
 
 def _poison(x: Tensor) -> Tensor:
@@ -115,7 +135,7 @@ class _Emulated:
     """Takes the place of `genoconv.ops.jit.Loaded`."""
 
     kernel: Kernel
-    sources: Path
+    sources: Path | None
     machine: Machine
 
     def launch(self, args: Sequence[Any], *, grid: int) -> None:
@@ -134,20 +154,32 @@ def _value(arg: Any) -> Any:
     return ctypes.c_int64(made) if isinstance(made, int) else made
 
 
-def build(kernel: Kernel, sources: Path) -> ctypes.CDLL:
+def build(kernel: Kernel, sources: Path | None = None) -> ctypes.CDLL:
     """The kernel's library, built at its first use."""
+    return start(kernel, sources).result()
+
+
+def start(kernel: Kernel, sources: Path | None = None) -> "Future[ctypes.CDLL]":
+    """Begin to build a kernel, if nobody has."""
     names = next(group for group in _TOGETHER if kernel.name in group)
-    return _build(names, kernel.defines, sources)
+    key = (names, kernel.defines, sources or shipped("csrc"))
+    if key not in _started:
+        _started[key] = _pool.submit(_build, *key, Path(_BUILDS.name) / f"{names[0]}-{len(_started)}.so")
+    return _started[key]
 
 
-@cache
-def _build(names: tuple[str, ...], defines: tuple[tuple[str, int], ...], sources: Path) -> ctypes.CDLL:
-    path = Path(_BUILDS.name) / f"{names[0]}-{len(list(Path(_BUILDS.name).iterdir()))}.so"
+def cancel() -> None:
+    """Drop the builds that have not begun."""
+    for future in _started.values():
+        future.cancel()
+
+
+def _build(names: tuple[str, ...], defines: tuple[tuple[str, int], ...], sources: Path, library: Path) -> ctypes.CDLL:
     text = "".join(f"#include <{name}.cu>\n" for name in names) + "#include <emulate.h>\n"
     text += "".join(f"EMULATED({name})\n" for name in names)
     # Each library keeps its own shared memory: without the flag, inline variables are one for the whole process.
     command = ["g++", *_FLAGS, "-fno-gnu-unique", *(f"-D{name}={value}" for name, value in defines)]
-    command += ["-I", str(HERE), "-I", str(sources), "-x", "c++", "-", "-o", str(path)]
+    command += ["-I", str(HERE), "-I", str(sources), "-x", "c++", "-", "-o", str(library)]
     built = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
-    return ctypes.CDLL(str(path))
+    return ctypes.CDLL(str(library))

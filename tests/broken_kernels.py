@@ -1,0 +1,51 @@
+"""Kernels that are wrong on purpose: what every check of them must notice."""
+
+import shutil
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from genoconv.ops.tables import build
+from genoconv.paths import shipped
+
+CHANGES = {
+    "tail dropped": ("rows.cuh", "? room - 256", "? room - 8 - 256"),
+    "zeros": (
+        "rows.cuh",
+        "{pack(v[0], v[1]), pack(v[2], v[3]), pack(v[4], v[5]), pack(v[6], v[7])}",
+        "{0, 0, 0, 0}",
+    ),
+    "row shifted": (
+        "rows.cuh",
+        "{pack(v[0], v[1]), pack(v[2], v[3]), pack(v[4], v[5]), pack(v[6], v[7])}",
+        "{pack(v[1], v[2]), pack(v[3], v[4]), pack(v[5], v[6]), pack(v[7], v[0])}",
+    ),
+    "last batch dropped": ("rows.cuh", "rows(at.batches - ", "rows(at.batches - 1 - "),
+    "scale not undone": ("rows.cuh", "exponent - kTop) << 23", "127) << 23"),
+    "D left out": ("spectrum.cu", "skip[channel] : 0.0f", "0.0f : 0.0f"),
+    "filter not reversed in du": ("backward.cu", "conjugate_of_correlation(k, z)", "conjugate_of_product(k, z)"),
+    "dk of one slice missing": ("filter_grad.cu", "slice = 0; slice < slices", "slice = 1; slice < slices"),
+}
+"""What is wrong: (source file, text, what stands there instead)."""
+
+
+def broken_sources(change: str, folder: Path) -> Path:
+    """A copy of the kernels' sources with one of :data:`CHANGES` made, in ``folder``."""
+    file, text, instead = CHANGES[change]
+    copy = folder / "csrc"
+    shutil.copytree(shipped("csrc"), copy)
+    before = (copy / file).read_text(encoding="utf-8")
+    assert text in before, f"csrc/{file} no longer reads {text!r}: break it another way"
+    (copy / file).write_text(before.replace(text, instead), encoding="utf-8")
+    return copy
+
+
+def wrong_tables(radix: int, split: int, *, part: float) -> Tensor:
+    """The kernels' tables with the sign of one twiddle wrong, ``part`` (0 to 1) of the way through them."""
+    words = build(radix, split).copy()
+    at = int(part * (len(words) - 1))
+    while words[at] & 0x7FFF7FFF < 0x1000:  # nothing, or next to it
+        at += 1
+    words[at] ^= 0x80008000
+    return torch.from_numpy(words.view("int32"))

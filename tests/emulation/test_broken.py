@@ -1,0 +1,65 @@
+"""The checks of the emulated kernels notice every way of being wrong that `broken_kernels` knows."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from broken_kernels import CHANGES, broken_sources, wrong_tables
+from emulation import harness
+from long_convolutions import Problem, faults, truth
+
+from genoconv.ops.plan import choose_plan
+
+pytestmark = pytest.mark.skipif(not harness.available(), reason="needs g++ with C++20")
+
+SMALL = Problem(512, B=33, H=1)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_broken_kernel_shows(change: str, tmp_path: Path) -> None:
+    x = SMALL.inputs()
+    with harness.machine(sm_count=2, sources=broken_sources(change, tmp_path)):
+        assert faults(harness.solve(x), x)
+
+
+@pytest.mark.parametrize("part", [0.0, 0.4, 0.8, 0.9, 1.0])
+@pytest.mark.parametrize("N", [512, 8192])
+def test_one_wrong_twiddle_shows(N: int, part: float) -> None:
+    x = Problem(N, B=2 if N > 4096 else 32, H=1).inputs()
+    with harness.machine():
+        assert not faults(harness.solve(x), x)
+    with harness.machine(tables=partial(wrong_tables, part=part)):
+        assert faults(harness.solve(x), x)
+
+
+def test_writing_past_a_buffer_shows(tmp_path: Path) -> None:
+    sources = broken_sources("zeros", tmp_path)
+    text = (sources / "rows.cuh").read_text(encoding="utf-8")
+    (sources / "rows.cuh").write_text(text.replace("if (i < valid) to[i]", "if (valid > 0) to[i]"), encoding="utf-8")
+    with harness.machine(sources=sources) as gpu:
+        harness.solve(Problem(509, B=1, H=1).inputs())
+    assert gpu.overrun()
+
+
+def test_bank_conflicts_and_misaligned_accesses_are_counted(tmp_path: Path) -> None:
+    sources = broken_sources("zeros", tmp_path)
+    text = (sources / "shape.cuh").read_text(encoding="utf-8")
+    assert "c ^ slot ^" in text
+    (sources / "shape.cuh").write_text(text.replace("c ^ slot ^", "c ^"), encoding="utf-8")
+    with harness.machine(sources=sources) as gpu:
+        harness.solve(SMALL.inputs())
+    assert gpu.counts["forward"].wavefronts > 1.5 * gpu.counts["forward"].ideal
+
+
+def test_a_buffer_too_small_for_the_kernel_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genoconv.ops.plan.Plan.smem_bytes", choose_plan(512).smem_bytes - 1024)
+    with harness.machine() as gpu:
+        harness.solve(SMALL.inputs())
+    assert gpu.counts["forward"].faults > 0
+
+
+def test_zeros_do_not_pass() -> None:
+    x = SMALL.inputs()
+    zeros = {name: torch.zeros_like(value) for name, value in truth(x).items()}
+    assert len(faults(zeros, x)) >= len(zeros)

@@ -1,0 +1,107 @@
+"""Every plan's kernels, from their own source, against the definition in float64: on any machine with g++."""
+
+from dataclasses import dataclass
+from itertools import product
+
+import pytest
+import torch
+from emulation import harness
+from long_convolutions import Problem, faults
+
+from genoconv.ops import cuda
+from genoconv.ops.plan import KERNELS, SIZES, Kernel, Plan, choose_plan, longest
+
+pytestmark = pytest.mark.skipif(not harness.available(), reason="needs g++ with C++20")
+
+KILOBYTES = (227, 163, 99)
+GATES = tuple(product((True, False), repeat=2))
+# Wavefronts of shared memory beyond the ideal, where rows are split: the outer stage's way back.
+EXCESS = 0.19
+
+
+@dataclass(frozen=True)
+class Case:
+    """One build of one plan's kernels, and the problems that it is to solve.
+
+    ragged: rows end within a chunk of eight, so the kernels' other way to memory is taken.
+    """
+
+    size: int
+    kilobytes: int
+    dtype: torch.dtype
+    gates: tuple[bool, bool]
+    ragged: bool
+
+    def __str__(self) -> str:
+        gates = "".join("-+"[gate] for gate in self.gates)
+        words = (self.size, f"{self.kilobytes}KB", cuda.DTYPES[self.dtype], gates, *["ragged"] * self.ragged)
+        return "-".join(map(str, words))
+
+    @property
+    def plan(self) -> Plan:
+        return choose_plan(self.size, dtype=cuda.DTYPES[self.dtype], smem_per_block=self.kilobytes * 1024)
+
+    def kernels(self) -> list[Kernel]:
+        gate_in, gate_out = self.gates
+        return [self.plan.kernel(n, aligned=not self.ragged, gate_in=gate_in, gate_out=gate_out) for n in KERNELS]
+
+    def __iter__(self):  # what conftest builds
+        return iter(self.kernels())
+
+    def problems(self) -> list[tuple[Problem, int]]:
+        """Problems, each with the SMs of the GPU that solves it."""
+        shared = {"dtype": self.dtype, "gate_in": self.gates[0], "gate_out": self.gates[1]}
+        rows = self.plan.rows_per_step
+        shortest = 1 if self.size == SIZES[0] else self.size // 2 + 1
+        short = shortest + (self.size - shortest) // 3
+        short = short | 1 if self.ragged else -(-short // 8) * 8
+        long = self.size - 3 if self.ragged else self.size
+        few = [
+            # More rows than a step takes, and not a multiple: the batch is cut into slices where there are SMs enough.
+            (Problem(long, B=rows + 1 if rows < 32 else rows // 2 + 1, H=1, hard=True, **shared), 3),
+            # A filter shorter than the row; one batch, or channels that do not share out evenly.
+            (Problem(short, B=1, H=3 if rows > 1 else 2, K=max(1, short // 3), skip=False, **shared), 2),
+        ]
+        if self.size == SIZES[0] and self.ragged:
+            few += [(Problem(N, B=3, H=5, **shared), 132) for N in (1, 2, 7)]
+            few += [(Problem(9, B=2 * rows + 1, H=1, **shared), 7)]
+        return few
+
+
+def cases() -> list[Case]:
+    """Every plan that a card of 227, 163 or 99 KB can have, both types of rows where the plan is the largest card's."""
+    found: list[Case] = []
+    for kilobytes, size in product(KILOBYTES, SIZES):
+        if size > longest(kilobytes * 1024):
+            continue
+        both = (torch.bfloat16, torch.float16)
+        for dtype in both if kilobytes == KILOBYTES[0] else (both[len(found) % 2],):
+            turn = len(found)
+            found.append(Case(size, kilobytes, dtype, GATES[(turn + turn // 4) % 4], ragged=turn % 3 == 0))
+    return found
+
+
+def test_the_cases_leave_nothing_out() -> None:
+    found = cases()
+    assert {(c.size, c.dtype) for c in found} == set(product(SIZES, cuda.DTYPES))
+    for kilobytes in KILOBYTES:
+        assert max(c.size for c in found if c.kilobytes == kilobytes) == longest(kilobytes * 1024)
+    assert {(c.gates, c.ragged) for c in found} == set(product(GATES, (True, False)))
+    assert {(c.gates, c.dtype) for c in found} == set(product(GATES, cuda.DTYPES))
+    assert {(c.size > 4096, c.ragged, c.dtype) for c in found} == set(
+        product((True, False), (True, False), cuda.DTYPES)
+    )
+    assert any(c.plan.slices(p.B, p.H) > 1 for c in found for p, _ in c.problems())
+
+
+@pytest.mark.parametrize("case", cases(), ids=str)
+def test_a_plan_is_the_convolution_and_its_gradients(case: Case) -> None:
+    for problem, sm_count in case.problems():
+        x = problem.inputs()
+        with harness.machine(smem=case.kilobytes * 1024, sm_count=sm_count) as gpu:
+            got = harness.solve(x)
+        assert not faults(got, x), str(problem)
+        assert not gpu.overrun(), "written beside a buffer"
+        for name, counts in gpu.counts.items():
+            assert counts.faults == 0, name
+            assert counts.wavefronts <= counts.ideal * (1 + (EXCESS if case.plan.split > 1 else 0)), name
