@@ -28,6 +28,7 @@ CONFIG_NAME = "config.json"
 FORMAT = "genoconv-model"
 FORMAT_VERSION = 1
 
+_FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _SPECIAL = ("[CLS]", "[SEP]", "[BOS]", "[MASK]", "[PAD]", "[RESERVED]", "[UNK]")
 VOCABULARY = {token: i for i, token in enumerate((*_SPECIAL, *"ACGTN"))}
 
@@ -189,8 +190,10 @@ def compare_tensors(tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[in
             problems.append(f"tensor {name} {list(tensor.shape)} belongs to no part of this model")
         elif tuple(tensor.shape) != shapes[name]:
             problems.append(f"tensor {name} is {list(tensor.shape)}, the configuration makes it {list(shapes[name])}")
-        elif not tensor.is_floating_point():
-            problems.append(f"tensor {name} is {tensor.dtype}, not floating point")
+        elif tensor.layout != torch.strided or tensor.is_meta:
+            problems.append(f"tensor {name} is {'without values' if tensor.is_meta else tensor.layout}, not dense")
+        elif tensor.dtype not in _FLOATING:
+            problems.append(f"tensor {name} is {tensor.dtype}, not floating point of 16, 32 or 64 bits")
         elif not bool(torch.isfinite(tensor).all()):
             problems.append(f"tensor {name} holds values that are not finite")
     return problems

@@ -276,7 +276,8 @@ class HyenaDNA(nn.Module):
             (B, N, V) logits; V is 16 for every published size. Entry [b, n] scores token n + 1 of row b.
 
         Raises:
-            ModelError: ``input_ids`` is no (B, N) of integers, is empty or longer than the model's maximum.
+            ModelError: ``input_ids`` is no (B, N) of integers, is empty or longer than the model's maximum, or (looked
+                at on a CPU alone) holds what is no token.
         """
         logits: Tensor = self.lm_head(self.hidden(input_ids))
         return logits
@@ -341,6 +342,13 @@ class HyenaDNA(nn.Module):
             shape = "x".join(map(str, input_ids.shape)) or "scalar"
             raise ModelError(f"input_ids: got {shape} of {input_ids.dtype}; the model takes (batch, length) integers")
         self._check_length(input_ids.shape[1])
+        if input_ids.device.type == "cpu" and input_ids.numel():  # on a GPU it would wait for the kernels before
+            low, high = (int(extreme) for extreme in torch.aminmax(input_ids.int()))
+            if low < 0 or high >= self.config.padded_vocab:
+                last = self.config.padded_vocab - 1
+                raise ModelError(
+                    f"input_ids: token id {low if low < 0 else high} is outside the vocabulary, 0 to {last}"
+                )
 
     def _check_length(self, length: int) -> None:
         if not 1 <= length <= self.config.max_length:

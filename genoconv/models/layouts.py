@@ -106,11 +106,12 @@ _ORIGINAL_LAYER_NAMES = {
     "emb_dim": ("emb_dim", 3),
     "num_inner_mlps": ("num_inner_mlps", 2),
     "w": ("activation_freq", 1),
+    "short_filter_order": ("short_filter_order", 3),
     "modulate": ("modulate", True),
     "shift": ("modulation_shift", PUBLISHED_SHIFT),
 }
 # Settings that change the arithmetic, and the only value of each that HyenaDNA was published with.
-_HF_FIXED: dict[str, Any] = {"vocab_size": VOCAB_SIZE, "hyena_order": 2}
+_HF_FIXED: dict[str, Any] = {"vocab_size": VOCAB_SIZE, "hyena_order": 2, "short_filter_order": 3}
 _ORIGINAL_FIXED: dict[str, Any] = {"vocab_size": VOCAB_SIZE, "attn_layer_idx": None, "max_position_embeddings": 0}
 _LAYER_FIXED: dict[str, Any] = {
     "_name_": "hyena",
@@ -123,11 +124,15 @@ _LAYER_FIXED: dict[str, Any] = {
     "post_order_ffn": False,
     "bidirectional": False,
     "activation": "id",
+    "bias": True,
+    "linear_mixer": False,
 }
-# Settings without a say in what the model computes once its weights are known.
+# Settings without a say in what the model computes once its weights are known. The public code reads short_filter_order
+# and not local_order, which the published files have.
 _LAYER_IGNORED = {
-    *("lr", "wd", "lr_pos_emb", "modulation_lr", "dropout", "filter_dropout", "fused_fft_conv", "jit_filter", "bias"),
-    *("channels", "fast_decay_pct", "slow_decay_pct", "target", "return_state", "filter_cls"),
+    *("lr", "wd", "lr_pos_emb", "modulation_lr", "dropout", "filter_dropout", "fused_fft_conv", "fused_bias_fc"),
+    *("channels", "fast_decay_pct", "slow_decay_pct", "target", "return_state", "filter_cls", "jit_filter"),
+    "local_order",
 }
 
 
@@ -169,10 +174,7 @@ def read_settings(config: Mapping[str, Any], layout: Layout, *, modulation_shift
         insist(config, _ORIGINAL_FIXED, "")
         take(layer, _ORIGINAL_LAYER_NAMES, "layer.")
         insist(layer, _LAYER_FIXED, "layer.")
-        # Both names are in use for the taps of the short convolution.
-        taps = [layer[name] for name in ("short_filter_order", "local_order") if name in layer]
-        values["short_filter_order"] = taps[0] if taps else 3
-        known = {*_ORIGINAL_LAYER_NAMES, *_LAYER_FIXED, *_LAYER_IGNORED, "short_filter_order", "local_order"}
+        known = {*_ORIGINAL_LAYER_NAMES, *_LAYER_FIXED, *_LAYER_IGNORED}
         problems += [f"layer.{name}: unknown, it may change what is computed" for name in layer if name not in known]
     if modulation_shift is not None:
         values["modulation_shift"] = modulation_shift
@@ -218,5 +220,5 @@ def write_settings(config: ModelConfig, layout: Layout) -> dict[str, Any]:
         **{theirs: ours[name] for theirs, (name, _) in _ORIGINAL_NAMES.items()},
         "vocab_size": VOCAB_SIZE,
         "residual_in_fp32": True,
-        "layer": {"_name_": "hyena", **layer, "short_filter_order": 3, "lr_pos_emb": 0.0},
+        "layer": {"_name_": "hyena", **layer, "lr_pos_emb": 0.0},
     }

@@ -37,7 +37,7 @@ class Checkpoint:
         config: its sizes.
         layout: the form it came in.
         tensors: what genoconv's model stores, float32.
-        kept: the file's positional features, for giving them back; one entry where all layers have the same.
+        kept: what the model cannot give back (:meth:`.TensorReader.kept`).
         record: how the file held it all, for the provenance.
         notes: what a person should be told.
     """
@@ -139,7 +139,8 @@ def restore_published(folder: Path, layout: Layout) -> tuple[dict[str, Any], dic
         assert tensor is not None
         if name not in absent:
             dtype = getattr(torch, source.get("dtypes", {}).get(name, _dtype_name(tensor)))
-            tensors[layouts.wrap(layout.published_name(name), wrapped)] = tensor.to(dtype).contiguous()
+            exact = kept.get(f"exact.{name}", tensor) if same_layout else tensor
+            tensors[layouts.wrap(layout.published_name(name), wrapped)] = exact.to(dtype).contiguous()
     return settings, tensors, dict(source.get("checkpoint", {}))
 
 
@@ -156,7 +157,9 @@ def _read_weights(folder: Path, layout: Layout) -> tuple[Path, dict[str, Tensor]
     """The weights file of a checkpoint, its tensors, and what a training checkpoint holds beside them."""
     path = next((folder / name for name in layout.weights if (folder / name).is_file()), None)
     if path is None:
-        raise ModelError(f"{folder}: {layout.name} layout, but {' or '.join(layout.weights)} is missing")
+        shards = sorted(folder.glob("*.index.json"))
+        hint = f"; it is in shards ({shards[0].name}), save it as one file" if shards else ""
+        raise ModelError(f"{folder}: {layout.name} layout, but {' or '.join(layout.weights)} is missing{hint}")
     if path.suffix == ".safetensors":
         return path, checkpoint.read_tensors(path), {}
     content = load_checkpoint(path)

@@ -91,8 +91,13 @@ class TensorReader:
         return {name: found[name].float() for name in names}
 
     def kept(self) -> dict[str, Tensor]:
-        """Positional features as the file has them, once where every layer has the same."""
-        kept = {}
+        """What the model cannot give back: positional features as the file has them, once where every layer has the
+        same, and as ``exact.NAME`` what float32 rounds.
+        """
+        double = {name: t for name, t in self.tensors.items() if t.dtype == torch.float64}
+        own = (f"{filter_name(i)}pos_emb.z" for i in range(self.config.n_layer) if self.config.stored_positions)
+        whole = {name for name in double if ".pos_emb." not in name} | set(own) & set(double)
+        kept = {f"exact.{name}": double[name].contiguous() for name in sorted(whole)}
         for part in "zt":
             each = {i: self.tensors.get(f"{filter_name(i)}pos_emb.{part}") for i in range(self.config.n_layer)}
             there = {i: t.contiguous() for i, t in each.items() if t is not None}

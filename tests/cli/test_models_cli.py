@@ -4,22 +4,31 @@ import json
 from pathlib import Path
 
 from published_checkpoints import random_tensors, write_hf, write_original
+from typer.testing import CliRunner
 
+from genoconv.cli.app import app
 from genoconv.pipelines.models import import_model
 from support import one_clear_line, run_cli
+
+
+def models(*arguments: str | Path) -> str:
+    """Standard output of the command, run in this process."""
+    result = CliRunner().invoke(app, ["models", *map(str, arguments)])
+    assert result.exception is None, result.exception
+    return result.stdout
 
 
 def test_show_and_list_print_data(home: Path, tmp_path: Path) -> None:
     source = write_original(tmp_path / "source", random_tensors())
     assert run_cli("models", "import", "-q", source, "-o", tmp_path / "model", home=home).stderr == b""
-    shown = json.loads(run_cli("models", "show", tmp_path / "model", "--json", home=home).stdout)
+    shown = json.loads(models("show", tmp_path / "model", "--json"))
     assert shown["max_length"] == 50
     assert shown["provenance"]["source"]["path"] == str(source)
     assert shown["provenance"]["published"]["checkpoint"] == {"epoch": 3}
-    text = run_cli("models", "show", tmp_path / "model", home=home).stdout.decode()
+    text = models("show", tmp_path / "model")
     for word in (shown["model_digest"], shown["weights_sha256"], "50 tokens", "[CLS]", "hyenadna-original"):
         assert word in text
-    listed = run_cli("models", "list", home=home).stdout.decode()
+    listed = models("list")
     assert len(listed.splitlines()) == 8
     assert "1,000,002" in listed
 
@@ -34,9 +43,8 @@ def test_faults_are_told_a_line_each(home: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir() if path != home) == ["source"]
 
 
-def test_export_writes_what_its_format_says(home: Path, tmp_path: Path) -> None:
+def test_export_writes_what_its_format_says(tmp_path: Path) -> None:
     import_model(str(write_hf(tmp_path / "source", random_tensors())), tmp_path / "model")
     out = tmp_path / "out"
-    result = run_cli("models", "export", tmp_path / "model", "--format", "hyenadna-original", "-o", out, home=home)
-    assert result.returncode == 0, result.stderr.decode()
+    assert models("export", tmp_path / "model", "--format", "hyenadna-original", "-o", out) == ""
     assert sorted(path.name for path in out.iterdir()) == ["config.json", "weights.ckpt"]

@@ -62,7 +62,14 @@ def test_it_agrees_with_the_public_implementation(layout: str) -> None:
 
 
 @pytest.mark.parametrize("write", [write_hf, write_original])
-@pytest.mark.parametrize("sizes", [{}, {"d_model": 5, "n_layer": 1, "l_max": 33, "emb_dim": 3, "inner": 2}])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {},
+        {"d_model": 5, "n_layer": 1, "l_max": 33, "emb_dim": 3, "inner": 2},
+        {"d_model": 24, "n_layer": 2, "l_max": 64, "d_inner": 17, "filter_order": 1, "emb_dim": 33, "inner": 0},
+    ],
+)
 def test_it_agrees_with_a_plain_float64_model(write, sizes: dict[str, int], tmp_path: Path) -> None:
     from published_checkpoints import SIZES, hf_config, original_config
 
@@ -207,6 +214,8 @@ def test_positions_of_a_multi_megabase_model_are_right_at_both_ends() -> None:
         (torch.zeros(1, 65, dtype=torch.long), "65 tokens"),
         (torch.zeros(5, dtype=torch.long), "got 5 of torch.int64"),
         (torch.zeros(1, 5), "torch.float32"),
+        (torch.tensor([[7, 16]]), "token id 16 is outside the vocabulary, 0 to 15"),
+        (torch.tensor([[7, -1]]), "token id -1 is outside"),
     ],
 )
 def test_inputs_that_cannot_be_are_refused_in_words(ids: Tensor, words: str) -> None:

@@ -144,6 +144,53 @@ def test_half_precision_and_tensors_that_are_saved_once_come_back_as_they_were(t
     assert all(back[k].dtype == torch.bfloat16 and torch.equal(back[k], there[k]) for k in back)
 
 
+@pytest.mark.parametrize("trained", [False, True])
+def test_double_precision_comes_back_to_the_last_bit(trained: bool, tmp_path: Path) -> None:
+    tensors = {name: tensor.double() for name, tensor in random_tensors().items()}
+    tensors["backbone.ln_f.bias"] += 1e-12
+    if trained:
+        tensors[f"{FILTER}pos_emb.z"] += 0.1 + 1e-12
+    source = write_hf(tmp_path / "source", tensors)
+    assert import_model(str(source), tmp_path / "model").config.stored_positions is trained
+    export_model(tmp_path / "model", tmp_path / "back", layout=HF)
+    assert same_bits(raw_tensors(tmp_path / "back"), raw_tensors(source))
+
+
+ODD_TENSORS = {
+    "sparse": (torch.ones(12).to_sparse(), "torch.sparse_coo, not dense"),
+    "without values": (torch.empty(12, device="meta"), "without values"),
+    "complex": (torch.zeros(12, dtype=torch.complex64), "torch.complex64, not floating point"),
+    "8 bits": (torch.zeros(12).to(torch.float8_e4m3fn), "torch.float8_e4m3fn, not floating point of 16, 32 or 64"),
+    "whole numbers": (torch.zeros(12, dtype=torch.int64), "torch.int64, not floating point"),
+}
+
+
+@pytest.mark.parametrize("name", ODD_TENSORS)
+def test_tensors_that_are_no_weights_are_named(name: str, tmp_path: Path) -> None:
+    tensor, words = ODD_TENSORS[name]
+    source = write_original(tmp_path / "source", random_tensors() | {"backbone.ln_f.bias": tensor})
+    with pytest.raises(ModelError, match=f"tensor model.backbone.ln_f.bias is .*{words}"):
+        read_published(source)
+
+
+def test_weights_in_shards_are_called_so(tmp_path: Path) -> None:
+    source = write_hf(tmp_path / "source", random_tensors())
+    (source / "model.safetensors").rename(source / "model-00001-of-00001.safetensors")
+    (source / "model.safetensors.index.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"in shards \(model.safetensors.index.json\), save it as one file"):
+        read_published(source)
+
+
+def test_pytorch_bin_in_the_transformers_layout(tmp_path: Path) -> None:
+    source = write_hf(tmp_path / "source", random_tensors())
+    tensors = raw_tensors(source)
+    (source / "model.safetensors").unlink()
+    torch.save(tensors, source / "pytorch_model.bin")
+    import_model(str(source), tmp_path / "model")
+    export_model(tmp_path / "model", tmp_path / "back", layout=HF)
+    assert same_bits(torch.load(tmp_path / "back" / "pytorch_model.bin", weights_only=True), tensors)
+
+
 def test_a_training_checkpoint_keeps_its_numbers_and_says_what_it_loses(tmp_path: Path) -> None:
     tensors = random_tensors()
     beside = {"global_step": 7, "optimizer_states": [{"lr": 1.0}], "hyper_parameters": {"a": 1}}
@@ -202,7 +249,9 @@ def _config(change: Callable[[dict[str, Any]], object], *, layer: bool = False) 
         (_config(lambda c: c.update(vocab_size=5, d_model="x")), ["vocab_size: 5 is not"]),
         (_config(lambda c: c.update(d_model="x", n_layer=-1)), ["d_model: 'x' is not", "n_layer: -1 is outside"]),
         (_config(lambda c: c.update(emb_dim=4), layer=True), ["emb_dim: 4 is even"]),
+        (_config(lambda c: c.update(bias=False), layer=True), ["layer.bias: False is not supported"]),
         (hf_config() | {"hyena_order": 3}, ["hyena_order: 3 is not"]),
+        (hf_config() | {"short_filter_order": 4}, ["short_filter_order: 4 is not"]),
         ({"model_type": "gpt2"}, ["neither layout"]),
         (hf_config() | {"n_layer": 4}, ["weights.ckpt"]),
     ],

@@ -1,8 +1,12 @@
 """A pickle is a program; ours is never run."""
 
+import io
 import pickle
+import tarfile
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from published_checkpoints import random_tensors, write_original
@@ -70,6 +74,29 @@ def test_a_bare_hostile_pickle_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError):
         load_checkpoint(path)
     assert not victim.exists()
+
+
+def test_numpy_objects_and_older_containers_are_refused(tmp_path: Path) -> None:
+    victim, path = tmp_path / "victim", tmp_path / "weights.ckpt"
+    torch.save({"state_dict": {"a": np.array([ShellCommand(victim)], dtype=object)}}, path)
+    with pytest.raises(ModelError, match="refused"):
+        load_checkpoint(path)
+    bare = pickle.dumps(ShellCommand(victim), protocol=2)
+    with tarfile.open(path, "w") as archive:  # torch.save's oldest format
+        for name in ("sys_info", "pickle", "storages", "tensors"):
+            member = tarfile.TarInfo(name)
+            member.size = len(bare)
+            archive.addfile(member, io.BytesIO(bare))
+    with pytest.raises(ModelError, match=r"weights\.ckpt"):
+        load_checkpoint(path)
+    with zipfile.ZipFile(path, "w") as archive:  # code and a way out of the folder beside a hostile pickle
+        archive.writestr("archive/data.pkl", bare)
+        archive.writestr("archive/code/__torch__.py", f"open({str(victim)!r}, 'w')")
+        archive.writestr("../../victim", "escaped")
+        archive.writestr("archive/version", "3")
+    with pytest.raises(ModelError, match=r"weights\.ckpt"):
+        load_checkpoint(path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["weights.ckpt"]
 
 
 def test_known_harmless_classes_are_read_without_their_libraries(tmp_path: Path) -> None:
