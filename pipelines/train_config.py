@@ -19,6 +19,7 @@ from genoconv.train.settings import DataSettings, OptimSettings, RunSettings
 DEMO_GENOME = "demo"
 _DEFAULT_MINUTES = 10
 _DEFAULT_PRESET = "tiny-1k"
+_TINY = "tiny"
 _PATHS = ("fasta", "annotation", "init")
 # YAML reads 1e-3 as text; whoever writes it means a number.
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
@@ -161,7 +162,7 @@ def resolve(
     assignments: Iterable[str] = (),
     base: Mapping[str, Any] | None = None,
 ) -> TrainConfig:
-    """Merge, weakest first: ``base``, a YAML file, command-line options, ``--set`` assignments; then check.
+    """Merge, weakest first: what suits the preset, ``base``, a YAML file, options, ``--set`` assignments; then check.
 
     Args:
         file: YAML with any of the keys of :class:`TrainConfig`; relative paths in it start at its folder.
@@ -190,8 +191,13 @@ def resolve(
         except yaml.YAMLError:
             raise UsageError(f"--set {text}: {value!r} is not a YAML value") from None
     _merge(values, _anchored(given, Path.cwd()))
-    if values.get("init") is None and values.get("preset") is None:
-        values["preset"] = _DEFAULT_PRESET
+    if values.get("init") is None:
+        if values.get("preset") is None:
+            values["preset"] = _DEFAULT_PRESET
+        if str(values["preset"]).startswith(_TINY):
+            gentle = recipe(_TINY)
+            _merge(gentle, values)
+            values = gentle
     try:
         config = TrainConfig.model_validate(_numbers(values))
     except ValidationError as error:

@@ -166,7 +166,7 @@ def test_processes_that_slurm_has_started_find_each_other(fasta: Path, tmp_path:
 
 
 def test_the_demo_beats_every_markov_model_in_little_memory(tmp_path: Path, home: Path, fonts: str) -> None:
-    words = ["train", "--max-steps", "36", "--set", "data.valid_tokens=40000", "--set", "run.device=cpu"]
+    words = ["train", "--max-steps", "46", "--set", "data.valid_tokens=40000", "--set", "run.device=cpu"]
     folder = tmp_path / "runs" / "demo"
     process = subprocess.Popen(
         [command(), *words], cwd=tmp_path, env=cli_environment(home, {"MPLCONFIGDIR": fonts}), stderr=subprocess.PIPE
@@ -182,7 +182,7 @@ def test_the_demo_beats_every_markov_model_in_little_memory(tmp_path: Path, home
     ours, theirs = done["validation_perplexity"], done["markov_perplexities"]
     assert len(theirs) == 9
     assert ours < min(theirs) < 3.6
-    assert re.search(r"validation perplexity \d\.\d+ after 36 steps.*% below the best Markov model \(order \d", text)
+    assert re.search(r"validation perplexity \d\.\d+ after 46 steps.*% below the best Markov model \(order \d", text)
     unit = 1 if sys.platform == "darwin" else 1024
     assert used.ru_maxrss * unit < 2e9
     assert isinstance(used, resource.struct_rusage)
