@@ -1,0 +1,134 @@
+"""The operator's contract, as far as it shows without a GPU."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from unittest import mock
+
+import pytest
+import torch
+from long_convolutions import Problem, differentiated, faults
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from genoconv.errors import KernelError, UsageError
+from genoconv.ops import conv, cuda, fftconv, jit, prepare_filter
+
+H200 = cuda.Gpu("sm_90", 227 * 1024, 132, 32768)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("N", [1, 2, 255, 1000])
+def test_the_torch_path_is_the_convolution_and_its_gradients(N: int, dtype: torch.dtype) -> None:
+    for problem in (Problem(N, B=3, H=5, dtype=dtype), Problem(N, K=max(1, N // 3), gate_in=False, skip=False, H=7)):
+        x = problem.inputs()
+        assert not faults(differentiated(x, backend="torch"), x, leniency=1.3)
+
+
+def test_a_prepared_filter_serves_every_length_up_to_its_own() -> None:
+    x = Problem(1000, B=2, H=3, dtype=torch.float32).inputs()
+    kept = prepare_filter(x.k, 1000, D=x.D)
+    for N in (1, 300, 1000):
+        u = x.u[..., :N]
+        torch.testing.assert_close(fftconv(u, kept), fftconv(u, x.k[:, :N], D=x.D), rtol=1e-4, atol=1e-4)
+
+
+U = torch.zeros(2, 3, 8)
+K = torch.zeros(3, 8)
+MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
+    "dimensions": (lambda: fftconv(U[0], K), r"u must be \(B, H, N\).*got \(3, 8\)"),
+    "no positions": (lambda: fftconv(U[..., :0], K), r"no empty dimension; got \(2, 3, 0\)"),
+    "integers": (lambda: fftconv(U.int(), K), r"u is torch.int32; it must be bfloat16"),
+    "integer taps": (lambda: fftconv(U, K.int()), r"k is torch.int32; it must be floating point \(float32\): k.float"),
+    "more taps than positions": (lambda: fftconv(U, torch.zeros(3, 9)), r"1 <= K <= N = 8; got \(3, 9\): cut it"),
+    "channels": (lambda: fftconv(U, K[:2]), "k has 2 channels and u has 3"),
+    "skip": (lambda: fftconv(U, K, D=torch.zeros(2)), r"D must be \(3,\).*got \(2,\)"),
+    "skip not finite": (lambda: fftconv(U, K, D=torch.tensor([0, torch.inf, 0])), "D is inf in channel 1"),
+    "gate's shape": (lambda: fftconv(U, K, gate_in=U[:1]), r"gate_in is \(1, 3, 8\).*u \(2, 3, 8\)"),
+    "gate's type": (lambda: fftconv(U, K, gate_out=U.double()), "gate_out is .*torch.float64, u .*torch.float32"),
+    "device": (lambda: fftconv(U, K.to("meta")), "k is on meta and u on cpu; move them"),
+    "backend": (lambda: fftconv(U, K, backend="fast"), "backend is 'fast'; it must be one of auto, cuda, torch"),
+    "D twice": (lambda: fftconv(U, prepare_filter(K, 8), D=K[:, 0]), "pass it to prepare_filter instead"),
+    "prepared for less": (lambda: fftconv(U, prepare_filter(K[:, :4], 4)), "prepared for 4 positions; u has 8"),
+    "prepared too long": (lambda: prepare_filter(K, 4), r"1 <= K <= length; got \(3, 8\) for length 4"),
+    "prepared skip": (lambda: prepare_filter(K, 8, D=K), r"D must be \(3,\) like k's channels; got \(3, 8\)"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_named_with_its_value_and_the_way_out(mistake: str) -> None:
+    call, message = MISTAKES[mistake]
+    with pytest.raises(UsageError, match=message):
+        call()
+
+
+def test_cuda_by_name_never_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(KernelError, match=r"need CUDA tensors, u is on cpu: move it, or use backend='torch'"):
+        fftconv(U, K, backend="cuda")
+    monkeypatch.setenv("GENOCONV_KERNELS", "cuda")
+    with pytest.raises(KernelError, match="need CUDA tensors"):
+        fftconv(U, K)
+    monkeypatch.setenv("GENOCONV_KERNELS", "gpu")
+    with pytest.raises(UsageError, match="GENOCONV_KERNELS is 'gpu'"):
+        fftconv(U, K)
+
+
+def test_what_auto_chooses_on_a_gpu_and_that_it_says_so_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conv._said.clear()
+    monkeypatch.setattr(logging.getLogger("genoconv"), "propagate", True)
+    caplog.set_level(logging.INFO, "genoconv")
+    with FakeTensorMode(), mock.patch.object(cuda, "gpu", return_value=H200):
+        rows = partial(torch.empty, 1, 1, device="cuda")
+        for _ in range(2):
+            with mock.patch.object(jit, "missing", return_value=None):
+                assert conv._choose(rows(32768, dtype=torch.bfloat16), "auto") == "cuda"
+                assert conv._choose(rows(32769, dtype=torch.bfloat16), "auto") == "torch"
+                assert conv._choose(rows(99), "cuda") == "torch"
+                with pytest.raises(KernelError, match="rows of 32,769 positions exceed the 32,768"):
+                    conv._choose(rows(32769, dtype=torch.float16), "cuda")
+            with mock.patch.object(jit, "missing", return_value="no compiler: pip install it"):
+                assert conv._choose(rows(99, dtype=torch.float16), "auto") == "torch"
+                with pytest.raises(KernelError, match="pip install it"):
+                    conv._choose(rows(99, dtype=torch.float16), "cuda")
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 4
+    assert [("fused" in s, "32,769" in s, "cuFFT" in s, "pip install" in s).index(True) for s in said] == [0, 1, 2, 3]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("backend", ["cuda", "auto"])
+def test_torch_compile_sees_one_graph_whatever_the_length(backend: str) -> None:
+    torch._dynamo.reset()
+    compiled = torch.compile(partial(fftconv, backend=backend), fullgraph=True, backend="eager")
+    with (
+        mock.patch.object(cuda, "gpu", return_value=H200),
+        mock.patch.object(jit, "missing", return_value=None),
+        FakeTensorMode(allow_non_fake_inputs=True),
+    ):
+        for N in (1024, 1000, 700):  # the second length makes N symbolic
+            u = torch.empty(2, 4, N, dtype=torch.bfloat16, device="cuda")
+            k, D = torch.empty(4, N, device="cuda"), torch.empty(4, device="cuda")
+            y: Tensor = compiled(u, k, D=D, gate_in=u, gate_out=u)
+            assert (y.shape, y.dtype, y.device.type) == (u.shape, u.dtype, "cuda")
+
+
+def test_torch_compile_on_a_cpu() -> None:
+    torch._dynamo.reset()
+    compiled = torch.compile(fftconv, fullgraph=True, backend="eager")
+    x = Problem(100, dtype=torch.float32).inputs()
+    torch.testing.assert_close(compiled(x.u, x.k, D=x.D), fftconv(x.u, x.k, D=x.D))
+
+
+def test_launch_arguments_reach_cuda_core_with_their_widths() -> None:
+    """cuda-core takes no ctypes pointers; its plain ints are 64 bits, which serves pointers and strides."""
+    handler = pytest.importorskip("cuda.core._kernel_arg_handler")
+    import ctypes
+
+    x = torch.zeros(3)
+    held = handler.ParamHolder(tuple(map(jit._argument, (x, None, -7, jit.Long(1 << 40), 2.5))))
+    at = (ctypes.c_void_p * 5).from_address(held.ptr)
+    read = (ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int32, ctypes.c_int64, ctypes.c_float)
+    values = [kind.from_address(place).value for kind, place in zip(read, at, strict=True)]
+    assert values == [x.data_ptr(), 0, -7, 1 << 40, 2.5]

@@ -1,0 +1,336 @@
+"""On a GPU: the fused kernels against the definition in float64, and everything that torch expects of an operator.
+
+    python -m pytest -m gpu tests/numerics/test_kernels_gpu.py
+
+Every buffer that torch hands out is filled with NaN beforehand, so what a kernel leaves unwritten shows.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+import pytest
+import torch
+from broken_kernels import CHANGES, broken_sources, wrong_tables
+from long_convolutions import Inputs, Problem, differentiated, error, faults, truth
+from torch import Tensor
+
+from genoconv.errors import KernelError, UsageError
+from genoconv.ops import conv, cuda, fftconv, fused, jit, prepare_filter
+from genoconv.ops.plan import SIZES
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU; torch sees none here"),
+]
+
+LOW = (torch.bfloat16, torch.float16)
+GATES = tuple(product((True, False), repeat=2))
+
+
+@pytest.fixture(autouse=True)
+def _poisoned_memory() -> Iterator[None]:
+    assert torch.utils.deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def served() -> int:
+    return cuda.gpu(0).limit if torch.cuda.is_available() else 0
+
+
+def needs(N: int) -> None:
+    if served() < N:
+        pytest.skip(f"this GPU's kernels end at {served():,} positions")
+
+
+def check(problem: Problem) -> None:
+    x = problem.inputs("cuda")
+    assert not faults(differentiated(x, backend="cuda"), x), str(problem)
+
+
+@pytest.mark.parametrize("dtype", LOW, ids=str)
+@pytest.mark.parametrize("size", SIZES)
+def test_every_plan(size: int, dtype: torch.dtype) -> None:
+    needs(size)
+    turn = SIZES.index(size) + LOW.index(dtype)
+    gates = [dict(zip(("gate_in", "gate_out"), GATES[(turn + i) % 4], strict=True)) for i in range(2)]
+    # Whole rows, more than a step takes; then ragged rows, a short filter, odd numbers of channels.
+    check(Problem(size, B=67 if size < 2048 else 6, H=37, dtype=dtype, hard=True, **gates[0]))
+    check(Problem(size - 3, B=3, H=131, K=size // 3, dtype=dtype, skip=False, **gates[1]))
+    # One row alone; many batches of few channels, so that a channel's batch is cut into slices.
+    check(Problem(size - 8, B=1, H=1, dtype=dtype, hard=True, **gates[0]))
+    check(Problem(size, B=130, H=2, K=1, dtype=dtype, **gates[0]))
+
+
+@pytest.mark.parametrize(("gate_in", "gate_out"), GATES)
+@pytest.mark.parametrize("dtype", LOW, ids=str)
+def test_short_rows(dtype: torch.dtype, gate_in: bool, gate_out: bool) -> None:
+    for N in (1, 2, 7, 8, 9, 255):
+        check(Problem(N, B=5, H=33, dtype=dtype, gate_in=gate_in, gate_out=gate_out, hard=N > 8))
+
+
+@pytest.mark.parametrize("N", [1, 1000, 40000])
+def test_float32_rows_are_served_in_full_precision(N: int) -> None:
+    check(Problem(N, B=2, H=3, dtype=torch.float32))
+
+
+def strided(x: Tensor, how: str) -> Tensor:
+    """The same values in another layout."""
+    B, H, N = x.shape
+    if how == "channels strided":
+        return torch.stack([x, x * 0], 2).flatten(1, 2)[:, ::2]
+    if how == "batches strided":
+        return torch.stack([x, x * 0], 1).flatten(0, 1)[::2]
+    if how == "transposed":
+        return x.transpose(1, 2).contiguous().transpose(1, 2)
+    if how == "positions strided":
+        return torch.stack([x, x * 0], 3).flatten(2, 3)[..., ::2]
+    assert how == "off by one"
+    return torch.cat([x.new_zeros(1), x.flatten()])[1:].view(B, H, N)
+
+
+LAYOUTS = ("channels strided", "batches strided", "transposed", "positions strided", "off by one")
+
+
+@pytest.mark.parametrize("how", LAYOUTS)
+@pytest.mark.parametrize("N", [400, 4096, 5000])
+def test_layouts_change_nothing(N: int, how: str) -> None:
+    x = Problem(N, B=3, H=5).inputs("cuda")
+    rows = {name: strided(getattr(x, name), how) for name in ("u", "gate_in", "gate_out", "dy")}
+    assert all(torch.equal(rows[name], getattr(x, name)) for name in rows)
+    got, want = differentiated(replace(x, **rows), backend="cuda"), differentiated(x, backend="cuda")
+    assert all(torch.equal(got[name], want[name]) for name in want)
+
+
+def test_a_gradient_that_is_one_number_everywhere() -> None:
+    x = Problem(600, B=3, H=5).inputs("cuda")
+    u = x.u.clone().requires_grad_()
+    fftconv(u, x.k, backend="cuda").sum().backward()
+    want = truth(replace(x, D=None, gate_in=None, gate_out=None, dy=torch.ones_like(x.dy)))
+    assert error(u.grad, want["du"]) < 2.3e-3
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("N", SIZES)
+def test_values_that_are_not_finite_stay_in_their_row(N: int, value: float) -> None:
+    needs(N)
+    if N < 4096:
+        pytest.xfail("rows that share a tile see their neighbours' NaN")
+    x = Problem(N, B=6, H=3).inputs("cuda")
+    clean = differentiated(x, backend="cuda")
+    x.u[2, 1, N // 2] = value
+    got = differentiated(x, backend="cuda")
+    assert not got["y"][2, 1, N // 2 :].isfinite().any()
+    elsewhere = torch.ones(6, 3, dtype=torch.bool)
+    elsewhere[2, 1] = False
+    for name in ("y", "du", "dgate_in", "dgate_out"):
+        assert torch.equal(got[name][elsewhere], clean[name][elsewhere]), name
+    for channel in (0, 2):
+        assert torch.equal(got["dk"][channel], clean["dk"][channel])
+
+
+@pytest.mark.parametrize("N", [300, 4096, 8192])
+def test_the_same_call_twice_is_bitwise_the_same(N: int) -> None:
+    x = Problem(N, B=70, H=9).inputs("cuda")
+    first = differentiated(x, backend="cuda")
+    for _ in range(5):
+        again = differentiated(x, backend="cuda")
+        assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+def operands(x: Inputs, *, grad: bool = True) -> tuple[Tensor, ...]:
+    return tuple(t.detach().requires_grad_(grad) for t in (x.u, x.k, x.D, x.gate_in, x.gate_out))
+
+
+def gated(u: Tensor, k: Tensor, D: Tensor, gate_in: Tensor, gate_out: Tensor) -> Tensor:
+    return fftconv(u, k, D=D, gate_in=gate_in, gate_out=gate_out, backend="cuda")
+
+
+@pytest.mark.parametrize("N", [100, 1024])
+def test_opcheck(N: int) -> None:
+    x = Problem(N, B=2, H=3).inputs("cuda")
+    torch.use_deterministic_algorithms(False)
+    torch.library.opcheck(torch.ops.genoconv.fftconv.default, operands(x))
+    torch.library.opcheck(torch.ops.genoconv.fftconv.default, (*operands(x)[:2], None, None, None))
+    made = cuda.prepare_filter(x.k, x.D, N)
+    prepared = (x.u.clone().requires_grad_(), made.filter, made.scale, N, x.gate_in, None)
+    torch.library.opcheck(torch.ops.genoconv.fftconv_prepared.default, prepared)
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+def test_torch_compile_without_graph_breaks(backend: str) -> None:
+    if backend == "inductor":
+        pytest.importorskip("triton")
+    torch._dynamo.reset()
+    for choice in ("cuda", "auto"):
+        compiled = torch.compile(partial(fftconv, backend=choice), fullgraph=True, backend=backend)
+        for N in (1024, 1000, 700):  # the second length makes N symbolic
+            x = Problem(N, B=2, H=4, seed=N).inputs("cuda")
+            leaves = operands(x)
+            y = compiled(leaves[0], leaves[1], D=leaves[2], gate_in=leaves[3], gate_out=leaves[4])
+            found = [y, *torch.autograd.grad(y, leaves, x.dy)]
+            want = gated(*leaves)
+            assert all(map(torch.equal, found, [want, *torch.autograd.grad(want, leaves, x.dy)]))
+
+
+def test_a_prepared_filter_under_torch_compile() -> None:
+    x = Problem(1024, B=2, H=4).inputs("cuda")
+    kept = prepare_filter(x.k, 1024, D=x.D)
+    want = fftconv(x.u, kept, backend="cuda")
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda u: fftconv(u, kept, backend="cuda"), fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(x.u), want)
+
+
+@pytest.mark.parametrize("N", [1000, 16384])
+def test_cuda_graphs(N: int) -> None:
+    needs(N)
+    x = Problem(N, B=2, H=6).inputs("cuda")
+    leaves = operands(x)
+
+    def step() -> list[Tensor]:
+        y = gated(*leaves)
+        return [y, *torch.autograd.grad(y, leaves, x.dy)]
+
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        step()  # compiles, loads, brings the tables
+    stream.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        found = step()
+    other = Problem(N, B=2, H=6, seed=1).inputs("cuda")
+    with torch.no_grad():
+        for leaf, value in zip(leaves, operands(other), strict=True):
+            leaf.copy_(value)
+        x.dy.copy_(other.dy)
+    graph.replay()
+    torch.cuda.synchronize()
+    assert all(map(torch.equal, found, step()))
+
+
+def test_autocast_leaves_the_types_alone() -> None:
+    x = Problem(1000, B=2, H=4).inputs("cuda")
+    plain = differentiated(x, backend="cuda")
+    for dtype in LOW:
+        with torch.autocast("cuda", dtype=dtype):
+            inside = differentiated(x, backend="cuda")
+        assert all(torch.equal(plain[name], inside[name]) for name in plain)
+
+
+def test_other_streams() -> None:
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        torch.cuda._sleep(20_000_000)
+        x = Problem(2048, B=4, H=64).inputs("cuda")  # made after the sleep: another stream would see nothing of it
+        got = differentiated(x, backend="cuda")
+    stream.synchronize()
+    assert not faults(got, x)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs a second GPU")
+def test_a_device_that_is_not_the_current_one() -> None:
+    x = Problem(3000, B=4, H=8).inputs("cuda:1")
+    assert torch.cuda.current_device() == 0
+    assert not faults(differentiated(x, backend="cuda"), x)
+    assert torch.cuda.current_device() == 0
+    with pytest.raises(UsageError, match="k is on cuda:0 and u on cuda:1"):
+        fftconv(x.u, x.k.to("cuda:0"), backend="cuda")
+
+
+def test_prepared_filters() -> None:
+    x = Problem(1000, B=3, H=5, gate_in=False).inputs("cuda")
+    kept = prepare_filter(x.k, 1000, D=x.D)
+    whole = fftconv(x.u, x.k, D=x.D, gate_out=x.gate_out, backend="cuda")
+    for N in (300, 1000, 500, 513):  # 300 and 500 share a transform of 512 points
+        u, gate = x.u[..., :N].contiguous(), x.gate_out[..., :N].contiguous()
+        got = fftconv(u, kept, gate_out=gate, backend="cuda")
+        assert error(got, whole[..., :N].double()) < 2e-3
+    assert torch.equal(fftconv(x.u, kept, gate_out=x.gate_out, backend="cuda"), whole)
+    assert sorted(kept._fused) == [512, 1024]
+    u = x.u.clone().requires_grad_()
+    fftconv(u, kept, gate_out=x.gate_out, backend="cuda").backward(x.dy)
+    assert error(u.grad, truth(x)["du"]) < 2.3e-3
+    with pytest.raises(UsageError, match=r"prepared for 1,000 positions; u has 1,001"):
+        fftconv(torch.zeros(1, 5, 1001, device="cuda", dtype=torch.bfloat16), kept)
+
+
+def test_forward_needs_no_memory_beyond_the_filters() -> None:
+    B, H, N = 64, 128, 4096
+    x = Problem(N, B=1, H=H).inputs("cuda")
+    u, gate_in, gate_out = (t.repeat(B, 1, 1) for t in (x.u, x.gate_in, x.gate_out))
+    call: Callable[[], Tensor] = partial(gated, u, x.k, x.D, gate_in, gate_out)
+    call()
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    y = call()
+    beyond = torch.cuda.max_memory_allocated() - before - y.numel() * 2
+    assert beyond <= 4 * H * N + 2**20
+
+
+def test_what_the_kernels_refuse() -> None:
+    limit = served()
+    long = torch.zeros(1, 1, limit + 1, dtype=torch.bfloat16, device="cuda")
+    k = torch.zeros(1, 4, device="cuda")
+    with pytest.raises(KernelError, match=rf"{limit + 1:,} positions exceed the {limit:,}.*backend='torch'"):
+        fftconv(long, k, backend="cuda")
+    u = torch.zeros(1, 1, 8, dtype=torch.bfloat16, device="cuda")
+    with pytest.raises(UsageError, match=r"k is on cpu and u on cuda:0"):
+        fftconv(u, k.cpu(), backend="cuda")
+    with pytest.raises(UsageError, match=r"gate_in is .* torch.float32, u .* torch.bfloat16"):
+        fftconv(u, k, gate_in=u.float(), backend="cuda")
+    with pytest.raises(UsageError, match=r"D is nan in channel 0"):
+        prepare_filter(k, 8, D=torch.full((1,), float("nan"), device="cuda"))
+
+
+def test_auto_says_once_what_it_does(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    conv._said.clear()
+    monkeypatch.setattr(logging.getLogger("genoconv"), "propagate", True)
+    caplog.set_level(logging.INFO, "genoconv")
+    k = torch.zeros(1, 4, device="cuda")
+    for _ in range(3):
+        fftconv(torch.zeros(1, 1, 64, dtype=torch.bfloat16, device="cuda"), k)
+        fftconv(torch.zeros(1, 1, served() + 1, dtype=torch.bfloat16, device="cuda"), k)
+        fftconv(torch.zeros(1, 1, 64, device="cuda"), k)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 3, said
+    assert "fused CUDA kernels" in said[0]
+    assert "torch.fft: rows of" in said[1]
+    assert "cuFFT" in said[2]
+
+
+@pytest.fixture
+def other_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing compiled or loaded beforehand is used, and nothing of the test afterwards."""
+    kept = (jit._sources_digest, jit.load, cuda._kernel)
+    for function in kept:
+        function.cache_clear()
+    yield
+    monkeypatch.undo()
+    for function in kept:
+        function.cache_clear()
+
+
+@pytest.mark.usefixtures("other_kernels")
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_broken_kernel_shows(change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = broken_sources(change, tmp_path)
+    monkeypatch.setattr(jit, "shipped", lambda name: sources)
+    x = Problem(512, B=67, H=3).inputs("cuda")
+    assert fused.unsupported(x.u) is None
+    assert faults(differentiated(x, backend="cuda"), x)
+
+
+@pytest.mark.parametrize("part", [0.0, 0.4, 0.8, 0.9, 1.0])
+@pytest.mark.parametrize("N", [512, 8192])
+def test_one_wrong_twiddle_shows(N: int, part: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = Problem(N, B=32, H=2).inputs("cuda")
+    assert not faults(differentiated(x, backend="cuda"), x)
+    monkeypatch.setattr(cuda, "_tables", lambda radix, split, index: wrong_tables(radix, split, part=part).cuda(index))
+    assert faults(differentiated(x, backend="cuda"), x)
