@@ -68,7 +68,7 @@ class SuffixReuse:
 
         Args:
             ids: (B, N) integers.
-            whole: give logits of all positions; otherwise those from s on, which spares most of the last block before s.
+            whole: give logits of all positions; otherwise those from s on, which spares most of the last block.
 
         Returns:
             Logits of A, C, G, T, (B, N, 4) or (B, S, 4), float32, and what each block leaves.
