@@ -6,8 +6,10 @@ in one more pass, a block at a time, and they go.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import itertools
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +20,8 @@ import numpy.typing as npt
 
 from genoconv.errors import DataError, OutputError
 from genoconv.tasks.journal import Journal, journal_path
+
+log = logging.getLogger(__name__)
 
 _BLOCK_BYTES = 1 << 23
 _BLOCK_ROWS = 1 << 14
@@ -55,25 +59,34 @@ class Spool:
         self.dtype = np.dtype(dtype)
         self._vectors, self._table = (output.with_name(f".{output.name}.genoconv-{what}") for what in ("rows", "table"))
         self._open = contextlib.ExitStack()
-        self._files: list[BinaryIO] = []
         with contextlib.ExitStack() as failing:
             failing.push(self._open)
+            self._files = [self._claimed(path, output) for path in (self._vectors, self._table)]
             self._journal = self._open.enter_context(Journal(journal_path(output), run=run, resume=resume))
             self._go_on()
             failing.pop_all()
 
+    def _claimed(self, path: Path, output: Path) -> BinaryIO:
+        """A file opened for reading and writing, for this process alone."""
+        try:
+            stream = self._open.enter_context(os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b"))
+        except OSError as error:
+            raise OutputError(f"{path}: cannot keep finished rows there: {error.strerror}") from error
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(f"{output}: another run is writing it; wait for that, or choose another name") from error
+        except OSError:
+            log.debug("%s: this file system has no locks", path)
+        return stream
+
     def _go_on(self) -> None:
-        """Open the files where the journal says that they are sound, and see whether they are."""
+        """Cut the files where the journal says that they are sound, and see whether they are."""
         pieces = self._journal.finished
         self.finished: list[str] = [piece["mark"] for piece in pieces]
         self.rows = sum(piece["rows"] for piece in pieces)
         sizes = (self.rows * self._row_bytes, sum(piece["table"] for piece in pieces))
-        for path, size in zip((self._vectors, self._table), sizes, strict=True):
-            try:
-                stream = self._open.enter_context(path.open("r+b" if size and path.exists() else "w+b"))
-            except OSError as error:
-                raise OutputError(f"{path}: cannot keep finished rows there: {error.strerror}") from error
-            self._files.append(stream)
+        for path, stream, size in zip((self._vectors, self._table), self._files, sizes, strict=True):
             if stream.seek(0, os.SEEK_END) < size:
                 raise DataError(f"{path}: cut short since the interrupted run; leave --resume out to start again")
             stream.truncate(size)
