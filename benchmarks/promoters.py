@@ -105,10 +105,10 @@ def held_out(groups: list[str]) -> Labels:
     return np.array([group in chosen for group in groups])
 
 
-def embeddings(model: Path, fasta: Path, output: Path, *options: str) -> Features:
+def embeddings(model: Path, fasta: Path, output: Path) -> Features:
     """What the installed command gives."""
     command = [Path(sys.executable).with_name("genoconv"), "embed", fasta, "-m", model, "-o", output, "--force"]
-    subprocess.run([*map(str, command), *options], check=True)
+    subprocess.run([str(word) for word in command], check=True)
     with np.load(output) as found:
         vectors: Features = found["embeddings"].astype(np.float64)
     return vectors
@@ -176,7 +176,6 @@ def feature_sets(options: argparse.Namespace, sequences: list[Tokens]) -> Iterat
     if not untrained.exists():
         save_model(HyenaDNA(load_model(options.model).config), untrained, provenance={"source": "random weights"})
     yield "embeddings, trained", embeddings(options.model, fasta, work / "trained.npz")
-    yield "embeddings, trained, both strands", embeddings(options.model, fasta, work / "both.npz", "--strand", "both")
     yield "embeddings, random weights", embeddings(untrained, fasta, work / "untrained.npz")
     yield "4-mers", np.array([np.bincount(mers(s, 4).astype(np.int64), minlength=256) for s in sequences], np.float64)
     yield "share of G and C", np.array([[((s == A + 1) | (s == A + 2)).mean()] for s in sequences])
@@ -189,7 +188,7 @@ def plot(rows: list[dict[str, object]], curves: dict[str, tuple[Features, Featur
     from matplotlib import pyplot
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(8.5, 3.4), width_ratios=(1.25, 1), layout="constrained")
-    colours = ["#1b6ca8", "#63a4d4", "#9aa5b1", "#d9822b", "#e8c39e"]
+    colours = ["#1b6ca8", "#9aa5b1", "#d9822b", "#e8c39e"]
     for place, (row, colour) in enumerate(zip(rows, colours, strict=True)):
         accuracy, (low, high) = float(row["accuracy"]), row["interval"]  # type: ignore[arg-type, misc]
         left.barh(-place, accuracy, color=colour, xerr=[[accuracy - low], [high - accuracy]], capsize=3)
