@@ -42,6 +42,7 @@ def test_everything_that_ships_is_in_both(archives: tuple[Path, Path]) -> None:
         in_sdist = {name.split("/", 1)[1] for name in tar.getnames() if "/" in name}
     expected = {f"genoconv/{p.relative_to(ROOT)}" for p in ROOT.glob("cli/**/*.py")}
     expected |= {f"genoconv/{p.relative_to(ROOT)}" for p in ROOT.glob("pipelines/**/*.py")}
+    expected |= {f"genoconv/{p.relative_to(ROOT)}" for p in ROOT.glob("pipelines/recipes/*.yaml")}
     expected |= {f"genoconv/{p.relative_to(ROOT)}" for p in ROOT.glob("data_manifests/*.toml")}
     expected |= {f"genoconv/{p.relative_to(ROOT)}" for p in ROOT.glob("csrc/*.cu*")}
     expected |= {str(p.relative_to(ROOT)) for p in ROOT.glob("genoconv/**/*.py")}
