@@ -90,7 +90,7 @@ def clear() -> None:
 def doctor(device: Device = "auto") -> None:
     """Run every length on this machine: errors against float64, and times against torch.fft.
 
-    Exits 1 where a result is off.
+    Says which backend will be used, also where there is no GPU. Exits 1 where a result is off.
 
     **Examples**
 
@@ -102,12 +102,15 @@ def doctor(device: Device = "auto") -> None:
     from genoconv.ops import doctor as examination
 
     target = resolve_device(device)
-    print(f"backend: {examination.kernel_status()['backend']}")
+    for subject, value in examination.kernel_status().items():
+        print(f"{subject}: {value}")
+    print(f"checked on {target}, errors against float64, times of a forward and a backward pass:")
     print("  length backend " + "".join(f"{name:>10}" for name in examination.NAMES) + "       ms  x torch")
     found = []
     for check in examination.check(target):
         found.append(check)
         errors = "".join(f"{error:10.1e}" for error in check.errors)
         ratio = check.torch_milliseconds / check.milliseconds
-        print(f"{check.length:>8,} {check.backend:<7} {errors} {check.milliseconds:8.3f} {ratio:8.2f}")
+        print(f"{check.length:>8,} {check.backend:<7} {errors} {check.milliseconds:8.3f} {ratio:8.2f}", flush=True)
     examination.require_ok(found)
+    console.summary(f"{len(found)} lengths are right; auto will use: {examination.kernel_status()['backend']}")

@@ -12,7 +12,8 @@ from genoconv.progress import progress_bar
 SHARED_MEMORY = {"sm_80": 163, "sm_86": 99, "sm_87": 163, "sm_89": 99, "sm_90": 227, "sm_100": 227, "sm_120": 99}
 """Shared memory that a block may use on each architecture, KB (CUDA C++ programming guide, compute capabilities)."""
 
-_SM_COUNT = 132
+SM_COUNT = {"sm_80": 108, "sm_86": 84, "sm_87": 16, "sm_89": 128, "sm_90": 132, "sm_100": 148, "sm_120": 170}
+"""Multiprocessors of a common card of each: A100, RTX 3090's class, Orin, RTX 4090, H100, B200, RTX 5090."""
 
 
 def plan_of(length: int, *, arch: str, dtype: str, taps: int | None = None) -> Plan:
@@ -24,7 +25,7 @@ def plan_of(length: int, *, arch: str, dtype: str, taps: int | None = None) -> P
     if arch not in SHARED_MEMORY:
         raise UsageError(f"--arch {arch}: known are {', '.join(SHARED_MEMORY)}")
     smem = SHARED_MEMORY[arch] * 1024
-    return choose_plan(length, filter_length=taps, dtype=dtype, arch=arch, smem_per_block=smem, sm_count=_SM_COUNT)
+    return choose_plan(length, filter_length=taps, dtype=dtype, arch=arch, smem_per_block=smem, sm_count=SM_COUNT[arch])
 
 
 def every_kernel(arch: str) -> Iterator[Any]:

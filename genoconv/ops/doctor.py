@@ -57,7 +57,8 @@ def kernel_status() -> dict[str, str]:
         "kernels": f"{count} compiled in the cache" if count else "none compiled yet (the first use does it)",
     }
     if not available:
-        return {**found, "backend": "torch.fft on the CPU"}
+        why = "this torch is a CPU build" if torch.version.cuda is None else "torch sees no NVIDIA GPU or driver"
+        return {**found, "GPU": f"none ({why})", "backend": "torch.fft on the CPU"}
     properties = torch.cuda.get_device_properties(0)
     reason = fused.unsupported(torch.empty(1, 1, 1, dtype=torch.bfloat16, device="cuda"))
     found["GPU"] = f"{torch.cuda.device_count()} x {properties.name}, sm_{properties.major}{properties.minor}"

@@ -1,0 +1,93 @@
+"""``genoconv kernels`` on a machine that need not have a GPU."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from genoconv.cli.app import app
+from genoconv.errors import KernelError, UsageError
+from genoconv.ops import doctor, jit
+from genoconv.pipelines import kernels
+from support import one_clear_line, run_cli
+
+needs_compiler = pytest.mark.skipif(jit.missing() is not None, reason=str(jit.missing()))
+
+
+def run(*words: str) -> str:
+    result = CliRunner().invoke(app, ["kernels", *words], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.mark.parametrize("arch", kernels.SHARED_MEMORY)
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+def test_explain(arch: str, dtype: str) -> None:
+    text = run("explain", "--length", "5000", "--arch", arch, "--dtype", dtype)
+    assert "length 5,000" in text
+    assert "transform of 8,192 points as 16*2*16*16" in text
+    assert arch in text
+    assert f"{kernels.SM_COUNT[arch]} SMs" in text
+
+
+def test_explain_a_partial_convolution() -> None:
+    assert "filter 128" in run("explain", "-n", "4096", "--taps", "128")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--length", "40000"), "40,000 samples exceed the 32,768.*backend='torch', or 'auto'"),
+        (("--length", "10000", "--arch", "sm_86"), "10,000 samples exceed the 8,192.*99 KB"),
+        (("--length", "0"), "at least 1"),
+        (("--length", "8", "--taps", "9"), "a filter of 9 lags"),
+        (("--length", "8", "--arch", "sm_75"), "--arch sm_75: known are sm_80"),
+    ],
+)
+def test_explain_what_no_kernel_serves(words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        run("explain", *words)
+
+
+def test_a_length_beyond_the_kernels_ends_in_one_line(home: Path) -> None:
+    result = run_cli("kernels", "explain", "--length", "1000000", home=home)
+    assert "1,000,000 samples exceed" in one_clear_line(result, code=2)
+
+
+@needs_compiler
+def test_warm_list_and_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "SIZES", (256,))
+    monkeypatch.setattr(kernels, "KERNELS", ("spectrum", "filter_grad"))
+    assert run("list") == ""
+    run("warm", "--arch", "sm_89", "--quiet")
+    listed = run("list").splitlines()
+    assert len(listed) == len(list(kernels.every_kernel("sm_89"))) == 2
+    assert all(re.fullmatch(r" *[\d,]+  \w+-sm_89-[0-9a-f]{32}\.cubin", line) for line in listed)
+    run("clear")
+    assert run("list") == ""
+
+
+def test_warm_knows_its_targets() -> None:
+    with pytest.raises(UsageError, match="--arch sm_1: known are"):
+        run("warm", "--arch", "sm_1")
+
+
+def test_doctor_says_in_words_what_will_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "SIZES", (256, 512))
+    text = run("doctor", "--device", "cpu")
+    lines = [line.split() for line in text.splitlines() if re.match(r" +\d", line)]
+    assert [(line[0], line[1]) for line in lines] == [("256", "torch"), ("512", "torch")]
+    assert all(0 < float(error) < doctor.TOLERANCE for line in lines for error in line[2:8])
+    assert all(float(line[8]) > 0 for line in lines)
+    if not torch.cuda.is_available():
+        assert re.search(r"^GPU: none \(.*\)$", text, flags=re.M)
+        assert "backend: torch.fft on the CPU" in text
+
+
+def test_doctor_fails_where_a_result_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "SIZES", (256,))
+    monkeypatch.setattr(doctor, "TOLERANCE", 1e-6)
+    with pytest.raises(KernelError, match=r"length 256 on torch: \w+ is off by .*GENOCONV_KERNELS=torch"):
+        CliRunner().invoke(app, ["kernels", "doctor", "--device", "cpu"], catch_exceptions=False)

@@ -1,0 +1,107 @@
+"""Plans are decided from numbers alone: whatever the length and the card, they are consistent and can be read."""
+
+from dataclasses import FrozenInstanceError
+from math import prod
+
+import pytest
+
+from genoconv.errors import UsageError
+from genoconv.ops.plan import DTYPES, KERNELS, SIZES, Plan, choose_plan, longest
+
+CARDS = {227: 32768, 163: 16384, 99: 8192}
+"""KB of shared memory that a block may use, and the longest row that such a card serves."""
+
+LENGTHS = sorted({1, 2, 3, 7, 100, 160, 1000, 5000, 20000, 31337} | {s + d for s in SIZES for d in (-1, 0, 1)})
+
+
+def plans() -> list[Plan]:
+    return [
+        choose_plan(N, dtype=dtype, smem_per_block=kilobytes * 1024, sm_count=sm_count)
+        for kilobytes, limit in CARDS.items()
+        for N in LENGTHS
+        if limit >= N
+        for dtype in DTYPES
+        for sm_count in (1, 84, 132)
+    ]
+
+
+@pytest.mark.parametrize(("kilobytes", "limit"), CARDS.items())
+def test_the_longest_row_of_a_card(kilobytes: int, limit: int) -> None:
+    assert longest(kilobytes * 1024) == limit
+    assert choose_plan(limit, smem_per_block=kilobytes * 1024).size == limit
+    with pytest.raises(UsageError, match=rf"{limit + 1:,} samples exceed the {limit:,}.*{kilobytes} KB.*'torch'"):
+        choose_plan(limit + 1, smem_per_block=kilobytes * 1024)
+
+
+def test_no_card_at_all() -> None:
+    assert longest(1024) == 0
+
+
+def test_every_plan_is_consistent() -> None:
+    for plan in plans():
+        assert plan.length <= plan.size < 2 * max(plan.length, 256)
+        assert prod(plan.radices) == plan.size == 256 * plan.radix * plan.split
+        for name in KERNELS:
+            for flags in ((True, True, True), (False, True, False), (True, False, True), (False, False, False)):
+                aligned, gate_in, gate_out = flags
+                kernel = plan.kernel(name, aligned=aligned, gate_in=gate_in, gate_out=gate_out)
+                assert kernel.name == name
+                assert 0 < kernel.smem_bytes <= plan.smem
+                assert kernel.threads % 32 == 0
+                assert kernel.threads <= 1024
+                assert list(kernel.defines) == sorted(kernel.defines)
+                assert hash(kernel) == hash(plan.kernel(name, aligned=aligned, gate_in=gate_in, gate_out=gate_out))
+
+
+def test_rows_choose_kernels_and_filters_do_not() -> None:
+    plan = choose_plan(1000)
+    for name in ("forward", "backward"):
+        assert len({plan.kernel(name, aligned=a, gate_in=g) for a in (True, False) for g in (True, False)}) == 4
+    half = choose_plan(1000, dtype="float16")
+    for name in ("spectrum", "filter_grad"):
+        assert plan.kernel(name, aligned=False, gate_in=False) == half.kernel(name)
+
+
+def test_a_plan_is_pure_and_frozen() -> None:
+    assert choose_plan(5000) == choose_plan(5000)
+    assert choose_plan(5000) != choose_plan(5001)
+    with pytest.raises(FrozenInstanceError):
+        choose_plan(5000).size = 1  # type: ignore[misc]
+
+
+def test_every_frequency_has_one_place() -> None:
+    for size in SIZES:
+        assert sorted(choose_plan(size).permutation.flatten().tolist()) == list(range(size))
+
+
+def test_slices_leave_no_multiprocessor_without_work_and_no_slice_without_rows() -> None:
+    for plan in plans()[::7]:
+        for batches, channels in ((1, 1), (3, 768), (64, 8), (1000, 1), (5, 131)):
+            slices = plan.slices(batches, channels)
+            assert 1 <= slices <= batches
+    assert choose_plan(1024, sm_count=132).slices(4096, 1) > 16
+    assert choose_plan(1024, sm_count=132).slices(4096, 10 * 132) == 1
+
+
+def test_a_plan_can_be_read() -> None:
+    for plan in plans():
+        text = plan.explain()
+        assert f"{plan.length:,}" in text
+        assert f"transform of {plan.size:,} points as {'*'.join(map(str, plan.radices))}" in text
+        assert plan.dtype in text
+        assert max(map(len, text.splitlines())) <= 120
+
+
+@pytest.mark.parametrize(
+    ("length", "taps", "dtype", "message"),
+    [
+        (0, None, "bfloat16", "a row of 0 samples.*at least 1"),
+        (-5, None, "bfloat16", "a row of -5 samples"),
+        (8, 9, "bfloat16", "a filter of 9 lags does not suit rows of 8"),
+        (8, 0, "bfloat16", "a filter of 0 lags"),
+        (8, None, "float32", "no kernel for float32 rows: use bfloat16 or float16, or backend='torch'"),
+    ],
+)
+def test_what_cannot_be_planned(length: int, taps: int | None, dtype: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        choose_plan(length, filter_length=taps, dtype=dtype)
