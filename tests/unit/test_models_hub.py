@@ -13,7 +13,7 @@ from published_checkpoints import random_tensors, write_hf
 
 from genoconv.errors import DownloadError, ModelError, UsageError
 from genoconv.models import hub
-from support import run_cli
+from genoconv.pipelines.models import import_model
 
 REPOSITORY = "someone/hyenadna-mini-hf"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -99,10 +99,9 @@ def at_server(server: Hub, home: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
 
 
 @NEEDS_HUB
-def test_a_repository_is_imported_at_one_recorded_commit(server: Hub, home: Path) -> None:
-    environment = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(home / "hf")}
-    result = run_cli("models", "import", REPOSITORY, "-o", home / "model", home=home, env=environment)
-    assert result.returncode == 0, result.stderr.decode()
+def test_a_repository_is_imported_at_one_recorded_commit(at_server: Hub, home: Path) -> None:
+    server = at_server
+    import_model(REPOSITORY, home / "model")
     source = json.loads((home / "model/config.json").read_text())["provenance"]["source"]
     assert source["repository"] == REPOSITORY
     assert source["revision"] == COMMIT
