@@ -33,8 +33,8 @@ GUARD = 128
 _BUILDS = TemporaryDirectory(prefix="genoconv-emulation-")
 _pool = ThreadPoolExecutor(os.cpu_count())
 _started: dict[tuple[object, ...], "Future[ctypes.CDLL]"] = {}
-# Kernels with the same defines share a build.
-_TOGETHER = (("forward", "backward"), ("spectrum", "filter_grad"))
+# Kernels that have the same defines in every plan share a build.
+_TOGETHER = (("forward",), ("backward",), ("spectrum", "filter_grad"))
 _FLAGS = ("-Og", "-march=native", "-ffp-contract=off", "-std=c++20", "-w", "-shared", "-fPIC", "-U_FORTIFY_SOURCE")
 
 
