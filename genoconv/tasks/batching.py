@@ -50,7 +50,9 @@ def fitting_rows(
     halving(lambda ids: try_one(torch.stack(ids)), [torch.full((length,), A)], device=device, remedy=remedy)
     each = max(1, torch.cuda.max_memory_allocated(device) - before)
     free, _ = torch.cuda.mem_get_info(device)
-    return max(1, min(int(free * _GPU_SHARE / each), _GPU_TOKENS // length))
+    rows = max(1, min(int(free * _GPU_SHARE / each), _GPU_TOKENS // length))
+    # A power of two, so that a little more or less free memory does not change the batches, nor a result's last digits.
+    return 1 << (rows.bit_length() - 1)
 
 
 def halving(

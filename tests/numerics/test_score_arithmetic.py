@@ -118,6 +118,25 @@ def test_first_and_last_base(fasta):
     np.testing.assert_allclose(score.forward, sum(MODEL.log_p(two)) - sum(MODEL.log_p(one)), atol=1e-5)
 
 
+@pytest.mark.parametrize("start", [2, 388])
+@pytest.mark.parametrize(("bases", "alt"), [(1, None), (1, "TTTT"), (4, None), (3, "GG")])
+def test_windows_clipped_at_either_end(fasta, start, bases, alt):
+    """SNV, insertion, deletion and delins; beyond the contig's end there is nothing to fill up a deletion with."""
+    ref = CONTIG[start : start + bases]
+    alt = alt or (other(ref) if bases == 1 else ref[0])
+    alt = ref[0] + alt[1:] if bases != 3 and len(alt) != bases else alt
+    changed = CONTIG[:start] + alt + CONTIG[start + bases :]
+    left = 0 if start < 200 else len(CONTIG) - WIDTH
+    length = min(WIDTH, len(changed) - left)
+    one, two = CONTIG[left : left + length], changed[left : left + length]
+    [[[score]]] = scorer(fasta, model=MODEL).score([record("c", start, ref, alt)])
+    forward = sum(MODEL.log_p(two)) - sum(MODEL.log_p(one))
+    reverse = sum(MODEL.log_p(rc(two))) - sum(MODEL.log_p(rc(one)))
+    assert min(abs(forward), abs(reverse)) > 1e-3
+    np.testing.assert_allclose((score.forward, score.reverse), (forward, reverse), atol=1e-5)
+    np.testing.assert_allclose(score.llr, (forward + reverse) / 2, atol=1e-5)
+
+
 def test_contig_shorter_than_the_window(fasta):
     text = CONTIG[:20]
     [[[score]]] = scorer(fasta, model=MODEL).score([record("tiny", 10, text[10], other(text[10]))])
