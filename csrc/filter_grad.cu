@@ -1,51 +1,51 @@
-// dk and dD from the partial sums of conj T(v) T(dc) that the backward kernel left: added up in a fixed order over
-// slices of the batch and packed rows, then one way back. Channels take the places of rows; one step a block.
+// dk and dD from the partial sums of conj T(v) T(dc) that the backward kernel
+// left: added up in a fixed order over slices of the batch and packed rows,
+// then one way back. Channels take the places of rows; one step a block.
 #include <outer.cuh>
 #include <products.cuh>
 #include <rows.cuh>
 
-extern "C" __global__ void __launch_bounds__(kThreads, 1)
+extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
     filter_grad(const uint4* partial, float* dk, float* dskip, const uint4* tables, int channels, int filter_length,
                 int slices) {
   using S = Plan;
   set_up<S>(tables);
-  const InnerTables inner = load_inner_tables<S>(tables);
+  const InnerTables<S> inner = load_inner_tables<S>(tables);
   Peaks peaks;
-  const auto total = [&](int tile) {
+  const auto total = [&](int item) {
     Tile sum = {};
-    const int channel = Place<S>::row(block_index(), tile), branch = tile % S::kSplit;
+    const int channel = Place<S>::row(block_index(), item), branch = tile_of<S>(item) % S::kSplit;
     if (channel >= channels) return sum;
     for (int slice = 0; slice < slices; slice++) {
       const i64 job = (static_cast<i64>(slice) * channels + channel) * S::kSplit + branch;
       for (int p = 0; p < S::kPacked; p++)
-        add(sum, load_sums(partial + (job * 16 + p * S::kRadix + warp_index() % S::kRadix) * 128 + lane_index()));
+        add(sum, load_sums(partial + (job * 16 + p * S::kRadix + outer_index<S>(item)) * 128 + lane_index()));
     }
     return sum;
   };
-#pragma unroll 1
-  for (int tile = 0; tile < S::kTiles; tile++)
-    peaks.note(Place<S>::local_row(tile / S::kSplit), peak_bits(total(tile)));
+#pragma unroll
+  for (int item = 0; item < S::kItems; item++) peaks.note(Place<S>::local_row(item), peak_bits(total(item)));
   block_barrier();
-#pragma unroll 1
-  for (int tile = 0; tile < S::kTiles; tile++) {
-    const Scale scale = scale_of<kRowTop>(load_shared4(peaks.at(Place<S>::local_row(tile / S::kSplit))));
-    Tile sum = affine(total(tile), scale.in, 0.0f);
+#pragma unroll
+  for (int item = 0; item < S::kItems; item++) {
+    const Scale scale = scale_of<kRowTop>(load_shared4(peaks.at(Place<S>::local_row(item))));
+    Tile sum = scale.finite ? affine(total(item), scale.in, 0.0f) : Tile{};
 #pragma unroll
     for (int n = 0; n < 2; n++)
 #pragma unroll
       for (int i = 0; i < 4; i++) sum.im[n][i] = -sum.im[n][i];
-    store_back<S>(tile, to_half(sum), inner);
+    store_back<S>(item, to_half(sum), inner);
   }
   block_barrier();
   outer_back<S>();
   block_barrier();
 #pragma unroll
-  for (int tile = 0; tile < S::kTiles; tile++) {
-    const int channel = Place<S>::row(block_index(), tile), lag = Place<S>::lag(tile);
+  for (int item = 0; item < S::kItems; item++) {
+    const int channel = Place<S>::row(block_index(), item), lag = Place<S>::lag(item);
     if (channel >= channels) continue;
-    const Scale scale = scale_of<kRowTop>(load_shared4(peaks.at(Place<S>::local_row(tile / S::kSplit))));
+    const Scale scale = scale_of<kRowTop>(load_shared4(peaks.at(Place<S>::local_row(item))));
     float v[8];
-    load_own<S>(v, tile);
+    load_own<S>(v, item);
     float* row = dk + static_cast<i64>(channel) * filter_length;
 #pragma unroll
     for (int i = 0; i < 8; i++) {

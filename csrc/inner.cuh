@@ -1,10 +1,12 @@
-// The 16 x 16 points (c, d) below one outer index, wholly in one warp's registers: accumulators of one product are the
-// operands of the next, so no data moves between lanes. Fragments are named after mma.m16n8k16: lane = 4 g + t holds
-// rows g and g + 8, columns 8 n + 2 t and 8 n + 2 t + 1.
+// The 16 x 16 points (c, d) below one outer index, wholly in one warp's
+// registers: accumulators of one product are the operands of the next, so no
+// data moves between lanes. Fragments are named after mma.m16n8k16: lane = 4 g
+// + t holds rows g and g + 8, columns 8 n + 2 t and 8 n + 2 t + 1.
 #pragma once
 #include <shape.cuh>
 
-struct Tile {  // complex 16 x 16 sums: [n][2 r + e] is row g + 8 r, column 8 n + 2 t + e
+struct Tile {  // complex 16 x 16 sums: [n][2 r + e] is row g + 8 r, column 8 n +
+               // 2 t + e
   float re[2][4], im[2][4];
 };
 struct HalfTile {  // the same places, fp16, two columns to a word: [n][r]
@@ -14,7 +16,8 @@ struct Operand {
   uint4 re, im;
 };
 
-// What products sum in: fp16 for bf16 rows, whose own rounding is three times larger, else fp32.
+// What products sum in: fp16 for bf16 rows, whose own rounding is three times
+// larger, else fp32.
 template <bool kHalf>
 struct WorkOf {
   using Type = Tile;
@@ -25,8 +28,11 @@ struct WorkOf<true> {
 };
 using Work = WorkOf<HALF_SUMS>::Type;
 
+// Matrices of a warp's outer index; where its second slot has another
+// (kTurned), of both.
+template <class S>
 struct InnerTables {
-  Operand c_in, d_in, d_back, c_back;
+  Operand c_in[1 + S::kTurned], d_in, d_back, c_back[1 + S::kTurned];
   Work middle;
 };
 
@@ -58,7 +64,7 @@ DEVICE HalfTile to_half(const Tile& x) {
   return out;
 }
 
-// M x, with x[n][k] the right operand of columns 8 n.. and depth 8 k...
+// M x, with x[n][k] the right operand of columns 8 n.. and depth 8 k... Sums are met again only after four products.
 DEVICE Work left_product(const Operand& m, const u32 (&re)[2][2], const u32 (&im)[2][2]) {
   Work out = {};
   const uint4 minus = negate(m.im);
@@ -66,12 +72,16 @@ DEVICE Work left_product(const Operand& m, const u32 (&re)[2][2], const u32 (&im
   for (int n = 0; n < 2; n++) {
     multiply_add(out.re[n], m.re.x, m.re.y, m.re.z, m.re.w, re[n][0], re[n][1]);
     multiply_add(out.im[n], m.re.x, m.re.y, m.re.z, m.re.w, im[n][0], im[n][1]);
+  }
+#pragma unroll
+  for (int n = 0; n < 2; n++) {
     multiply_add(out.re[n], minus.x, minus.y, minus.z, minus.w, im[n][0], im[n][1]);
     multiply_add(out.im[n], m.im.x, m.im.y, m.im.z, m.im.w, re[n][0], re[n][1]);
   }
   return out;
 }
-// M y^T: the rows of y are the columns of the product, its columns are summed over.
+// M y^T: the rows of y are the columns of the product, its columns are summed
+// over.
 DEVICE Work left_product_transposed(const Operand& m, const HalfTile& y) {
   const u32 re[2][2] = {{y.re[0][0], y.re[1][0]}, {y.re[0][1], y.re[1][1]}};
   const u32 im[2][2] = {{y.im[0][0], y.im[1][0]}, {y.im[0][1], y.im[1][1]}};
@@ -87,6 +97,9 @@ DEVICE Work right_product(const HalfTile& y, const Operand& m) {
   for (int n = 0; n < 2; n++) {
     multiply_add(out.re[n], y.re[0][0], y.re[0][1], y.re[1][0], y.re[1][1], br[n][0], br[n][1]);
     multiply_add(out.im[n], y.re[0][0], y.re[0][1], y.re[1][0], y.re[1][1], bi[n][0], bi[n][1]);
+  }
+#pragma unroll
+  for (int n = 0; n < 2; n++) {
     multiply_add(out.re[n], y.im[0][0], y.im[0][1], y.im[1][0], y.im[1][1], bm[n][0], bm[n][1]);
     multiply_add(out.im[n], y.im[0][0], y.im[0][1], y.im[1][0], y.im[1][1], br[n][0], br[n][1]);
   }
@@ -121,13 +134,15 @@ DEVICE void convert(Tile& out, const HalfTile& x) {
 }
 
 template <class S>
-DEVICE InnerTables load_inner_tables(const uint4* tables) {
-  const uint4* own = tables + (warp_index() % S::kRadix) * 256 + lane_index();
-  InnerTables out;
-  out.c_in = {own[0], own[32]};
-  out.d_in = {own[64], own[96]};
-  out.d_back = {own[128], own[160]};
-  out.c_back = {own[192], own[224]};
+DEVICE InnerTables<S> load_inner_tables(const uint4* tables) {
+  InnerTables<S> out;
+#pragma unroll
+  for (int pass = 0; pass < 1 + S::kTurned; pass++) {
+    const uint4* own = tables + outer_index<S>(pass) * 256 + lane_index();
+    out.c_in[pass] = {own[0], own[32]};
+    if (pass == 0) out.d_in = {own[64], own[96]}, out.d_back = {own[128], own[160]};
+    out.c_back[pass] = {own[192], own[224]};
+  }
   const uint4* middle = tables + S::kMiddle + lane_index();
   Tile w;
 #pragma unroll
@@ -140,46 +155,63 @@ DEVICE InnerTables load_inner_tables(const uint4* tables) {
   convert(out.middle, w);
   return out;
 }
-
-// This lane's row of the four 8 x 8 matrices of a tile's real part, (c, d) in quarters; the imaginary part's is next.
+// What stands between two products: the same for both slots of a warp, but for
+// the turn from a' to a' + 8 in d.
 template <class S>
-DEVICE u32 tile_address(int tile) {
-  const int lane = lane_index(), matrix = lane >> 3;
-  return S::exchange(tile, warp_index(), 2 * ((lane & 7) + 8 * (matrix & 1)) + (matrix >> 1), 0);
+DEVICE Work between(int item, u32 turned, const InnerTables<S>& tables) {
+  Work out = tables.middle;
+  if constexpr (S::kTurned) {
+    if (turn_of<S>(item) == 1) {
+      const u32 at = shared_base() + S::kTables + turned + lane_index() * 16;
+      const uint4 w0 = load_shared16(at), w1 = load_shared16(at + 512);
+      convert(out, HalfTile{{{w0.x, w0.z}, {w1.x, w1.z}}, {{w0.y, w0.w}, {w1.y, w1.w}}});
+    }
+  }
+  return out;
 }
 
-struct Quarters {  // a tile as it comes from the exchange buffer
+// This lane's row of the four 8 x 8 matrices of a slot's real part, (c, d) in
+// quarters; the imaginary part's is next.
+template <class S>
+DEVICE u32 slot_address(int item) {
+  const int lane = lane_index(), matrix = lane >> 3;
+  return S::exchange(tile_of<S>(item), slot_of<S>(item), 2 * ((lane & 7) + 8 * (matrix & 1)) + (matrix >> 1), 0);
+}
+
+struct Quarters {  // a slot as it comes from the exchange buffer
   u32 re[4], im[4];
 };
 template <class S>
-DEVICE Quarters load_tile(int tile) {
+DEVICE Quarters load_slot(int item) {
   Quarters x;
-  load_matrices_transposed(x.re, tile_address<S>(tile));
-  load_matrices_transposed(x.im, S::imaginary(tile_address<S>(tile)));
+  load_matrices_transposed(x.re, slot_address<S>(item));
+  load_matrices_transposed(x.im, S::imaginary(slot_address<S>(item)));
   return x;
 }
 template <class S>
-DEVICE void store_tile(int tile, const HalfTile& x) {
-  store_matrices(tile_address<S>(tile), x.re[0][0], x.re[0][1], x.re[1][0], x.re[1][1]);
-  store_matrices(S::imaginary(tile_address<S>(tile)), x.im[0][0], x.im[0][1], x.im[1][0], x.im[1][1]);
+DEVICE void store_slot(int item, const HalfTile& x) {
+  store_matrices(slot_address<S>(item), x.re[0][0], x.re[0][1], x.re[1][0], x.re[1][1]);
+  store_matrices(S::imaginary(slot_address<S>(item)), x.im[0][0], x.im[0][1], x.im[1][0], x.im[1][1]);
 }
 
-// The spectrum of a tile: rows c', columns d', in stored order.
-DEVICE Work spectrum_of(const Quarters& x, const InnerTables& tables) {
-  Work z =
-      left_product(tables.c_in, {{x.re[0], x.re[1]}, {x.re[2], x.re[3]}}, {{x.im[0], x.im[1]}, {x.im[2], x.im[3]}});
-  twiddle(z, tables.middle);
+// The spectrum of a slot: rows c', columns d', in stored order.
+template <class S>
+DEVICE Work spectrum_of(int item, const Quarters& x, const InnerTables<S>& tables) {
+  Work z = left_product(tables.c_in[turn_of<S>(item)], {{x.re[0], x.re[1]}, {x.re[2], x.re[3]}},
+                        {{x.im[0], x.im[1]}, {x.im[2], x.im[3]}});
+  twiddle(z, between<S>(item, S::kTurnedIn, tables));
   return right_product(to_half(z), tables.d_in);
 }
 
-// The way back, of the conjugate of a spectrum: forward matrices serve, and the real part that is wanted is the same.
+// The way back, of the conjugate of a spectrum: forward matrices serve, and the
+// real part that is wanted is the same.
 template <class S>
-DEVICE HalfTile inverse_of(int tile, const HalfTile& conjugate, const InnerTables& tables) {
+DEVICE HalfTile inverse_of(int item, const HalfTile& conjugate, const InnerTables<S>& tables) {
   Work x = left_product_transposed(tables.d_back, conjugate);
-  twiddle(x, tables.middle);
-  x = left_product_transposed(tables.c_back, to_half(x));
+  twiddle(x, between<S>(item, S::kTurnedBack, tables));
+  x = left_product_transposed(tables.c_back[turn_of<S>(item)], to_half(x));
   if constexpr (S::kSplit > 1) {
-    const u32 at = shared_base() + S::kTables + S::kLagBack + (tile % S::kSplit * 64 + lane_index()) * 16;
+    const u32 at = shared_base() + S::kTables + S::kLagBack + (tile_of<S>(item) % S::kSplit * 64 + lane_index()) * 16;
     const uint4 w0 = load_shared16(at), w1 = load_shared16(at + 512);
     Work w;
     convert(w, HalfTile{{{w0.x, w0.z}, {w1.x, w1.z}}, {{w0.y, w0.w}, {w1.y, w1.w}}});
@@ -188,8 +220,8 @@ DEVICE HalfTile inverse_of(int tile, const HalfTile& conjugate, const InnerTable
   return to_half(x);
 }
 template <class S>
-DEVICE void store_back(int tile, const HalfTile& conjugate, const InnerTables& tables) {
-  const HalfTile x = inverse_of<S>(tile, conjugate, tables);
-  warp_barrier();  // every lane has read this tile
-  store_tile<S>(tile, x);
+DEVICE void store_back(int item, const HalfTile& conjugate, const InnerTables<S>& tables) {
+  const HalfTile x = inverse_of<S>(item, conjugate, tables);
+  warp_barrier();  // every lane has read this slot
+  store_slot<S>(item, x);
 }

@@ -1,5 +1,6 @@
-// The outer index (a, b): one or two products per column block, between the buffer of real samples and the exchange
-// buffer on the way in, and in place on the way back. Work is dealt to warps by lags, so warps never share a write.
+// The outer index (a, b): one or two products per column block, between the
+// buffer of real samples and the exchange buffer on the way in, and in place on
+// the way back. Work is dealt to warps by lags, so warps never share a write.
 #pragma once
 #include <inner.cuh>
 
@@ -7,7 +8,8 @@ template <class S>
 DEVICE uint4 outer_table(u32 offset) {
   return load_shared16(shared_base() + S::kTables + offset + lane_index() * 16);
 }
-// Accumulators of one 16 x 8 product: rows g and g + 8, columns 2 t and 2 t + 1.
+// Accumulators of one 16 x 8 product: rows g and g + 8, columns 2 t and 2 t
+// + 1.
 struct Strip {
   float x[4];
 };
@@ -46,60 +48,71 @@ DEVICE WorkStrip twist_table(u32 offset) {
   return out;
 }
 
-// samples -> exchange, R only: rows shorter than or equal to one tile.
+// samples -> exchange, R only: rows shorter than or equal to one tile. Everything is read before anything is written,
+// so that reads do not wait for one another.
 template <class S>
 DEVICE void outer_in_short() {
   const int lane = lane_index(), matrix = lane >> 3;
   const uint4 re = outer_table<S>(S::kStageIn), im = outer_table<S>(S::kStageIn + 512);
+  u32 x[S::kItems][4];
 #pragma unroll
-  for (int item = 0; item < S::kGroups; item++) {
-    const int tile = item, pair = warp_index();
-    u32 x[4];
-    load_matrices_transposed(x, S::samples(S::kSamples, tile, (lane & 7) + 8 * (matrix & 1), 2 * pair + (matrix >> 1)));
+  for (int item = 0; item < S::kItems; item++)
+    load_matrices_transposed(x[item], S::samples(S::kSamples, tile_of<S>(item), (lane & 7) + 8 * (matrix & 1),
+                                                 2 * slot_of<S>(item) + (matrix >> 1)));
+#pragma unroll
+  for (int item = 0; item < S::kItems; item++) {
     HalfStrip zr[2], zi[2];
 #pragma unroll
     for (int v = 0; v < 2; v++) {
       WorkStrip sum_re = {}, sum_im = {};
-      multiply_add(sum_re.x, re.x, re.y, re.z, re.w, x[2 * v], x[2 * v + 1]);
-      multiply_add(sum_im.x, im.x, im.y, im.z, im.w, x[2 * v], x[2 * v + 1]);
+      multiply_add(sum_re.x, re.x, re.y, re.z, re.w, x[item][2 * v], x[item][2 * v + 1]);
+      multiply_add(sum_im.x, im.x, im.y, im.z, im.w, x[item][2 * v], x[item][2 * v + 1]);
       zr[v] = to_half(sum_re), zi[v] = to_half(sum_im);
     }
-    const u32 to = S::exchange(tile, (lane & 7) + 8 * (matrix & 1), 2 * pair + (matrix >> 1), 0);
+    const u32 to =
+        S::exchange(tile_of<S>(item), (lane & 7) + 8 * (matrix & 1), 2 * slot_of<S>(item) + (matrix >> 1), 0);
     store_matrices(to, zr[0].x[0], zr[0].x[1], zr[1].x[0], zr[1].x[1]);
     store_matrices(S::imaginary(to), zi[0].x[0], zi[0].x[1], zi[1].x[0], zi[1].x[1]);
   }
 }
 
-// samples -> exchange, R = 16 and S > 1. A tile of eight columns holds S values of b and 8 / S lags; after S of them a
-// lane has every lag of its chunk.
+// samples -> exchange, R = 16 and S > 1. A tile of eight columns holds S values
+// of b and 8 / S lags; after S of them a lane has every lag of its chunk.
 template <class S>
 DEVICE void outer_in_long() {
   const int lane = lane_index(), g = lane >> 2, t = lane & 3, matrix = lane >> 3;
   const uint4 re = outer_table<S>(S::kStageIn), im = outer_table<S>(S::kStageIn + 512);
   const uint4 branch = outer_table<S>(S::kBranchIn);
   const WorkStrip twist_re = twist_table<S>(S::kTwistIn), twist_im = twist_table<S>(S::kTwistIn + 512);
-#pragma unroll 1
-  for (int item = warp_index(); item < 32 * S::kGroups; item += kWarps) {
-    const int group = item / 32, chunk = item % 32;
-    constexpr int kKept = S::kSplit == 8 ? 2 : 1;
+  constexpr int kKept = S::kSplit == 8 ? 2 : 1;
+  // Where a warp's first chunk comes from and goes to; the others are whole steps away.
+  const u32 from = S::samples(S::kSamples, matrix >> 1, (lane & 7) + 8 * (matrix & 1), warp_index());
+  u32 to[kKept];
+#pragma unroll
+  for (int e = 0; e < kKept; e++)
+    to[e] = S::exchange(S::kSplit == 8 ? 2 * t + e : t / (4 / S::kSplit), g, warp_index(), 0);
+  const u32 lag_twist = shared_base() + S::kTables + S::kLagIn + (warp_index() * S::kSplit * 4 + t) * 8;
+#pragma unroll(S::kSplit == 2 ? 2 : 1)
+  for (int turn = 0; turn < 32 * S::kGroups / S::kWarps; turn++) {
+    const int group = turn * S::kWarps / 32, chunks = turn * S::kWarps % 32;  // chunks past the warp's first
+    u32 x[S::kSplit / 2][4];
+#pragma unroll
+    for (int pair = 0; pair < S::kSplit / 2; pair++)
+      load_matrices_transposed(x[pair], from + (group * S::kSplit + 2 * pair) * 8192 + chunks * 16);
     u32 words[2][kKept][2][4];  // [r][e][comp][word]
 #pragma unroll
     for (int pair = 0; pair < S::kSplit / 2; pair++) {
-      u32 x[4];
-      const int from = group * S::kSplit + 2 * pair + (matrix >> 1);
-      load_matrices_transposed(x, S::samples(S::kSamples, from, (lane & 7) + 8 * (matrix & 1), chunk));
       HalfStrip out[2][2];  // [v][comp]
 #pragma unroll
       for (int v = 0; v < 2; v++) {
         WorkStrip zr = {}, zi = {}, yr = {}, yi = {}, wr, wi;
-        multiply_add(zr.x, re.x, re.y, re.z, re.w, x[2 * v], x[2 * v + 1]);
-        multiply_add(zi.x, im.x, im.y, im.z, im.w, x[2 * v], x[2 * v + 1]);
+        multiply_add(zr.x, re.x, re.y, re.z, re.w, x[pair][2 * v], x[pair][2 * v + 1]);
+        multiply_add(zi.x, im.x, im.y, im.z, im.w, x[pair][2 * v], x[pair][2 * v + 1]);
         twiddle(zr, zi, twist_re, twist_im);
         const HalfStrip hr = to_half(zr), hi = to_half(zi);
         multiply_add(yr.x, hr.x[0], hr.x[1], hi.x[0], hi.x[1], branch.x, branch.y);
         multiply_add(yi.x, hr.x[0], hr.x[1], hi.x[0], hi.x[1], branch.z, branch.w);
-        const u32 lag = S::kLagIn + ((chunk * S::kSplit + 2 * pair + v) * 4 + t) * 8;
-        const uint2 w = load_shared8(shared_base() + S::kTables + lag);
+        const uint2 w = load_shared8(lag_twist + (chunks * S::kSplit + 2 * pair + v) * 32);
         convert(wr, HalfStrip{{w.x, w.x}});
         convert(wi, HalfStrip{{w.y, w.y}});
         twiddle(yr, yi, wr, wi);
@@ -125,8 +138,9 @@ DEVICE void outer_in_long() {
       for (int e = 0; e < kKept; e++)
 #pragma unroll
         for (int comp = 0; comp < 2; comp++) {
-          const int tile = group * S::kSplit + (S::kSplit == 8 ? 2 * t + e : t / (4 / S::kSplit));
-          const u32 at = S::exchange(tile, g + 8 * r, chunk, comp);
+          // Eight chunks on, c is four on: its place turns.
+          const u32 real = (to[e] ^ (chunks & 8) * 8) + (chunks >> 4) * 128 + group * S::kSplit * 16384 + r * 8192;
+          const u32 at = comp ? S::imaginary(real) : real;
           const u32(&w)[4] = words[r][e][comp];
           if constexpr (S::kSplit == 2) {
             store_shared8(at + 8 * (t & 1), w[0], w[1]);
@@ -137,29 +151,35 @@ DEVICE void outer_in_long() {
   }
 }
 
-// exchange -> exchange: y of outer index a as fp32, eight lags in the place of their real and imaginary chunks.
+// exchange -> exchange: y of outer index a as fp32, eight lags in the place of
+// their real and imaginary chunks.
 template <class S>
 DEVICE void outer_back_short() {
   const int lane = lane_index(), g = lane >> 2, t = lane & 3, matrix = lane >> 3;
   const uint4 re = outer_table<S>(S::kStageBack), im = outer_table<S>(S::kStageBack + 512);
+  constexpr int kAtOnce = S::kItems < 2 ? 1 : 2;
 #pragma unroll
-  for (int item = 0; item < S::kGroups; item++) {
-    const int tile = item, pair = warp_index();
-    const int slot = (lane & 7) + 8 * (matrix & 1), chunk = 2 * pair + (matrix >> 1);
-    u32 zr[4], zi[4];
-    load_matrices_transposed(zr, S::exchange(tile, slot, chunk, 0));
-    load_matrices_transposed(zi, S::exchange(tile, slot, chunk, 1));
-    warp_barrier();
+  for (int start = 0; start < S::kItems; start += kAtOnce) {
+    u32 zr[kAtOnce][4], zi[kAtOnce][4];
 #pragma unroll
-    for (int v = 0; v < 2; v++) {
-      float y[4] = {};
-      multiply_add(y, re.x, re.y, re.z, re.w, zr[2 * v], zr[2 * v + 1]);
-      multiply_add(y, im.x, im.y, im.z, im.w, zi[2 * v], zi[2 * v + 1]);
-#pragma unroll
-      for (int r = 0; r < 2; r++)
-        store_shared8(S::exchange(tile, g + 8 * r, 2 * pair + v, t >> 1) + 8 * (t & 1), as_bits(y[2 * r]),
-                      as_bits(y[2 * r + 1]));
+    for (int i = 0; i < kAtOnce; i++) {
+      const u32 from = S::exchange(tile_of<S>(start + i), (lane & 7) + 8 * (matrix & 1),
+                                   2 * slot_of<S>(start + i) + (matrix >> 1), 0);
+      load_matrices_transposed(zr[i], from);
+      load_matrices_transposed(zi[i], S::imaginary(from));
     }
+    warp_barrier();  // every lane has read these columns
+#pragma unroll
+    for (int i = 0; i < kAtOnce; i++)
+#pragma unroll
+      for (int v = 0; v < 2; v++) {
+        float y[4] = {};
+        multiply_add(y, re.x, re.y, re.z, re.w, zr[i][2 * v], zr[i][2 * v + 1]);
+        multiply_add(y, im.x, im.y, im.z, im.w, zi[i][2 * v], zi[i][2 * v + 1]);
+        const u32 to = S::exchange(tile_of<S>(start + i), g, 2 * slot_of<S>(start + i) + v, t >> 1) + 8 * (t & 1);
+        store_shared8(to, as_bits(y[0]), as_bits(y[1]));
+        store_shared8(to + 8 * 1024, as_bits(y[2]), as_bits(y[3]));
+      }
   }
 }
 
@@ -171,7 +191,7 @@ DEVICE void outer_back_long() {
   const WorkStrip twist_re = twist_table<S>(S::kTwistBack), twist_im = twist_table<S>(S::kTwistBack + 512);
   constexpr int kHalf = S::kSplit / 2;
 #pragma unroll 1
-  for (int item = warp_index(); item < 4 * S::kTiles; item += kWarps) {
+  for (int item = warp_index(); item < 4 * S::kTiles; item += S::kWarps) {
     const int group = item / (4 * S::kSplit), set = item % (4 * S::kSplit);
     const int base = (set & 3) + (set >> 2) * 4 * S::kColumns;
     u32 z[2][2][2][4];  // [half of a'][b' of a pair][comp][word]

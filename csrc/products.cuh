@@ -1,5 +1,6 @@
-// What happens to spectra, place by place. A stored spectrum keeps, for n = 0 and 1, one 16-byte word a lane:
-// (re, im of row g; re, im of row g + 8), two columns to a half-word pair.
+// What happens to spectra, place by place. A stored spectrum keeps, for n = 0
+// and 1, one 16-byte word a lane: (re, im of row g; re, im of row g + 8), two
+// columns to a half-word pair.
 #pragma once
 #include <inner.cuh>
 
@@ -83,10 +84,19 @@ DEVICE void add_correlation(Tile& sum, const StoredTile& x, const Tile& z, float
   });
 }
 
-DEVICE void add_correlation(Tile& sum, const StoredTile& x, const HalfTile& z, float weight) {
-  Tile wide;
-  convert(wide, z);
-  add_correlation(sum, x, wide, weight);
+// The same with the product in fp16: it stays below 32,768 (rows.cuh).
+DEVICE void add_correlation(Tile& sum, const StoredTile& stored_x, const HalfTile& z, float weight) {
+  const HalfTile x = half_tile(stored_x);
+#pragma unroll
+  for (int n = 0; n < 2; n++)
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+      const float2 re = unpack_half(fuse_half(z.re[n][r], x.re[n][r], multiply_half(z.im[n][r], x.im[n][r])));
+      const float2 im =
+          unpack_half(fuse_half(z.im[n][r], x.re[n][r], multiply_half(negate_half(z.re[n][r]), x.im[n][r])));
+      sum.re[n][2 * r] += weight * re.x, sum.re[n][2 * r + 1] += weight * re.y;
+      sum.im[n][2 * r] += weight * im.x, sum.im[n][2 * r + 1] += weight * im.y;
+    }
 }
 
 // fp32 spectra in device memory: [n][comp] x 32 lanes x 16 bytes.

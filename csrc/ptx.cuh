@@ -1,5 +1,6 @@
-// Every instruction that C++ has no word for, and nothing else. `tests/emulation/ptx.cuh` offers the same functions to
-// a CPU compiler. Shared memory is addressed by 32-bit byte offsets.
+// Every instruction that C++ has no word for, and nothing else.
+// `tests/emulation/ptx.cuh` offers the same functions to a CPU compiler. Shared
+// memory is addressed by 32-bit byte offsets.
 #pragma once
 
 using u16 = unsigned short;
@@ -22,6 +23,13 @@ DEVICE u32 shared_base() {
 DEVICE float as_float(u32 x) { return __uint_as_float(x); }
 DEVICE u32 as_bits(float x) { return __float_as_uint(x); }
 
+// The larger of two; not-a-number if either is.
+DEVICE float larger(float a, float b) {
+  float out;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(out) : "f"(a), "f"(b));
+  return out;
+}
+
 // Two floats to two 16-bit values, `low` in the low half; and back.
 DEVICE u32 pack_half(float low, float high) {
   u32 out;
@@ -35,7 +43,8 @@ DEVICE u32 pack_bfloat(float low, float high) {
 }
 DEVICE float2 unpack_half(u32 x) {
   float2 out;
-  asm("{ .reg .b16 l, h; mov.b32 {l, h}, %2; cvt.f32.f16 %0, l; cvt.f32.f16 %1, h; }"
+  asm("{ .reg .b16 l, h; mov.b32 {l, h}, %2; cvt.f32.f16 %0, l; cvt.f32.f16 "
+      "%1, h; }"
       : "=f"(out.x), "=f"(out.y)
       : "r"(x));
   return out;
@@ -68,7 +77,8 @@ DEVICE void store_shared4(u32 at, u32 x) { asm volatile("st.shared.b32 [%0], %1;
 DEVICE void max_shared(u32 at, u32 x) { asm volatile("red.shared.max.u32 [%0], %1;" ::"r"(at), "r"(x) : "memory"); }
 DEVICE u32 max_over_warp(u32 x) { return __reduce_max_sync(0xffffffffu, x); }
 
-// 16 bytes from device to shared memory, asynchronously; `valid` (0 or 16) of them are read, the rest are zeros.
+// 16 bytes from device to shared memory, asynchronously; `valid` (0 or 16) of
+// them are read, the rest are zeros.
 DEVICE void copy_async16(u32 to, const void* from, int valid) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(__cvta_generic_to_global(from)),
                "r"(valid)
@@ -79,13 +89,15 @@ DEVICE void prefetch_line(const void* at) {
   asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(at)));
 }
 DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-// Waits until at most `kPending` of this thread's committed groups are still on their way.
+// Waits until at most `kPending` of this thread's committed groups are still on
+// their way.
 template <int kPending>
 DEVICE void wait_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
 }
 
-// Products and sums of two fp16 pairs, rounded once: a b, a b + c, and with a negated.
+// Products and sums of two fp16 pairs, rounded once: a b, a b + c, and with a
+// negated.
 DEVICE u32 multiply_half(u32 a, u32 b) {
   u32 out;
   asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(out) : "r"(a), "r"(b));
@@ -102,7 +114,8 @@ DEVICE u32 negate_half(u32 a) {
   return out;
 }
 
-// Four 8 x 8 matrices of 16-bit values, transposed: lane l gives the address of row l % 8 of matrix l / 8.
+// Four 8 x 8 matrices of 16-bit values, transposed: lane l gives the address of
+// row l % 8 of matrix l / 8.
 DEVICE void load_matrices_transposed(u32 (&out)[4], u32 at) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
@@ -110,7 +123,8 @@ DEVICE void load_matrices_transposed(u32 (&out)[4], u32 at) {
                : "memory");
 }
 
-// Four 8 x 8 matrices, lane 4 g + t holding columns 2 t and 2 t + 1 of row g: addresses as above, not transposed.
+// Four 8 x 8 matrices, lane 4 g + t holding columns 2 t and 2 t + 1 of row g:
+// addresses as above, not transposed.
 DEVICE void store_matrices(u32 at, u32 x0, u32 x1, u32 x2, u32 x3) {
 #if __CUDA_ARCH__ >= 900
   asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(at), "r"(x0), "r"(x1), "r"(x2),
@@ -126,14 +140,16 @@ DEVICE void store_matrices(u32 at, u32 x0, u32 x1, u32 x2, u32 x3) {
 
 // c += a * b on fp16 with fp32 sums: 16 x 16 by 16 x 8.
 DEVICE void multiply_add(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, "
+      "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
       "%3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
 // The same with fp16 sums, two to a word.
 DEVICE void multiply_add(u32 (&c)[2], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
-  asm("mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16 {%0, %1}, {%2, %3, %4, %5}, {%6, %7}, {%0, %1};"
+  asm("mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16 {%0, %1}, {%2, %3, "
+      "%4, %5}, {%6, %7}, {%0, %1};"
       : "+r"(c[0]), "+r"(c[1])
       : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }

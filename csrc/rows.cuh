@@ -1,5 +1,6 @@
-// Rows of device memory, as threads own them: warp = outer index a (or packed row and a), lane = chunk of eight lags.
-// All masking of ragged rows and of missing batches happens here, and so does the scaling of rows to fp16.
+// Rows of device memory, as threads own them: slot = outer index a (or packed
+// row and a), lane = chunk of eight lags. All masking of ragged rows and of
+// missing batches happens here, and so does the scaling of rows to fp16.
 #pragma once
 #include <shape.cuh>
 
@@ -9,15 +10,28 @@ struct Rows {  // (B, H, N) of 16-bit values, N contiguous; strides in elements
 };
 
 template <class S>
-struct Place {  // of this thread
-  static DEVICE int packed_row() { return warp_index() / S::kRadix; }
-  // Row among those of a step, and lag, of the eight values in chunk `tile`.
-  static DEVICE int local_row(int group) { return group * S::kPacked + packed_row(); }
-  static DEVICE int row(int step, int tile) { return step * S::kRowsPerStep + local_row(tile / S::kSplit); }
-  static DEVICE int lag(int tile) {
-    return 256 * S::kSplit * (warp_index() % S::kRadix) + 8 * lane_index() + 256 * (tile % S::kSplit);
+struct Place {  // of this thread; items as in shape.cuh
+  static DEVICE int first_row() { return S::kRadix == 16 ? 0 : warp_index() / S::kRadix; }
+  static DEVICE int first_lag() { return 256 * S::kSplit * (warp_index() % S::kRadix) + 8 * lane_index(); }
+  // Rows and lags from item 0's to another's.
+  static DEVICE constexpr int rows_on(int item) {
+    return item / S::kPasses / S::kSplit * S::kPacked +
+           (S::kRadix == 16 ? 0 : item % S::kPasses * (S::kWarps / S::kRadix));
   }
-  static DEVICE u32 slot(u32 buffer, int tile) { return S::samples(buffer, tile, warp_index(), lane_index()); }
+  static DEVICE constexpr int lags_on(int item) {
+    return 256 * (item / S::kPasses % S::kSplit) +
+           (S::kRadix == 16 ? item % S::kPasses * S::kWarps * 256 * S::kSplit : 0);
+  }
+  // Row among those of a step, and lag, of the eight values of an item.
+  static DEVICE int local_row(int item) { return first_row() + rows_on(item); }
+  static DEVICE int row(int step, int item) { return step * S::kRowsPerStep + local_row(item); }
+  static DEVICE int lag(int item) { return first_lag() + lags_on(item); }
+  static DEVICE u32 samples(u32 buffer, int item) {
+    return S::samples(buffer, tile_of<S>(item), slot_of<S>(item), lane_index());
+  }
+  static DEVICE u32 exchange(int item, int comp) {
+    return S::exchange(tile_of<S>(item), slot_of<S>(item), lane_index(), comp);
+  }
 };
 
 DEVICE float2 unpack(u32 x) {
@@ -53,29 +67,29 @@ struct Batch {  // what one step of one channel reads and writes
   int step, channel, batches, length;
 };
 
-// This thread's chunks of one tensor in one step. Addresses of missing rows are formed and never followed.
+// This thread's chunks of one tensor in one step. Addresses of missing rows are
+// formed and never followed.
 template <class S>
 struct Window {
-  u16* first;      // of chunk 0
-  i64 next_group;  // elements to the same chunk of the next row group
-  int rows, room;  // rows from chunk 0's on that exist; values of its row from chunk 0 on
+  u16* first;  // of item 0
+  i64 batch_stride;
+  int rows, room;  // rows from item 0's on that exist; values of its row from
+                   // its chunk on
 
   DEVICE Window(const Rows& rows_, const Batch& at)
       : first(rows_.data + Place<S>::row(at.step, 0) * rows_.batch_stride + at.channel * rows_.channel_stride +
               Place<S>::lag(0)),
-        next_group(rows_.batch_stride * S::kPacked),
+        batch_stride(rows_.batch_stride),
         rows(at.batches - Place<S>::row(at.step, 0)),
         room(at.length - Place<S>::lag(0)) {}
-  DEVICE u16* chunk(int tile) const { return first + (tile / S::kSplit) * next_group + 256 * (tile % S::kSplit); }
-  // How many of the chunk's eight values exist; 0 or less: none.
-  DEVICE int count(int tile) const {
-    return rows > tile / S::kSplit * S::kPacked ? room - 256 * (tile % S::kSplit) : 0;
-  }
+  DEVICE u16* chunk(int item) const { return first + Place<S>::rows_on(item) * batch_stride + Place<S>::lags_on(item); }
+  // How many of the item's eight values exist; 0 or less: none.
+  DEVICE int count(int item) const { return rows > Place<S>::rows_on(item) ? room - Place<S>::lags_on(item) : 0; }
 
   // Eight values, zeros where there are none.
-  DEVICE uint4 fetch(int tile) const {
-    const u16* from = chunk(tile);
-    const int valid = count(tile);
+  DEVICE uint4 fetch(int item) const {
+    const u16* from = chunk(item);
+    const int valid = count(item);
     if constexpr (ALIGNED) {
       return valid > 0 ? *reinterpret_cast<const uint4*>(from) : uint4{0, 0, 0, 0};
     } else {
@@ -86,16 +100,17 @@ struct Window {
       return {words[0], words[1], words[2], words[3]};
     }
   }
-  // The same into this thread's own slot of shared memory, to be read after wait_copies.
-  DEVICE void prefetch(int tile, u32 buffer) const {
-    const u32 slot = Place<S>::slot(buffer, tile);
-    if constexpr (ALIGNED) copy_async16(slot, chunk(tile), count(tile) > 0 ? 16 : 0);
-    else store_shared16(slot, fetch(tile));
+  // The same into this thread's own slot of shared memory, to be read after
+  // wait_copies.
+  DEVICE void prefetch(int item, u32 buffer) const {
+    const u32 slot = Place<S>::samples(buffer, item);
+    if constexpr (ALIGNED) copy_async16(slot, chunk(item), count(item) > 0 ? 16 : 0);
+    else store_shared16(slot, fetch(item));
   }
-  DEVICE void put(int tile, const float (&v)[8]) const {
+  DEVICE void put(int item, const float (&v)[8]) const {
     const u32 words[4] = {pack(v[0], v[1]), pack(v[2], v[3]), pack(v[4], v[5]), pack(v[6], v[7])};
-    u16* to = chunk(tile);
-    const int valid = count(tile);
+    u16* to = chunk(item);
+    const int valid = count(item);
     if constexpr (ALIGNED) {
       if (valid > 0) *reinterpret_cast<uint4*>(to) = uint4{words[0], words[1], words[2], words[3]};
     } else {
@@ -105,22 +120,22 @@ struct Window {
     }
   }
 };
-// This thread's chunks of a tensor: from its slots of `buffer` where they were prefetched, else from device memory, all
-// asked for before the first is used.
+// This thread's chunks of a tensor: from its slots of `buffer` where they were
+// prefetched, else from device memory, all asked for before the first is used.
 template <class S, bool kStaged>
 struct Chunks {
-  uint4 chunk[S::kTiles];
+  uint4 chunk[S::kItems];
   DEVICE Chunks(const Window<S>& window, u32) {
 #pragma unroll
-    for (int tile = 0; tile < S::kTiles; tile++) chunk[tile] = window.fetch(tile);
+    for (int item = 0; item < S::kItems; item++) chunk[item] = window.fetch(item);
   }
-  DEVICE uint4 operator()(int tile) const { return chunk[tile]; }
+  DEVICE uint4 operator()(int item) const { return chunk[item]; }
 };
 template <class S>
 struct Chunks<S, true> {
   u32 buffer;
   DEVICE Chunks(const Window<S>&, u32 buffer_) : buffer(buffer_) {}
-  DEVICE uint4 operator()(int tile) const { return load_shared16(Place<S>::slot(buffer, tile)); }
+  DEVICE uint4 operator()(int item) const { return load_shared16(Place<S>::samples(buffer, item)); }
 };
 // Brings a window's rows to the L2 cache, to be fetched later.
 template <class S>
@@ -128,46 +143,55 @@ DEVICE void approach(const Rows& rows, const Batch& at) {
   const Window<S> window(rows, at);
   if (lane_index() % 8 == 0) {
 #pragma unroll
-    for (int tile = 0; tile < S::kTiles; tile++)
-      if (window.count(tile) > 0) prefetch_line(window.chunk(tile));
+    for (int item = 0; item < S::kItems; item++)
+      if (window.count(item) > 0) prefetch_line(window.chunk(item));
   }
 }
 template <class S>
 DEVICE void prefetch_all(const Rows& rows, const Batch& at, u32 buffer) {
   const Window<S> window(rows, at);
 #pragma unroll
-  for (int tile = 0; tile < S::kTiles; tile++) window.prefetch(tile, buffer);
+  for (int item = 0; item < S::kItems; item++) window.prefetch(item, buffer);
 }
 
-// A thread's own eight fp32 values of a tile, in the exchange buffer: what outer_back leaves, what peak search keeps.
+// A thread's own eight fp32 values of an item, in the exchange buffer: what
+// outer_back leaves, what peak search keeps.
 template <class S>
-DEVICE void load_own(float (&v)[8], int tile) {
+DEVICE void load_own(float (&v)[8], int item) {
 #pragma unroll
   for (int comp = 0; comp < 2; comp++) {
-    const uint4 x = load_shared16(S::exchange(tile, warp_index(), lane_index(), comp));
+    const uint4 x = load_shared16(Place<S>::exchange(item, comp));
     v[4 * comp] = as_float(x.x), v[4 * comp + 1] = as_float(x.y);
     v[4 * comp + 2] = as_float(x.z), v[4 * comp + 3] = as_float(x.w);
   }
 }
 template <class S>
-DEVICE void store_own(const float (&v)[8], int tile) {
+DEVICE void store_own(const float (&v)[8], int item) {
 #pragma unroll
   for (int comp = 0; comp < 2; comp++)
-    store_shared16(
-        S::exchange(tile, warp_index(), lane_index(), comp),
-        uint4{as_bits(v[4 * comp]), as_bits(v[4 * comp + 1]), as_bits(v[4 * comp + 2]), as_bits(v[4 * comp + 3])});
+    store_shared16(Place<S>::exchange(item, comp), uint4{as_bits(v[4 * comp]), as_bits(v[4 * comp + 1]),
+                                                         as_bits(v[4 * comp + 2]), as_bits(v[4 * comp + 3])});
 }
 
-// Powers of two that bring a peak to [2^kTop, 2^(kTop+1)) and back. Rows all below 2^-111 count as zeros.
+// Powers of two that bring a peak to [2^kTop, 2^(kTop+1)) and back. Rows all below 2^-111 count as zeros. A row that
+// holds a number which is not finite is computed as zeros and comes out as not-a-number: `finite` is false, `out` is
+// NaN.
 struct Scale {
   float in, out;
+  bool finite;
 };
 template <int kTop>
 DEVICE Scale scale_of(u32 peak) {
-  const int bits = static_cast<int>(peak >> 23), exponent = bits < 16 ? 16 : bits;
-  return {as_float(static_cast<u32>(254 + kTop - exponent) << 23), as_float(static_cast<u32>(exponent - kTop) << 23)};
+  int exponent = static_cast<int>(peak >> 23);
+  const bool finite = exponent < 255;
+  exponent = exponent < 16 ? 16 : exponent > 253 ? 253 : exponent;
+  return {as_float(static_cast<u32>(254 + kTop - exponent) << 23),
+          as_float(finite ? static_cast<u32>(exponent - kTop) << 23 : 0x7fffffffu), finite};
 }
-constexpr int kRowTop = 3, kFilterTop = 2;  // a constant row of 32,768 samples still stays under 65,504 everywhere
+// Transforms are unitary, so a spectrum is at most sqrt(N) times its row's
+// peak: a product of two stays below 32,768, and one with a filter's below
+// 1,449.
+constexpr int kRowTop = -1, kFilterTop = 2;
 
 // The peak of every row in flight, two sets in turns.
 struct Peaks {
@@ -176,71 +200,91 @@ struct Peaks {
   DEVICE void clear_other() const {
     if (thread_index() < 64) store_shared4(shared_base() + (turn ^ 1) * 256 + thread_index() * 4, 0);
   }
-  DEVICE void note(int row, u32 bits) const {
+  DEVICE void note(int row, u32 bits) const {  // of one row from the whole warp
     const u32 most = max_over_warp(bits);
     if (lane_index() == 0) max_shared(at(row), most);
   }
 };
 
-// source(tile, v) gives this thread's values -> scaled fp16 samples, in the column order that outer_in wants.
-// `back[group]` undoes the scaling. Ends with a barrier.
+// source(item, v) gives this thread's values -> scaled fp16 samples, in the
+// column order that outer_in wants. `back[group * kPasses + pass]` undoes the
+// scaling. Ends with a barrier.
 template <class S, class Source>
-DEVICE void load_samples(Source source, Peaks& peaks, float (&back)[S::kGroups]) {
-  constexpr bool kInRegisters = S::kTiles <= 4;
-  float kept[kInRegisters ? S::kTiles : 1][8];
+DEVICE void load_samples(Source source, Peaks& peaks, float (&back)[S::kGroups * S::kPasses]) {
+  constexpr bool kInRegisters = S::kItems <= 4;
+  float kept[kInRegisters ? S::kItems : 1][8];
+  const auto item_of = [](int lot, int b) {
+    return (lot / S::kPasses * S::kSplit + b) * S::kPasses + lot % S::kPasses;
+  };
+  float peak[S::kGroups * S::kPasses] = {};
 #pragma unroll
-  for (int group = 0; group < S::kGroups; group++) {
-    float peak = 0.0f;  // not-a-number is passed over here, and spreads through the transform
+  for (int lot = 0; lot < S::kGroups * S::kPasses; lot++) {
 #pragma unroll
     for (int b = 0; b < S::kSplit; b++) {
-      const int tile = group * S::kSplit + b;
-      float (&v)[8] = kept[kInRegisters ? tile : 0];
-      source(tile, v);
+      const int item = item_of(lot, b);
+      float (&v)[8] = kept[kInRegisters ? item : 0];
+      source(item, v);
 #pragma unroll
-      for (int i = 0; i < 8; i++) peak = fmaxf(peak, fabsf(v[i]));
-      if constexpr (!kInRegisters) store_own<S>(v, tile);
+      for (int i = 0; i < 8; i++) peak[lot] = larger(peak[lot], fabsf(v[i]));
+      if constexpr (!kInRegisters) store_own<S>(v, item);
     }
-    peaks.note(Place<S>::local_row(group), as_bits(peak));
   }
+#pragma unroll
+  for (int lot = 0; lot < S::kGroups * S::kPasses; lot++)
+    peaks.note(Place<S>::local_row(item_of(lot, 0)), as_bits(peak[lot]));
   block_barrier();
   peaks.clear_other();
 #pragma unroll
-  for (int group = 0; group < S::kGroups; group++) {
-    const Scale scale = scale_of<kRowTop>(load_shared4(peaks.at(Place<S>::local_row(group))));
-    back[group] = scale.out;
+  for (int lot = 0; lot < S::kGroups * S::kPasses; lot++) {
+    const Scale scale = scale_of<kRowTop>(load_shared4(peaks.at(Place<S>::local_row(item_of(lot, 0)))));
+    back[lot] = scale.out;
     u32 words[S::kSplit][4];
+    const auto put = [&](u32& word, float low, float high) {
+      // Neighbours of a row that is not finite share products with it, and zero times not-a-number is not zero.
+      word = scale.finite ? pack_half(low, high) : 0u;
+    };
+    const auto take = [&](float (&v)[8], int b) {
+      if constexpr (kInRegisters) {
+#pragma unroll
+        for (int i = 0; i < 8; i++) v[i] = kept[item_of(lot, b)][i] * scale.in;
+      } else {
+        load_own<S>(v, item_of(lot, b));
+        scale_chunk(v, scale.in);
+      }
+    };
     if constexpr (S::kSplit == 8) {
 #pragma unroll
       for (int q = 0; q < 4; q++) {
         float low[8], high[8];
-        load_own<S>(low, 2 * q);
-        load_own<S>(high, 2 * q + 1);
+        take(low, 2 * q);
+        take(high, 2 * q + 1);
 #pragma unroll
-        for (int i = 0; i < 8; i++) words[i][q] = pack_half(low[i] * scale.in, high[i] * scale.in);
+        for (int i = 0; i < 8; i++) put(words[i][q], low[i], high[i]);
       }
     } else {
 #pragma unroll
-      for (int b = 0; b < S::kSplit; b++)
+      for (int b = 0; b < S::kSplit; b++) {
+        float v[8];
+        take(v, b);
 #pragma unroll
-        for (int p = 0; p < 4; p++) {
-          const float (&v)[8] = kept[group * S::kSplit + b];
-          words[p % S::kSplit][b * (4 / S::kSplit) + p / S::kSplit] =
-              pack_half(v[2 * p] * scale.in, v[2 * p + 1] * scale.in);
-        }
+        for (int p = 0; p < 4; p++)
+          put(words[p % S::kSplit][b * (4 / S::kSplit) + p / S::kSplit], v[2 * p], v[2 * p + 1]);
+      }
     }
 #pragma unroll
     for (int i = 0; i < S::kSplit; i++)
-      store_shared16(Place<S>::slot(S::kSamples, group * S::kSplit + i),
+      store_shared16(Place<S>::samples(S::kSamples, item_of(lot, i)),
                      uint4{words[i][0], words[i][1], words[i][2], words[i][3]});
   }
   peaks.turn ^= 1;
   block_barrier();
 }
 
-// Copies the outer tables to shared memory and clears both sets of peaks. Ends with a barrier.
+// Copies the outer tables to shared memory and clears both sets of peaks. Ends
+// with a barrier.
 template <class S>
 DEVICE void set_up(const uint4* tables) {
-  for (int i = thread_index(); i < static_cast<int>(S::kTableBytes / 16); i += kThreads)
+  for (int i = thread_index(); i < static_cast<int>(S::kTableBytes / 16); i += S::kThreads)
     store_shared16(shared_base() + S::kTables + 16 * i, tables[S::kOuter + i]);
   if (thread_index() < 128) store_shared4(shared_base() + 4 * thread_index(), 0);
   block_barrier();

@@ -10,7 +10,7 @@ from genoconv.ops.tables import build
 from genoconv.paths import shipped
 
 CHANGES = {
-    "tail dropped": ("rows.cuh", "? room - 256", "? room - 8 - 256"),
+    "tail dropped": ("rows.cuh", "? room - Place", "? room - 8 - Place"),
     "zeros": (
         "rows.cuh",
         "{pack(v[0], v[1]), pack(v[2], v[3]), pack(v[4], v[5]), pack(v[6], v[7])}",

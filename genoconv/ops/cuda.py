@@ -97,7 +97,7 @@ def prepare_filter(k: Tensor, D: Tensor | None, length: int) -> CudaSpectrum:
     scale = torch.empty(H, dtype=torch.float32, device=k.device)
     tables = _tables(plan.radix, plan.split, index)
     spectrum = _kernel(plan, index, "spectrum", True, True, True)
-    spectrum.launch((taps, skip, kept, scale, tables, H, K), grid=-(-H // plan.rows_per_step))
+    spectrum.launch((taps, skip, kept, scale, tables, H, K), grid=-(-H // plan.filters.rows))
     return CudaSpectrum(kept, scale, plan.size, K)
 
 
@@ -113,8 +113,9 @@ def forward(u: Tensor, spectrum: CudaSpectrum, gate_in: Tensor | None, gate_out:
     )
     tables = _tables(plan.radix, plan.split, index)
     args = (u, gate_in, gate_out, y, spectrum.filter, spectrum.scale, tables, B, H, N)
-    steps = -(-B // plan.rows_per_step)
-    kernel.launch((*args, *_strides(u, gate_in, gate_out)), grid=min(plan.sm_count, steps * H))
+    block = plan.forward
+    grid = min(plan.sm_count * block.per_sm, -(-B // block.rows) * H)
+    kernel.launch((*args, *_strides(u, gate_in, gate_out)), grid=grid)
     return y
 
 
@@ -134,10 +135,9 @@ def backward(
     dgate_in = None if gate_in is None else torch.empty_like(du)
     dgate_out = None if gate_out is None else torch.empty_like(du)
     slices = _slices(plan, B, H)
-    grid = min(plan.sm_count, H * slices)
+    grid = min(plan.sm_count * plan.backward.per_sm, H * slices)
     partial = torch.empty(slices * H * plan.partial_bytes // 4, dtype=torch.float32, device=device)
-    kept = 0 if plan.spectrum_in_smem else grid * plan.tiles * 4096
-    workspace = torch.empty(kept, dtype=torch.int32, device=device)
+    workspace = torch.empty(grid * plan.workspace_bytes // 4, dtype=torch.int32, device=device)
     tables = _tables(plan.radix, plan.split, index)
     aligned = _aligned(u, gate_in, gate_out, dy, du)
     kernel = _kernel(plan, index, "backward", aligned, gate_in is not None, gate_out is not None)
@@ -147,7 +147,7 @@ def backward(
     dk = torch.empty((H, spectrum.taps), dtype=torch.float32, device=device)
     dD = torch.empty(H, dtype=torch.float32, device=device)
     filter_grad = _kernel(plan, index, "filter_grad", True, True, True)
-    filter_grad.launch((partial, dk, dD, tables, H, spectrum.taps, slices), grid=-(-H // plan.rows_per_step))
+    filter_grad.launch((partial, dk, dD, tables, H, spectrum.taps, slices), grid=-(-H // plan.filters.rows))
     return du, dk, dD, dgate_in, dgate_out
 
 

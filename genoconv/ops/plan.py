@@ -5,10 +5,12 @@ twisted by a quarter bin, which turns causal convolution into a product. With j 
 f = a' + R b' + R S c' + 16 R S d' (a < R, b < S, c < 16, d < 16; N = 256 R S) the phase splits into four small matrix
 products and element-wise twiddles: `genoconv.ops.tables` writes them down, `csrc/README.md` derives them.
 
-A block of 512 threads holds `groups` x `split` tiles of 4,096 points in shared memory. Rows shorter than 4,096 are
-packed 16 / R to a tile; longer rows take `split` tiles.
+Tiles of 4,096 points lie in shared memory. Rows shorter than 4,096 are packed 16 / R to a tile; longer rows take `split`
+tiles. A tile has 16 slots, one for each outer index of each packed row. Two blocks of 8 warps share an SM where its
+shared memory has room for both, so that one computes while the other waits; else one block of 16 warps has it.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -19,11 +21,18 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-THREADS = 512
 _TILE_POINTS = 4096
 _SPECTRUM_TILE = 4 * _TILE_POINTS  # complex fp16
 _SAMPLE_TILE = 2 * _TILE_POINTS  # real fp16
-_FACTORS = {256: (1, 1), 512: (2, 1), 1024: (4, 1), 2048: (8, 1), 4096: (16, 1), 8192: (16, 2), 16384: (16, 4)}
+_FACTORS = {
+    256: (1, 1),
+    512: (2, 1),
+    1024: (4, 1),
+    2048: (8, 1),
+    4096: (16, 1),
+    8192: (16, 2),
+    16384: (16, 4),
+}
 _FACTORS[32768] = (16, 8)
 SIZES = tuple(_FACTORS)
 DTYPES = ("bfloat16", "float16")
@@ -40,7 +49,30 @@ class Kernel:
     name: str
     defines: tuple[tuple[str, int], ...]
     smem_bytes: int
-    threads: int = THREADS
+    threads: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """How the blocks of a kernel hold rows.
+
+    warps: 8, two blocks to an SM, or 16. groups: row groups in flight, one tile or `split` tiles each, `rows` rows of one
+    channel in all (channels, where a kernel transforms filters). staged: how many
+    tensors beside u are prefetched through shared memory (forward: none or both gates; backward: dy, then gate_in).
+    spectrum_in_smem: the backward kernel keeps T(v) there between its two halves. smem_bytes: all shared memory.
+    """
+
+    warps: int
+    groups: int
+    rows: int
+    staged: int
+    spectrum_in_smem: bool
+    smem_bytes: int
+
+    @property
+    def per_sm(self) -> int:
+        """Blocks that share an SM."""
+        return 16 // self.warps
 
 
 @dataclass(frozen=True)
@@ -48,9 +80,8 @@ class Plan:
     """One row length's way through the kernels of one GPU. Make it with `choose_plan`.
 
     length, filter_length: samples of a row and lags of its filter. size: points of the transform, length <= size.
-    radix, split: R and S above. groups: row groups in flight. smem: shared memory a block may use, bytes.
-    staged: the forward kernel prefetches both gates through shared memory. staged_backward: how many tensors beside u
-    the backward kernel does (dy, then gate_in). spectrum_in_smem: it keeps T(v) there between its two halves.
+    radix, split: R and S above. smem: shared memory a block may use, bytes. forward, backward, filters: the blocks of
+    those kernels; `filters` are `spectrum` and `filter_grad`.
     """
 
     length: int
@@ -60,20 +91,13 @@ class Plan:
     size: int
     radix: int
     split: int
-    groups: int
     smem: int
     sm_count: int
-    staged: bool
-    staged_backward: int
-    spectrum_in_smem: bool
+    forward: Block
+    backward: Block
+    filters: Block
 
     regime = "one-sm"
-    threads = THREADS
-
-    @property
-    def tiles(self) -> int:
-        """Tiles of 4,096 points that a block holds at once."""
-        return self.groups * self.split
 
     @property
     def packed(self) -> int:
@@ -81,29 +105,9 @@ class Plan:
         return 16 // self.radix
 
     @property
-    def rows_per_step(self) -> int:
-        """Rows of one channel that a block transforms together."""
-        return self.groups * self.packed
-
-    @property
     def radices(self) -> tuple[int, ...]:
         """Radices of the Cooley-Tukey stages, first contracted first; their product is `size`."""
         return (*(r for r in (self.radix, self.split) if r > 1), 16, 16)
-
-    @property
-    def table_bytes(self) -> int:
-        """Bytes of twiddles and outer matrices kept in shared memory."""
-        return _table_bytes(self.split)
-
-    @property
-    def smem_bytes(self) -> int:
-        """Shared memory of the forward and filter kernels."""
-        return _forward_bytes(self.split, self.tiles, self.staged)
-
-    @property
-    def backward_smem_bytes(self) -> int:
-        """Shared memory of the backward kernel."""
-        return _backward_bytes(self.split, self.tiles, self.staged_backward, self.spectrum_in_smem)
 
     @property
     def spectrum_bytes(self) -> int:
@@ -111,41 +115,56 @@ class Plan:
         return 4 * self.size
 
     @property
+    def workspace_bytes(self) -> int:
+        """Device bytes that each block of the backward kernel needs for T(v)."""
+        return 0 if self.backward.spectrum_in_smem else _SPECTRUM_TILE * self.backward.groups * self.split
+
+    @property
     def partial_bytes(self) -> int:
         """Device bytes of one channel's fp32 partial of T(dk), before packed rows are added up."""
         return 2 * _SPECTRUM_TILE * self.split
 
-    def kernel(self, name: str, *, aligned: bool = True, gate_in: bool = True, gate_out: bool = True) -> Kernel:
+    def kernel(
+        self,
+        name: str,
+        *,
+        aligned: bool = True,
+        gate_in: bool = True,
+        gate_out: bool = True,
+    ) -> Kernel:
         """One of this plan's KERNELS. aligned: rows start on 16 bytes and N is a multiple of 8. gate_*: there is one.
 
         `spectrum` and `filter_grad` touch no rows, so they are the same whatever the rows' type, gates and alignment.
         """
         rows = name in ("forward", "backward")
+        block = self.forward if name == "forward" else self.backward if name == "backward" else self.filters
         defines = {
             "PLAN_RADIX": self.radix,
             "PLAN_SPLIT": self.split,
-            "PLAN_GROUPS": self.groups,
-            "PLAN_STAGED": int(self.staged),
-            "PLAN_STAGED_BACKWARD": self.staged_backward,
-            "PLAN_SPECTRUM_IN_SMEM": int(self.spectrum_in_smem),
+            "PLAN_GROUPS": block.groups,
+            "PLAN_WARPS": block.warps,
+            "PLAN_STAGED": block.staged,
+            "PLAN_SPECTRUM_IN_SMEM": int(block.spectrum_in_smem),
             "IO_BF16": int(rows and self.dtype == "bfloat16"),
             "HALF_SUMS": int(rows and self.dtype == "bfloat16"),
             "ALIGNED": int(rows and aligned),
             "GATE_IN": int(rows and gate_in),
             "GATE_OUT": int(rows and gate_out),
         }
-        smem = self.backward_smem_bytes if name == "backward" else self.smem_bytes
-        return Kernel(name, tuple(sorted(defines.items())), smem)
+        return Kernel(name, tuple(sorted(defines.items())), block.smem_bytes, 32 * block.warps)
 
     def slices(self, batches: int, channels: int) -> int:
         """Slices of the batch that one channel's backward pass is cut into, so that every SM has work.
 
         The fewest (each costs a partial sum) among those that finish first, a job's own cost counted as half a step.
         """
-        steps = -(-batches // self.rows_per_step)
+        steps, blocks = (
+            -(-batches // self.backward.rows),
+            self.sm_count * self.backward.per_sm,
+        )
         return min(
             range(1, min(steps, 64) + 1),
-            key=lambda n: (-(-channels * n // self.sm_count) * (-(-steps // n) + 0.5), n),
+            key=lambda n: (-(-channels * n // blocks) * (-(-steps // n) + 0.5), n),
         )
 
     @cached_property
@@ -165,22 +184,27 @@ class Plan:
     def explain(self) -> str:
         """The plan in plain words, one fact a line."""
         rows = f"{self.packed} rows to a tile" if self.packed > 1 else f"{self.split} tiles to a row"
-        return "\n".join(
-            (
-                f"length {self.length:,}, filter {self.filter_length:,}, {self.dtype}, {self.arch}",
-                f"regime {self.regime}: transform of {self.size:,} points as {'*'.join(map(str, self.radices))}",
-                f"{self.tiles} tiles of 4,096 points in flight, {rows}, {self.rows_per_step} rows a step",
-                f"{self.threads} threads, {self.smem_bytes / 1024:.1f} KB of shared memory forward, "
-                f"{self.backward_smem_bytes / 1024:.1f} KB backward, of {self.smem / 1024:.0f} KB; {self.sm_count} SMs",
-                f"gates {'staged through shared memory' if self.staged else 'read straight from device memory'}",
-                f"spectrum of a filter: {self.spectrum_bytes:,} bytes a channel",
+        lines = [
+            f"length {self.length:,}, filter {self.filter_length:,}, {self.dtype}, {self.arch}, {self.sm_count} SMs",
+            f"regime {self.regime}: transform of {self.size:,} points as {'*'.join(map(str, self.radices))}",
+            f"tiles of 4,096 points, {rows}, {self.smem / 1024:.0f} KB of shared memory a block at most",
+        ]
+        for name, block in (
+            ("forward", self.forward),
+            ("backward", self.backward),
+            ("filters", self.filters),
+        ):
+            lines.append(
+                f"{name}: {block.per_sm} block{'s' if block.per_sm > 1 else ''} of {32 * block.warps} threads an SM,"
+                f" {block.rows} rows in flight in each, {block.smem_bytes / 1024:.1f} KB"
+                + (f", {block.staged} tensors prefetched beside u" if block.staged else "")
             )
-        )
+        return "\n".join((*lines, f"spectrum of a filter: {self.spectrum_bytes:,} bytes a channel"))
 
 
 def longest(smem_per_block: int) -> int:
     """Longest row, in samples, whose kernels fit `smem_per_block` bytes of shared memory (0: none)."""
-    return max((size for size in SIZES if _fit(size, smem_per_block)), default=0)
+    return max((size for size in SIZES if _blocks(size, DTYPES[0], smem_per_block)), default=0)
 
 
 def choose_plan(
@@ -212,9 +236,9 @@ def choose_plan(
         )
     size = next(size for size in SIZES if size >= length)
     radix, split = _FACTORS[size]
-    fit = _fit(size, smem_per_block)
-    assert fit is not None
-    groups, staged, staged_backward, in_smem = fit
+    blocks = _blocks(size, dtype, smem_per_block)
+    assert blocks is not None
+    forward, backward, filters = blocks
     return Plan(
         length=length,
         filter_length=filter_length,
@@ -223,36 +247,66 @@ def choose_plan(
         size=size,
         radix=radix,
         split=split,
-        groups=groups,
         smem=smem_per_block,
         sm_count=sm_count,
-        staged=staged,
-        staged_backward=staged_backward,
-        spectrum_in_smem=in_smem,
+        forward=forward,
+        backward=backward,
+        filters=filters,
     )
 
 
-def _table_bytes(split: int) -> int:
-    return 2048 if split == 1 else 2048 + 3072 + 2048 * split
+def _bytes(size: int, *, warps: int, tiles: int, staged: int, spectrum_in_smem: bool) -> int:
+    """Shared memory of a block: peaks, tables, tiles (`csrc/shape.cuh`)."""
+    radix, split = _FACTORS[size]
+    tables = 2048 + (0 if split == 1 else 3072 + 2048 * split) + (2048 if warps == 8 and radix == 16 else 0)
+    return 512 + tables + tiles * (_SPECTRUM_TILE * (1 + spectrum_in_smem) + _SAMPLE_TILE * (1 + staged))
 
 
-def _forward_bytes(split: int, tiles: int, staged: bool) -> int:
-    buffers = _SPECTRUM_TILE + _SAMPLE_TILE * (3 if staged else 1)
-    return 512 + _table_bytes(split) + tiles * buffers
-
-
-def _backward_bytes(split: int, tiles: int, staged: int, spectrum_in_smem: bool) -> int:
-    buffers = _SPECTRUM_TILE * (2 if spectrum_in_smem else 1) + _SAMPLE_TILE * (1 + staged)
-    return 512 + _table_bytes(split) + tiles * buffers
-
-
-def _fit(size: int, smem: int) -> tuple[int, bool, int, bool] | None:
-    """(groups, staged, staged_backward, spectrum_in_smem) of the largest block that fits, or None."""
-    split = _FACTORS[size][1]
-    for tiles in (max(4, split), 2):
-        if tiles % split or _forward_bytes(split, tiles, False) > smem:
-            continue
-        for in_smem, staged in ((True, 2), (True, 1), (False, 2), (True, 0), (False, 1), (False, 0)):
-            if _backward_bytes(split, tiles, staged, in_smem) <= smem:
-                return tiles // split, _forward_bytes(split, tiles, True) <= smem, staged, in_smem
+def _first_fit(
+    size: int,
+    smem: int,
+    shapes: Iterable[tuple[int, int]],
+    kinds: Sequence[tuple[int, bool]],
+) -> Block | None:
+    """The first of `shapes` (warps, tiles), and of `kinds` (staged, spectrum_in_smem) within it, that fits."""
+    radix, split = _FACTORS[size]
+    for warps, tiles in shapes:
+        # An SM has what one block may use and a kilobyte; each block costs a kilobyte of its own.
+        limit = smem if warps == 16 else (smem + 1024) // 2 - 1024
+        for staged, in_smem in kinds if tiles % split == 0 else ():
+            needed = _bytes(size, warps=warps, tiles=tiles, staged=staged, spectrum_in_smem=in_smem)
+            if needed <= limit:
+                return Block(
+                    warps,
+                    tiles // split,
+                    tiles // split * (16 // radix),
+                    staged,
+                    in_smem,
+                    needed,
+                )
     return None
+
+
+def _blocks(size: int, dtype: str, smem: int) -> tuple[Block, Block, Block] | None:
+    """Blocks of the forward, backward and filter kernels, or None where one does not fit.
+
+    Which kernels gain from two small blocks on an SM was measured on one H200 (`benchmarks/NOTES.md`).
+    """
+    radix, split = _FACTORS[size]
+    wide = ((16, max(4, split)), (16, 2))
+    halves = dtype == "bfloat16"  # products are summed in fp16, which leaves registers for a second set of matrices
+    small = ((8, 2), *wide)
+    forward = _first_fit(
+        size,
+        smem,
+        small if radix < 16 or (split == 1 and halves) else wide,
+        ((2, False), (0, False)),
+    )
+    backward = _first_fit(
+        size,
+        smem,
+        small if radix < 16 and halves else wide,
+        ((2, True), (1, True), (2, False), (0, True), (1, False), (0, False)),
+    )
+    filters = _first_fit(size, smem, ((8, split), (16, split)), ((0, False),))
+    return (forward, backward, filters) if forward and backward and filters else None

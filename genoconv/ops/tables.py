@@ -26,6 +26,8 @@ def build(radix: int, split: int) -> Words:
     parts = [_inner(radix, length), _middle(), *_outer(radix)]
     if split > 1:
         parts += [*_branch(split), *_branch_twist(radix, split), _lag_twist(split), _lag_twist_back(split)]
+    if radix == 16:
+        parts += _turned(length)
     words = np.concatenate([np.ascontiguousarray(p).reshape(-1) for p in parts]).astype(np.uint32)
     words.flags.writeable = False
     return words
@@ -74,6 +76,25 @@ def _middle() -> Words:
         w = np.stack([_turn((_G + 8 * r) * (8 * n + 2 * _T + e) / 256) for r in range(2) for e in range(2)], -1)
         out += [_singles(w.real), _singles(w.imag)]
     return np.stack(out)
+
+
+def _turned(length: int) -> list[Words]:
+    """The middle twiddle times exp(-2 pi i 8 d / N), which turns a' into a' + 8: rows c', columns d; rows d, columns c'.
+
+    [n] x 32 lanes x (re, im of row g; re, im of row g+8), pairs along columns.
+    """
+
+    def packed(w: Complex) -> Words:
+        words = [
+            _halves(part[_G + 8 * r, 8 * n + 2 * _T], part[_G + 8 * r, 8 * n + 2 * _T + 1])
+            for n in range(2)
+            for r in range(2)
+            for part in (w.real, w.imag)
+        ]
+        return np.stack(words).reshape(2, 4, 32).transpose(0, 2, 1)
+
+    w = _turn(np.outer(_I, _I) / 256 + 8 * _I[None, :] / length)  # [c'][d]
+    return [packed(w), packed(w.T)]
 
 
 def _outer(radix: int) -> list[Words]:

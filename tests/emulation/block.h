@@ -1,4 +1,4 @@
-// One block of 512 threads on a CPU: fibres that meet at every warp-wide or block-wide instruction, and a shared memory
+// One block of threads on a CPU: fibres that meet at every warp-wide or block-wide instruction, and a shared memory
 // that checks bounds and alignment and counts bank conflicts. Races and orderings cannot be seen here.
 #pragma once
 #include <math.h>
@@ -15,7 +15,7 @@ using i64 = long long;
 #define FAST __attribute__((optimize("O3")))
 
 namespace emulation {
-constexpr int kThreads = 512, kLanes = 32, kWarps = kThreads / kLanes;
+constexpr int kLanes = 32, kWarps = PLAN_WARPS, kThreads = kLanes * kWarps;
 constexpr long kStack = 1 << 16, kAhead = 1 << 10;
 
 struct Fibre {

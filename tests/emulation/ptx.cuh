@@ -1,11 +1,17 @@
-// The functions of csrc/ptx.cuh for a CPU, on the threads and the shared memory of block.h. Products are summed in double
-// and rounded once.
+// The functions of csrc/ptx.cuh for a CPU, on the threads and the shared memory of block.h. Products are summed in
+// double and rounded once.
 #pragma once
 #include <block.h>
 
-struct uint4 { u32 x, y, z, w; };
-struct uint2 { u32 x, y; };
-struct float2 { float x, y; };
+struct uint4 {
+  u32 x, y, z, w;
+};
+struct uint2 {
+  u32 x, y;
+};
+struct float2 {
+  float x, y;
+};
 
 #define DEVICE inline
 #define __global__
@@ -30,7 +36,7 @@ DEVICE int thread_index() { return emulation::current; }
 DEVICE int block_index() { return emulation::block; }
 DEVICE int grid_size() { return emulation::blocks; }
 DEVICE void block_barrier() {
-  emulation::meet(emulation::meetings[16], emulation::kThreads, [] {});
+  emulation::meet(emulation::meetings[emulation::kWarps], emulation::kThreads, [] {});
 }
 DEVICE void warp_barrier() {
   emulation::meet(emulation::warp(), 32, [] {});
@@ -47,6 +53,7 @@ DEVICE u32 as_bits(float x) {
   memcpy(&out, &x, 4);
   return out;
 }
+DEVICE float larger(float a, float b) { return a != a || b != b ? as_float(0x7fffffffu) : (a > b ? a : b); }
 DEVICE u32 pack_half(float low, float high) { return emulation::half_bits(low) | (emulation::half_bits(high) << 16); }
 DEVICE u32 pack_bfloat(float low, float high) {
   const auto round = [](float x) {

@@ -1,5 +1,6 @@
 """The checks of the emulated kernels notice every way of being wrong that `broken_kernels` knows."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from broken_kernels import CHANGES, broken_sources, wrong_tables
 from emulation import harness
 from long_convolutions import Problem, faults, truth
 
+from genoconv.ops import cuda
 from genoconv.ops.plan import choose_plan
 
 pytestmark = pytest.mark.skipif(not harness.available(), reason="needs g++ with C++20")
@@ -53,7 +55,9 @@ def test_bank_conflicts_and_misaligned_accesses_are_counted(tmp_path: Path) -> N
 
 
 def test_a_buffer_too_small_for_the_kernel_shows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genoconv.ops.plan.Plan.smem_bytes", choose_plan(512).smem_bytes - 1024)
+    block = choose_plan(512).forward
+    small = replace(block, smem_bytes=block.smem_bytes - 1024)
+    monkeypatch.setattr(cuda, "choose_plan", lambda *args, **kwargs: replace(choose_plan(*args, **kwargs), forward=small))
     with harness.machine() as gpu:
         harness.solve(SMALL.inputs())
     assert gpu.counts["forward"].faults > 0

@@ -51,7 +51,7 @@ class Case:
     def problems(self) -> list[tuple[Problem, int]]:
         """Problems, each with the SMs of the GPU that solves it."""
         shared = {"dtype": self.dtype, "gate_in": self.gates[0], "gate_out": self.gates[1]}
-        rows = self.plan.rows_per_step
+        rows = max(self.plan.forward.rows, self.plan.backward.rows)
         shortest = 1 if self.size == SIZES[0] else self.size // 2 + 1
         short = shortest + (self.size - shortest) // 3
         short = short | 1 if self.ragged else -(-short // 8) * 8
@@ -105,3 +105,25 @@ def test_a_plan_is_the_convolution_and_its_gradients(case: Case) -> None:
         for name, counts in gpu.counts.items():
             assert counts.faults == 0, name
             assert counts.wavefronts <= counts.ideal * (1 + (EXCESS if case.plan.split > 1 else 0)), name
+
+
+@pytest.mark.parametrize("N", [256, 2048, 4096, 8192])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_stays_in_its_row(N: int, value: float) -> None:
+    problem = Problem(N, B=5, H=2)
+    x = problem.inputs()
+    with harness.machine():
+        clean = harness.solve(x)
+        x.u[2, 1, N // 3] = value
+        got = harness.solve(x)
+    for name in ("y", "dgate_out", "dgate_in"):
+        hit = ~torch.isfinite(got[name])
+        assert hit[2, 1].any(), name
+        hit[2, 1] = False
+        assert not hit.any(), name
+        got[name][2, 1] = clean[name][2, 1]
+        assert torch.equal(got[name], clean[name]), name
+    assert torch.equal(got["du"], clean["du"])
+    for name in ("dk", "dD"):
+        assert not torch.isfinite(got[name][1]).any(), name
+        assert torch.equal(got[name][0], clean[name][0]), name
