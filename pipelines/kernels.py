@@ -1,11 +1,12 @@
 """The runs behind ``genoconv kernels``: look at plans, fill and empty the cache of compiled kernels."""
 
+import os
 from collections.abc import Iterator, Sequence
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from genoconv.errors import UsageError
 from genoconv.ops import jit
-from genoconv.ops.plan import DTYPES, KERNELS, SIZES, Plan, choose_plan, longest
+from genoconv.ops.plan import DTYPES, KERNELS, SIZES, Kernel, Plan, choose_plan, longest
 from genoconv.ops.targets import KERNEL_TARGETS
 from genoconv.progress import progress_bar
 
@@ -28,7 +29,7 @@ def plan_of(length: int, *, arch: str, dtype: str, taps: int | None = None) -> P
     return choose_plan(length, filter_length=taps, dtype=dtype, arch=arch, smem_per_block=smem, sm_count=SM_COUNT[arch])
 
 
-def every_kernel(arch: str) -> Iterator[Any]:
+def every_kernel(arch: str) -> Iterator[Kernel]:
     """All kernels that models of any length need on ``arch``: both row types, gated, whole and ragged rows."""
     seen = set()
     for size in SIZES:
@@ -58,9 +59,15 @@ def warm(archs: Sequence[str], *, quiet: bool = False) -> int:
         plan_of(1, arch=arch, dtype=DTYPES[0])
     wanted = [(arch, kernel) for arch in archs for kernel in every_kernel(arch)]
     with progress_bar("Compiling", total=len(wanted), unit="kernels", quiet=quiet) as advance:
-        for arch, kernel in wanted:
-            jit.compile_kernel(kernel.name, kernel.defines, arch=arch)
-            advance(1)
+        # The compiler works without Python's lock, so threads share the cores.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            running = [pool.submit(jit.compile_kernel, k.name, k.defines, arch=arch) for arch, k in wanted]
+            try:
+                for done in as_completed(running):
+                    done.result()
+                    advance(1)
+            finally:
+                pool.shutdown(cancel_futures=True)
     return len(wanted)
 
 
