@@ -5,9 +5,9 @@ twisted by a quarter bin, which turns causal convolution into a product. With j 
 f = a' + R b' + R S c' + 16 R S d' (a < R, b < S, c < 16, d < 16; N = 256 R S) the phase splits into four small matrix
 products and element-wise twiddles: `genoconv.ops.tables` writes them down, `csrc/README.md` derives them.
 
-Tiles of 4,096 points lie in shared memory. Rows shorter than 4,096 are packed 16 / R to a tile; longer rows take `split`
-tiles. A tile has 16 slots, one for each outer index of each packed row. Two blocks of 8 warps share an SM where its
-shared memory has room for both, so that one computes while the other waits; else one block of 16 warps has it.
+Tiles of 4,096 points lie in shared memory. Rows shorter than 4,096 are packed 16 / R to a tile; longer rows take
+`split` tiles. A tile has 16 slots, one for each outer index of each packed row. Two blocks of 8 warps share an SM where
+that is faster and its shared memory has room for both; else one block of 16 warps has it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -56,10 +56,10 @@ class Kernel:
 class Block:
     """How the blocks of a kernel hold rows.
 
-    warps: 8, two blocks to an SM, or 16. groups: row groups in flight, one tile or `split` tiles each, `rows` rows of one
-    channel in all (channels, where a kernel transforms filters). staged: how many
-    tensors beside u are prefetched through shared memory (forward: none or both gates; backward: dy, then gate_in).
-    spectrum_in_smem: the backward kernel keeps T(v) there between its two halves. smem_bytes: all shared memory.
+    warps: 8, two blocks to an SM, or 16. groups: row groups in flight, one tile or `split` tiles each. rows: of one
+    channel in flight (channels, where a kernel transforms filters). staged: how many tensors beside u are prefetched
+    through shared memory (forward: none or both gates; backward: dy, then gate_in). spectrum_in_smem: the backward
+    kernel keeps T(v) there between its two halves. smem_bytes: all shared memory.
     """
 
     warps: int

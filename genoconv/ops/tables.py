@@ -79,9 +79,9 @@ def _middle() -> Words:
 
 
 def _turned(length: int) -> list[Words]:
-    """The middle twiddle times exp(-2 pi i 8 d / N), which turns a' into a' + 8: rows c', columns d; rows d, columns c'.
+    """The middle twiddle times exp(-2 pi i 8 d / N), which turns a' into a' + 8.
 
-    [n] x 32 lanes x (re, im of row g; re, im of row g+8), pairs along columns.
+    Rows c', columns d; then rows d, columns c'. [n] x 32 lanes x (re, im of row g; of row g+8), pairs along columns.
     """
 
     def packed(w: Complex) -> Words:

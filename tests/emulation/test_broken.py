@@ -57,7 +57,7 @@ def test_bank_conflicts_and_misaligned_accesses_are_counted(tmp_path: Path) -> N
 def test_a_buffer_too_small_for_the_kernel_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     block = choose_plan(512).forward
     small = replace(block, smem_bytes=block.smem_bytes - 1024)
-    monkeypatch.setattr(cuda, "choose_plan", lambda *args, **kwargs: replace(choose_plan(*args, **kwargs), forward=small))
+    monkeypatch.setattr(cuda, "choose_plan", lambda *args, **how: replace(choose_plan(*args, **how), forward=small))
     with harness.machine() as gpu:
         harness.solve(SMALL.inputs())
     assert gpu.counts["forward"].faults > 0
