@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
-from genoconv.errors import UsageError
+from genoconv.errors import KernelError, UsageError
 from genoconv.ops import jit
 from genoconv.ops.plan import DTYPES, KERNELS, SIZES, Kernel, Plan, choose_plan, longest
 from genoconv.ops.targets import KERNEL_TARGETS
@@ -57,17 +57,21 @@ def warm(archs: Sequence[str], *, quiet: bool = False) -> int:
     """
     for arch in archs:
         plan_of(1, arch=arch, dtype=DTYPES[0])
+    if reason := jit.missing():
+        raise KernelError(reason)
     wanted = [(arch, kernel) for arch in archs for kernel in every_kernel(arch)]
-    with progress_bar("Compiling", total=len(wanted), unit="kernels", quiet=quiet) as advance:
-        # The compiler works without Python's lock, so threads share the cores.
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            running = [pool.submit(jit.compile_kernel, k.name, k.defines, arch=arch) for arch, k in wanted]
-            try:
-                for done in as_completed(running):
-                    done.result()
-                    advance(1)
-            finally:
-                pool.shutdown(cancel_futures=True)
+    # The compiler works without Python's lock, so threads share the cores.
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        progress_bar("Compiling", total=len(wanted), unit="kernels", quiet=quiet) as advance,
+    ):
+        running = [pool.submit(jit.compile_kernel, k.name, k.defines, arch=arch) for arch, k in wanted]
+        try:
+            for done in as_completed(running):
+                done.result()
+                advance(1)
+        finally:
+            pool.shutdown(cancel_futures=True)
     return len(wanted)
 
 

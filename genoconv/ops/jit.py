@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,7 +57,8 @@ def missing() -> str | None:
 
 @cache
 def compiler_version() -> str:
-    """Version of NVRTC, such as ``13.0``."""
+    """Version of NVRTC, such as ``13.0``; an ImportError where that or cuda-core is not installed."""
+    import_module("cuda.core")  # whole, here: threads that compile would meet it half imported
     from cuda.bindings import nvrtc
 
     status, major, minor = nvrtc.nvrtcVersion()
