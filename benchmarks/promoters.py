@@ -1,12 +1,12 @@
 """The worked example of ``docs/embed.md``: are human promoters told from other human sequence by their embeddings?
 
-    genoconv train -f chr22.1-22000000.fa.gz --tiles -l 1024 --max-minutes 8 -o runs/chr22
+    genoconv train -f chr22.1-22000000.fa.gz --tiles -l 1024 --max-minutes 8 ... -o runs/chr22
     python benchmarks/promoters.py runs/chr22 [--data DATA] [--work DIR]
 
 Promoters are the 2,929 of ``sequences/promoters_tata_human.fa.gz`` (EPDnew, 249 bases before the start of transcription
 to 50 after it); the others are as many windows of 300 bases from ``windows_hg38``, without N, without any 32-mer of a
 promoter, half of them from the opposite strand. Held out are whole regions of the others (a chromosome is in one set)
-and whole families of promoters (two that share a 32-mer are in one set); what the model was trained on is in neither.
+and whole families of promoters (two that share a 32-mer are in one set). No window is from chr22, for the model.
 
 One probe, logistic regression on standardised features, is trained on the embeddings of ``genoconv embed``, on those
 of the same network with random weights, on the counts of 4-mers, and on the share of G and C. The strength of its
