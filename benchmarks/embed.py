@@ -119,6 +119,7 @@ def main() -> None:
         "device": f"CPU, {torch.get_num_threads()} threads" if device == "cpu" else torch.cuda.get_device_name(),
         "clock": "CPU seconds of the process" if device == "cpu" else "wall",
         "rounds": ROUNDS,
+        "load of the machine": round(os.getloadavg()[0], 1),
         "commit": commit.stdout.strip() or "unknown",
         "date": datetime.date.today().isoformat(),
         "torch": torch.__version__,

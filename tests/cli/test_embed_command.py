@@ -21,6 +21,7 @@ from genoconv.genome.digests import digest_of
 from genoconv.genome.fasta import Fasta
 from genoconv.models import model_digest
 from genoconv.pipelines.embed import EmbedRun, embed
+from genoconv.pipelines.embed_inputs import FastaSpans
 from genoconv.tasks.journal import journal_path
 from support import DATA, needs_data, one_clear_line, run_cli
 
@@ -310,6 +311,20 @@ def test_resume_refuses_another_run(run, fasta, model, tmp_path, monkeypatch):
     embed(replace(options, resume=True))
     embed(replace(options, output=tmp_path / "p.npz"))
     assert (tmp_path / "o.npz").read_bytes() == (tmp_path / "p.npz").read_bytes()
+
+
+def test_a_file_that_changes_while_it_is_read(run, fasta, tmp_path, monkeypatch):
+    survey = FastaSpans.survey
+
+    def then_changed(self, advance):
+        found = survey(self, advance)
+        fasta.write_text(fasta.read_text().replace("A", "C", 1))
+        return found
+
+    monkeypatch.setattr(FastaSpans, "survey", then_changed)
+    with pytest.raises(DataError, match="in.fa: the file has changed while it was read; run again"):
+        run(fasta)
+    assert not (tmp_path / "out.npz").exists()
 
 
 def test_nothing_finished_leaves_nothing(run, fasta, tmp_path, monkeypatch):
