@@ -322,7 +322,7 @@ def test_a_file_that_changes_while_it_is_read(run, fasta, tmp_path, monkeypatch)
         return found
 
     monkeypatch.setattr(FastaSpans, "survey", then_changed)
-    with pytest.raises(DataError, match="in.fa: the file has changed while it was read; run again"):
+    with pytest.raises(DataError, match=r"in\.fa: the file has changed while it was read; run again"):
         run(fasta)
     assert not (tmp_path / "out.npz").exists()
 
