@@ -23,11 +23,9 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
     }
     return sum;
   };
-#pragma unroll
-  for (int item = 0; item < S::kItems; item++) peaks.note(Place<S>::local_row(item), peak_bits(total(item)));
+  for_each_item<S>([&](int item) { peaks.note(Place<S>::local_row(item), peak_bits(total(item))); });
   block_barrier();
-#pragma unroll
-  for (int item = 0; item < S::kItems; item++) {
+  for_each_item<S>([&](int item) {
     const Scale scale = scale_of<kRowTop>(load_shared4(peaks.at(Place<S>::local_row(item))));
     Tile sum = scale.finite ? affine(total(item), scale.in, 0.0f) : Tile{};
 #pragma unroll
@@ -35,14 +33,13 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
 #pragma unroll
       for (int i = 0; i < 4; i++) sum.im[n][i] = -sum.im[n][i];
     store_back<S>(item, to_half(sum), inner);
-  }
+  });
   block_barrier();
   outer_back<S>();
   block_barrier();
-#pragma unroll
-  for (int item = 0; item < S::kItems; item++) {
+  for_each_item<S>([&](int item) {
     const int channel = Place<S>::row(block_index(), item), lag = Place<S>::lag(item);
-    if (channel >= channels) continue;
+    if (channel >= channels) return;
     const Scale scale = scale_of<kRowTop>(load_shared4(peaks.at(Place<S>::local_row(item))));
     float v[8];
     load_own<S>(v, item);
@@ -53,5 +50,5 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
       if (lag + i < filter_length) row[lag + i] = value;
       if (lag + i == 0 && dskip != nullptr) dskip[channel] = value;
     }
-  }
+  });
 }

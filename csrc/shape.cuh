@@ -90,3 +90,11 @@ template <class S>
 DEVICE constexpr int turn_of(int item) {
   return S::kTurned ? item & 1 : 0;
 }
+// A tile after the other: what runs once a step need not be fast, but compile soon.
+template <class S, class Act>
+DEVICE void for_each_item(Act act) {
+#pragma unroll 1
+  for (int tile = 0; tile < S::kTiles; tile++)
+#pragma unroll
+    for (int pass = 0; pass < S::kPasses; pass++) act(tile * S::kPasses + pass);
+}

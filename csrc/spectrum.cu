@@ -32,15 +32,14 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
 #pragma unroll
   for (int item = 0; item < S::kItems; item++) peaks.note(Place<S>::local_row(item), peak_bits(true_spectrum(item)));
   block_barrier();
-#pragma unroll
-  for (int item = 0; item < S::kItems; item++) {
+  for_each_item<S>([&](int item) {
     const int channel = Place<S>::row(block_index(), item), branch = tile_of<S>(item) % S::kSplit;
     const Scale scale = scale_of<kFilterTop>(load_shared4(peaks.at(Place<S>::local_row(item))));
     const StoredTile out = stored(to_half(affine(true_spectrum(item), scale.in, 0.0f)));
-    if (channel >= channels) continue;
+    if (channel >= channels) return;
     const i64 place = (static_cast<i64>(channel) * S::kSplit + branch) * S::kRadix + outer_index<S>(item);
     filter[place * 64 + lane_index()] = out.word[0];
     filter[place * 64 + 32 + lane_index()] = out.word[1];
     if (branch == 0 && outer_index<S>(item) == 0 && lane_index() == 0) filter_scale[channel] = scale.out;
-  }
+  });
 }
