@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 import typer
 
 from genoconv.cli import console
-from genoconv.cli.options import Device, Force, Model, Quiet
+from genoconv.cli.options import Device, Force, Model, Precision, Quiet
 
-ROWS, VECTORS, COMPUTE = "Rows", "Vectors", "Compute"
+ROWS, VECTORS, PARITY, COMPUTE = "Rows", "Vectors", "Parity with published pipelines", "Compute"
 
 
 def embed(
@@ -73,6 +73,24 @@ def embed(
         Literal["float32", "float16"],
         typer.Option("--dtype", rich_help_panel=VECTORS, help="Numbers in the output."),
     ] = "float32",
+    special_tokens: Annotated[
+        Literal["none", "sep", "cls-sep"],
+        typer.Option(
+            "--hyenadna-special-tokens",
+            metavar="WHICH",
+            rich_help_panel=PARITY,
+            help="What HyenaDNA's tokenizers add: sep (at the end), cls-sep (both ends) or none.",
+        ),
+    ] = "none",
+    left_padding: Annotated[
+        int | None,
+        typer.Option(
+            "--hyenadna-left-padding",
+            metavar="N",
+            rich_help_panel=PARITY,
+            help="Also pad on the left, to N tokens. Default: not at all.",
+        ),
+    ] = None,
     max_length: Annotated[
         int | None,
         typer.Option(
@@ -90,10 +108,7 @@ def embed(
         ),
     ] = None,
     device: Device = "auto",
-    precision: Annotated[
-        Literal["32", "bf16"],
-        typer.Option("--precision", rich_help_panel=COMPUTE, help="Arithmetic of the model."),
-    ] = "32",
+    precision: Precision = None,
     resume: Annotated[
         bool, typer.Option("--resume", rich_help_panel=COMPUTE, help="Go on with an interrupted run of the same call.")
     ] = False,
@@ -131,11 +146,13 @@ def embed(
             pool=pool,
             layer=layer,
             strand=strand,
+            special_tokens=special_tokens,
+            left_padding=left_padding,
             max_length=max_length,
             dtype=dtype,
             batch_size=batch_size,
             device=device,
-            precision=precision,
+            precision=precision or "auto",
             resume=resume,
             force=force,
             quiet=quiet,

@@ -98,7 +98,7 @@ def doctor(device: Device = "auto") -> None:
 
         genoconv kernels doctor --device cuda:1
     """
-    from genoconv.models.checkpoint import resolve_device
+    from genoconv.models.devices import resolve_device
     from genoconv.ops import doctor as examination
 
     target = resolve_device(device)

@@ -1,7 +1,7 @@
 """Options that several commands share: one name, one meaning, one help text everywhere."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,6 +14,15 @@ Device = Annotated[
         envvar="GENOCONV_DEVICE",
         metavar="auto|cpu|cuda[:N]",
         help="Where to compute; auto takes a GPU if there is one.",
+        rich_help_panel="Compute",
+    ),
+]
+# None where an option that is not given must not overrule a configuration.
+Precision = Annotated[
+    Literal["auto", "32", "bf16"] | None,
+    typer.Option(
+        "--precision",
+        help="Arithmetic of the model. auto, the default: bf16 on GPUs that have it, 32 (float32) elsewhere.",
         rich_help_panel="Compute",
     ),
 ]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from genoconv.cli import console
-from genoconv.cli.options import Device, Force, Model, Quiet, Reference
+from genoconv.cli.options import Device, Force, Model, Precision, Quiet, Reference
 
 
 def score_variants(
@@ -129,10 +129,7 @@ def score_variants(
         ),
     ] = None,
     device: Device = "auto",
-    dtype: Annotated[
-        Literal["float32", "bfloat16"],
-        typer.Option("--dtype", rich_help_panel="Compute", help="Arithmetic of the model."),
-    ] = "float32",
+    precision: Precision = None,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
@@ -185,7 +182,7 @@ def score_variants(
         shard=parse_shard(shard),
         batch_size=batch_size,
         device=device,
-        dtype=dtype,
+        precision=precision or "auto",
         resume=resume,
         force=force,
         index=index,

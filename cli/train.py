@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from genoconv.cli import console
-from genoconv.cli.options import Force, Quiet
+from genoconv.cli.options import Force, Precision, Quiet
 
 INPUT, MODEL, RUN = "Input", "Model", "Run"
 
@@ -77,10 +77,7 @@ def train(
             help="Where to compute; auto, the default, takes every GPU there is.",
         ),
     ] = None,
-    precision: Annotated[
-        Literal["auto", "32", "bf16"] | None,
-        typer.Option("--precision", rich_help_panel="Compute", help="auto: bf16 on GPUs that have it."),
-    ] = None,
+    precision: Precision = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", rich_help_panel=RUN, help="Any key of the configuration."),

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,9 @@ class EmbedRun:
     """One call of ``genoconv embed``: the command's options by the same names.
 
     ``fasta`` may be ``Path("-")``. ``layer`` None is the last normalised states, ``max_length`` None the model's
-    length, ``batch_size`` None goes by memory. ``chunk`` is how many bases are read between two saves; it does not
-    matter to the vectors beyond rounding.
+    length, ``batch_size`` None goes by memory. ``special_tokens`` and ``left_padding`` are the command's
+    ``--hyenadna-special-tokens`` and ``--hyenadna-left-padding``. ``chunk`` is how many bases are read between two
+    saves; it does not matter to the vectors beyond rounding.
     """
 
     fasta: Path
@@ -38,11 +39,13 @@ class EmbedRun:
     pool: str = "mean"
     layer: int | None = None
     strand: str = "forward"
+    special_tokens: str = "none"
+    left_padding: int | None = None
     max_length: int | None = None
     dtype: str = "float32"
     batch_size: int | None = None
     device: str = "auto"
-    precision: str = "32"
+    precision: str = "auto"
     resume: bool = False
     force: bool = False
     quiet: bool = False
@@ -83,6 +86,7 @@ def embed(run: EmbedRun) -> Summary:
     """
     write = writer_for(run.output, force=run.force)
     _check(run)
+    run = _settled(run)
     embedder = _load(run)
     source = _source(run, embedder)
     with progress_bar("Checking", unit="bases", quiet=run.quiet) as advance:
@@ -118,20 +122,36 @@ def _check(run: EmbedRun) -> None:
         raise UsageError("--window lays windows over whole records, --bed takes intervals; give one of the two")
     if run.stride is not None and run.window is None:
         raise UsageError("--stride is the distance between windows; give their length with --window")
+    if run.left_padding is not None and run.special_tokens == "none":
+        raise UsageError("--hyenadna-left-padding goes with --hyenadna-special-tokens sep or cls-sep; give both")
+
+
+def _settled(run: EmbedRun) -> EmbedRun:
+    """The run with the precision that it will have here, so that a resumed one has the same."""
+    from genoconv.models.devices import resolve_precision
+
+    return replace(run, precision=resolve_precision(run.precision, device=run.device))
 
 
 def _load(run: EmbedRun) -> Embedder:
     """The model, ready to read, with the options that it must allow."""
-    import torch
-
     from genoconv.models import load_model
+    from genoconv.models.devices import DTYPES
+    from genoconv.models.special_tokens import Framing, SpecialTokens
 
-    dtype = {"32": torch.float32, "bf16": torch.bfloat16}[run.precision]
-    model = load_model(run.model, device=run.device, dtype=dtype)
-    longest, blocks = model.config.max_length, model.config.n_layer
+    model = load_model(run.model, device=run.device, dtype=DTYPES[run.precision])
+    framing = Framing(SpecialTokens(run.special_tokens), run.left_padding)
+    extra, blocks = framing.policy.extra, model.config.n_layer
+    if framing.length is not None and not extra < framing.length <= model.config.max_length:
+        raise UsageError(
+            f"--hyenadna-left-padding {framing.length}: this model reads up to {model.config.max_length:,} tokens, "
+            f"and {extra} of them {'is' if extra == 1 else 'are'} special; give {extra + 1} or more"
+        )
+    longest = (framing.length or model.config.max_length) - extra
     for option, value in (("--window", run.window), ("--max-length", run.max_length)):
         if value is not None and not 1 <= value <= longest:
-            raise UsageError(f"{option} {value}: this model reads 1 to {longest:,} bases at once")
+            beside = " beside the special tokens" if extra else ""
+            raise UsageError(f"{option} {value}: this model reads 1 to {longest:,} bases at once{beside}")
     if run.layer is not None and not -blocks <= run.layer < blocks:
         raise UsageError(f"--layer {run.layer}: this model has {blocks} blocks, 0 to {blocks - 1} or -{blocks} to -1")
     return Embedder(
@@ -141,6 +161,7 @@ def _load(run: EmbedRun) -> Embedder:
         layer=run.layer,
         max_length=run.max_length,
         batch_size=run.batch_size,
+        framing=framing,
     )
 
 
@@ -161,11 +182,14 @@ def _facts(run: EmbedRun, embedder: Embedder) -> dict[str, Any]:
         "--pool": run.pool,
         "--layer": run.layer,
         "--strand": run.strand,
+        "--hyenadna-special-tokens": None if run.special_tokens == "none" else run.special_tokens,
+        "--hyenadna-left-padding": run.left_padding,
         "--max-length": run.max_length,
         "--dtype": run.dtype,
         "--precision": run.precision,
     }
     command = recorded_command("embed", {"fasta": run.fasta, "--model": run.model, **options})
+    framed = {"special_tokens": run.special_tokens, "left_padding": run.left_padding}
     return {
         "genoconv": __version__,
         "model": {"name": file_name(run.model), "sha256": model_digest(run.model)},
@@ -174,6 +198,7 @@ def _facts(run: EmbedRun, embedder: Embedder) -> dict[str, Any]:
         "pool": run.pool,
         "layer": "last, normalised" if run.layer is None else run.layer % embedder.model.config.n_layer,
         "strand": run.strand,
+        **(framed if run.special_tokens != "none" else {}),
         "window": run.window,
         "stride": run.stride or run.window,
         "max_length": embedder.max_length,

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from genoconv.genome.fasta import Fasta
@@ -76,6 +76,7 @@ def score_variants(run: ScoreRun) -> Summary:
     for note in source.notes:
         log.warning("%s: %s", source.name, note)
     reference = Reference(Fasta(run.fasta))
+    run = _settled(run)
     likelihood, max_length = _load(run)
     genes = gene_index(run, reference)
     settings = score_settings(run, genes=genes, max_length=max_length)
@@ -141,13 +142,19 @@ def _counted(records: Iterator[Record], advance: Advance, *, step: int = 1000) -
         yield record
 
 
+def _settled(run: ScoreRun) -> ScoreRun:
+    """The run with the precision that it will have here, which the header tells and a resumed run must have too."""
+    from genoconv.models.devices import resolve_precision
+
+    return replace(run, precision=resolve_precision(run.precision, device=run.device))
+
+
 def _load(run: ScoreRun) -> tuple[CausalLikelihood, int]:
     """The model, ready to read, and the longest sequence that it takes."""
-    import torch
-
     from genoconv.models import load_model
+    from genoconv.models.devices import DTYPES
 
-    model = load_model(run.model, device=run.device, dtype=getattr(torch, run.dtype))
+    model = load_model(run.model, device=run.device, dtype=DTYPES[run.precision])
     device = next(model.parameters()).device
     longest = model.config.max_length
     return CausalLikelihood(model, device=device, max_length=longest, batch_size=run.batch_size), longest

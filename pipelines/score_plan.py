@@ -55,7 +55,7 @@ class ScoreRun:
     shard: tuple[int, int] | None = None
     batch_size: int | None = None
     device: str = "auto"
-    dtype: str = "float32"
+    precision: str = "auto"
     resume: bool = False
     force: bool = False
     index: bool = True
@@ -141,7 +141,7 @@ def header_lines(run: ScoreRun, settings: Settings, names: Mapping[str, str], re
             "--ref-mismatch": run.ref_mismatch,
             "--explain": run.explain,
             "--info-prefix": run.info_prefix,
-            "--dtype": run.dtype,
+            "--precision": run.precision,
         },
     )
     total = sum(reference.contigs[name] for name in set(names.values()))

@@ -18,9 +18,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from genoconv import __version__, atomic
-from genoconv.errors import ModelError, UsageError
+from genoconv.errors import ModelError
 from genoconv.genome import tokenizer
 from genoconv.models.config import ModelConfig
+from genoconv.models.devices import resolve_device
 from genoconv.models.hyena import HyenaDNA
 
 WEIGHTS_NAME = "model.safetensors"
@@ -127,23 +128,6 @@ def model_digest(folder: Path | str) -> str:
     record = read_config(folder)
     decisive = json.dumps({"model": record["model"], "tokenizer": record["tokenizer"]}, sort_keys=True)
     return hashlib.sha256(f"{decisive}\n{file_digest(Path(folder) / WEIGHTS_NAME)}".encode()).hexdigest()
-
-
-def resolve_device(device: str | torch.device) -> torch.device:
-    """A device that is there.
-
-    Raises:
-        UsageError: no such kind of device, or torch sees none of it.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        target = torch.device(device)
-    except RuntimeError:
-        raise UsageError(f"--device {device}: unknown; use auto, cpu, cuda or cuda:N") from None
-    if target.type == "cuda" and (target.index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"--device {device}: torch sees {torch.cuda.device_count()} CUDA devices; `genoconv doctor`")
-    return target
 
 
 def stored_tensors(model: HyenaDNA) -> dict[str, Tensor]:

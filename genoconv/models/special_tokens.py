@@ -5,7 +5,7 @@ were pretrained on plain sequence, and padding on the left of a causal model cha
 same sequence would be embedded differently in different batches. With padding on the right nothing changes.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -36,41 +36,47 @@ class SpecialTokens(StrEnum):
         """Tokens added before the first base."""
         return 1 if self is SpecialTokens.CLS_SEP else 0
 
-
-def add_special_tokens(ids: npt.NDArray[np.uint8], policy: SpecialTokens) -> npt.NDArray[np.uint8]:
-    """``ids`` (L,) with what ``policy`` adds, (L + policy.extra,) uint8."""
-    parts = {
-        SpecialTokens.NONE: (ids,),
-        SpecialTokens.SEP: (ids, [SEP]),
-        SpecialTokens.CLS_SEP: ([CLS], ids, [SEP]),
-    }[policy]
-    return np.concatenate([np.asarray(part, np.uint8) for part in parts])
+    @property
+    def after(self) -> int:
+        """Tokens added after the last base."""
+        return self.extra - self.before
 
 
-def pad_batch(
-    rows: Sequence[npt.NDArray[np.uint8]], *, left: bool = False, length: int | None = None
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-    """Rows of tokens as one array.
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """What a row of tokens has around its bases.
 
-    Args:
-        rows: B arrays of tokens, (L_b,) each.
-        left: pad on the left, as the public tokenizers do, instead of on the right.
-        length: N to pad to; None is the longest row.
-
-    Returns:
-        ids (B, N) uint8, and a mask (B, N) that is True where a row's own tokens are.
-
-    Raises:
-        UsageError: a row is longer than ``length``.
+    Attributes:
+        policy: which special tokens.
+        length: tokens to which a row is filled with [PAD] on the left; None does not fill it.
     """
-    longest = max((len(row) for row in rows), default=0)
-    N = longest if length is None else length
-    if longest > N:
-        raise UsageError(f"a row of {longest:,} tokens does not fit into {N:,}; raise the length or cut the sequence")
-    ids = np.full((len(rows), N), PAD, np.uint8)
-    mask = np.zeros((len(rows), N), np.bool_)
-    for b, row in enumerate(rows):
-        own = slice(N - len(row), N) if left else slice(0, len(row))
-        ids[b, own] = row
-        mask[b, own] = True
-    return ids, mask
+
+    policy: SpecialTokens = SpecialTokens.NONE
+    length: int | None = None
+
+    def __call__(self, ids: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """The row of ``ids`` (L,): (L + policy.extra,), or (length,) uint8.
+
+        Raises:
+            UsageError: it is longer than ``length``.
+        """
+        padding = 0 if self.length is None else self.length - len(ids) - self.policy.extra
+        if padding < 0:
+            raise UsageError(
+                f"{len(ids):,} bases and {self.policy.extra} special tokens do not fit into {self.length:,} tokens; "
+                "raise the length or cut the sequence"
+            )
+        before = [PAD] * padding + [CLS] * self.policy.before
+        after = [SEP] * self.policy.after
+        return np.concatenate([np.array(before, np.uint8), ids, np.array(after, np.uint8)])
+
+    def tokens(self, bases: int) -> int:
+        """Tokens of a row with so many bases."""
+        return bases + self.policy.extra if self.length is None else self.length
+
+    def first(self, bases: int) -> int:
+        """Where in the row the first of so many bases is."""
+        return self.tokens(bases) - self.policy.after - bases
+
+
+PLAIN = Framing()

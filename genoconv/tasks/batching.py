@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 _CPU_TOKENS = 16_384
 _GPU_TOKENS = 1 << 22
 _GPU_SHARE = 0.7
-_REMEDY = "a smaller --window, --dtype bfloat16"
+_REMEDY = "a smaller --window, --precision bf16"
 
 
 def stack(sequences: Sequence[Tokens], length: int) -> Tensor:

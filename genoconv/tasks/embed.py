@@ -2,7 +2,8 @@
 
 The model looks backwards only, so rows of a batch are padded on the right, where no base sees the padding, and the
 padding is left out of every pool: a sequence has the same vector alone and in any company (to rounding). A sequence
-longer than the model takes is read in pieces of equal length; a piece does not see what lies before it.
+longer than the model takes is read in pieces of equal length; a piece does not see what lies before it. For
+comparison with published pipelines each piece can be framed in special tokens and padded on the left.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,6 +18,7 @@ from torch import Tensor
 from genoconv.genome.intervals import equal_parts
 from genoconv.genome.tokenizer import Tokens, reverse_complement
 from genoconv.models.hyena import HyenaDNA
+from genoconv.models.special_tokens import PLAIN, Framing
 from genoconv.tasks.batching import cut, fitting_rows, halving, stack
 
 Vectors = npt.NDArray[np.float32]
@@ -85,6 +87,8 @@ class Embedder:
         layer: as in :meth:`.HyenaDNA.hidden`.
         max_length: longest piece, in bases; the model's own limit if None.
         batch_size: pieces in a batch; from free memory if None.
+        framing: what each piece has around its bases. States of bases are pooled, those of special tokens and padding
+            not, but for LAST: it is the state after the last token, which is [SEP] where there is one.
 
     Attributes:
         width: length of a vector.
@@ -99,6 +103,7 @@ class Embedder:
         layer: int | None = None,
         max_length: int | None = None,
         batch_size: int | None = None,
+        framing: Framing = PLAIN,
     ) -> None:
         self.model = model.eval()
         self.device = next(model.parameters()).device
@@ -106,7 +111,9 @@ class Embedder:
         self.pool = pool
         self.reading = reading
         self.layer = layer
-        self.max_length = min(max_length or model.config.max_length, model.config.max_length)
+        self.framing = framing
+        limit = (framing.length or model.config.max_length) - framing.policy.extra
+        self.max_length = min(max_length or limit, limit)
         self.batch_size = batch_size
         self._rows: dict[int, int] = {}
         self._prepared = 0
@@ -133,7 +140,7 @@ class Embedder:
 
         def read(batch: list[_Piece]) -> None:
             length = self._padded(batch[0].length)
-            ids = stack([_tokens(spans[piece.span], piece) for piece in batch], length)
+            ids = stack([self.framing(_tokens(spans[piece.span], piece)) for piece in batch], length)
             states = self._states(ids, [piece.length for piece in batch])
             for piece, values in zip(batch, states, strict=True):
                 found.add(piece, values)
@@ -161,10 +168,11 @@ class Embedder:
         parts = list(equal_parts(0, length, self.max_length))
         return [_Piece(number, start, end, back) for back in directions for start, end in parts]
 
-    def _padded(self, length: int) -> int:
-        """Length to which a piece is padded: the next of four steps an octave, so that filters are made for few."""
+    def _padded(self, bases: int) -> int:
+        """Tokens to which a piece is padded: the next of four steps an octave, so that filters are made for few."""
+        length = self.framing.tokens(bases)
         step = max(16, 1 << max(0, (length - 1).bit_length() - 3))
-        return min(-(-length // step) * step, self.max_length)
+        return min(-(-length // step) * step, self.framing.tokens(self.max_length))
 
     def _fitting(self, length: int) -> int:
         """Pieces of this padded length that are read at once; makes the model's filters for it."""
@@ -175,25 +183,30 @@ class Embedder:
         if self.batch_size:
             return self.batch_size
         if length not in self._rows:
+            bases = length - self.framing.policy.extra
             self._rows[length] = fitting_rows(
-                lambda ids: self._states(ids, [length] * len(ids)), length=length, device=self.device, remedy=_REMEDY
+                lambda ids: self._states(ids, [bases] * len(ids)), length=length, device=self.device, remedy=_REMEDY
             )
         return self._rows[length]
 
-    def _states(self, ids: Tensor, lengths: list[int]) -> list[Vectors]:
-        """What each row leaves: (1, width) pooled, or (its length, width)."""
+    def _states(self, ids: Tensor, bases: list[int]) -> list[Vectors]:
+        """What each row leaves: (1, width) pooled, or (its bases, width)."""
         states = self.model.hidden(ids.to(self.device), layer=self.layer).float()
-        ends = torch.tensor(lengths, device=self.device)
+        first = [self.framing.first(count) for count in bases]
         if self.pool == Pool.NONE:
-            return [row[:length].cpu().numpy() for row, length in zip(states, lengths, strict=True)]
+            return [row[f : f + n].cpu().numpy() for row, f, n in zip(states, first, bases, strict=True)]
+        begins, counts = torch.tensor(first, device=self.device), torch.tensor(bases, device=self.device)
+        ends = begins + counts
         if self.pool == Pool.LAST:
-            pooled = states[torch.arange(len(states), device=self.device), ends - 1]
+            last = ends - 1 + self.framing.policy.after
+            pooled = states[torch.arange(len(states), device=self.device), last]
         else:
-            padding = (torch.arange(states.shape[1], device=self.device) >= ends[:, None])[..., None]
+            place = torch.arange(states.shape[1], device=self.device)
+            other = ((place < begins[:, None]) | (place >= ends[:, None]))[..., None]
             if self.pool == Pool.MEAN:
-                pooled = states.masked_fill_(padding, 0.0).sum(1) / ends[:, None]
+                pooled = states.masked_fill_(other, 0.0).sum(1) / counts[:, None]
             else:
-                pooled = states.masked_fill_(padding, -torch.inf).amax(1)
+                pooled = states.masked_fill_(other, -torch.inf).amax(1)
         return list(pooled[:, None].cpu().numpy())
 
 

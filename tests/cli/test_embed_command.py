@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from embed_files import model_folder, places, rc, read_npz, small_model, states
 from fasta_files import bgzipped, random_bases, write_fasta
 from typer.testing import CliRunner
@@ -19,6 +20,7 @@ from genoconv.cli.app import app
 from genoconv.errors import DataError, GenoconvError, OutputError, UsageError
 from genoconv.genome.digests import digest_of
 from genoconv.genome.fasta import Fasta
+from genoconv.genome.tokenizer import encode
 from genoconv.models import model_digest
 from genoconv.pipelines.embed import EmbedRun, embed
 from genoconv.pipelines.embed_inputs import FastaSpans
@@ -313,6 +315,46 @@ def test_resume_refuses_another_run(run, fasta, model, tmp_path, monkeypatch):
     assert (tmp_path / "o.npz").read_bytes() == (tmp_path / "p.npz").read_bytes()
 
 
+def test_special_tokens_are_told_resumed_and_off_by_default(run, fasta, model, tmp_path, monkeypatch):
+    plain = tmp_path / "plain.npz"
+    run(fasta, output=plain)
+    assert "special_tokens" not in read_npz(plain)["metadata"]
+    run(fasta, special_tokens="none")
+    assert (tmp_path / "out.npz").read_bytes() == plain.read_bytes()
+    found = run(fasta, special_tokens="cls-sep", left_padding=80)
+    facts = found["metadata"]
+    assert (facts["special_tokens"], facts["left_padding"], facts["max_length"]) == ("cls-sep", 80, 78)
+    assert "--hyenadna-special-tokens cls-sep --hyenadna-left-padding 80" in facts["command"]
+    ids = [4] * (78 - 50) + [0, *encode(RECORDS["r0:0 text"]).tolist(), 1]
+    with torch.inference_mode():
+        truth = small_model().hidden(torch.tensor([ids]))[0, -51:-1].mean(0)
+    np.testing.assert_allclose(found["embeddings"][0], truth, atol=1e-5)
+
+    # The model takes 100 tokens.
+    for options, message in (
+        ({"left_padding": 50}, "goes with --hyenadna-special-tokens sep or cls-sep; give both"),
+        ({"special_tokens": "sep", "left_padding": 101}, "up to 100 tokens, and 1 of them is special; give 2 or more"),
+        ({"special_tokens": "cls-sep", "left_padding": 2}, "2 of them are special; give 3 or more"),
+        ({"special_tokens": "sep", "window": 100}, "--window 100: this model reads 1 to 99 bases at once beside the"),
+        ({"special_tokens": "sep", "left_padding": 60, "max_length": 60}, "--max-length 60: this model reads 1 to 59"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            run(fasta, **options)
+
+    def stops(self, *_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    options = EmbedRun(fasta=fasta, model=model, output=tmp_path / "o.npz", chunk=60, special_tokens="sep")
+    with monkeypatch.context() as patch:
+        patch.setattr("genoconv.pipelines.embed._say_odd", stops)
+        with pytest.raises(KeyboardInterrupt):
+            embed(options)
+    with pytest.raises(UsageError, match="had special_tokens 'sep', this one has None"):
+        embed(replace(options, special_tokens="none", resume=True))
+    with pytest.raises(UsageError, match="had left_padding None, this one has 90"):
+        embed(replace(options, left_padding=90, resume=True))
+
+
 def test_a_file_that_changes_while_it_is_read(run, fasta, tmp_path, monkeypatch):
     survey = FastaSpans.survey
 
@@ -348,7 +390,7 @@ def test_a_package_is_missed_before_anything_is_computed(fasta, tmp_path, monkey
 
 
 def test_bfloat16_is_near(run, fasta):
-    exact, rough = run(fasta), run(fasta, precision="bf16")
+    exact, rough = run(fasta, precision="32"), run(fasta, precision="bf16")
     difference = np.abs(exact["embeddings"] - rough["embeddings"]).max()
     assert 0 < difference < 0.1 * np.abs(exact["embeddings"]).max()
     assert json.dumps(rough["metadata"]).count('"bf16"') == 1
