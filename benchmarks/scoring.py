@@ -25,6 +25,7 @@ import torch
 from genoconv.genome.fasta import Fasta
 from genoconv.genome.tokenizer import reverse_complement
 from genoconv.models import HyenaDNA, preset
+from genoconv.models.devices import DTYPES, resolve_device, resolve_precision
 from genoconv.tasks.likelihood import CausalLikelihood
 from genoconv.tasks.score import Settings, VariantScorer, suffix_start
 from genoconv.variants.alleles import trimmed
@@ -71,11 +72,10 @@ def other_way(scorer: VariantScorer, likelihood: CausalLikelihood, records: list
 def measure(options: argparse.Namespace) -> dict[str, object]:
     """One table row."""
     folder = options.data / "genomes/b37_chr20_1_2M"
-    device = "cuda" if options.device == "auto" and torch.cuda.is_available() else options.device
-    device = "cpu" if device == "auto" else device
-    dtype = getattr(torch, options.dtype)
+    device = str(resolve_device(options.device))
+    precision = resolve_precision(options.precision, device=device)
     torch.manual_seed(0)
-    model = HyenaDNA(preset(options.preset)).to(device, dtype).eval()
+    model = HyenaDNA(preset(options.preset)).to(device, DTYPES[precision]).eval()
     reference = Reference(Fasta(folder / "z.fa.gz"))
     width, grid = options.window, options.grid or options.window // 16
     longest = model.config.max_length
@@ -110,7 +110,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
     assert [a is None for a in found] == [b is None for b in expected]
     return {
         "model": options.preset,
-        "dtype": options.dtype,
+        "precision": precision,
         "window": width,
         "grid": grid,
         "variants": len(records),
@@ -138,7 +138,7 @@ def report(row: dict[str, object], options: argparse.Namespace) -> None:
         "python": platform.python_version(),
     }
     rows = json.loads(path.read_text()) if path.exists() else []
-    same = ("model", "dtype", "window", "grid", "device")
+    same = ("model", "precision", "window", "grid", "device")
     rows = [old for old in rows if any(old[key] != row[key] for key in same)] + [row]
     path.write_text(json.dumps(rows, indent=1) + "\n")
     columns = list(row)
@@ -165,7 +165,7 @@ def main() -> None:
     parser.add_argument("--variants", type=int, default=2000)
     parser.add_argument("--piece", type=int, default=1024, help="variants between two looks at the clock")
     parser.add_argument("--batch-size", type=int)
-    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--precision", default="auto", choices=["auto", "32", "bf16"])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()

@@ -255,6 +255,21 @@ def test_several_genes_and_what_lies_beside_them(score, tmp_path):
     assert alone == found[0]
 
 
+def test_the_precision_is_told_and_kept(score, tmp_path, monkeypatch):
+    from genoconv.tasks.journal import Journal
+
+    vcf = HEADER + COLUMNS + "".join(row("chr1", pos) for pos in range(50, 400, 10))
+    header = score(vcf, device="cpu").read_text()
+    assert "--precision 32" in header  # what auto is on a CPU
+    assert score(vcf, device="cpu", precision="32").read_text() == header
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "append", lambda self, value: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            score(vcf, device="cpu")
+    with pytest.raises(UsageError, match="--precision bf16"):
+        score(vcf, device="cpu", precision="bf16", resume=True)
+
+
 def test_resuming_with_another_bed_is_refused(score, tmp_path, monkeypatch):
     from genoconv.tasks.journal import Journal
 

@@ -7,6 +7,7 @@ from embed_files import small_model
 from fasta_files import random_bases
 
 from genoconv.genome.tokenizer import encode
+from genoconv.models.devices import resolve_precision
 from genoconv.tasks.embed import Embedder, Pool, Reading, Span
 
 pytestmark = [
@@ -25,3 +26,10 @@ def test_vectors_of_a_gpu_and_of_a_cpu(pool: Pool, dtype: torch.dtype, bound: fl
     found = np.concatenate(Embedder(small_model(max_length=1024).to("cuda", dtype), **options)(spans))
     assert np.linalg.norm(found - truth) < bound * np.linalg.norm(truth)
     assert truth.std() > 0.1
+
+
+def test_auto_is_bf16_where_the_gpu_has_it() -> None:
+    able = torch.cuda.get_device_capability()[0] >= 8
+    for device in ("auto", "cuda", "cuda:0"):
+        assert resolve_precision("auto", device=device) == ("bf16" if able else "32")
+        assert resolve_precision("32", device=device) == "32"

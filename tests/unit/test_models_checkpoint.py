@@ -11,6 +11,7 @@ import genoconv
 from genoconv.errors import ModelError, UsageError
 from genoconv.models import PRESETS, HyenaDNA, ModelConfig, load_model, model_digest, preset, save_model
 from genoconv.models.checkpoint import bare_model
+from genoconv.models.devices import DTYPES, resolve_precision
 
 SMALL = ModelConfig(d_model=8, n_layer=2, max_length=32, filter_order=4)
 
@@ -143,3 +144,10 @@ def test_all_problems_of_a_configuration_are_told_at_once() -> None:
         "embed_dropout",
         "modulate",
     }
+
+
+def test_precision_auto_is_float32_on_a_cpu() -> None:
+    found = [resolve_precision(precision, device="cpu") for precision in ("auto", "32", "bf16")]
+    assert [DTYPES[name] for name in found] == [torch.float32, torch.float32, torch.bfloat16]
+    with pytest.raises(UsageError, match="--device gpu: unknown"):
+        resolve_precision("auto", device="gpu")
