@@ -1,6 +1,7 @@
 """Bases embedded a second, beside one sequence at a time and beside the bare model, in the same run.
 
     python benchmarks/embed.py [--data DATA] [--preset tiny-1k] [--bases 100000] [--device auto]
+        [--precision auto]
 
 Reads promoters (all of 300 bases) and transcripts (of every length) with random weights, whose speed is that of trained
 ones. *One at a time* calls the model for each sequence, as the examples of published checkpoints do; sequences longer
@@ -26,6 +27,7 @@ from genoconv.genome.intervals import equal_parts
 from genoconv.genome.records import read_records
 from genoconv.genome.tokenizer import encode
 from genoconv.models import HyenaDNA, preset
+from genoconv.models.devices import DTYPES, resolve_device, resolve_precision
 from genoconv.tasks.embed import Embedder, Span
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,7 +52,8 @@ def spans_of(path: Path, bases: int) -> list[Span]:
 def measure(name: str, spans: list[Span], options: argparse.Namespace, device: str) -> dict[str, object]:
     """One row of the table."""
     torch.manual_seed(0)
-    model = HyenaDNA(preset(options.preset)).to(device).eval()
+    precision = resolve_precision(options.precision, device=device)
+    model = HyenaDNA(preset(options.preset)).to(device, DTYPES[precision]).eval()
     embedder = Embedder(model)
     longest, total = model.config.max_length, sum(len(span.tokens) for span in spans)
 
@@ -62,7 +65,7 @@ def measure(name: str, spans: list[Span], options: argparse.Namespace, device: s
         for span in spans:
             parts = [torch.from_numpy(span.tokens[a:b]) for a, b in equal_parts(0, len(span.tokens), longest)]
             states = [model.hidden(part.long()[None].to(device))[0] for part in parts]
-            found.append(torch.cat(states).mean(0).cpu().numpy())
+            found.append(torch.cat(states).float().mean(0).cpu().numpy())
         return found
 
     length = min(1024, longest)
@@ -92,6 +95,7 @@ def measure(name: str, spans: list[Span], options: argparse.Namespace, device: s
     return {
         "sequences": f"{len(spans)} {name}, {total:,} bases",
         "model": options.preset,
+        "precision": precision,
         **{f"{way}, bases/s": round(value) for way, value in speed.items()},
         "of the bare model": round(speed["ours"] / speed["bare model"], 2),
         "times one at a time": round(speed["ours"] / speed["one at a time"], 2),
@@ -106,10 +110,10 @@ def main() -> None:
     parser.add_argument("--preset", default="tiny-1k")
     parser.add_argument("--bases", type=int, default=100_000)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="auto", choices=["auto", "32", "bf16"])
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
-    device = "cuda" if options.device == "auto" and torch.cuda.is_available() else options.device
-    device = "cpu" if device == "auto" else device
+    device = str(resolve_device(options.device))
     rows = [
         measure(name, spans_of(options.data / "sequences" / file, options.bases), options, device)
         for name, file in FILES.items()
