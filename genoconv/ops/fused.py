@@ -12,6 +12,8 @@ from torch import Tensor
 from genoconv.ops import cuda, jit
 from genoconv.ops.spectrum import FilterSpectrum
 
+_PLAIN = (Tensor, torch.nn.Parameter)
+
 
 def unsupported(u: Tensor) -> str | None:
     """Why the kernels cannot serve rows u (B, H, N), and the way out; None where they can."""
@@ -48,10 +50,27 @@ def fftconv(
     """As :func:`genoconv.ops.fftconv`, for rows that :func:`unsupported` has nothing against."""
     if isinstance(k, FilterSpectrum):
         made = k.fused(cuda.transform_size(u.shape[-1]))
+        if not _watched(u, gate_in, gate_out):
+            return cuda.forward(u, made, gate_in, gate_out)
         y: Tensor = _prepared(u, made.filter, made.scale, made.taps, gate_in, gate_out)
+    elif not _watched(u, k, D, gate_in, gate_out):
+        return cuda.forward(u, cuda.prepare_filter(k, D, u.shape[-1]), gate_in, gate_out)
     else:
         y = _convolve(u, k.float(), None if D is None else D.float(), gate_in, gate_out)[0]
     return y
+
+
+def _watched(*tensors: Tensor | None) -> bool:
+    """Whether somebody has to see an operator: autograd, a compiler, a mode, a transform, a tensor of another class.
+
+    Where nobody has, a small problem is not made to wait for one.
+    """
+    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0:
+        return True
+    if torch._C._functorch.peek_interpreter_stack() is not None:  # vmap, grad, functionalize
+        return True
+    differentiating = torch.is_grad_enabled()
+    return any(x is not None and (type(x) not in _PLAIN or (differentiating and x.requires_grad)) for x in tensors)
 
 
 def _spectrum(kept: Tensor, scale: Tensor, taps: int) -> cuda.CudaSpectrum:

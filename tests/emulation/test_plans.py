@@ -8,7 +8,7 @@ import torch
 from emulation import harness
 from long_convolutions import Problem, faults
 
-from genoconv.ops import cuda
+from genoconv.ops import cuda, fused, prepare_filter
 from genoconv.ops.plan import KERNELS, SIZES, Kernel, Plan, choose_plan, longest
 
 pytestmark = pytest.mark.skipif(not harness.available(), reason="needs g++ with C++20")
@@ -127,3 +127,15 @@ def test_what_is_not_finite_stays_in_its_row(N: int, value: float) -> None:
     for name in ("dk", "dD"):
         assert not torch.isfinite(got[name][1]).any(), name
         assert torch.equal(got[name][0], clean[name][0]), name
+
+
+def test_where_nobody_differentiates_the_kernels_are_launched_without_an_operator() -> None:
+    x = Problem(512, B=3, H=2).inputs()
+    with harness.machine(), torch.no_grad():
+        want = harness.solve(x)["y"]
+        # An operator would refuse tensors of the CPU.
+        assert torch.equal(fused.fftconv(x.u, x.k, x.D, x.gate_in, x.gate_out), want)
+        kept = prepare_filter(x.k, 512, D=x.D)
+        assert torch.equal(fused.fftconv(x.u, kept, None, x.gate_in, x.gate_out), want)
+    with harness.machine(), pytest.raises(NotImplementedError, match="genoconv::fftconv"):
+        fused.fftconv(x.u.requires_grad_(), x.k, x.D, x.gate_in, x.gate_out)
