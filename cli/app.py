@@ -1,13 +1,27 @@
 """The commands and where they live. Command modules import only typer at the top, so that help is instant."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from genoconv.cli import doctor, embed, genomes, kernels, models, score, train, windows
+from genoconv.cli import console, doctor, embed, genomes, kernels, models, score, train, windows
+
+
+class _Commands(TyperGroup):
+    """All of the commands; Ctrl-C in any of them is one line."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            # Here, because Typer would end without a word.
+            console.interrupted(stop)
+
 
 app = typer.Typer(
     name="genoconv",
+    cls=_Commands,
     help="Long-context genomics: fetch genomes, train HyenaDNA-style models, embed FASTA, score variants.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},

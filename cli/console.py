@@ -42,6 +42,12 @@ def summary(message: str) -> None:
     logging.getLogger("genoconv").info(message)
 
 
+def interrupted(stop: KeyboardInterrupt) -> NoReturn:
+    """End after Ctrl-C, with the advice that ``stop`` carries, if any."""
+    error("interrupted" + (f"; {stop}" if str(stop) else ""))
+    sys.exit(128 + signal.SIGINT)
+
+
 def reader_left() -> NoReturn:
     """End quietly: whoever read our output (head, less) has all it wanted."""
     # Point stdout elsewhere so that the interpreter's own flush at exit does not complain.

@@ -19,18 +19,18 @@ def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
 def main() -> NoReturn:
     """Entry point of the ``genoconv`` command."""
     from genoconv.cli import console
-    from genoconv.cli.app import app
 
     signal.signal(signal.SIGTERM, _terminate)
     console.set_up_logging()
     try:
+        from genoconv.cli.app import app
+
         app(standalone_mode=True)
     except GenoconvError as error:
         console.error(str(error))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        console.error("interrupted")
-        sys.exit(128 + signal.SIGINT)
+    except KeyboardInterrupt as stop:
+        console.interrupted(stop)
     except BrokenPipeError:
         console.reader_left()
     except MemoryError:

@@ -72,13 +72,13 @@ def fetch(
         GENOCONV_HOME=/shared/genoconv genoconv genomes fetch hg38
     """
     console.quieten(quiet)
+    from genoconv.errors import Interrupted
     from genoconv.genome.fetch import fetch as get
 
     try:
         genome = get(name, mirror=mirror, offline=offline, record=record, quiet=quiet)
-    except KeyboardInterrupt:
-        console.error("interrupted; run the command again: it goes on where it stopped")
-        raise
+    except KeyboardInterrupt as stop:
+        raise Interrupted("run the command again: it goes on where it stopped") from stop
     console.summary(f"{name}: {genome.describe()}, in {genome.fasta.parent}")
 
 

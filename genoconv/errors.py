@@ -12,6 +12,10 @@ class GenoconvError(Exception):
     exit_code = 1
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in a run that can be gone on with; the message says how."""
+
+
 class UsageError(GenoconvError, ValueError):
     """The call itself is wrong: an option, a configuration key, a combination that cannot be."""
 

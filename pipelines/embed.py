@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genoconv import __version__
-from genoconv.errors import DataError, UsageError
+from genoconv.errors import DataError, Interrupted, UsageError
 from genoconv.pipelines.embed_formats import writer_for
 from genoconv.pipelines.embed_inputs import BedSpans, Counts, FastaSpans, Odd, Source
 from genoconv.pipelines.embed_spool import Row, Spool
@@ -107,11 +107,14 @@ def embed(run: EmbedRun) -> Summary:
             _say_odd(source.counts, run)
             with progress_bar("Writing", unit="files", quiet=run.quiet):
                 write(run.output, spool, {**facts, "genome": {"name": source.name, "sha256": source.digest()}})
-        except BaseException:
-            if spool.rows:
-                log.warning("%s: finished rows are kept; the same call with --resume goes on from them", run.output)
-            else:
+        except BaseException as stop:
+            if not spool.rows:
                 spool.remove()
+                raise
+            again = "finished rows are kept; the same call with --resume goes on from them"
+            if isinstance(stop, KeyboardInterrupt):
+                raise Interrupted(again) from stop
+            log.warning("%s: %s", run.output, again)
             raise
         spool.remove()
     return summary

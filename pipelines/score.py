@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from genoconv.errors import Interrupted
 from genoconv.genome.fasta import Fasta
 from genoconv.pipelines.score_fields import Fields
 from genoconv.pipelines.score_inputs import check_assembly, check_prefix, contig_names, selection
@@ -125,9 +126,13 @@ def score_variants(run: ScoreRun) -> Summary:
         try:
             with outputs as write:
                 summary = _score_all(run, runs, scorer, journal, write, total=found.records)
-        except (KeyboardInterrupt, SystemExit):
-            if journal is not None:
-                log.warning("stopped; the same call with --resume goes on after the last finished piece")
+        except (KeyboardInterrupt, SystemExit) as stop:
+            if journal is None:
+                raise
+            again = "the same call with --resume goes on after the last finished piece"
+            if isinstance(stop, KeyboardInterrupt):
+                raise Interrupted(again) from stop
+            log.warning("stopped; %s", again)
             raise
     if journal is not None:
         journal.remove()

@@ -17,7 +17,7 @@ from fasta_files import bgzipped, random_bases, write_fasta
 from typer.testing import CliRunner
 
 from genoconv.cli.app import app
-from genoconv.errors import DataError, GenoconvError, OutputError, UsageError
+from genoconv.errors import DataError, GenoconvError, Interrupted, OutputError, UsageError
 from genoconv.genome.digests import digest_of
 from genoconv.genome.fasta import Fasta
 from genoconv.genome.tokenizer import encode
@@ -300,7 +300,7 @@ def test_resume_refuses_another_run(run, fasta, model, tmp_path, monkeypatch):
         return whole(self, spans, **rest)
 
     monkeypatch.setattr(Embedder, "__call__", stops)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted, match="the same call with --resume goes on from them"):
         embed(options)
     monkeypatch.undo()
     with pytest.raises(UsageError, match="the interrupted run had pool 'mean', this one has 'max'"):

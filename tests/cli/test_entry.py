@@ -1,7 +1,10 @@
 """The process boundary: exit codes, one line for an error, nothing heavy before it is needed."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -66,3 +69,29 @@ def test_a_closed_pipe_is_quiet(home: Path) -> None:
     )
     _, stderr = process.communicate(timeout=60)
     assert stderr == b""
+
+
+def test_ctrl_c_is_one_line(home: Path, tmp_path: Path) -> None:
+    fasta, genes, output = tmp_path / "g.fa", tmp_path / "g.gff3", tmp_path / "out.bed"
+    fasta.write_text(">c\nACGTACGTACGT\n")
+    os.mkfifo(genes)
+    process = subprocess.Popen(
+        [command(), "windows", "-f", fasta, "-a", genes, "-o", output],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=cli_environment(home),
+    )
+    deadline = time.monotonic() + 60
+    writer = None
+    while writer is None:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        try:
+            writer = os.open(genes, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # the command does not wait at the other end yet
+            time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    os.close(writer)
+    assert (process.returncode, stdout, stderr) == (130, b"", b"genoconv: error: interrupted\n")
+    assert not output.exists()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from vcf_files import info, lines, statuses, tiny_model, without_ours
 
-from genoconv.errors import DataError, OutputError, UsageError
+from genoconv.errors import DataError, Interrupted, OutputError, UsageError
 from genoconv.pipelines.score import score_variants
 from genoconv.pipelines.score_plan import ScoreRun
 
@@ -264,7 +264,7 @@ def test_the_precision_is_told_and_kept(score, tmp_path, monkeypatch):
     assert score(vcf, device="cpu", precision="32").read_text() == header
     with monkeypatch.context() as patch:
         patch.setattr(Journal, "append", lambda self, value: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Interrupted, match="--resume goes on after the last finished piece"):
             score(vcf, device="cpu")
     with pytest.raises(UsageError, match="--precision bf16"):
         score(vcf, device="cpu", precision="bf16", resume=True)
