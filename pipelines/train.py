@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genoconv import __version__, atomic
-from genoconv.errors import DataError, TrainingError, UsageError
+from genoconv.errors import DataError, Interrupted, TrainingError, UsageError
 from genoconv.pipelines import train_folder
 from genoconv.pipelines.train_config import DEMO_GENOME, TrainConfig, changes, resolve
 from genoconv.pipelines.train_inputs import Inputs, gather, spread
@@ -190,7 +190,11 @@ def _advice(config: TrainConfig, folder: Path, *, first: bool) -> Iterator[None]
             raise SystemExit(0) from None  # all of them met it, and Lightning would kill the one that tells
         rates = f"--set optim.lr={config.optim.lr / 4:.2g} --set optim.filter_lr={config.optim.filter_lr / 4:.2g}"
         raise TrainingError(f"{error}; lower the learning rates and go on: {again} {rates}") from error
-    except (KeyboardInterrupt, SystemExit):
+    except KeyboardInterrupt as stop:
+        if not first:
+            raise SystemExit(128 + signal.SIGINT) from None
+        raise Interrupted(f"go on with: {again}") from stop
+    except SystemExit:
         if first:
             log.warning("interrupted; go on with: %s", again)
         raise

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,9 +79,9 @@ def gather(config: TrainConfig, *, max_length: int, offline: bool, quiet: bool) 
         DataError: a damaged file, or nothing left to learn from or to measure on.
         DownloadError: the genome could not be fetched.
     """
-    name, path, annotation = _source(config, offline=offline, quiet=quiet)
+    name, path, annotation, aliases = _source(config, offline=offline, quiet=quiet)
     fasta = Fasta(path)
-    genes = None if annotation is None else _genes(annotation, fasta, biotypes=config.windows.biotypes)
+    genes = None if annotation is None else _genes(annotation, fasta, aliases, biotypes=config.windows.biotypes)
     wanted = config.windows
     plan = WindowPlan(
         max_length=max_length,
@@ -108,10 +109,10 @@ def gather(config: TrainConfig, *, max_length: int, offline: bool, quiet: bool) 
     return Inputs(name, fasta, genes is not None, windows, train, measured, annotation)
 
 
-def _source(config: TrainConfig, *, offline: bool, quiet: bool) -> tuple[str, Path, Path | None]:
-    """Name, FASTA and, where genes are wanted, annotation."""
+def _source(config: TrainConfig, *, offline: bool, quiet: bool) -> tuple[str, Path, Path | None, Mapping[str, str]]:
+    """Name, FASTA, where genes are wanted annotation, and the further names of a known genome's contigs."""
     if config.fasta is not None:
-        return config.fasta.name, config.fasta, config.annotation
+        return config.fasta.name, config.fasta, config.annotation, {}
     assert config.genome is not None
     from genoconv.genome.fetch import resolve_genome
 
@@ -119,11 +120,11 @@ def _source(config: TrainConfig, *, offline: bool, quiet: bool) -> tuple[str, Pa
     annotation = config.annotation or (found.annotation if config.genes else None)
     if config.genes and annotation is None:
         raise UsageError(f"genome {config.genome} has no annotation; add --annotation FILE, or drop --genes for tiles")
-    return config.genome, found.fasta, annotation
+    return config.genome, found.fasta, annotation, found.aliases
 
 
-def _genes(annotation: Path, fasta: Fasta, *, biotypes: tuple[str, ...]) -> "pd.DataFrame":
-    genes = read_genes(annotation, contigs=fasta.contigs, fasta=fasta.path)
+def _genes(annotation: Path, fasta: Fasta, aliases: Mapping[str, str], *, biotypes: tuple[str, ...]) -> "pd.DataFrame":
+    genes = read_genes(annotation, contigs=fasta.contigs, aliases=aliases, fasta=fasta.path)
     if genes.empty:
         raise DataError(f"{annotation}: none of its genes lies whole on a contig of {fasta.path}")
     if not biotypes:

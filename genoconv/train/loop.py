@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from genoconv.errors import ModelError, UsageError
 from genoconv.genome.batches import batch_plan
+from genoconv.models.devices import resolve_precision
 from genoconv.models.hyena import HyenaDNA
 from genoconv.progress import progress_bar
 from genoconv.train.callbacks import Checkpoints, Measuring, Stopping, anywhere
@@ -30,6 +31,8 @@ _CHECKPOINTING_FROM = 65_536
 _WARM_UP_FROM = 8_192
 _FIRST_LENGTH, _STAGE_STEPS = 1_024, 100
 
+# Lightning's names of them.
+_PRECISIONS: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed"}
 # What Lightning does by itself and we do otherwise: checkpoints, bar, summary, shares of the data.
 _SILENT: dict[str, Any] = {
     "num_sanity_val_steps": 0,
@@ -133,7 +136,7 @@ def run(
             num_nodes=cluster.nodes,
             strategy="ddp" if cluster.devices * cluster.nodes > 1 else "auto",
             plugins=[cluster.environment],
-            precision=_precision(settings, accelerator),
+            precision=_PRECISIONS[resolve_precision(settings.precision, device=accelerator)],
             max_steps=settings.max_steps or -1,
             max_epochs=-1,
             accumulate_grad_batches=data.accumulate,
@@ -174,11 +177,6 @@ def run(
         rows=metrics.rows if metrics else [],
         signal=anywhere(trainer, interrupts.signal or 0) or None,
     )
-
-
-def _precision(settings: RunSettings, accelerator: str) -> Any:
-    able = accelerator == "cuda" and torch.cuda.is_bf16_supported()
-    return "bf16-mixed" if settings.precision == "bf16" or (settings.precision == "auto" and able) else "32-true"
 
 
 def _devices(device: str, wanted: int | None) -> tuple[str, int | list[int]]:

@@ -11,9 +11,11 @@ from train_runs import patterned_genome, same_weights, tiny_config, train_tiny, 
 
 from genoconv import load_model
 from genoconv.errors import DataError, ModelError, OutputError, UsageError
+from genoconv.genome.fetch import fetch
 from genoconv.models.checkpoint import read_config
 from genoconv.pipelines import train as pipeline
 from genoconv.pipelines.train_config import configure
+from genoconv.pipelines.train_inputs import gather
 
 PARTS = {"model.safetensors", "config.json", "genome.json", "run.yaml", "metrics.csv", "README.md", "checkpoints"}
 
@@ -176,6 +178,24 @@ def test_an_annotation_of_another_genome(fasta: Path, tmp_path: Path) -> None:
     genes.write_text("chrX\tx\tgene\t11\t600\t.\t+\t.\tID=a\n")
     with pytest.raises(DataError, match=r"genes\.gff3.*chrX"):
         train_tiny(tmp_path / "run", fasta, f"annotation={genes}")
+
+
+def test_genes_under_another_name_of_a_known_genomes_contig(
+    fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENOCONV_MANIFESTS", str(tmp_path))
+    (tmp_path / "toy.toml").write_text(
+        'title = "toy"\nlicence = "none"\nsource = "here"\n[fasta]\nurls = ["https://example.org/genome.fa"]\n'
+        '[contigs]\nchr1 = 20000\n[aliases]\nBK006935 = "chr1"\n'
+    )
+    fetch("toy", mirror=str(tmp_path), quiet=True)
+    genes = tmp_path / "genes.gff3"
+    rows = [f"BK006935\tx\tgene\t{s + 1}\t{s + 150}\t.\t+\t.\tID=g{s}" for s in range(0, 19_000, 200)]
+    genes.write_text("\n".join(rows) + "\n")
+    config = configure(None, options={"genome": "toy", "annotation": str(genes)}, assignments=[])
+    inputs = gather(config, max_length=256, offline=True, quiet=True)
+    assert len(inputs.windows.frame) == 95
+    assert set(inputs.windows.frame["contig"]) == {"chr1"}
 
 
 def test_windows_longer_than_any_gene_and_as_short_as_can_be(fasta: Path, tmp_path: Path) -> None:

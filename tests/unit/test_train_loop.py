@@ -12,7 +12,7 @@ import pytest
 import torch
 from train_runs import patterned_genome, same_weights, tiny_config, train_tiny, untrained, weights
 
-from genoconv.errors import ModelError, TrainingError, UsageError
+from genoconv.errors import Interrupted, ModelError, TrainingError, UsageError
 from genoconv.models import load_model
 from genoconv.pipelines import train as pipeline
 from genoconv.train import loop
@@ -89,6 +89,19 @@ def test_stopping_and_going_on_is_the_same_as_not_stopping(fasta: Path, tmp_path
     assert same_weights(whole, parts)
     assert steps_of(parts) == list(range(1, 7))
     assert not same_weights(whole, train_tiny(tmp_path / "seed", fasta, *HARD, "run.seed=1"))
+
+
+def test_ctrl_c_outside_of_the_steps_carries_the_advice(
+    fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def act() -> None:
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "run"
+    at_call(monkeypatch, pipeline, "_baselines", 1, act)
+    with pytest.raises(Interrupted, match=f"go on with: genoconv train --resume {folder}"):
+        train_tiny(folder, fasta)
+    assert "go on with" not in caplog.text  # said once, by the command
 
 
 @pytest.mark.parametrize("moment", ["before the first step", "validation", "after training", "second"])
