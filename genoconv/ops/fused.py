@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from genoconv.ops import cuda, jit
 from genoconv.ops.spectrum import FilterSpectrum
@@ -48,29 +49,58 @@ def fftconv(
     u: Tensor, k: Tensor | FilterSpectrum, D: Tensor | None, gate_in: Tensor | None, gate_out: Tensor | None
 ) -> Tensor:
     """As :func:`genoconv.ops.fftconv`, for rows that :func:`unsupported` has nothing against."""
-    if isinstance(k, FilterSpectrum):
-        made = k.fused(cuda.transform_size(u.shape[-1]))
-        if not _watched(u, gate_in, gate_out):
-            return cuda.forward(u, made, gate_in, gate_out)
-        y: Tensor = _prepared(u, made.filter, made.scale, made.taps, gate_in, gate_out)
-    elif not _watched(u, k, D, gate_in, gate_out):
-        return cuda.forward(u, cuda.prepare_filter(k, D, u.shape[-1]), gate_in, gate_out)
+    made = k.fused(cuda.transform_size(u.shape[-1])) if isinstance(k, FilterSpectrum) else None
+    taps = None if isinstance(k, FilterSpectrum) else k.float()
+    skip = None if D is None else D.float()
+    y: Tensor
+    if not _watched(u, taps, skip, gate_in, gate_out):
+        y = _Launches.apply(u, taps, skip, gate_in, gate_out, made)  # type: ignore[no-untyped-call]
+    elif made is not None:
+        y = _prepared(u, made.filter, made.scale, made.taps, gate_in, gate_out)
     else:
-        y = _convolve(u, k.float(), None if D is None else D.float(), gate_in, gate_out)[0]
+        y = _convolve(u, taps, skip, gate_in, gate_out)[0]
     return y
 
 
-def _watched(*tensors: Tensor | None) -> bool:
-    """Whether somebody has to see an operator: autograd, a compiler, a mode, a transform, a tensor of another class.
+class _Launches(torch.autograd.Function):
+    """The kernels without an operator around them, for tensors that only autograd looks at."""
 
-    Where nobody has, a small problem is not made to wait for one.
+    @staticmethod
+    def forward(
+        ctx: Any,
+        u: Tensor,
+        k: Tensor | None,
+        D: Tensor | None,
+        gate_in: Tensor | None,
+        gate_out: Tensor | None,
+        made: cuda.CudaSpectrum | None,
+    ) -> Tensor:
+        ctx.has_taps, ctx.has_skip = k is not None, D is not None
+        if made is None:
+            assert k is not None
+            made = cuda.prepare_filter(k, D, u.shape[-1])
+        ctx.save_for_backward(u, made.filter, made.scale, gate_in, gate_out)
+        ctx.taps = made.taps
+        return cuda.forward(u, made, gate_in, gate_out)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        u, kept, scale, gate_in, gate_out = ctx.saved_tensors
+        du, dk, dD, d_in, d_out = cuda.backward(dy, u, _spectrum(kept, scale, ctx.taps), gate_in, gate_out)
+        return du, dk if ctx.has_taps else None, dD if ctx.has_skip else None, d_in, d_out, None
+
+
+def _watched(*tensors: Tensor | None) -> bool:
+    """Whether somebody has to see an operator: a compiler, a mode, a transform, a tensor of another class.
+
+    Operators cost a small problem more time on the host than its kernels take.
     """
     if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0:
         return True
     if torch._C._functorch.peek_interpreter_stack() is not None:  # vmap, grad, functionalize
         return True
-    differentiating = torch.is_grad_enabled()
-    return any(x is not None and (type(x) not in _PLAIN or (differentiating and x.requires_grad)) for x in tensors)
+    return any(x is not None and type(x) not in _PLAIN for x in tensors)
 
 
 def _spectrum(kept: Tensor, scale: Tensor, taps: int) -> cuda.CudaSpectrum:

@@ -129,13 +129,21 @@ def test_what_is_not_finite_stays_in_its_row(N: int, value: float) -> None:
         assert torch.equal(got[name][0], clean[name][0]), name
 
 
-def test_where_nobody_differentiates_the_kernels_are_launched_without_an_operator() -> None:
+def test_plain_tensors_reach_the_kernels_without_an_operator() -> None:
     x = Problem(512, B=3, H=2).inputs()
-    with harness.machine(), torch.no_grad():
-        want = harness.solve(x)["y"]
+    leaves = [value.detach().requires_grad_() for value in (x.u, x.k, x.D, x.gate_in, x.gate_out)]
+    with harness.machine():
+        want = harness.solve(x)
         # An operator would refuse tensors of the CPU.
-        assert torch.equal(fused.fftconv(x.u, x.k, x.D, x.gate_in, x.gate_out), want)
+        y = fused.fftconv(*leaves)
+        got = dict(zip(("du", "dk", "dD", "dgate_in", "dgate_out"), torch.autograd.grad(y, leaves, x.dy), strict=True))
+        assert torch.equal(y.detach(), want["y"])
         kept = prepare_filter(x.k, 512, D=x.D)
-        assert torch.equal(fused.fftconv(x.u, kept, None, x.gate_in, x.gate_out), want)
-    with harness.machine(), pytest.raises(NotImplementedError, match="genoconv::fftconv"):
-        fused.fftconv(x.u.requires_grad_(), x.k, x.D, x.gate_in, x.gate_out)
+        u, gate = leaves[0], leaves[3]
+        y = fused.fftconv(u, kept, None, gate, x.gate_out)
+        again = dict(zip(("du", "dgate_in"), torch.autograd.grad(y, (u, gate), x.dy), strict=True))
+        with torch.no_grad():
+            assert torch.equal(fused.fftconv(*leaves), want["y"])
+    for results in (got, again):
+        for name, value in results.items():
+            assert torch.equal(value, want[name]), name

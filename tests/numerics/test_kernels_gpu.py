@@ -64,7 +64,8 @@ def test_every_plan(size: int, dtype: torch.dtype) -> None:
     check(Problem(size - 3, B=3, H=131, K=size // 3, dtype=dtype, skip=False, **gates[1]))
     # One row alone; many batches of few channels, so that a channel's batch is cut into slices.
     check(Problem(size - 8, B=1, H=1, dtype=dtype, hard=True, **gates[0]))
-    check(Problem(size, B=130, H=2, K=1, dtype=dtype, **gates[0]))
+    # Not a single tap: it and the skip might cancel, and so might the one sum that is its gradient.
+    check(Problem(size, B=130, H=2, K=64, dtype=dtype, **gates[0]))
 
 
 @pytest.mark.parametrize(("gate_in", "gate_out"), GATES)
