@@ -17,7 +17,7 @@ def test_nothing_given_is_the_demo() -> None:
     assert demo.genome == "demo"
     assert demo.preset == "tiny-1k"
     assert demo.run.max_steps is not None
-    assert demo.run.max_minutes == 2
+    assert demo.run.max_minutes == 2.4
     assert default_folder(demo) == Path("runs/demo")
 
 
