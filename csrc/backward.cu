@@ -9,8 +9,7 @@
 #include <products.cuh>
 #include <rows.cuh>
 
-// T(v) of an item between the two halves of a step: in shared memory, or in
-// this block's part of a workspace.
+// T(v) of an item between the two halves of a step: in shared memory, or in this block's part of a workspace.
 template <class S>
 struct Keep {
   uint4* workspace;

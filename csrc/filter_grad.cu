@@ -1,6 +1,5 @@
-// dk and dD from the partial sums of conj T(v) T(dc) that the backward kernel
-// left: added up in a fixed order over slices of the batch and packed rows,
-// then one way back. Channels take the places of rows; one step a block.
+// dk and dD from the partial sums of conj T(v) T(dc) that the backward kernel left: added up in a fixed order over
+// slices of the batch and packed rows, then one way back. Channels take the places of rows; one step a block.
 #include <outer.cuh>
 #include <products.cuh>
 #include <rows.cuh>

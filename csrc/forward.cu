@@ -1,5 +1,4 @@
-// y = gate_out * (k conv (gate_in * u) + D * gate_in * u); `filter` (fp16)
-// times `filter_scale` (fp32) is T(k) + D.
+// y = gate_out * (k conv (gate_in * u) + D * gate_in * u); `filter` (fp16) times `filter_scale` (fp32) is T(k) + D.
 #include <outer.cuh>
 #include <products.cuh>
 #include <rows.cuh>
@@ -64,8 +63,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
     if (++next.step == steps) next.step = 0, next.channel++;
     if (unit + 1 < last) request(next);
     else commit_copies();
-    // Two tiles at a time, so that one's products fill the other's waits; their
-    // filters were asked for two tiles ago.
+    // Two tiles at a time, so that one's products fill the other's waits; their filters were asked for two tiles ago.
 #pragma unroll
     for (int pair = 0; pair < S::kItems / 2; pair++) {
       const auto first_of = [](int p) { return p % (S::kTiles / 2) * 2 * S::kPasses + p / (S::kTiles / 2); };

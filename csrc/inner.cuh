@@ -1,7 +1,6 @@
-// The 16 x 16 points (c, d) below one outer index, wholly in one warp's
-// registers: accumulators of one product are the operands of the next, so no
-// data moves between lanes. Fragments are named after mma.m16n8k16: lane = 4 g
-// + t holds rows g and g + 8, columns 8 n + 2 t and 8 n + 2 t + 1.
+// The 16 x 16 points (c, d) below one outer index, wholly in one warp's registers: accumulators of one product are
+// the operands of the next, so no data moves between lanes. Fragments are named after mma.m16n8k16: lane = 4 g + t
+// holds rows g and g + 8, columns 8 n + 2 t and 8 n + 2 t + 1.
 #pragma once
 #include <shape.cuh>
 
@@ -16,8 +15,7 @@ struct Operand {
   uint4 re, im;
 };
 
-// What products sum in: fp16 for bf16 rows, whose own rounding is three times
-// larger, else fp32.
+// What products sum in: fp16 for bf16 rows, whose own rounding is three times larger, else fp32.
 template <bool kHalf>
 struct WorkOf {
   using Type = Tile;
@@ -28,8 +26,7 @@ struct WorkOf<true> {
 };
 using Work = WorkOf<HALF_SUMS>::Type;
 
-// Matrices of a warp's outer index; where its second slot has another
-// (kTurned), of both.
+// Matrices of a warp's outer index; where its second slot has another (kTurned), of both.
 template <class S>
 struct InnerTables {
   Operand c_in[1 + S::kTurned], d_in, d_back, c_back[1 + S::kTurned];
@@ -80,8 +77,7 @@ DEVICE Work left_product(const Operand& m, const u32 (&re)[2][2], const u32 (&im
   }
   return out;
 }
-// M y^T: the rows of y are the columns of the product, its columns are summed
-// over.
+// M y^T: the rows of y are the columns of the product, its columns are summed over.
 DEVICE Work left_product_transposed(const Operand& m, const HalfTile& y) {
   const u32 re[2][2] = {{y.re[0][0], y.re[1][0]}, {y.re[0][1], y.re[1][1]}};
   const u32 im[2][2] = {{y.im[0][0], y.im[1][0]}, {y.im[0][1], y.im[1][1]}};
@@ -155,8 +151,7 @@ DEVICE InnerTables<S> load_inner_tables(const uint4* tables) {
   convert(out.middle, w);
   return out;
 }
-// What stands between two products: the same for both slots of a warp, but for
-// the turn from a' to a' + 8 in d.
+// What stands between two products: the same for both slots of a warp, but for the turn from a' to a' + 8 in d.
 template <class S>
 DEVICE Work between(int item, u32 turned, const InnerTables<S>& tables) {
   Work out = tables.middle;
@@ -170,8 +165,7 @@ DEVICE Work between(int item, u32 turned, const InnerTables<S>& tables) {
   return out;
 }
 
-// This lane's row of the four 8 x 8 matrices of a slot's real part, (c, d) in
-// quarters; the imaginary part's is next.
+// This lane's row of the four 8 x 8 matrices of a slot's real part, (c, d) in quarters; the imaginary part's is next.
 template <class S>
 DEVICE u32 slot_address(int item) {
   const int lane = lane_index(), matrix = lane >> 3;
@@ -203,8 +197,7 @@ DEVICE Work spectrum_of(int item, const Quarters& x, const InnerTables<S>& table
   return right_product(to_half(z), tables.d_in);
 }
 
-// The way back, of the conjugate of a spectrum: forward matrices serve, and the
-// real part that is wanted is the same.
+// The way back, of the conjugate of a spectrum: forward matrices serve, and the real part that is wanted is the same.
 template <class S>
 DEVICE HalfTile inverse_of(int item, const HalfTile& conjugate, const InnerTables<S>& tables) {
   Work x = left_product_transposed(tables.d_back, conjugate);

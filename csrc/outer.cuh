@@ -1,6 +1,5 @@
-// The outer index (a, b): one or two products per column block, between the
-// buffer of real samples and the exchange buffer on the way in, and in place on
-// the way back. Work is dealt to warps by lags, so warps never share a write.
+// The outer index (a, b): one or two products per column block, between the buffer of real samples and the exchange
+// buffer on the way in, and in place on the way back. Work is dealt to warps by lags, so warps never share a write.
 #pragma once
 #include <inner.cuh>
 
@@ -76,8 +75,8 @@ DEVICE void outer_in_short() {
   }
 }
 
-// samples -> exchange, R = 16 and S > 1. A tile of eight columns holds S values
-// of b and 8 / S lags; after S of them a lane has every lag of its chunk.
+// samples -> exchange, R = 16 and S > 1. A tile of eight columns holds S values of b and 8 / S lags; after S of them
+// a lane has every lag of its chunk.
 template <class S>
 DEVICE void outer_in_long() {
   const int lane = lane_index(), g = lane >> 2, t = lane & 3, matrix = lane >> 3;
@@ -151,8 +150,7 @@ DEVICE void outer_in_long() {
   }
 }
 
-// exchange -> exchange: y of outer index a as fp32, eight lags in the place of
-// their real and imaginary chunks.
+// exchange -> exchange: y of outer index a as fp32, eight lags in the place of their real and imaginary chunks.
 template <class S>
 DEVICE void outer_back_short() {
   const int lane = lane_index(), g = lane >> 2, t = lane & 3, matrix = lane >> 3;

@@ -1,6 +1,5 @@
-// What happens to spectra, place by place. A stored spectrum keeps, for n = 0
-// and 1, one 16-byte word a lane: (re, im of row g; re, im of row g + 8), two
-// columns to a half-word pair.
+// What happens to spectra, place by place. A stored spectrum keeps, for n = 0 and 1, one 16-byte word a lane: (re, im
+// of row g; re, im of row g + 8), two columns to a half-word pair.
 #pragma once
 #include <inner.cuh>
 

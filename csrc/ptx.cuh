@@ -1,6 +1,5 @@
-// Every instruction that C++ has no word for, and nothing else.
-// `tests/emulation/ptx.cuh` offers the same functions to a CPU compiler. Shared
-// memory is addressed by 32-bit byte offsets.
+// Every instruction that C++ has no word for, and nothing else. `tests/emulation/ptx.cuh` offers the same functions
+// to a CPU compiler. Shared memory is addressed by 32-bit byte offsets.
 #pragma once
 
 using u16 = unsigned short;
@@ -77,8 +76,7 @@ DEVICE void store_shared4(u32 at, u32 x) { asm volatile("st.shared.b32 [%0], %1;
 DEVICE void max_shared(u32 at, u32 x) { asm volatile("red.shared.max.u32 [%0], %1;" ::"r"(at), "r"(x) : "memory"); }
 DEVICE u32 max_over_warp(u32 x) { return __reduce_max_sync(0xffffffffu, x); }
 
-// 16 bytes from device to shared memory, asynchronously; `valid` (0 or 16) of
-// them are read, the rest are zeros.
+// 16 bytes from device to shared memory, asynchronously; `valid` (0 or 16) of them are read, the rest are zeros.
 DEVICE void copy_async16(u32 to, const void* from, int valid) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(__cvta_generic_to_global(from)),
                "r"(valid)
@@ -89,15 +87,13 @@ DEVICE void prefetch_line(const void* at) {
   asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(at)));
 }
 DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-// Waits until at most `kPending` of this thread's committed groups are still on
-// their way.
+// Waits until at most `kPending` of this thread's committed groups are still on their way.
 template <int kPending>
 DEVICE void wait_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
 }
 
-// Products and sums of two fp16 pairs, rounded once: a b, a b + c, and with a
-// negated.
+// Products and sums of two fp16 pairs, rounded once: a b, a b + c, and with a negated.
 DEVICE u32 multiply_half(u32 a, u32 b) {
   u32 out;
   asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(out) : "r"(a), "r"(b));
@@ -114,8 +110,7 @@ DEVICE u32 negate_half(u32 a) {
   return out;
 }
 
-// Four 8 x 8 matrices of 16-bit values, transposed: lane l gives the address of
-// row l % 8 of matrix l / 8.
+// Four 8 x 8 matrices of 16-bit values, transposed: lane l gives the address of row l % 8 of matrix l / 8.
 DEVICE void load_matrices_transposed(u32 (&out)[4], u32 at) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
@@ -123,8 +118,7 @@ DEVICE void load_matrices_transposed(u32 (&out)[4], u32 at) {
                : "memory");
 }
 
-// Four 8 x 8 matrices, lane 4 g + t holding columns 2 t and 2 t + 1 of row g:
-// addresses as above, not transposed.
+// Four 8 x 8 matrices, lane 4 g + t holding columns 2 t and 2 t + 1 of row g: addresses as above, not transposed.
 DEVICE void store_matrices(u32 at, u32 x0, u32 x1, u32 x2, u32 x3) {
 #if __CUDA_ARCH__ >= 900
   asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(at), "r"(x0), "r"(x1), "r"(x2),

@@ -1,6 +1,5 @@
-// Rows of device memory, as threads own them: slot = outer index a (or packed
-// row and a), lane = chunk of eight lags. All masking of ragged rows and of
-// missing batches happens here, and so does the scaling of rows to fp16.
+// Rows of device memory, as threads own them: slot = outer index a (or packed row and a), lane = chunk of eight lags.
+// All masking of ragged rows and of missing batches happens here, and so does the scaling of rows to fp16.
 #pragma once
 #include <shape.cuh>
 
@@ -67,14 +66,12 @@ struct Batch {  // what one step of one channel reads and writes
   int step, channel, batches, length;
 };
 
-// This thread's chunks of one tensor in one step. Addresses of missing rows are
-// formed and never followed.
+// This thread's chunks of one tensor in one step. Addresses of missing rows are formed and never followed.
 template <class S>
 struct Window {
   u16* first;  // of item 0
   i64 batch_stride;
-  int rows, room;  // rows from item 0's on that exist; values of its row from
-                   // its chunk on
+  int rows, room;  // rows from item 0's on that exist; values of its row from its chunk on
 
   DEVICE Window(const Rows& rows_, const Batch& at)
       : first(rows_.data + Place<S>::row(at.step, 0) * rows_.batch_stride + at.channel * rows_.channel_stride +
@@ -100,8 +97,7 @@ struct Window {
       return {words[0], words[1], words[2], words[3]};
     }
   }
-  // The same into this thread's own slot of shared memory, to be read after
-  // wait_copies.
+  // The same into this thread's own slot of shared memory, to be read after wait_copies.
   DEVICE void prefetch(int item, u32 buffer) const {
     const u32 slot = Place<S>::samples(buffer, item);
     if constexpr (ALIGNED) copy_async16(slot, chunk(item), count(item) > 0 ? 16 : 0);
@@ -120,8 +116,8 @@ struct Window {
     }
   }
 };
-// This thread's chunks of a tensor: from its slots of `buffer` where they were
-// prefetched, else from device memory, all asked for before the first is used.
+// This thread's chunks of a tensor: from its slots of `buffer` where they were prefetched, else from device memory,
+// all asked for before the first is used.
 template <class S, bool kStaged>
 struct Chunks {
   uint4 chunk[S::kItems];
@@ -154,8 +150,8 @@ DEVICE void prefetch_all(const Rows& rows, const Batch& at, u32 buffer) {
   for (int item = 0; item < S::kItems; item++) window.prefetch(item, buffer);
 }
 
-// A thread's own eight fp32 values of an item, in the exchange buffer: what
-// outer_back leaves, what peak search keeps.
+// A thread's own eight fp32 values of an item, in the exchange buffer: what outer_back leaves, what peak search
+// keeps.
 template <class S>
 DEVICE void load_own(float (&v)[8], int item) {
 #pragma unroll
@@ -188,9 +184,8 @@ DEVICE Scale scale_of(u32 peak) {
   return {as_float(static_cast<u32>(254 + kTop - exponent) << 23),
           as_float(finite ? static_cast<u32>(exponent - kTop) << 23 : 0x7fffffffu), finite};
 }
-// Transforms are unitary, so a spectrum is at most sqrt(N) times its row's
-// peak: a product of two stays below 32,768, and one with a filter's below
-// 1,449.
+// Transforms are unitary, so a spectrum is at most sqrt(N) times its row's peak: a product of two stays below 32,768,
+// and one with a filter's below 1,449.
 constexpr int kRowTop = -1, kFilterTop = 2;
 
 // The peak of every row in flight, two sets in turns.
@@ -206,9 +201,8 @@ struct Peaks {
   }
 };
 
-// source(item, v) gives this thread's values -> scaled fp16 samples, in the
-// column order that outer_in wants. `back[group * kPasses + pass]` undoes the
-// scaling. Ends with a barrier.
+// source(item, v) gives this thread's values -> scaled fp16 samples, in the column order that outer_in wants.
+// `back[group * kPasses + pass]` undoes the scaling. Ends with a barrier.
 template <class S, class Source>
 DEVICE void load_samples(Source source, Peaks& peaks, float (&back)[S::kGroups * S::kPasses]) {
   constexpr bool kInRegisters = S::kItems <= 4;
@@ -280,8 +274,7 @@ DEVICE void load_samples(Source source, Peaks& peaks, float (&back)[S::kGroups *
   block_barrier();
 }
 
-// Copies the outer tables to shared memory and clears both sets of peaks. Ends
-// with a barrier.
+// Copies the outer tables to shared memory and clears both sets of peaks. Ends with a barrier.
 template <class S>
 DEVICE void set_up(const uint4* tables) {
   for (int i = thread_index(); i < static_cast<int>(S::kTableBytes / 16); i += S::kThreads)

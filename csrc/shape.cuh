@@ -1,5 +1,4 @@
-// The plan as compile-time numbers: every size and every shared-memory address,
-// computed once.
+// The plan as compile-time numbers: every size and every shared-memory address, computed once.
 #pragma once
 #include <ptx.cuh>
 
@@ -8,8 +7,7 @@ struct Shape {
   static constexpr int kRadix = kRadix_, kSplit = kSplit_, kGroups = kGroups_, kWarps = kWarps_;
   static constexpr int kThreads = 32 * kWarps;
   static constexpr int kBlocksPerSm = 16 / kWarps;
-  // Beside u. forward: 0, or 2: both gates. backward: 1: dy, later u; 2:
-  // gate_in as well.
+  // Beside u. forward: 0, or 2: both gates. backward: 1: dy, later u; 2: gate_in as well.
   static constexpr int kStaged = kStaged_;
   static constexpr bool kSpectrumInShared = kSpectrumInShared_;
   static constexpr int kTiles = kGroups * kSplit;  // tiles of 4,096 points in a block: 16 slots of 256
@@ -19,15 +17,13 @@ struct Shape {
   static constexpr int kRowsPerStep = kGroups * kPacked;
   static constexpr int kSize = 256 * kRadix * kSplit;  // points of the transform
   static constexpr int kColumns = 8 / kSplit;          // lags that share a tile of 8 columns in stage b
-  // Whether a warp's second slot has another outer index a' than its first, and
-  // so other matrices.
+  // Whether a warp's second slot has another outer index a' than its first, and so other matrices.
   static constexpr bool kTurned = kPasses == 2 && kRadix == 16;
   static_assert(kRadix * kPacked == 16 && kSplit * kColumns == 8, "R and S are powers of two, at most 16 and 8");
   static_assert(kSplit == 1 || kRadix == 16, "short rows are packed, long rows are split");
   static_assert(kWarps == 8 || kWarps == 16, "a warp has one or two slots of a tile");
 
-  // Shared memory: [peak of each row][tables][tiles of complex fp16][tiles of
-  // real fp16][gate_in][gate_out].
+  // Shared memory: [peak of each row][tables][tiles of complex fp16][tiles of real fp16][gate_in][gate_out].
   static constexpr u32 kPeaks = 0, kTables = 512;
   static constexpr u32 kOuterBytes = kSplit == 1 ? 2048 : 2048 + 3072 + 2048 * kSplit;
   static constexpr u32 kTableBytes = kOuterBytes + (kTurned ? 2048 : 0);
@@ -39,17 +35,15 @@ struct Shape {
   static constexpr u32 kSpectrum = kSamples + kTiles * 8192;
   static constexpr u32 kSecond = kSpectrum + (kSpectrumInShared ? kTiles * 16384 : 0), kFirst = kSecond + kTiles * 8192;
 
-  // Words of 16 bytes before each table; `genoconv/ops/tables.py` writes them
-  // in this order.
+  // Words of 16 bytes before each table; `genoconv/ops/tables.py` writes them in this order.
   static constexpr int kMiddle = kRadix * 256, kOuter = kMiddle + 128;
   // Bytes from kTables of what lives in shared memory.
   static constexpr u32 kStageIn = 0, kStageBack = 1024, kBranchIn = 2048, kBranchBack = 2560;
   static constexpr u32 kTwistIn = 3072, kTwistBack = 4096, kLagIn = 5120, kLagBack = 5120 + 1024 * kSplit;
   static constexpr u32 kTurnedIn = kOuterBytes, kTurnedBack = kOuterBytes + 1024;
 
-  // 16 bytes of the exchange buffer: eight consecutive lags (chunk = lag / 8)
-  // of the real or imaginary part of outer index `slot` (a, a' or packed row)
-  // in `tile`. Eight slots, eight c or eight neighbouring chunks never share a
+  // 16 bytes of the exchange buffer: eight consecutive lags (chunk = lag / 8) of the real or imaginary part of outer
+  // index `slot` (a, a' or packed row) in `tile`. Eight slots, eight c or eight neighbouring chunks never share a
   // bank.
   static DEVICE u32 exchange(int tile, int slot, int chunk, int comp) {
     const int c = chunk >> 1, half = chunk & 1;
@@ -59,8 +53,7 @@ struct Shape {
   }
   static DEVICE u32 imaginary(u32 real) { return (real ^ 64) + 512; }  // of exchange(..., 0); kExchange % 128 is 0
   static_assert(kExchange % 128 == 0, "addresses are turned by exclusive or");
-  // 16 bytes of a buffer of real fp16: eight columns of `slot` (its warp's lane
-  // = chunk owns them).
+  // 16 bytes of a buffer of real fp16: eight columns of `slot` (its warp's lane = chunk owns them).
   static DEVICE u32 samples(u32 buffer, int tile, int slot, int chunk) {
     return shared_base() + buffer + tile * 8192 + slot * 512 + ((chunk ^ (slot & 7)) << 4);
   }

@@ -1,6 +1,5 @@
-// filter = T(k) + D in stored order, each channel scaled by a power of two to
-// fp16; filter_scale undoes it. Channels take the places of rows; one step a
-// block.
+// filter = T(k) + D in stored order, each channel scaled by a power of two to fp16; filter_scale undoes it. Channels
+// take the places of rows; one step a block.
 #include <outer.cuh>
 #include <products.cuh>
 #include <rows.cuh>
