@@ -45,52 +45,60 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
   const Rows dus{du, image, row}, dins{dgate_in, image, row}, douts{dgate_out, image, row};
   set_up<S>(tables);
   const Keep<S> keep{workspace};
-  const uint4* filters = filter + outer_index<S>(0) * 64 + lane_index();
   const int steps = (batches + S::kRowsPerStep - 1) / S::kRowsPerStep;
   const int jobs = channels * slices;
   const auto first_of = [&](int slice) { return static_cast<int>(static_cast<i64>(steps) * slice / slices); };
-  const auto step_at = [&](int job, int past) {  // the step `past` the first of
-                                                 // a job; each has one at least
-    return Batch{first_of(job % slices) + past, job / slices, batches, length};
+  const auto start_of = [&](int job) {  // a job's first step; each has one at least
+    return Batch{first_of(job % slices), job / slices, batches, length};
   };
   constexpr bool kStagedGate = S::kStaged == 2, kStagedSecond = S::kStaged >= 1;
-  const auto lot_of = [](int item) { return tile_of<S>(item) / S::kSplit * S::kPasses + item % S::kPasses; };
-  constexpr bool kOneFilter = S::kSplit == 1 && !S::kTurned;  // of a channel and warp
   Peaks peaks;
+  constexpr bool kOneFilter = S::kSpan == 1 && !S::kTurned;  // of a channel and warp
+  // Sums over the batch: in registers, or where a warp has too many, in their place in device memory.
+  constexpr bool kSumsInRegisters = S::kSpan == 1;
+  constexpr int kOwn = S::kSpan * S::kPasses;  // items of a row group
+  // Whether the second half's requests are spread over its items; measured.
+  constexpr bool kSpread = S::kRadix == 16 && S::kWarps == 16;
 
   if (block_index() < jobs) {
-    prefetch_all<S>(us, step_at(block_index(), 0), S::kSamples);
-    if constexpr (GATE_IN && kStagedGate) prefetch_all<S>(ins, step_at(block_index(), 0), S::kFirst);
+    prefetch_all<S>(us, start_of(block_index()), S::kSamples);
+    if constexpr (GATE_IN && kStagedGate) prefetch_all<S>(ins, start_of(block_index()), S::kFirst);
     commit_copies();
   }
   for (int job = block_index(); job < jobs; job += grid_size()) {
-    const int channel = job / slices, slice = job % slices, count = first_of(slice + 1) - first_of(slice);
+    const Batch start = start_of(job), following = start_of(job + grid_size());
+    const int channel = start.channel, slice = job % slices, count = first_of(slice + 1) - start.step;
     const float filter_back = filter_scale[channel];
-    const uint4* own_filter = filters + static_cast<i64>(channel) * S::kSplit * S::kRadix * 64;
-    const auto filter_of = [&](int item) {
-      return load_stored(own_filter + (tile_of<S>(item) % S::kSplit * S::kRadix + turn_of<S>(item) * S::kWarps) * 64);
-    };
+    const uint4* own_filter = filter + static_cast<i64>(channel) * (S::kSplit * S::kRadix * 64) + lane_index();
+    const auto filter_of = [&](int item) { return load_stored(own_filter + place_of<S>(item) * 64); };
     StoredTile only_filter;  // where there is one
     if constexpr (kOneFilter) only_filter = filter_of(0);
-    uint4* own_partial =
-        partial + ((static_cast<i64>(slice) * channels + channel) * S::kSplit * 16 + warp_index()) * 128 + lane_index();
+    // Rows that share a tile are of one channel: a warp has one sum, and those with the same a' are added up later.
+    constexpr int kShares = S::kRadix < 16 ? S::kWarps / S::kRadix : 1;
+    uint4* own_partial = partial +
+                         (static_cast<i64>(slice) * channels + channel) * (kShares * S::kSplit * S::kRadix * 128) +
+                         lane_index();
+    const auto partial_of = [&](int item) {
+      return own_partial + (S::kRadix < 16 ? warp_index() : place_of<S>(item)) * 128;
+    };
     Tile sums[1 + S::kTurned] = {};
     for (int past = 0; past < count; past++) {
-      const Batch at = step_at(job, past);
+      const Batch at{start.step + past, channel, batches, length};
       const bool more = past + 1 < count || job + grid_size() < jobs;
-      const Batch next = past + 1 < count ? step_at(job, past + 1) : step_at(job + grid_size(), 0);
+      const Batch next = past + 1 < count ? Batch{at.step + 1, channel, batches, length} : following;
       float back_v[S::kGroups * S::kPasses], back_c[S::kGroups * S::kPasses];
 
       wait_copies<0>();
-      if constexpr (kStagedSecond) prefetch_all<S>(dys, at, S::kSecond);
-      else approach<S>(dys, at);
-      commit_copies();
+      if constexpr (!kStagedSecond) approach<S>(dys, at);
+      if constexpr (kStagedSecond && kSpread) prefetch_all<S>(dys, at, S::kSecond);
       {
         const Chunks<S, !GATE_IN || kStagedGate> gate(Window<S>(ins, at), S::kFirst);
+        const Window<S> dy_window(dys, at);
         load_samples<S>(
-            [&](int item, float (&v)[8]) {
+            [&](int item, float (&v)[8], bool once) {
               unpack_chunk(v, load_shared16(Place<S>::samples(S::kSamples, item)));
               if constexpr (GATE_IN) multiply_chunk(v, gate(item));
+              if (kStagedSecond && !kSpread && once) dy_window.prefetch(item, S::kSecond);
             },
             peaks, back_v);
       }
@@ -101,15 +109,15 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
       if constexpr (GATE_OUT) prefetch_all<S>(outs, at, S::kSamples);
       commit_copies();
 #pragma unroll 1
-      for (int tile = 0; tile < S::kTiles; tile++) {
+      for (int i = 0; i < S::kItems / S::kTurns; i++) {
 #pragma unroll
-        for (int pass = 0; pass < S::kPasses; pass++) {
-          const int item = tile * S::kPasses + pass;
+        for (int turn = 0; turn < S::kTurns; turn++) {
+          const int item = i * S::kTurns + turn;
           StoredTile k = only_filter;
           if constexpr (GATE_OUT && !kOneFilter) k = filter_of(item);
-          const Work z = spectrum_of<S>(pass, load_slot<S>(item), inner);
+          const Work z = spectrum_of<S>(turn_of<S>(turn), load_slot<S>(item), inner);
           keep.put(item, stored(to_half(z)));
-          if constexpr (GATE_OUT) store_back<S>(item, conjugate_of_product(k, z), inner);
+          if constexpr (GATE_OUT) store_back<S>(item, turn_of<S>(turn), conjugate_of_product(k, z), inner);
         }
       }
       block_barrier();
@@ -117,92 +125,100 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
       wait_copies<0>();
       {
         const Chunks<S, kStagedSecond> dy_chunk(Window<S>(dys, at), S::kSecond);
-        if constexpr (GATE_OUT) {
-          block_barrier();
-          const Window<S> dgate(douts, at);
-#pragma unroll
-          for (int item = 0; item < S::kItems; item++) {
-            float c[8];
-            load_own<S>(c, item);
-            multiply_chunk(c, dy_chunk(item));
-            scale_chunk(c, back_v[lot_of(item)] * filter_back);
-            dgate.put(item, c);
-          }
-        }
+        const Window<S> dgate(douts, at);
+        if constexpr (GATE_OUT) block_barrier();
         load_samples<S>(
-            [&](int item, float (&v)[8]) {
+            [&](int item, float (&v)[8], bool once) {
               unpack_chunk(v, dy_chunk(item));
-              if constexpr (GATE_OUT) multiply_chunk(v, load_shared16(Place<S>::samples(S::kSamples, item)));
+              if constexpr (GATE_OUT) {
+                if (once) {
+                  float c[8];
+                  load_result<S>(c, item);
+#pragma unroll
+                  for (int i = 0; i < 8; i++) c[i] *= v[i];
+                  dgate.put(item, c, back_v[lot_of<S>(item)] * filter_back);
+                }
+                multiply_chunk(v, load_shared16(Place<S>::samples(S::kSamples, item)));
+              }
             },
             peaks, back_c);
       }
-      if constexpr (GATE_IN && kStagedSecond) prefetch_all<S>(us, at, S::kSecond);
+      if constexpr (GATE_IN && kStagedSecond && !kSpread) prefetch_all<S>(us, at, S::kSecond);
       commit_copies();
       const InnerTables<S> inner_again = load_inner_tables<S>(tables);
       outer_in<S>();
       block_barrier();
-      if (more) {
-        prefetch_all<S>(us, next, S::kSamples);
-        if constexpr (GATE_IN && !kStagedGate) approach<S>(ins, next);
+      if constexpr (GATE_IN && !kStagedGate) {
+        if (more) approach<S>(ins, next);
       }
-      commit_copies();
-#pragma unroll 1
-      for (int branch = 0; branch < S::kSplit; branch++) {
+      const Window<S> u_window(us, at), next_u(us, next);
+      const auto request = [&](int item) {
+        if constexpr (GATE_IN && kStagedSecond && kSpread) u_window.prefetch(item, S::kSecond);
+        if (more) next_u.prefetch(item, S::kSamples);
+      };
+      if constexpr (!kSpread) {
 #pragma unroll
-        for (int pass = 0; pass < S::kPasses; pass++) {
+        for (int item = 0; item < S::kItems; item++) request(item);
+        commit_copies();
+      }
+#pragma unroll 1
+      for (int i = 0; i < kOwn / S::kTurns; i++) {
+#pragma unroll
+        for (int turn = 0; turn < S::kTurns; turn++) {
+          const int own = i * S::kTurns + turn;
           StoredTile k = only_filter;
-          if constexpr (!kOneFilter) k = filter_of(branch * S::kPasses + pass);
-          Tile& sum = sums[S::kTurned ? pass : 0];
-          uint4* at_sum = own_partial + (branch * 16 + pass * S::kWarps) * 128;
-          if constexpr (S::kSplit > 1) sum = past > 0 ? load_sums(at_sum) : Tile{};
+          if constexpr (!kOneFilter) k = filter_of(own);
+          Tile& sum = sums[S::kTurned ? turn : 0];
+          if constexpr (!kSumsInRegisters) sum = {};
 #pragma unroll
           for (int group = 0; group < S::kGroups; group++) {
-            const int item = (group * S::kSplit + branch) * S::kPasses + pass, lot = group * S::kPasses + pass;
-            const Work z = spectrum_of<S>(pass, load_slot<S>(item), inner_again);
+            const int item = group * kOwn + own, lot = group * S::kPasses + turn % S::kPasses;
+            const Quarters x = load_slot<S>(item);
+            if constexpr (kSpread) request(item);
+            const Work z = spectrum_of<S>(turn_of<S>(turn), x, inner_again);
             add_correlation(sum, keep.get(item), z, back_v[lot] * back_c[lot]);
-            store_back<S>(item, conjugate_of_correlation(k, z), inner_again);
+            store_back<S>(item, turn_of<S>(turn), conjugate_of_correlation(k, z), inner_again);
           }
-          if constexpr (S::kSplit > 1) store_sums(at_sum, sum);
+          if constexpr (!kSumsInRegisters) {
+            if (past > 0) add_sums(partial_of(own), sum);
+            else store_sums(partial_of(own), sum);
+          }
         }
       }
+      if constexpr (kSpread) commit_copies();
       block_barrier();
       outer_back<S>();
-      wait_copies<1>();
-      {
-        const Chunks<S, !GATE_IN || kStagedGate> gate(Window<S>(ins, at), S::kFirst);
-        block_barrier();
-        const Window<S> du_out(dus, at);
+      wait_copies<kSpread ? 0 : 1>();
+      const Window<S> du_out(dus, at), dgate(dins, at), in_window(ins, at), next_in(ins, next);
+      constexpr int kAtOnce = S::kItems < 4 ? S::kItems : 4;
 #pragma unroll
-        for (int item = 0; item < S::kItems; item++) {
-          float v[8];
-          load_own<S>(v, item);
-          if constexpr (GATE_IN) multiply_chunk(v, gate(item));
-          scale_chunk(v, back_c[lot_of(item)] * filter_back);
-          du_out.put(item, v);
-        }
-      }
-      if constexpr (GATE_IN) {
-        const Chunks<S, kStagedSecond> u_chunk(Window<S>(us, at), S::kSecond);
-        const Window<S> dgate(dins, at);
+      for (int start = 0; start < S::kItems; start += kAtOnce) {
+        const Chunks<S, !GATE_IN || kStagedGate, kAtOnce> gate(in_window, S::kFirst, start);
+        const Chunks<S, !GATE_IN || kStagedSecond, kAtOnce> u_chunk(u_window, S::kSecond, start);
+        if (start == 0) block_barrier();
 #pragma unroll
-        for (int item = 0; item < S::kItems; item++) {
-          float v[8];
-          load_own<S>(v, item);
-          multiply_chunk(v, u_chunk(item));
-          scale_chunk(v, back_c[lot_of(item)] * filter_back);
-          dgate.put(item, v);
-        }
-        if constexpr (kStagedGate) {
-          if (more) prefetch_all<S>(ins, next, S::kFirst);
+        for (int item = start; item < start + kAtOnce; item++) {
+          const float factor = back_c[lot_of<S>(item)] * filter_back;
+          float v[8], w[8];
+          load_result<S>(v, item);
+          if constexpr (GATE_IN) {
+            unpack_chunk(w, u_chunk(item));
+#pragma unroll
+            for (int i = 0; i < 8; i++) w[i] *= v[i];
+            dgate.put(item, w, factor);
+            multiply_chunk(v, gate(item));
+            if constexpr (kStagedGate) {
+              if (more) next_in.prefetch(item, S::kFirst);
+            }
+          }
+          du_out.put(item, v, factor);
         }
       }
       commit_copies();
     }
-    if constexpr (S::kSplit == 1) {
+    if constexpr (kSumsInRegisters) {
 #pragma unroll
-      for (int pass = 0; pass < S::kPasses; pass++)  // rows packed into one tile share their sum: the second is
-                                                     // empty
-        store_sums(own_partial + pass * S::kWarps * 128, pass < 1 + S::kTurned ? sums[pass] : Tile{});
+      for (int turn = 0; turn < 1 + S::kTurned; turn++) store_sums(partial_of(turn), sums[turn]);
     }
   }
 }

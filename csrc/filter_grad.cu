@@ -1,25 +1,25 @@
 // dk and dD from the partial sums of conj T(v) T(dc) that the backward kernel left: added up in a fixed order over
-// slices of the batch and packed rows, then one way back. Channels take the places of rows; one step a block.
+// slices of the batch and shares of a slice, then one way back. Channels take the places of rows; one step a block.
 #include <outer.cuh>
 #include <products.cuh>
 #include <rows.cuh>
 
 extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
     filter_grad(const uint4* partial, float* dk, float* dskip, const uint4* tables, int channels, int filter_length,
-                int slices) {
+                int slices, int shares) {
   using S = Plan;
   set_up<S>(tables);
   const InnerTables<S> inner = load_inner_tables<S>(tables);
-  Peaks peaks;
+  const Peaks peaks;
   const auto total = [&](int item) {
     Tile sum = {};
-    const int channel = Place<S>::row(block_index(), item), branch = tile_of<S>(item) % S::kSplit;
+    const int channel = Place<S>::row(block_index(), item);
     if (channel >= channels) return sum;
-    for (int slice = 0; slice < slices; slice++) {
-      const i64 job = (static_cast<i64>(slice) * channels + channel) * S::kSplit + branch;
-      for (int p = 0; p < S::kPacked; p++)
-        add(sum, load_sums(partial + (job * 16 + p * S::kRadix + outer_index<S>(item)) * 128 + lane_index()));
-    }
+    for (int slice = 0; slice < slices; slice++)
+      for (int share = 0; share < shares; share++) {
+        const i64 own = (static_cast<i64>(slice) * channels + channel) * shares + share;
+        add(sum, load_sums(partial + (own * (S::kSplit * S::kRadix) + place_of<S>(item)) * 128 + lane_index()));
+      }
     return sum;
   };
   for_each_item<S>([&](int item) { peaks.note(Place<S>::local_row(item), peak_bits(total(item))); });
@@ -31,7 +31,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
     for (int n = 0; n < 2; n++)
 #pragma unroll
       for (int i = 0; i < 4; i++) sum.im[n][i] = -sum.im[n][i];
-    store_back<S>(item, to_half(sum), inner);
+    store_back<S>(item, turn_of<S>(item), to_half(sum), inner);
   });
   block_barrier();
   outer_back<S>();
@@ -41,7 +41,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
     if (channel >= channels) return;
     const Scale scale = scale_of<kRowTop>(load_shared4(peaks.at(Place<S>::local_row(item))));
     float v[8];
-    load_own<S>(v, item);
+    load_result<S>(v, item);
     float* row = dk + static_cast<i64>(channel) * filter_length;
 #pragma unroll
     for (int i = 0; i < 8; i++) {

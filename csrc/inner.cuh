@@ -129,6 +129,11 @@ DEVICE void convert(Tile& out, const HalfTile& x) {
     }
 }
 
+// A table of fp16 twiddles: for n = 0 and 1, (re, im of row g; re, im of row g + 8), two columns to a word.
+DEVICE HalfTile half_pairs(const uint4& w0, const uint4& w1) {
+  return {{{w0.x, w0.z}, {w1.x, w1.z}}, {{w0.y, w0.w}, {w1.y, w1.w}}};
+}
+
 template <class S>
 DEVICE InnerTables<S> load_inner_tables(const uint4* tables) {
   InnerTables<S> out;
@@ -140,26 +145,30 @@ DEVICE InnerTables<S> load_inner_tables(const uint4* tables) {
     out.c_back[pass] = {own[192], own[224]};
   }
   const uint4* middle = tables + S::kMiddle + lane_index();
-  Tile w;
+  if constexpr (HALF_SUMS) {
+    convert(out.middle, half_pairs(middle[128], middle[160]));
+  } else {
+    Tile w;
 #pragma unroll
-  for (int n = 0; n < 2; n++) {
-    const uint4 re = middle[64 * n], im = middle[64 * n + 32];
-    const u32 r[4] = {re.x, re.y, re.z, re.w}, i[4] = {im.x, im.y, im.z, im.w};
+    for (int n = 0; n < 2; n++) {
+      const uint4 re = middle[64 * n], im = middle[64 * n + 32];
+      const u32 r[4] = {re.x, re.y, re.z, re.w}, i[4] = {im.x, im.y, im.z, im.w};
 #pragma unroll
-    for (int k = 0; k < 4; k++) w.re[n][k] = as_float(r[k]), w.im[n][k] = as_float(i[k]);
+      for (int k = 0; k < 4; k++) w.re[n][k] = as_float(r[k]), w.im[n][k] = as_float(i[k]);
+    }
+    convert(out.middle, w);
   }
-  convert(out.middle, w);
   return out;
 }
-// What stands between two products: the same for both slots of a warp, but for the turn from a' to a' + 8 in d.
+// What stands between two products: the same for both slots of a warp, but for the turn from a' to a' + R / 2 in d.
 template <class S>
-DEVICE Work between(int item, u32 turned, const InnerTables<S>& tables) {
+DEVICE Work between(int turn, u32 turned, const InnerTables<S>& tables) {
   Work out = tables.middle;
   if constexpr (S::kTurned) {
-    if (turn_of<S>(item) == 1) {
+    if (turn == 1) {
       const u32 at = shared_base() + S::kTables + turned + lane_index() * 16;
       const uint4 w0 = load_shared16(at), w1 = load_shared16(at + 512);
-      convert(out, HalfTile{{{w0.x, w0.z}, {w1.x, w1.z}}, {{w0.y, w0.w}, {w1.y, w1.w}}});
+      convert(out, half_pairs(w0, w1));
     }
   }
   return out;
@@ -190,31 +199,33 @@ DEVICE void store_slot(int item, const HalfTile& x) {
 
 // The spectrum of a slot: rows c', columns d', in stored order.
 template <class S>
-DEVICE Work spectrum_of(int item, const Quarters& x, const InnerTables<S>& tables) {
-  Work z = left_product(tables.c_in[turn_of<S>(item)], {{x.re[0], x.re[1]}, {x.re[2], x.re[3]}},
+DEVICE Work spectrum_of(int turn, const Quarters& x, const InnerTables<S>& tables) {
+  Work z = left_product(tables.c_in[turn], {{x.re[0], x.re[1]}, {x.re[2], x.re[3]}},
                         {{x.im[0], x.im[1]}, {x.im[2], x.im[3]}});
-  twiddle(z, between<S>(item, S::kTurnedIn, tables));
+  twiddle(z, between<S>(turn, S::kTurnedIn, tables));
   return right_product(to_half(z), tables.d_in);
 }
 
 // The way back, of the conjugate of a spectrum: forward matrices serve, and the real part that is wanted is the same.
 template <class S>
-DEVICE HalfTile inverse_of(int item, const HalfTile& conjugate, const InnerTables<S>& tables) {
+DEVICE HalfTile inverse_of(int item, int turn, const HalfTile& conjugate, const InnerTables<S>& tables) {
   Work x = left_product_transposed(tables.d_back, conjugate);
-  twiddle(x, between<S>(item, S::kTurnedBack, tables));
-  x = left_product_transposed(tables.c_back[turn_of<S>(item)], to_half(x));
+  twiddle(x, between<S>(turn, S::kTurnedBack, tables));
+  x = left_product_transposed(tables.c_back[turn], to_half(x));
   if constexpr (S::kSplit > 1) {
-    const u32 at = shared_base() + S::kTables + S::kLagBack + (tile_of<S>(item) % S::kSplit * 64 + lane_index()) * 16;
-    const uint4 w0 = load_shared16(at), w1 = load_shared16(at + 512);
-    Work w;
-    convert(w, HalfTile{{{w0.x, w0.z}, {w1.x, w1.z}}, {{w0.y, w0.w}, {w1.y, w1.w}}});
-    twiddle(x, w);
+    if (const int branch = branch_of<S>(item); branch > 0) {
+      const u32 at = shared_base() + S::kTables + S::kLagBack + ((branch - 1) * 64 + lane_index()) * 16;
+      const uint4 w0 = load_shared16(at), w1 = load_shared16(at + 512);
+      Work w;
+      convert(w, half_pairs(w0, w1));
+      twiddle(x, w);
+    }
   }
   return to_half(x);
 }
 template <class S>
-DEVICE void store_back(int item, const HalfTile& conjugate, const InnerTables<S>& tables) {
-  const HalfTile x = inverse_of<S>(item, conjugate, tables);
+DEVICE void store_back(int item, int turn, const HalfTile& conjugate, const InnerTables<S>& tables) {
+  const HalfTile x = inverse_of<S>(item, turn, conjugate, tables);
   warp_barrier();  // every lane has read this slot
   store_slot<S>(item, x);
 }

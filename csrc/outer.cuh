@@ -1,5 +1,6 @@
-// The outer index (a, b): one or two products per column block, between the buffer of real samples and the exchange
-// buffer on the way in, and in place on the way back. Work is dealt to warps by lags, so warps never share a write.
+// The outer index (a, b): stage a as products of R x R, stage b as a butterfly, between the buffer of real samples and
+// the exchange buffer on the way in, and in place on the way back. Work is dealt to warps by lags, so warps never
+// share a write.
 #pragma once
 #include <inner.cuh>
 
@@ -7,8 +8,7 @@ template <class S>
 DEVICE uint4 outer_table(u32 offset) {
   return load_shared16(shared_base() + S::kTables + offset + lane_index() * 16);
 }
-// Accumulators of one 16 x 8 product: rows g and g + 8, columns 2 t and 2 t
-// + 1.
+// Accumulators of one 16 x 8 product: rows g and g + 8, columns 2 t and 2 t + 1.
 struct Strip {
   float x[4];
 };
@@ -39,16 +39,70 @@ DEVICE void twiddle(S& re, S& im, const S& wre, const S& wim) {
   for (int i = 0; i < static_cast<int>(sizeof(S) / 4); i++) rotate(re.x[i], im.x[i], wre.x[i], wim.x[i]);
 }
 
+DEVICE float plus(float a, float b) { return a + b; }
+DEVICE float minus(float a, float b) { return a - b; }
+DEVICE u32 plus(u32 a, u32 b) { return add_half(a, b); }
+DEVICE u32 minus(u32 a, u32 b) { return add_half(a, negate_half(b)); }
+// The S-point transform of places [b] of complex strips, unscaled; S = 1, 2 or 4.
+template <class Word, int kSplit>
+DEVICE void butterfly(Word (&re)[kSplit], Word (&im)[kSplit]) {
+  const auto cross = [](Word& a, Word& b) {
+    const Word sum = plus(a, b);
+    b = minus(a, b);
+    a = sum;
+  };
+  if constexpr (kSplit == 2) {
+    cross(re[0], re[1]), cross(im[0], im[1]);
+  } else if constexpr (kSplit == 4) {
+    cross(re[0], re[2]), cross(im[0], im[2]), cross(re[1], re[3]), cross(im[1], im[3]);
+    cross(re[0], re[1]), cross(im[0], im[1]);
+    // Now [2] is x0 - x2 and [3] is x1 - x3, [1] the frequency 2; frequencies 1 and 3 are [2] -+ i [3].
+    const Word re1 = plus(re[2], im[3]), im1 = minus(im[2], re[3]);
+    const Word re3 = minus(re[2], im[3]), im3 = plus(im[2], re[3]);
+    re[2] = re[1], im[2] = im[1];
+    re[1] = re1, im[1] = im1, re[3] = re3, im[3] = im3;
+  }
+}
+template <int kSplit, class Strips>
+DEVICE void butterfly_strips(Strips (&re)[kSplit], Strips (&im)[kSplit]) {
+#pragma unroll
+  for (int i = 0; i < static_cast<int>(sizeof(Strips) / 4); i++) {
+    decltype(re[0].x[0] + re[0].x[0]) r[kSplit], m[kSplit];
+#pragma unroll
+    for (int b = 0; b < kSplit; b++) r[b] = re[b].x[i], m[b] = im[b].x[i];
+    butterfly(r, m);
+#pragma unroll
+    for (int b = 0; b < kSplit; b++) re[b].x[i] = r[b], im[b].x[i] = m[b];
+  }
+}
+// Times w of rows g and g + 8: real parts, then imaginary ones, as the sums are.
+DEVICE void twiddle_rows(HalfStrip& re, HalfStrip& im, const uint4& w) {
+  twiddle(re, im, HalfStrip{{w.x, w.y}}, HalfStrip{{w.z, w.w}});
+}
+DEVICE void twiddle_rows(Strip& re, Strip& im, const uint4& w) {
+  const float r0 = as_float(w.x), r1 = as_float(w.y), i0 = as_float(w.z), i1 = as_float(w.w);
+  twiddle(re, im, Strip{{r0, r0, r1, r1}}, Strip{{i0, i0, i1, i1}});
+}
+
+// Stage a's matrix for rows above 4,096: [row of tiles][column of tiles] fragments, real and imaginary.
+struct TallMatrix {
+  uint4 re[2][2], im[2][2];
+};
 template <class S>
-DEVICE WorkStrip twist_table(u32 offset) {
-  const uint4 w = outer_table<S>(offset);
-  WorkStrip out;
-  convert(out, Strip{{as_float(w.x), as_float(w.y), as_float(w.z), as_float(w.w)}});
+DEVICE TallMatrix load_tall(u32 offset) {
+  TallMatrix out;
+#pragma unroll
+  for (int row = 0; row < 2; row++)
+#pragma unroll
+    for (int column = 0; column < 2; column++) {
+      out.re[row][column] = outer_table<S>(offset + (2 * row + column) * 1024);
+      out.im[row][column] = outer_table<S>(offset + (2 * row + column) * 1024 + 512);
+    }
   return out;
 }
 
-// samples -> exchange, R only: rows shorter than or equal to one tile. Everything is read before anything is written,
-// so that reads do not wait for one another.
+// samples -> exchange, R <= 16. Everything is read before anything is written, so that reads do not wait for one
+// another.
 template <class S>
 DEVICE void outer_in_short() {
   const int lane = lane_index(), matrix = lane >> 3;
@@ -75,82 +129,111 @@ DEVICE void outer_in_short() {
   }
 }
 
-// samples -> exchange, R = 16 and S > 1. A tile of eight columns holds S values of b and 8 / S lags; after S of them
-// a lane has every lag of its chunk.
+// samples -> exchange, R = 32: a warp has two chunks of eight lags of every row, sixteen chunks apart.
 template <class S>
-DEVICE void outer_in_long() {
-  const int lane = lane_index(), g = lane >> 2, t = lane & 3, matrix = lane >> 3;
-  const uint4 re = outer_table<S>(S::kStageIn), im = outer_table<S>(S::kStageIn + 512);
-  const uint4 branch = outer_table<S>(S::kBranchIn);
-  const WorkStrip twist_re = twist_table<S>(S::kTwistIn), twist_im = twist_table<S>(S::kTwistIn + 512);
-  constexpr int kKept = S::kSplit == 8 ? 2 : 1;
-  // Where a warp's first chunk comes from and goes to; the others are whole steps away.
-  const u32 from = S::samples(S::kSamples, matrix >> 1, (lane & 7) + 8 * (matrix & 1), warp_index());
-  u32 to[kKept];
+DEVICE void outer_in_tall() {
+  constexpr int kSplit = S::kSplit;
+  const int lane = lane_index(), t = lane & 3, matrix = lane >> 3, slot = (lane & 7) + 8 * (matrix & 1);
+  const TallMatrix m = load_tall<S>(S::kStageIn);
+  // Matrices of a load are the halves of both tiles of a; of a store, the halves of one tile of a', real and imaginary.
+  const u32 first_from = S::samples(S::kSamples, matrix >> 1, slot, warp_index());
+  const u32 first_to = S::exchange(0, slot, warp_index(), matrix >> 1);
+  const u32 lag_twist = shared_base() + S::kTables + S::kLagIn + (warp_index() * 4 + t) * 8;
 #pragma unroll
-  for (int e = 0; e < kKept; e++)
-    to[e] = S::exchange(S::kSplit == 8 ? 2 * t + e : t / (4 / S::kSplit), g, warp_index(), 0);
-  const u32 lag_twist = shared_base() + S::kTables + S::kLagIn + (warp_index() * S::kSplit * 4 + t) * 8;
-#pragma unroll(S::kSplit == 2 ? 2 : 1)
-  for (int turn = 0; turn < 32 * S::kGroups / S::kWarps; turn++) {
-    const int group = turn * S::kWarps / 32, chunks = turn * S::kWarps % 32;  // chunks past the warp's first
-    u32 x[S::kSplit / 2][4];
+  for (int turn = 0; turn < 2 * S::kGroups; turn++) {
+    const int group = turn / 2, far = turn % 2;
+    u32 x[kSplit][4];
 #pragma unroll
-    for (int pair = 0; pair < S::kSplit / 2; pair++)
-      load_matrices_transposed(x[pair], from + (group * S::kSplit + 2 * pair) * 8192 + chunks * 16);
-    u32 words[2][kKept][2][4];  // [r][e][comp][word]
+    for (int b = 0; b < kSplit; b++)
+      load_matrices_transposed(x[b], first_from + (group * S::kSpan + 2 * b) * 8192 + far * 256);
 #pragma unroll
-    for (int pair = 0; pair < S::kSplit / 2; pair++) {
-      HalfStrip out[2][2];  // [v][comp]
+    for (int row = 0; row < 2; row++) {
+      WorkStrip re[kSplit] = {}, im[kSplit] = {};
 #pragma unroll
-      for (int v = 0; v < 2; v++) {
-        WorkStrip zr = {}, zi = {}, yr = {}, yi = {}, wr, wi;
-        multiply_add(zr.x, re.x, re.y, re.z, re.w, x[pair][2 * v], x[pair][2 * v + 1]);
-        multiply_add(zi.x, im.x, im.y, im.z, im.w, x[pair][2 * v], x[pair][2 * v + 1]);
-        twiddle(zr, zi, twist_re, twist_im);
-        const HalfStrip hr = to_half(zr), hi = to_half(zi);
-        multiply_add(yr.x, hr.x[0], hr.x[1], hi.x[0], hi.x[1], branch.x, branch.y);
-        multiply_add(yi.x, hr.x[0], hr.x[1], hi.x[0], hi.x[1], branch.z, branch.w);
-        const uint2 w = load_shared8(lag_twist + (chunks * S::kSplit + 2 * pair + v) * 32);
-        convert(wr, HalfStrip{{w.x, w.x}});
-        convert(wi, HalfStrip{{w.y, w.y}});
-        twiddle(yr, yi, wr, wi);
-        out[v][0] = to_half(yr), out[v][1] = to_half(yi);
+      for (int column = 0; column < 2; column++)
+#pragma unroll
+        for (int b = 0; b < kSplit; b++) {
+          const uint4 mr = m.re[row][column], mi = m.im[row][column];
+          multiply_add(re[b].x, mr.x, mr.y, mr.z, mr.w, x[b][2 * column], x[b][2 * column + 1]);
+          multiply_add(im[b].x, mi.x, mi.y, mi.z, mi.w, x[b][2 * column], x[b][2 * column + 1]);
+        }
+#pragma unroll
+      for (int b = 1; b < kSplit; b++) {
+        const uint4 w = outer_table<S>(S::kTwistIn + (2 * (b - 1) + row) * 512);
+        twiddle_rows(re[b], im[b], w);
       }
+      butterfly_strips<kSplit>(re, im);
 #pragma unroll
-      for (int r = 0; r < 2; r++)
-#pragma unroll
-        for (int comp = 0; comp < 2; comp++) {
-          const u32 first = out[0][comp].x[r], second = out[1][comp].x[r];
-          if constexpr (S::kSplit == 8) {
-            words[r][0][comp][pair] = permute_bytes(first, second, 0x5410);
-            words[r][1][comp][pair] = permute_bytes(first, second, 0x7632);
-          } else {
-            words[r][0][comp][2 * pair] = first;
-            words[r][0][comp][2 * pair + 1] = second;
-          }
+      for (int b = 0; b < kSplit; b++) {
+        if (b > 0) {
+          const uint2 w = load_shared8(lag_twist + (b - 1) * 1024 + far * 512);
+          WorkStrip wr, wi;
+          convert(wr, HalfStrip{{w.x, w.x}});
+          convert(wi, HalfStrip{{w.y, w.y}});
+          twiddle(re[b], im[b], wr, wi);
         }
+        const HalfStrip zr = to_half(re[b]), zi = to_half(im[b]);
+        store_matrices(first_to + (group * S::kSpan + 2 * b + row) * 16384 + far * 128, zr.x[0], zr.x[1], zi.x[0],
+                       zi.x[1]);
+      }
     }
-#pragma unroll
-    for (int r = 0; r < 2; r++)
-#pragma unroll
-      for (int e = 0; e < kKept; e++)
-#pragma unroll
-        for (int comp = 0; comp < 2; comp++) {
-          // Eight chunks on, c is four on: its place turns.
-          const u32 real = (to[e] ^ (chunks & 8) * 8) + (chunks >> 4) * 128 + group * S::kSplit * 16384 + r * 8192;
-          const u32 at = comp ? S::imaginary(real) : real;
-          const u32(&w)[4] = words[r][e][comp];
-          if constexpr (S::kSplit == 2) {
-            store_shared8(at + 8 * (t & 1), w[0], w[1]);
-          } else {
-            store_shared16(at, uint4{w[0], w[1], w[2], w[3]});
-          }
-        }
   }
 }
 
-// exchange -> exchange: y of outer index a as fp32, eight lags in the place of their real and imaginary chunks.
+// Results of eight lags in fp32, where their real and imaginary chunks were; `to` is of this lane's row and columns.
+template <class Sums>
+DEVICE void store_result(u32 to, const Sums& y) {
+  to += 8 * (lane_index() & 1);
+  store_shared8(to, as_bits(y.x[0]), as_bits(y.x[1]));
+  store_shared8(to + 8 * 1024, as_bits(y.x[2]), as_bits(y.x[3]));
+}
+
+// Spectra's branches b' back to b, rows a' as right operands.
+template <class S>
+DEVICE void branches_back(u32 (&zr)[S::kSplit][4], u32 (&zi)[S::kSplit][4]) {
+  if constexpr (HALF_SUMS) {
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      u32 re[S::kSplit], im[S::kSplit];
+#pragma unroll
+      for (int b = 0; b < S::kSplit; b++) re[b] = zr[b][i], im[b] = zi[b][i];
+      butterfly(re, im);
+#pragma unroll
+      for (int b = 0; b < S::kSplit; b++) zr[b][i] = re[b], zi[b][i] = im[b];
+    }
+#pragma unroll
+    for (int b = 1; b < S::kSplit; b++)
+#pragma unroll
+      for (int tile = 0; tile < 2; tile++) {
+        const uint4 w = outer_table<S>(S::kTwistBack + (2 * (b - 1) + tile) * 512);
+        rotate(zr[b][2 * tile], zi[b][2 * tile], w.x, w.z);
+        rotate(zr[b][2 * tile + 1], zi[b][2 * tile + 1], w.y, w.w);
+      }
+  } else {
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      float part_re[2][S::kSplit], part_im[2][S::kSplit];
+#pragma unroll
+      for (int b = 0; b < S::kSplit; b++) {
+        const float2 re = unpack_half(zr[b][i]), im = unpack_half(zi[b][i]);
+        part_re[0][b] = re.x, part_re[1][b] = re.y, part_im[0][b] = im.x, part_im[1][b] = im.y;
+      }
+      butterfly(part_re[0], part_im[0]);
+      butterfly(part_re[1], part_im[1]);
+#pragma unroll
+      for (int b = 0; b < S::kSplit; b++) {
+        if (b > 0) {
+          const uint4 w = outer_table<S>(S::kTwistBack + (4 * (b - 1) + i) * 512);
+          rotate(part_re[0][b], part_im[0][b], as_float(w.x), as_float(w.z));
+          rotate(part_re[1][b], part_im[1][b], as_float(w.y), as_float(w.w));
+        }
+        zr[b][i] = pack_half(part_re[0][b], part_re[1][b]), zi[b][i] = pack_half(part_im[0][b], part_im[1][b]);
+      }
+    }
+  }
+}
+
+// exchange -> exchange: y of outer index a, as load_result finds it.
 template <class S>
 DEVICE void outer_back_short() {
   const int lane = lane_index(), g = lane >> 2, t = lane & 3, matrix = lane >> 3;
@@ -158,105 +241,80 @@ DEVICE void outer_back_short() {
   constexpr int kAtOnce = S::kItems < 2 ? 1 : 2;
 #pragma unroll
   for (int start = 0; start < S::kItems; start += kAtOnce) {
-    u32 zr[kAtOnce][4], zi[kAtOnce][4];
+    u32 from[kAtOnce], zr[kAtOnce][4], zi[kAtOnce][4];
 #pragma unroll
     for (int i = 0; i < kAtOnce; i++) {
-      const u32 from = S::exchange(tile_of<S>(start + i), (lane & 7) + 8 * (matrix & 1),
-                                   2 * slot_of<S>(start + i) + (matrix >> 1), 0);
-      load_matrices_transposed(zr[i], from);
-      load_matrices_transposed(zi[i], S::imaginary(from));
+      from[i] = S::exchange(tile_of<S>(start + i), (lane & 7) + 8 * (matrix & 1),
+                            2 * slot_of<S>(start + i) + (matrix >> 1), 0);
+      load_matrices_transposed(zr[i], from[i]);
+      load_matrices_transposed(zi[i], S::imaginary(from[i]));
     }
     warp_barrier();  // every lane has read these columns
 #pragma unroll
-    for (int i = 0; i < kAtOnce; i++)
+    for (int i = 0; i < kAtOnce; i++) {
+      WorkStrip y[2] = {};
 #pragma unroll
       for (int v = 0; v < 2; v++) {
-        float y[4] = {};
-        multiply_add(y, re.x, re.y, re.z, re.w, zr[i][2 * v], zr[i][2 * v + 1]);
-        multiply_add(y, im.x, im.y, im.z, im.w, zi[i][2 * v], zi[i][2 * v + 1]);
-        const u32 to = S::exchange(tile_of<S>(start + i), g, 2 * slot_of<S>(start + i) + v, t >> 1) + 8 * (t & 1);
-        store_shared8(to, as_bits(y[0]), as_bits(y[1]));
-        store_shared8(to + 8 * 1024, as_bits(y[2]), as_bits(y[3]));
+        multiply_add(y[v].x, re.x, re.y, re.z, re.w, zr[i][2 * v], zr[i][2 * v + 1]);
+        multiply_add(y[v].x, im.x, im.y, im.z, im.w, zi[i][2 * v], zi[i][2 * v + 1]);
       }
+      if constexpr (HALF_SUMS) {
+        store_matrices(from[i], y[0].x[0], y[0].x[1], y[1].x[0], y[1].x[1]);
+      } else {
+#pragma unroll
+        for (int v = 0; v < 2; v++)
+          store_result(S::exchange(tile_of<S>(start + i), g, 2 * slot_of<S>(start + i) + v, t >> 1), y[v]);
+      }
+    }
   }
 }
 
 template <class S>
-DEVICE void outer_back_long() {
-  const int lane = lane_index(), g = lane >> 2, t = lane & 3;
-  const uint4 re = outer_table<S>(S::kStageBack), im = outer_table<S>(S::kStageBack + 512);
-  const uint4 branch = outer_table<S>(S::kBranchBack);
-  const WorkStrip twist_re = twist_table<S>(S::kTwistBack), twist_im = twist_table<S>(S::kTwistBack + 512);
-  constexpr int kHalf = S::kSplit / 2;
-#pragma unroll 1
-  for (int item = warp_index(); item < 4 * S::kTiles; item += S::kWarps) {
-    const int group = item / (4 * S::kSplit), set = item % (4 * S::kSplit);
-    const int base = (set & 3) + (set >> 2) * 4 * S::kColumns;
-    u32 z[2][2][2][4];  // [half of a'][b' of a pair][comp][word]
+DEVICE void outer_back_tall() {
+  constexpr int kSplit = S::kSplit;
+  const int lane = lane_index(), g = lane >> 2, t = lane & 3, matrix = lane >> 3;
+  const TallMatrix m = load_tall<S>(S::kStageBack);
+  const u32 first = S::exchange(matrix >> 1, (lane & 7) + 8 * (matrix & 1), warp_index(), 0);
+  const u32 first_result = S::exchange(0, g, warp_index(), t >> 1);
 #pragma unroll
-    for (int h = 0; h < 2; h++)
+  for (int turn = 0; turn < 2 * S::kGroups; turn++) {
+    const u32 on = turn / 2 * S::kSpan * 16384 + turn % 2 * 128;
+    u32 zr[kSplit][4], zi[kSplit][4];
 #pragma unroll
-      for (int e = 0; e < 2; e++)
+    for (int b = 0; b < kSplit; b++) {
+      load_matrices_transposed(zr[b], first + on + b * 32768);
+      load_matrices_transposed(zi[b], S::imaginary(first) + on + b * 32768);
+    }
+    warp_barrier();  // every lane has read these columns
+    if constexpr (kSplit > 1) branches_back<S>(zr, zi);
 #pragma unroll
-        for (int comp = 0; comp < 2; comp++) {
-          const int tile = group * S::kSplit + 2 * (t % kHalf) + e;
-          const uint4 x = load_shared16(S::exchange(tile, g + 8 * h, base + 4 * (t / kHalf), comp));
-          u32(&out)[4] = z[h][e][comp];
-          out[0] = x.x, out[1] = x.y, out[2] = x.z, out[3] = x.w;
+    for (int b = 0; b < kSplit; b++) {
+      WorkStrip y[2] = {};  // tiles of a
+#pragma unroll
+      for (int column = 0; column < 2; column++)
+#pragma unroll
+        for (int row = 0; row < 2; row++) {
+          const uint4 mr = m.re[row][column], mi = m.im[row][column];
+          multiply_add(y[row].x, mr.x, mr.y, mr.z, mr.w, zr[b][2 * column], zr[b][2 * column + 1]);
+          multiply_add(y[row].x, mi.x, mi.y, mi.z, mi.w, zi[b][2 * column], zi[b][2 * column + 1]);
         }
-    float y[2][2][8];  // [n][e] is a = 8 n + 2 t + e, then the lag
+      if constexpr (HALF_SUMS) {
+        store_matrices(first + on + b * 32768, y[0].x[0], y[0].x[1], y[1].x[0], y[1].x[1]);
+      } else {
 #pragma unroll
-    for (int word = 0; word < 4; word++) {
-      u32 zr[2][2], zi[2][2];  // [lag of the word][half of a']
-#pragma unroll
-      for (int lag = 0; lag < 2; lag++)
-#pragma unroll
-        for (int h = 0; h < 2; h++) {
-          const u32 pick = lag ? 0x7632 : 0x5410;
-          WorkStrip c = {};  // row g real, row g + 8 imaginary
-          multiply_add(c.x, branch.x, branch.y, branch.z, branch.w,
-                       permute_bytes(z[h][0][0][word], z[h][1][0][word], pick),
-                       permute_bytes(z[h][0][1][word], z[h][1][1][word], pick));
-          constexpr int kRow = sizeof(WorkStrip) / 8;
-#pragma unroll
-          for (int i = 0; i < kRow; i++)
-            rotate(c.x[i], c.x[kRow + i], twist_re.x[kRow * h + i], twist_im.x[kRow * h + i]);
-          const HalfStrip half = to_half(c);
-          zr[lag][h] = half.x[0], zi[lag][h] = half.x[1];
-        }
-#pragma unroll
-      for (int n = 0; n < 2; n++) {
-        float c[4] = {};
-        multiply_add(c, zr[0][0], zr[1][0], zr[0][1], zr[1][1], n ? re.y : re.x, n ? re.w : re.z);
-        multiply_add(c, zi[0][0], zi[1][0], zi[0][1], zi[1][1], n ? im.y : im.x, n ? im.w : im.z);
-#pragma unroll
-        for (int lag = 0; lag < 2; lag++)
-#pragma unroll
-          for (int e = 0; e < 2; e++) y[n][e][2 * word + lag] = c[2 * lag + e];
+        for (int row = 0; row < 2; row++) store_result(first_result + on + (2 * b + row) * 16384, y[row]);
       }
     }
-    warp_barrier();
-    const int tile = group * S::kSplit + g % S::kSplit, chunk = base + 4 * (g / S::kSplit);
-#pragma unroll
-    for (int n = 0; n < 2; n++)
-#pragma unroll
-      for (int e = 0; e < 2; e++)
-#pragma unroll
-        for (int comp = 0; comp < 2; comp++) {
-          const float* v = &y[n][e][4 * comp];
-          store_shared16(S::exchange(tile, 8 * n + 2 * t + e, chunk, comp),
-                         uint4{as_bits(v[0]), as_bits(v[1]), as_bits(v[2]), as_bits(v[3])});
-        }
   }
 }
 
 template <class S>
 DEVICE void outer_in() {
-  if constexpr (S::kSplit == 1) outer_in_short<S>();
-  else outer_in_long<S>();
+  if constexpr (S::kTall == 1) outer_in_short<S>();
+  else outer_in_tall<S>();
 }
 template <class S>
 DEVICE void outer_back() {
-  if constexpr (S::kSplit == 1) outer_back_short<S>();
-  else outer_back_long<S>();
+  if constexpr (S::kTall == 1) outer_back_short<S>();
+  else outer_back_tall<S>();
 }

@@ -45,10 +45,7 @@ DEVICE HalfTile conjugate_of_correlation(const StoredTile& k, const Tile& z) {
   });
   return to_half(out);
 }
-DEVICE HalfTile half_tile(const StoredTile& k) {
-  return {{{k.word[0].x, k.word[0].z}, {k.word[1].x, k.word[1].z}},
-          {{k.word[0].y, k.word[0].w}, {k.word[1].y, k.word[1].w}}};
-}
+DEVICE HalfTile half_tile(const StoredTile& k) { return half_pairs(k.word[0], k.word[1]); }
 DEVICE HalfTile conjugate_of_product(const StoredTile& stored_k, const HalfTile& z) {
   const HalfTile k = half_tile(stored_k);
   HalfTile out;
@@ -115,6 +112,13 @@ DEVICE void store_sums(uint4* own, const Tile& x) {
   for (int n = 0; n < 2; n++) {
     own[64 * n] = uint4{as_bits(x.re[n][0]), as_bits(x.re[n][1]), as_bits(x.re[n][2]), as_bits(x.re[n][3])};
     own[64 * n + 32] = uint4{as_bits(x.im[n][0]), as_bits(x.im[n][1]), as_bits(x.im[n][2]), as_bits(x.im[n][3])};
+  }
+}
+DEVICE void add_sums(uint4* own, const Tile& x) {
+#pragma unroll
+  for (int n = 0; n < 2; n++) {
+    add_device16(own + 64 * n, x.re[n]);
+    add_device16(own + 64 * n + 32, x.im[n]);
   }
 }
 DEVICE void add(Tile& sum, const Tile& x) {

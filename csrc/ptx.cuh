@@ -40,6 +40,12 @@ DEVICE u32 pack_bfloat(float low, float high) {
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(out) : "f"(high), "f"(low));
   return out;
 }
+// x times a power of two (the same in both halves), two bf16 values to a word: exact but for what leaves its range.
+DEVICE u32 scale_bfloat(u32 x, u32 power) {
+  u32 out;
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(out) : "r"(x), "r"(power), "r"(0x80008000u));
+  return out;
+}
 DEVICE float2 unpack_half(u32 x) {
   float2 out;
   asm("{ .reg .b16 l, h; mov.b32 {l, h}, %2; cvt.f32.f16 %0, l; cvt.f32.f16 "
@@ -86,6 +92,18 @@ DEVICE void copy_async16(u32 to, const void* from, int valid) {
 DEVICE void prefetch_line(const void* at) {
   asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(at)));
 }
+// Adds four fp32 values to device memory.
+DEVICE void add_device16(uint4* at, const float (&x)[4]) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("red.relaxed.gpu.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(at)),
+               "f"(x[0]), "f"(x[1]), "f"(x[2]), "f"(x[3])
+               : "memory");
+#else
+  const uint4 old = *at;
+  *at = uint4{as_bits(as_float(old.x) + x[0]), as_bits(as_float(old.y) + x[1]), as_bits(as_float(old.z) + x[2]),
+              as_bits(as_float(old.w) + x[3])};
+#endif
+}
 DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 // Waits until at most `kPending` of this thread's committed groups are still on their way.
 template <int kPending>
@@ -93,7 +111,7 @@ DEVICE void wait_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
 }
 
-// Products and sums of two fp16 pairs, rounded once: a b, a b + c, and with a negated.
+// Products and sums of two fp16 pairs, rounded once: a b, a b + c, a + b, and -a.
 DEVICE u32 multiply_half(u32 a, u32 b) {
   u32 out;
   asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(out) : "r"(a), "r"(b));
@@ -102,6 +120,11 @@ DEVICE u32 multiply_half(u32 a, u32 b) {
 DEVICE u32 fuse_half(u32 a, u32 b, u32 c) {
   u32 out;
   asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(out) : "r"(a), "r"(b), "r"(c));
+  return out;
+}
+DEVICE u32 add_half(u32 a, u32 b) {
+  u32 out;
+  asm("add.rn.f16x2 %0, %1, %2;" : "=r"(out) : "r"(a), "r"(b));
   return out;
 }
 DEVICE u32 negate_half(u32 a) {

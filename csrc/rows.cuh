@@ -10,16 +10,19 @@ struct Rows {  // (B, H, N) of 16-bit values, N contiguous; strides in elements
 
 template <class S>
 struct Place {  // of this thread; items as in shape.cuh
-  static DEVICE int first_row() { return S::kRadix == 16 ? 0 : warp_index() / S::kRadix; }
-  static DEVICE int first_lag() { return 256 * S::kSplit * (warp_index() % S::kRadix) + 8 * lane_index(); }
+  static DEVICE int first_row() { return S::kRadix < 16 ? warp_index() / S::kRadix : 0; }
+  static DEVICE int first_lag() {
+    return 256 * S::kSplit * (S::kRadix < 16 ? warp_index() % S::kRadix : warp_index()) + 8 * lane_index();
+  }
   // Rows and lags from item 0's to another's.
   static DEVICE constexpr int rows_on(int item) {
-    return item / S::kPasses / S::kSplit * S::kPacked +
-           (S::kRadix == 16 ? 0 : item % S::kPasses * (S::kWarps / S::kRadix));
+    return item / S::kPasses / S::kSpan * S::kPacked +
+           (S::kRadix < 16 ? item % S::kPasses * (S::kWarps / S::kRadix) : 0);
   }
   static DEVICE constexpr int lags_on(int item) {
-    return 256 * (item / S::kPasses % S::kSplit) +
-           (S::kRadix == 16 ? item % S::kPasses * S::kWarps * 256 * S::kSplit : 0);
+    const int tile = item / S::kPasses;
+    const int slots = S::kRadix < 16 ? 0 : tile % S::kTall * 16 + item % S::kPasses * S::kWarps;
+    return 256 * (S::kSplit * slots + branch_of<S>(item));
   }
   // Row among those of a step, and lag, of the eight values of an item.
   static DEVICE int local_row(int item) { return first_row() + rows_on(item); }
@@ -37,9 +40,10 @@ DEVICE float2 unpack(u32 x) {
   if constexpr (IO_BF16) return {as_float(x << 16), as_float(x & 0xffff0000u)};
   else return unpack_half(x);
 }
-DEVICE u32 pack(float low, float high) {
-  if constexpr (IO_BF16) return pack_bfloat(low, high);
-  else return pack_half(low, high);
+// Two values times a power of two: bf16 has the exponents of fp32, so that it is scaled in pairs after rounding.
+DEVICE u32 pack_scaled(float low, float high, float factor) {
+  if constexpr (IO_BF16) return scale_bfloat(pack_bfloat(low, high), permute_bytes(as_bits(factor), 0, 0x3232));
+  else return pack_half(low * factor, high * factor);
 }
 DEVICE void unpack_chunk(float (&out)[8], uint4 x) {
   const u32 words[4] = {x.x, x.y, x.z, x.w};
@@ -103,8 +107,11 @@ struct Window {
     if constexpr (ALIGNED) copy_async16(slot, chunk(item), count(item) > 0 ? 16 : 0);
     else store_shared16(slot, fetch(item));
   }
-  DEVICE void put(int item, const float (&v)[8]) const {
-    const u32 words[4] = {pack(v[0], v[1]), pack(v[2], v[3]), pack(v[4], v[5]), pack(v[6], v[7])};
+  // Eight values times a power of two.
+  DEVICE void put(int item, const float (&v)[8], float factor) const {
+    u32 words[4];
+#pragma unroll
+    for (int i = 0; i < 4; i++) words[i] = pack_scaled(v[2 * i], v[2 * i + 1], factor);
     u16* to = chunk(item);
     const int valid = count(item);
     if constexpr (ALIGNED) {
@@ -116,21 +123,22 @@ struct Window {
     }
   }
 };
-// This thread's chunks of a tensor: from its slots of `buffer` where they were prefetched, else from device memory,
-// all asked for before the first is used.
-template <class S, bool kStaged>
+// This thread's chunks of a tensor, of kCount items from `first` on: from its slots of `buffer` where they were
+// prefetched, else from device memory, all asked for before the first is used.
+template <class S, bool kStaged, int kCount = S::kItems>
 struct Chunks {
-  uint4 chunk[S::kItems];
-  DEVICE Chunks(const Window<S>& window, u32) {
+  uint4 chunk[kCount];
+  int first;
+  DEVICE Chunks(const Window<S>& window, u32, int first_ = 0) : first(first_) {
 #pragma unroll
-    for (int item = 0; item < S::kItems; item++) chunk[item] = window.fetch(item);
+    for (int i = 0; i < kCount; i++) chunk[i] = window.fetch(first + i);
   }
-  DEVICE uint4 operator()(int item) const { return chunk[item]; }
+  DEVICE uint4 operator()(int item) const { return chunk[item - first]; }
 };
-template <class S>
-struct Chunks<S, true> {
+template <class S, int kCount>
+struct Chunks<S, true, kCount> {
   u32 buffer;
-  DEVICE Chunks(const Window<S>&, u32 buffer_) : buffer(buffer_) {}
+  DEVICE Chunks(const Window<S>&, u32 buffer_, int = 0) : buffer(buffer_) {}
   DEVICE uint4 operator()(int item) const { return load_shared16(Place<S>::samples(buffer, item)); }
 };
 // Brings a window's rows to the L2 cache, to be fetched later.
@@ -150,23 +158,26 @@ DEVICE void prefetch_all(const Rows& rows, const Batch& at, u32 buffer) {
   for (int item = 0; item < S::kItems; item++) window.prefetch(item, buffer);
 }
 
-// A thread's own eight fp32 values of an item, in the exchange buffer: what outer_back leaves, what peak search
-// keeps.
+// A thread's own eight values of an item, as outer_back leaves them in the exchange buffer: fp16 where sums are, else
+// fp32.
 template <class S>
-DEVICE void load_own(float (&v)[8], int item) {
+DEVICE void load_result(float (&v)[8], int item) {
+  if constexpr (HALF_SUMS) {
+    const uint4 x = load_shared16(Place<S>::exchange(item, 0));
+    const u32 words[4] = {x.x, x.y, x.z, x.w};
 #pragma unroll
-  for (int comp = 0; comp < 2; comp++) {
-    const uint4 x = load_shared16(Place<S>::exchange(item, comp));
-    v[4 * comp] = as_float(x.x), v[4 * comp + 1] = as_float(x.y);
-    v[4 * comp + 2] = as_float(x.z), v[4 * comp + 3] = as_float(x.w);
+    for (int i = 0; i < 4; i++) {
+      const float2 pair = unpack_half(words[i]);
+      v[2 * i] = pair.x, v[2 * i + 1] = pair.y;
+    }
+  } else {
+#pragma unroll
+    for (int comp = 0; comp < 2; comp++) {
+      const uint4 x = load_shared16(Place<S>::exchange(item, comp));
+      v[4 * comp] = as_float(x.x), v[4 * comp + 1] = as_float(x.y);
+      v[4 * comp + 2] = as_float(x.z), v[4 * comp + 3] = as_float(x.w);
+    }
   }
-}
-template <class S>
-DEVICE void store_own(const float (&v)[8], int item) {
-#pragma unroll
-  for (int comp = 0; comp < 2; comp++)
-    store_shared16(Place<S>::exchange(item, comp), uint4{as_bits(v[4 * comp]), as_bits(v[4 * comp + 1]),
-                                                         as_bits(v[4 * comp + 2]), as_bits(v[4 * comp + 3])});
 }
 
 // Powers of two that bring a peak to [2^kTop, 2^(kTop+1)) and back. Rows all below 2^-111 count as zeros. A row that
@@ -178,17 +189,17 @@ struct Scale {
 };
 template <int kTop>
 DEVICE Scale scale_of(u32 peak) {
-  int exponent = static_cast<int>(peak >> 23);
-  const bool finite = exponent < 255;
-  exponent = exponent < 16 ? 16 : exponent > 253 ? 253 : exponent;
-  return {as_float(static_cast<u32>(254 + kTop - exponent) << 23),
-          as_float(finite ? static_cast<u32>(exponent - kTop) << 23 : 0x7fffffffu), finite};
+  constexpr u32 kOne = 1u << 23, kInfinity = 255 * kOne;
+  u32 exponent = peak & kInfinity;
+  exponent = exponent < 16 * kOne ? 16 * kOne : exponent > 253 * kOne ? 253 * kOne : exponent;
+  const bool finite = peak < kInfinity;
+  return {as_float((254 + kTop) * kOne - exponent), as_float(finite ? exponent - kTop * kOne : 0x7fffffffu), finite};
 }
 // Transforms are unitary, so a spectrum is at most sqrt(N) times its row's peak: a product of two stays below 32,768,
 // and one with a filter's below 1,449.
 constexpr int kRowTop = -1, kFilterTop = 2;
 
-// The peak of every row in flight, two sets in turns.
+// The peak of every row in flight, two sets in turns. As bits, absolute values are in the order of their sizes.
 struct Peaks {
   int turn = 0;
   DEVICE u32 at(int row) const { return shared_base() + turn * 256 + row * 4; }
@@ -201,74 +212,49 @@ struct Peaks {
   }
 };
 
-// source(item, v) gives this thread's values -> scaled fp16 samples, in the column order that outer_in wants.
-// `back[group * kPasses + pass]` undoes the scaling. Ends with a barrier.
+// source(item, v, once) gives this thread's values -> scaled fp16 samples; `once` is true the first time that it is
+// asked, and where values are too many to be kept it is asked twice. `back[lot]` undoes the scaling. Ends with a
+// barrier.
 template <class S, class Source>
 DEVICE void load_samples(Source source, Peaks& peaks, float (&back)[S::kGroups * S::kPasses]) {
   constexpr bool kInRegisters = S::kItems <= 4;
   float kept[kInRegisters ? S::kItems : 1][8];
-  const auto item_of = [](int lot, int b) {
-    return (lot / S::kPasses * S::kSplit + b) * S::kPasses + lot % S::kPasses;
-  };
-  float peak[S::kGroups * S::kPasses] = {};
+  constexpr int kLots = S::kGroups * S::kPasses;
+  float peak[kLots] = {};
 #pragma unroll
-  for (int lot = 0; lot < S::kGroups * S::kPasses; lot++) {
+  for (int item = 0; item < S::kItems; item++) {
+    float (&v)[8] = kept[kInRegisters ? item : 0];
+    source(item, v, true);
+    float& most = peak[lot_of<S>(item)];
 #pragma unroll
-    for (int b = 0; b < S::kSplit; b++) {
-      const int item = item_of(lot, b);
-      float (&v)[8] = kept[kInRegisters ? item : 0];
-      source(item, v);
-#pragma unroll
-      for (int i = 0; i < 8; i++) peak[lot] = larger(peak[lot], fabsf(v[i]));
-      if constexpr (!kInRegisters) store_own<S>(v, item);
-    }
+    for (int i = 0; i < 8; i++) most = larger(most, fabsf(v[i]));
   }
+  const auto row_of = [](int lot) {
+    return Place<S>::local_row(lot / S::kPasses * S::kSpan * S::kPasses + lot % S::kPasses);
+  };
 #pragma unroll
-  for (int lot = 0; lot < S::kGroups * S::kPasses; lot++)
-    peaks.note(Place<S>::local_row(item_of(lot, 0)), as_bits(peak[lot]));
+  for (int lot = 0; lot < kLots; lot++) peaks.note(row_of(lot), as_bits(peak[lot]));
   block_barrier();
   peaks.clear_other();
+  Scale scales[kLots];
 #pragma unroll
-  for (int lot = 0; lot < S::kGroups * S::kPasses; lot++) {
-    const Scale scale = scale_of<kRowTop>(load_shared4(peaks.at(Place<S>::local_row(item_of(lot, 0)))));
-    back[lot] = scale.out;
-    u32 words[S::kSplit][4];
-    const auto put = [&](u32& word, float low, float high) {
+  for (int lot = 0; lot < kLots; lot++) {
+    scales[lot] = scale_of<kRowTop>(load_shared4(peaks.at(row_of(lot))));
+    back[lot] = scales[lot].out;
+  }
+#pragma unroll
+  for (int item = 0; item < S::kItems; item++) {
+    const Scale scale = scales[lot_of<S>(item)];
+    float (&v)[8] = kept[kInRegisters ? item : 0];
+    if constexpr (!kInRegisters) source(item, v, false);
+    scale_chunk(v, scale.in);
+    u32 words[4];
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
       // Neighbours of a row that is not finite share products with it, and zero times not-a-number is not zero.
-      word = scale.finite ? pack_half(low, high) : 0u;
-    };
-    const auto take = [&](float (&v)[8], int b) {
-      if constexpr (kInRegisters) {
-#pragma unroll
-        for (int i = 0; i < 8; i++) v[i] = kept[item_of(lot, b)][i] * scale.in;
-      } else {
-        load_own<S>(v, item_of(lot, b));
-        scale_chunk(v, scale.in);
-      }
-    };
-    if constexpr (S::kSplit == 8) {
-#pragma unroll
-      for (int q = 0; q < 4; q++) {
-        float low[8], high[8];
-        take(low, 2 * q);
-        take(high, 2 * q + 1);
-#pragma unroll
-        for (int i = 0; i < 8; i++) put(words[i][q], low[i], high[i]);
-      }
-    } else {
-#pragma unroll
-      for (int b = 0; b < S::kSplit; b++) {
-        float v[8];
-        take(v, b);
-#pragma unroll
-        for (int p = 0; p < 4; p++)
-          put(words[p % S::kSplit][b * (4 / S::kSplit) + p / S::kSplit], v[2 * p], v[2 * p + 1]);
-      }
+      words[i] = scale.finite ? pack_half(v[2 * i], v[2 * i + 1]) : 0u;
     }
-#pragma unroll
-    for (int i = 0; i < S::kSplit; i++)
-      store_shared16(Place<S>::samples(S::kSamples, item_of(lot, i)),
-                     uint4{words[i][0], words[i][1], words[i][2], words[i][3]});
+    store_shared16(Place<S>::samples(S::kSamples, item), uint4{words[0], words[1], words[2], words[3]});
   }
   peaks.turn ^= 1;
   block_barrier();
@@ -277,8 +263,10 @@ DEVICE void load_samples(Source source, Peaks& peaks, float (&back)[S::kGroups *
 // Copies the outer tables to shared memory and clears both sets of peaks. Ends with a barrier.
 template <class S>
 DEVICE void set_up(const uint4* tables) {
-  for (int i = thread_index(); i < static_cast<int>(S::kTableBytes / 16); i += S::kThreads)
-    store_shared16(shared_base() + S::kTables + 16 * i, tables[S::kOuter + i]);
+  for (int i = thread_index(); i < static_cast<int>(S::kTableBytes / 16); i += S::kThreads) {
+    const bool past = !HALF_SUMS && 16 * i >= static_cast<int>(S::kTwistIn);  // the twists of fp16
+    store_shared16(shared_base() + S::kTables + 16 * i, tables[S::kOuter + i + (past ? S::kTwistBytes / 8 : 0)]);
+  }
   if (thread_index() < 128) store_shared4(shared_base() + 4 * thread_index(), 0);
   block_barrier();
 }

@@ -10,24 +10,33 @@ struct Shape {
   // Beside u. forward: 0, or 2: both gates. backward: 1: dy, later u; 2: gate_in as well.
   static constexpr int kStaged = kStaged_;
   static constexpr bool kSpectrumInShared = kSpectrumInShared_;
-  static constexpr int kTiles = kGroups * kSplit;  // tiles of 4,096 points in a block: 16 slots of 256
+  static constexpr int kTall = kRadix > 16 ? kRadix / 16 : 1;  // tiles below one another in stage a
+  static constexpr int kSpan = kTall * kSplit;     // tiles of a row: tile = b kTall + a / 16, likewise a', b'
+  static constexpr int kTiles = kGroups * kSpan;   // tiles of 4,096 points in a block: 16 slots of 256
   static constexpr int kPasses = 16 / kWarps;      // slots of a tile that belong to one warp
   static constexpr int kItems = kTiles * kPasses;  // item = tile * kPasses + pass: a warp's slots in all tiles
-  static constexpr int kPacked = 16 / kRadix;      // rows that share a tile
+  static constexpr int kPacked = kRadix < 16 ? 16 / kRadix : 1;  // rows that share a tile
   static constexpr int kRowsPerStep = kGroups * kPacked;
   static constexpr int kSize = 256 * kRadix * kSplit;  // points of the transform
-  static constexpr int kColumns = 8 / kSplit;          // lags that share a tile of 8 columns in stage b
-  // Whether a warp's second slot has another outer index a' than its first, and so other matrices.
-  static constexpr bool kTurned = kPasses == 2 && kRadix == 16;
-  static_assert(kRadix * kPacked == 16 && kSplit * kColumns == 8, "R and S are powers of two, at most 16 and 8");
-  static_assert(kSplit == 1 || kRadix == 16, "short rows are packed, long rows are split");
-  static_assert(kWarps == 8 || kWarps == 16, "a warp has one or two slots of a tile");
+  // Whether a warp's slots have two outer indices a', half of R apart, and so two sets of matrices.
+  static constexpr bool kTurned = kTall == 2 || (kPasses == 2 && kRadix == 16);
+  static constexpr int kTurns = kTurned ? 2 : kPasses;  // items in a row of one branch and group
+  static_assert(kRadix <= 32 && (kRadix & (kRadix - 1)) == 0, "stage a has one or two tiles");
+  static_assert(kSplit == 1 || kSplit == 2 || kSplit == 4, "stage b is a butterfly");
+  static_assert(kSplit == 1 || kRadix == 32, "short rows are packed, long rows are split");
+  static_assert(kWarps == 16 || (kWarps == 8 && kRadix <= 16), "a warp has one or two slots of a tile");
 
   // Shared memory: [peak of each row][tables][tiles of complex fp16][tiles of real fp16][gate_in][gate_out].
   static constexpr u32 kPeaks = 0, kTables = 512;
-  static constexpr u32 kOuterBytes = kSplit == 1 ? 2048 : 2048 + 3072 + 2048 * kSplit;
-  static constexpr u32 kTableBytes = kOuterBytes + (kTurned ? 2048 : 0);
-  static constexpr u32 kExchange = kTables + kTableBytes;
+  // Bytes from kTables of what lives in shared memory; `genoconv/ops/tables.py` writes it in this order.
+  static constexpr u32 kStageBytes = 1024 * kTall * kTall, kTwistBytes = 1024 * (kSplit - 1);
+  static constexpr u32 kStageIn = 0, kStageBack = kStageBytes, kTurnedIn = 2 * kStageBytes,
+                       kTurnedBack = kTurnedIn + 1024;
+  static constexpr u32 kLagIn = kTurnedIn + (kTurned ? 2048 : 0), kLagBack = kLagIn + 1024 * (kSplit - 1);
+  static constexpr u32 kTwistIn = kLagBack + 1024 * (kSplit - 1), kTwistBack = kTwistIn + kTwistBytes;
+  // Twists are as sums are; device memory has those of fp16, then those of fp32.
+  static constexpr u32 kTableBytes = kTwistBack + (HALF_SUMS ? 1 : 2) * kTwistBytes;
+  static constexpr u32 kExchange = kTables + (kTwistBack + 2 * kTwistBytes + 127) / 128 * 128;
   static constexpr u32 kSamples = kExchange + kTiles * 16384;
   static constexpr u32 kGateIn = kSamples + kTiles * 8192;
   static constexpr u32 kGateOut = kGateIn + kTiles * 8192;
@@ -35,19 +44,15 @@ struct Shape {
   static constexpr u32 kSpectrum = kSamples + kTiles * 8192;
   static constexpr u32 kSecond = kSpectrum + (kSpectrumInShared ? kTiles * 16384 : 0), kFirst = kSecond + kTiles * 8192;
 
-  // Words of 16 bytes before each table; `genoconv/ops/tables.py` writes them in this order.
-  static constexpr int kMiddle = kRadix * 256, kOuter = kMiddle + 128;
-  // Bytes from kTables of what lives in shared memory.
-  static constexpr u32 kStageIn = 0, kStageBack = 1024, kBranchIn = 2048, kBranchBack = 2560;
-  static constexpr u32 kTwistIn = 3072, kTwistBack = 4096, kLagIn = 5120, kLagBack = 5120 + 1024 * kSplit;
-  static constexpr u32 kTurnedIn = kOuterBytes, kTurnedBack = kOuterBytes + 1024;
+  // Words of 16 bytes of device memory before each table.
+  static constexpr int kMiddle = kRadix * 256, kOuter = kMiddle + 192;  // in fp32, then in fp16
 
   // 16 bytes of the exchange buffer: eight consecutive lags (chunk = lag / 8) of the real or imaginary part of outer
   // index `slot` (a, a' or packed row) in `tile`. Eight slots, eight c or eight neighbouring chunks never share a
   // bank.
   static DEVICE u32 exchange(int tile, int slot, int chunk, int comp) {
     const int c = chunk >> 1, half = chunk & 1;
-    const int turn = (c ^ slot ^ (comp << 2) ^ (half << 2) ^ (((tile % kSplit) * kColumns) & 6)) & 7;
+    const int turn = (c ^ slot ^ (comp << 2) ^ (half << 2)) & 7;
     return shared_base() + kExchange + tile * 16384 + slot * 1024 + comp * 512 + half * 256 + (c >> 3) * 128 +
            turn * 16;
   }
@@ -76,18 +81,33 @@ DEVICE int slot_of(int item) {
 // Its outer index a' (or a).
 template <class S>
 DEVICE int outer_index(int item) {
-  return S::kRadix == 16 ? slot_of<S>(item) : warp_index() % S::kRadix;
+  return S::kRadix < 16 ? warp_index() % S::kRadix : slot_of<S>(item) + 16 * (tile_of<S>(item) % S::kTall);
 }
-// Which of the warp's matrices it takes.
+// Its branch b' (or b). In this order: NVRTC 13.0 takes item % 8 / 2 of odd items in a loop for item.
+template <class S>
+DEVICE constexpr int branch_of(int item) {
+  return tile_of<S>(item) / S::kTall % S::kSplit;
+}
+// Its place in a stored spectrum, R b' + a'.
+template <class S>
+DEVICE int place_of(int item) {
+  return S::kRadix * branch_of<S>(item) + outer_index<S>(item);
+}
+// The row group that it belongs to, times kPasses, and its pass: what a row's scale goes with.
+template <class S>
+DEVICE constexpr int lot_of(int item) {
+  return tile_of<S>(item) / S::kSpan * S::kPasses + item % S::kPasses;
+}
+// Which of the warp's matrices it takes: where it is known when compiled, matrices stay in registers.
 template <class S>
 DEVICE constexpr int turn_of(int item) {
   return S::kTurned ? item & 1 : 0;
 }
-// A tile after the other: what runs once a step need not be fast, but compile soon.
+// One turn after the other: what runs once a step need not be fast, but compile soon.
 template <class S, class Act>
 DEVICE void for_each_item(Act act) {
 #pragma unroll 1
-  for (int tile = 0; tile < S::kTiles; tile++)
+  for (int i = 0; i < S::kItems / S::kTurns; i++)
 #pragma unroll
-    for (int pass = 0; pass < S::kPasses; pass++) act(tile * S::kPasses + pass);
+    for (int turn = 0; turn < S::kTurns; turn++) act(i * S::kTurns + turn);
 }

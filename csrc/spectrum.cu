@@ -13,7 +13,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
   Peaks peaks;
   float back[S::kGroups * S::kPasses];
   load_samples<S>(
-      [&](int item, float (&v)[8]) {
+      [&](int item, float (&v)[8], bool) {
         const int channel = Place<S>::row(block_index(), item), lag = Place<S>::lag(item);
         const float* row = k + static_cast<i64>(channel) * filter_length;
 #pragma unroll
@@ -25,20 +25,18 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
   const auto true_spectrum = [&](int item) {
     const int channel = Place<S>::row(block_index(), item);
     const float shift = skip != nullptr && channel < channels ? skip[channel] : 0.0f;
-    const float scale = back[tile_of<S>(item) / S::kSplit * S::kPasses + item % S::kPasses] * root_of_size<S>();
-    return affine(spectrum_of<S>(item, load_slot<S>(item), inner), scale, shift);
+    const float scale = back[lot_of<S>(item)] * root_of_size<S>();
+    return affine(spectrum_of<S>(turn_of<S>(item), load_slot<S>(item), inner), scale, shift);
   };
-#pragma unroll
-  for (int item = 0; item < S::kItems; item++) peaks.note(Place<S>::local_row(item), peak_bits(true_spectrum(item)));
+  for_each_item<S>([&](int item) { peaks.note(Place<S>::local_row(item), peak_bits(true_spectrum(item))); });
   block_barrier();
   for_each_item<S>([&](int item) {
-    const int channel = Place<S>::row(block_index(), item), branch = tile_of<S>(item) % S::kSplit;
+    const int channel = Place<S>::row(block_index(), item);
     const Scale scale = scale_of<kFilterTop>(load_shared4(peaks.at(Place<S>::local_row(item))));
     const StoredTile out = stored(to_half(affine(true_spectrum(item), scale.in, 0.0f)));
     if (channel >= channels) return;
-    const i64 place = (static_cast<i64>(channel) * S::kSplit + branch) * S::kRadix + outer_index<S>(item);
-    filter[place * 64 + lane_index()] = out.word[0];
-    filter[place * 64 + 32 + lane_index()] = out.word[1];
-    if (branch == 0 && outer_index<S>(item) == 0 && lane_index() == 0) filter_scale[channel] = scale.out;
+    uint4* own = filter + (static_cast<i64>(channel) * (S::kSplit * S::kRadix) + place_of<S>(item)) * 64 + lane_index();
+    own[0] = out.word[0], own[32] = out.word[1];
+    if (place_of<S>(item) == 0 && lane_index() == 0) filter_scale[channel] = scale.out;
   });
 }

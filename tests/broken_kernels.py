@@ -11,23 +11,23 @@ from genoconv.paths import shipped
 
 CHANGES = {
     "tail dropped": ("rows.cuh", "? room - Place", "? room - 8 - Place"),
-    "zeros": (
-        "rows.cuh",
-        "{pack(v[0], v[1]), pack(v[2], v[3]), pack(v[4], v[5]), pack(v[6], v[7])}",
-        "{0, 0, 0, 0}",
-    ),
+    "zeros": ("rows.cuh", "pack_scaled(v[2 * i], v[2 * i + 1], factor)", "0"),
     "row shifted": (
         "rows.cuh",
-        "{pack(v[0], v[1]), pack(v[2], v[3]), pack(v[4], v[5]), pack(v[6], v[7])}",
-        "{pack(v[1], v[2]), pack(v[3], v[4]), pack(v[5], v[6]), pack(v[7], v[0])}",
+        "pack_scaled(v[2 * i], v[2 * i + 1], factor)",
+        "pack_scaled(v[2 * i + 1], v[(2 * i + 2) % 8], factor)",
     ),
     "last batch dropped": ("rows.cuh", "rows(at.batches - ", "rows(at.batches - 1 - "),
-    "scale not undone": ("rows.cuh", "exponent - kTop) << 23", "127) << 23"),
+    "scale not undone": ("rows.cuh", "exponent - kTop * kOne", "127 * kOne"),
     "D left out": ("spectrum.cu", "skip[channel] : 0.0f", "0.0f : 0.0f"),
     "filter not reversed in du": ("backward.cu", "conjugate_of_correlation(k, z)", "conjugate_of_product(k, z)"),
     "dk of one slice missing": ("filter_grad.cu", "slice = 0; slice < slices", "slice = 1; slice < slices"),
 }
 """What is wrong: (source file, text, what stands there instead)."""
+
+PARTS = (0.0, 0.4, 0.7, 0.93, 0.96, 0.98, 1.0)
+"""Parts of the way through the tables where a wrong twiddle is to show: for N = 16,384 first and last matrices of the
+inner stages, stage a on the way back, lag twists on the way back, and twists of branches in fp16 and fp32."""
 
 
 def broken_sources(change: str, folder: Path) -> Path:

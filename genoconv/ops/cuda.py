@@ -147,7 +147,9 @@ def backward(
     dk = torch.empty((H, spectrum.taps), dtype=torch.float32, device=device)
     dD = torch.empty(H, dtype=torch.float32, device=device)
     filter_grad = _kernel(plan, index, "filter_grad", True, True, True)
-    filter_grad.launch((partial, dk, dD, tables, H, spectrum.taps, slices), grid=-(-H // plan.filters.rows))
+    filter_grad.launch(
+        (partial, dk, dD, tables, H, spectrum.taps, slices, plan.shares), grid=-(-H // plan.filters.rows)
+    )
     return du, dk, dD, dgate_in, dgate_out
 
 

@@ -6,8 +6,8 @@ f = a' + R b' + R S c' + 16 R S d' (a < R, b < S, c < 16, d < 16; N = 256 R S) t
 products and element-wise twiddles: `genoconv.ops.tables` writes them down, `csrc/README.md` derives them.
 
 Tiles of 4,096 points lie in shared memory. Rows shorter than 4,096 are packed 16 / R to a tile; longer rows take
-`split` tiles. A tile has 16 slots, one for each outer index of each packed row. Two blocks of 8 warps share an SM where
-that is faster and its shared memory has room for both; else one block of 16 warps has it.
+R S / 16 tiles. A tile has 16 slots, one for each outer index of each packed row. Two blocks of 8 warps share an SM
+where that is faster and its shared memory has room for both; else one block of 16 warps has it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,10 +30,10 @@ _FACTORS = {
     1024: (4, 1),
     2048: (8, 1),
     4096: (16, 1),
-    8192: (16, 2),
-    16384: (16, 4),
+    8192: (32, 1),
+    16384: (32, 2),
+    32768: (32, 4),
 }
-_FACTORS[32768] = (16, 8)
 SIZES = tuple(_FACTORS)
 DTYPES = ("bfloat16", "float16")
 KERNELS = ("spectrum", "forward", "backward", "filter_grad")
@@ -56,10 +56,10 @@ class Kernel:
 class Block:
     """How the blocks of a kernel hold rows.
 
-    warps: 8, two blocks to an SM, or 16. groups: row groups in flight, one tile or `split` tiles each. rows: of one
-    channel in flight (channels, where a kernel transforms filters). staged: how many tensors beside u are prefetched
-    through shared memory (forward: none or both gates; backward: dy, then gate_in). spectrum_in_smem: the backward
-    kernel keeps T(v) there between its two halves. smem_bytes: all shared memory.
+    warps: 8, two blocks to an SM, or 16. groups: row groups in flight, `Plan.span` tiles each. rows: of one channel
+    in flight (channels, where a kernel transforms filters). staged: how many tensors beside u are prefetched through
+    shared memory (forward: none or both gates; backward: dy, then gate_in). spectrum_in_smem: the backward kernel
+    keeps T(v) there between its two halves. smem_bytes: all shared memory.
     """
 
     warps: int
@@ -102,7 +102,12 @@ class Plan:
     @property
     def packed(self) -> int:
         """Rows that share one tile."""
-        return 16 // self.radix
+        return _packed(self.size)
+
+    @property
+    def span(self) -> int:
+        """Tiles of a row, or of the rows that share one."""
+        return _span(self.size)
 
     @property
     def radices(self) -> tuple[int, ...]:
@@ -117,12 +122,17 @@ class Plan:
     @property
     def workspace_bytes(self) -> int:
         """Device bytes that each block of the backward kernel needs for T(v)."""
-        return 0 if self.backward.spectrum_in_smem else _SPECTRUM_TILE * self.backward.groups * self.split
+        return 0 if self.backward.spectrum_in_smem else _SPECTRUM_TILE * self.backward.groups * self.span
 
     @property
     def partial_bytes(self) -> int:
-        """Device bytes of one channel's fp32 partial of T(dk), before packed rows are added up."""
-        return 2 * _SPECTRUM_TILE * self.split
+        """Device bytes of one channel's fp32 partial of T(dk)."""
+        return 8 * self.size * self.shares
+
+    @property
+    def shares(self) -> int:
+        """Sums that a partial of T(dk) consists of: warps that have the same outer index of packed rows."""
+        return max(1, self.backward.warps // self.radix) if self.radix < 16 else 1
 
     def kernel(
         self,
@@ -183,7 +193,7 @@ class Plan:
 
     def explain(self) -> str:
         """The plan in plain words, one fact a line."""
-        rows = f"{self.packed} rows to a tile" if self.packed > 1 else f"{self.split} tiles to a row"
+        rows = f"{self.packed} rows to a tile" if self.packed > 1 else f"tiles to a row: {self.span}"
         lines = [
             f"length {self.length:,}, filter {self.filter_length:,}, {self.dtype}, {self.arch}, {self.sm_count} SMs",
             f"regime {self.regime}: transform of {self.size:,} points as {'*'.join(map(str, self.radices))}",
@@ -255,10 +265,19 @@ def choose_plan(
     )
 
 
+def _packed(size: int) -> int:
+    return max(1, _TILE_POINTS // size)
+
+
+def _span(size: int) -> int:
+    return max(1, size // _TILE_POINTS)
+
+
 def _bytes(size: int, *, warps: int, tiles: int, staged: int, spectrum_in_smem: bool) -> int:
     """Shared memory of a block: peaks, tables, tiles (`csrc/shape.cuh`)."""
     radix, split = _FACTORS[size]
-    tables = 2048 + (0 if split == 1 else 3072 + 2048 * split) + (2048 if warps == 8 and radix == 16 else 0)
+    turned = radix > 16 or (radix == 16 and warps == 8)
+    tables = 2048 * max(1, radix // 16) ** 2 + 2048 * turned + 5120 * (split - 1)
     return 512 + tables + tiles * (_SPECTRUM_TILE * (1 + spectrum_in_smem) + _SAMPLE_TILE * (1 + staged))
 
 
@@ -269,17 +288,17 @@ def _first_fit(
     kinds: Sequence[tuple[int, bool]],
 ) -> Block | None:
     """The first of `shapes` (warps, tiles), and of `kinds` (staged, spectrum_in_smem) within it, that fits."""
-    radix, split = _FACTORS[size]
+    span = _span(size)
     for warps, tiles in shapes:
         # An SM has what one block may use and a kilobyte; each block costs a kilobyte of its own.
         limit = smem if warps == 16 else (smem + 1024) // 2 - 1024
-        for staged, in_smem in kinds if tiles % split == 0 else ():
+        for staged, in_smem in kinds if tiles % span == 0 else ():
             needed = _bytes(size, warps=warps, tiles=tiles, staged=staged, spectrum_in_smem=in_smem)
             if needed <= limit:
                 return Block(
                     warps,
-                    tiles // split,
-                    tiles // split * (16 // radix),
+                    tiles // span,
+                    tiles // span * _packed(size),
                     staged,
                     in_smem,
                     needed,
@@ -292,14 +311,15 @@ def _blocks(size: int, dtype: str, smem: int) -> tuple[Block, Block, Block] | No
 
     Which kernels gain from two small blocks on an SM was measured on one H200 (`benchmarks/NOTES.md`).
     """
-    radix, split = _FACTORS[size]
-    wide = ((16, max(4, split)), (16, 2))
+    radix, _ = _FACTORS[size]
+    span = _span(size)
+    wide = ((16, max(4, span)), (16, 2))
     halves = dtype == "bfloat16"  # products are summed in fp16, which leaves registers for a second set of matrices
     small = ((8, 2), *wide)
     forward = _first_fit(
         size,
         smem,
-        small if radix < 16 or (split == 1 and halves) else wide,
+        small if radix < 16 or (radix == 16 and halves) else wide,
         ((2, False), (0, False)),
     )
     backward = _first_fit(
@@ -308,5 +328,5 @@ def _blocks(size: int, dtype: str, smem: int) -> tuple[Block, Block, Block] | No
         small if radix < 16 and halves else wide,
         ((2, True), (1, True), (2, False), (0, True), (1, False), (0, False)),
     )
-    filters = _first_fit(size, smem, ((8, split), (16, split)), ((0, False),))
+    filters = _first_fit(size, smem, ((8, span), (16, span)) if radix <= 16 else ((16, span),), ((0, False),))
     return (forward, backward, filters) if forward and backward and filters else None

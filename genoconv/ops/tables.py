@@ -21,13 +21,13 @@ _AS_RIGHT_OPERAND = [0, 2, 1, 3]  # the same four words, regrouped as two right 
 
 @cache
 def build(radix: int, split: int) -> Words:
-    """All tables of N = 256 * radix * split, flat uint32 words, in the order of `csrc/tables.cuh`."""
+    """All tables of N = 256 * radix * split, flat uint32 words, in the order of `csrc/shape.cuh`."""
     length = 256 * radix * split
-    parts = [_inner(radix, length), _middle(), *_outer(radix)]
+    parts = [_inner(radix, length), *_middle(), *_outer(radix, split)]
+    if radix >= 16:
+        parts += _turned(radix, length)
     if split > 1:
-        parts += [*_branch(split), *_branch_twist(radix, split), _lag_twist(split), _lag_twist_back(split)]
-    if radix == 16:
-        parts += _turned(length)
+        parts += [_lag_twist(split), *_lag_twist_back(split), *_branch_twist(radix, split)]
     words = np.concatenate([np.ascontiguousarray(p).reshape(-1) for p in parts]).astype(np.uint32)
     words.flags.writeable = False
     return words
@@ -69,89 +69,78 @@ def _inner(radix: int, length: int) -> Words:
     return np.stack(out)
 
 
-def _middle() -> Words:
-    """fp32 exp(-2 pi i c' d / 256) at a lane's eight accumulator places: (n, comp) x 32 lanes x (r, e)."""
-    out = []
+def _middle() -> list[Words]:
+    """exp(-2 pi i c' d / 256): in fp32 at a lane's eight accumulator places, (n, comp) x 32 lanes x (r, e); in fp16."""
+    w = _turn(np.outer(_I, _I) / 256)
+    singles = []
     for n in range(2):
-        w = np.stack([_turn((_G + 8 * r) * (8 * n + 2 * _T + e) / 256) for r in range(2) for e in range(2)], -1)
-        out += [_singles(w.real), _singles(w.imag)]
-    return np.stack(out)
+        places = np.stack([w[_G + 8 * r, 8 * n + 2 * _T + e] for r in range(2) for e in range(2)], -1)
+        singles += [_singles(places.real), _singles(places.imag)]
+    return [*singles, _pairs(w)]
 
 
-def _turned(length: int) -> list[Words]:
-    """The middle twiddle times exp(-2 pi i 8 d / N), which turns a' into a' + 8.
+def _pairs(w: Complex) -> Words:
+    """Twiddles of 16 x 16 places in fp16: [n] x 32 lanes x (re, im of row g; of row g+8), pairs along columns."""
+    words = [
+        _halves(part[_G + 8 * r, 8 * n + 2 * _T], part[_G + 8 * r, 8 * n + 2 * _T + 1])
+        for n in range(2)
+        for r in range(2)
+        for part in (w.real, w.imag)
+    ]
+    return np.stack(words).reshape(2, 4, 32).transpose(0, 2, 1)
 
-    Rows c', columns d; then rows d, columns c'. [n] x 32 lanes x (re, im of row g; of row g+8), pairs along columns.
+
+def _turned(radix: int, length: int) -> list[Words]:
+    """The middle twiddle times exp(-2 pi i R d / 2N), which turns a' into a' + R / 2: rows c', columns d; and back."""
+    w = _turn(np.outer(_I, _I) / 256 + radix // 2 * _I[None, :] / length)  # [c'][d]
+    return [_pairs(w), _pairs(w.T)]
+
+
+def _outer(radix: int, split: int) -> list[Words]:
+    """Stage a [a'][a] over sqrt(R S), and its transpose for the way back (re and -im).
+
+    Block-diagonal over packed rows where R < 16; [row of tiles][column of tiles] x (re, im) fragments where R > 16.
     """
+    index = np.arange(max(radix, 16))
+    row, a = index // radix, index % radix
+    stage = _turn(np.outer(4 * a + 1, a) / (4 * radix)) / np.sqrt(radix * split) * (row[:, None] == row[None, :])
 
-    def packed(w: Complex) -> Words:
-        words = [
-            _halves(part[_G + 8 * r, 8 * n + 2 * _T], part[_G + 8 * r, 8 * n + 2 * _T + 1])
-            for n in range(2)
-            for r in range(2)
-            for part in (w.real, w.imag)
-        ]
-        return np.stack(words).reshape(2, 4, 32).transpose(0, 2, 1)
+    def tiles(re: NDArray[np.float64], im: NDArray[np.float64]) -> list[Words]:
+        starts = range(0, len(index), 16)
+        return [_fragment(m[i : i + 16, j : j + 16]) for i in starts for j in starts for m in (re, im)]
 
-    w = _turn(np.outer(_I, _I) / 256 + 8 * _I[None, :] / length)  # [c'][d]
-    return [packed(w), packed(w.T)]
-
-
-def _outer(radix: int) -> list[Words]:
-    """First stage [a'][a], block-diagonal over packed rows, and its transpose for the way back (re and -im)."""
-    row, a = _I // radix, _I % radix
-    stage = _turn(np.outer(4 * a + 1, a) / (4 * radix)) / np.sqrt(radix) * (row[:, None] == row[None, :])
-    forward = [_fragment(stage.real), _fragment(stage.imag)]
-    # Both shapes of the way back load these words: a left operand where S = 1, a right one where S > 1.
-    back = [_fragment(stage.T.real), _fragment(-stage.T.imag)]
-    return forward + back
-
-
-def _branch(split: int) -> list[Words]:
-    """Stage b: on the way in a right operand of depth 8 (re, -im | im, re); back a left one [[re, -im], [im, re]]."""
-    i = np.arange(8)
-    width = 8 // split
-    b, lag = i // width, i % width
-    stage = _turn(np.outer(b, b) / split) / np.sqrt(split) * (lag[:, None] == lag[None, :])
-    re = _halves(stage.real[_G, 2 * _T], stage.real[_G, 2 * _T + 1])
-    im = _halves(stage.imag[_G, 2 * _T], stage.imag[_G, 2 * _T + 1])
-    forward = np.stack([re, im ^ np.uint32(0x80008000), im, re], -1)
-    b, chunk = i % split, i // split
-    stage = _turn(np.outer(b, b) / split) / np.sqrt(split) * (chunk[:, None] == chunk[None, :])
-    back = _fragment(np.block([[stage.real, -stage.imag], [stage.imag, stage.real]]))
-    return [forward, back]
+    return tiles(stage.real, stage.imag) + tiles(stage.T.real, -stage.T.imag)
 
 
 def _branch_twist(radix: int, split: int) -> list[Words]:
-    """fp32 exp(-2 pi i b (4a'+1) / 4RS) at a lane's places: rows a', columns b; and back, rows b, columns a'."""
+    """exp(-2 pi i b (4a'+1) / 4RS), b > 0: in fp16 on the way in and back, then in fp32.
 
-    def twist(b: NDArray[np.int64], a: NDArray[np.int64]) -> Complex:
-        return _turn(b * (4 * a + 1) / (4 * radix * split))
-
-    width = 8 // split
-    rows = np.stack([twist((2 * _T + e) // width, _G + 8 * r) for r in range(2) for e in range(2)], -1)
-    columns = np.stack([twist(_G % split, 8 * n + 2 * _T + e) for n in range(2) for e in range(2)], -1)
-    return [_singles(x) for w in (rows, columns) for x in (w.real, w.imag)]
+    [b][tile of a'] x 32 lanes: on the way in (re of rows g and g+8, im of both), on the way back a' as in right
+    operands (re of 2t.. and 2t+8.., im of both; in fp32 these are two words of 16 bytes).
+    """
+    halves: tuple[list[Words], list[Words]] = ([], [])
+    singles: tuple[list[Words], list[Words]] = ([], [])
+    for b in range(1, split):
+        for tile in range(radix // 16):
+            w = _turn(b * (4 * (_I + 16 * tile) + 1) / (4 * radix * split))
+            rows = [part[_G + 8 * r] for part in (w.real, w.imag) for r in range(2)]
+            halves[0].append(np.stack([_halves(x, x) for x in rows], -1))
+            singles[0].append(np.stack([_singles(x) for x in rows], -1))
+            pairs = [[part[2 * _T + 8 * r + e] for e in range(2)] for part in (w.real, w.imag) for r in range(2)]
+            halves[1].append(np.stack([_halves(*pair) for pair in pairs], -1))
+            for r in range(2):
+                singles[1].append(np.stack([_singles(x) for pair in pairs[r::2] for x in pair], -1))
+    return [*halves[0], *halves[1], *singles[0], *singles[1]]
 
 
 def _lag_twist(split: int) -> Words:
-    """exp(-2 pi i m b' / 256 S) on the way in: [chunk of 8 lags][tile i][pair of columns] -> (re, im) words."""
-    chunk, i, column = np.ogrid[:32, :split, :8]
-    width = 8 // split
-    lag = {8: i + 0 * column, 4: 2 * i + column % 2, 2: 4 * (column // 2 % 2) + 2 * i + column % 2}[split]
-    w = _turn((8 * chunk + lag) * (column // width) / (256 * split))
-    return np.stack([_halves(part[..., 0::2], part[..., 1::2]) for part in (w.real, w.imag)], -1)
+    """exp(-2 pi i m b' / 256 S), b' > 0, on the way in: [b'][chunk of 8 lags][pair of lags] -> (re, im) words."""
+    b, lag = np.ogrid[1:split, :256]
+    w = _turn(lag * b / (256 * split))
+    return np.stack([_halves(part[:, 0::2], part[:, 1::2]) for part in (w.real, w.imag)], -1)
 
 
-def _lag_twist_back(split: int) -> Words:
-    """The same on the way back: [b'][n] x 32 lanes x (re, im of row g; re, im of row g+8), pairs along columns."""
-    out = []
-    for b in range(split):
-        for n in range(2):
-            words = []
-            for r in range(2):
-                lag = 16 * (_G + 8 * r) + 8 * n + 2 * _T
-                w = [_turn((lag + e) * b / (256 * split)) for e in range(2)]
-                words += [_halves(w[0].real, w[1].real), _halves(w[0].imag, w[1].imag)]
-            out.append(np.stack(words, -1))
-    return np.stack(out)
+def _lag_twist_back(split: int) -> list[Words]:
+    """The same on the way back: [b'] of places (c, d)."""
+    lag = np.arange(256).reshape(16, 16)
+    return [_pairs(_turn(lag * b / (256 * split))) for b in range(1, split)]

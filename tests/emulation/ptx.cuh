@@ -62,6 +62,10 @@ DEVICE u32 pack_bfloat(float low, float high) {
   };
   return round(low) | (round(high) << 16);
 }
+DEVICE u32 scale_bfloat(u32 x, u32 power) {
+  const float factor = as_float(power & 0xffff0000u);
+  return pack_bfloat(as_float(x << 16) * factor, as_float(x & 0xffff0000u) * factor);
+}
 DEVICE float2 unpack_half(u32 x) { return {emulation::half_to_float(x & 0xffff), emulation::half_to_float(x >> 16)}; }
 DEVICE u32 permute_bytes(u32 a, u32 b, u32 selector) {
   const uint64_t both = (static_cast<uint64_t>(b) << 32) | a;
@@ -99,6 +103,13 @@ DEVICE void copy_async16(u32 to, const void* from, int valid) {
   memcpy(emulation::checked(to, 16), bytes, 16);
 }
 DEVICE void prefetch_line(const void*) {}
+DEVICE void add_device16(uint4* at, const float (&x)[4]) {
+  float sums[4];
+  if (reinterpret_cast<uintptr_t>(at) % 16) emulation::faults++;
+  memcpy(sums, at, 16);
+  for (int i = 0; i < 4; i++) sums[i] += x[i];
+  memcpy(at, sums, 16);
+}
 DEVICE void commit_copies() {}
 template <int kPending>
 DEVICE void wait_copies() {}
@@ -109,6 +120,7 @@ DEVICE u32 fuse_half(u32 a, u32 b, u32 c) {
   return pack_half(fuse(x.x, y.x, z.x), fuse(x.y, y.y, z.y));
 }
 DEVICE u32 multiply_half(u32 a, u32 b) { return fuse_half(a, b, 0x80008000u); }
+DEVICE u32 add_half(u32 a, u32 b) { return fuse_half(a, 0x3c003c00u, b); }
 DEVICE u32 negate_half(u32 a) { return a ^ 0x80008000u; }
 
 DEVICE void load_matrices_transposed(u32 (&out)[4], u32 at) {

@@ -6,7 +6,9 @@ Every buffer that torch hands out is filled with NaN beforehand, so what a kerne
 """
 
 import logging
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -14,13 +16,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from broken_kernels import CHANGES, broken_sources, wrong_tables
+from broken_kernels import CHANGES, PARTS, broken_sources, wrong_tables
 from long_convolutions import Inputs, Problem, differentiated, error, faults, truth
 from torch import Tensor
 
 from genoconv.errors import KernelError, UsageError
 from genoconv.ops import conv, cuda, fftconv, fused, jit, prepare_filter
-from genoconv.ops.plan import SIZES
+from genoconv.ops.plan import KERNELS, SIZES, Kernel
 
 pytestmark = [
     pytest.mark.gpu,
@@ -43,6 +45,39 @@ def served() -> int:
     return cuda.gpu(0).limit if torch.cuda.is_available() else 0
 
 
+def kernels(
+    size: int, dtype: torch.dtype, gates: Iterable[tuple[bool, bool]], alignments: Iterable[bool]
+) -> set[Kernel]:
+    plan, ways = cuda._plan(size, dtype, 0), product(KERNELS, gates, alignments)
+    return {plan.kernel(name, aligned=a, gate_in=g[0], gate_out=g[1]) for name, g, a in ways}
+
+
+def compile_all(wanted: Iterable[Kernel]) -> None:
+    """At once, where the tests would compile one after the other."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done in [pool.submit(jit.compile_kernel, k.name, k.defines, arch=cuda.gpu(0).arch) for k in wanted]:
+            done.result()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled() -> None:
+    wanted: set[Kernel] = set()
+    for size, dtype in product(SIZES, LOW):
+        if size <= served():
+            first, second = plan_gates(size, dtype)
+            wanted |= kernels(size, dtype, [first], [True]) | kernels(size, dtype, [second], [False])
+            wanted |= kernels(size, torch.bfloat16, [(True, True)], [True, False])
+    for dtype in LOW:
+        wanted |= kernels(SIZES[0], dtype, GATES, [True, False])
+    compile_all(wanted)
+
+
+def plan_gates(size: int, dtype: torch.dtype) -> list[tuple[bool, bool]]:
+    """Two of the four sets of gates, all of them in turns."""
+    turn = SIZES.index(size) + LOW.index(dtype)
+    return [GATES[(turn + i) % 4] for i in range(2)]
+
+
 def needs(N: int) -> None:
     if served() < N:
         pytest.skip(f"this GPU's kernels end at {served():,} positions")
@@ -57,15 +92,15 @@ def check(problem: Problem) -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_every_plan(size: int, dtype: torch.dtype) -> None:
     needs(size)
-    turn = SIZES.index(size) + LOW.index(dtype)
-    gates = [dict(zip(("gate_in", "gate_out"), GATES[(turn + i) % 4], strict=True)) for i in range(2)]
+    gates = [dict(zip(("gate_in", "gate_out"), pair, strict=True)) for pair in plan_gates(size, dtype)]
+    long = size > 4096
     # Whole rows, more than a step takes; then ragged rows, a short filter, odd numbers of channels.
-    check(Problem(size, B=67 if size < 2048 else 6, H=37, dtype=dtype, hard=True, **gates[0]))
-    check(Problem(size - 3, B=3, H=131, K=size // 3, dtype=dtype, skip=False, **gates[1]))
+    check(Problem(size, B=67 if size < 2048 else 6, H=7 if long else 37, dtype=dtype, hard=True, **gates[0]))
+    check(Problem(size - 3, B=3, H=11 if long else 131, K=size // 3, dtype=dtype, skip=False, **gates[1]))
     # One row alone; many batches of few channels, so that a channel's batch is cut into slices.
     check(Problem(size - 8, B=1, H=1, dtype=dtype, hard=True, **gates[0]))
     # Not a single tap: it and the skip might cancel, and so might the one sum that is its gradient.
-    check(Problem(size, B=130, H=2, K=64, dtype=dtype, **gates[0]))
+    check(Problem(size, B=35 if long else 130, H=2, K=64, dtype=dtype, **gates[0]))
 
 
 @pytest.mark.parametrize(("gate_in", "gate_out"), GATES)
@@ -161,6 +196,11 @@ def test_opcheck(N: int) -> None:
     torch.library.opcheck(torch.ops.genoconv.fftconv_prepared.default, prepared)
 
 
+# torch's own code, imported by its compiler, calls what torch deprecates.
+torchs_deprecations = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+
+
+@torchs_deprecations
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 def test_torch_compile_without_graph_breaks(backend: str) -> None:
     if backend == "inductor":
@@ -177,6 +217,7 @@ def test_torch_compile_without_graph_breaks(backend: str) -> None:
             assert all(map(torch.equal, found, [want, *torch.autograd.grad(want, leaves, x.dy)]))
 
 
+@torchs_deprecations
 def test_a_prepared_filter_under_torch_compile() -> None:
     x = Problem(1024, B=2, H=4).inputs("cuda")
     kept = prepare_filter(x.k, 1024, D=x.D)
@@ -201,16 +242,19 @@ def test_cuda_graphs(N: int) -> None:
         step()  # compiles, loads, brings the tables
     stream.synchronize()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, stream=stream):
         found = step()
     other = Problem(N, B=2, H=6, seed=1).inputs("cuda")
     with torch.no_grad():
         for leaf, value in zip(leaves, operands(other), strict=True):
             leaf.copy_(value)
         x.dy.copy_(other.dy)
-    graph.replay()
     torch.cuda.synchronize()
-    assert all(map(torch.equal, found, step()))
+    with torch.cuda.stream(stream):
+        graph.replay()
+        want = step()
+    stream.synchronize()
+    assert all(map(torch.equal, found, want))
 
 
 def test_autocast_leaves_the_types_alone() -> None:
@@ -249,7 +293,7 @@ def test_prepared_filters() -> None:
     for N in (300, 1000, 500, 513):  # 300 and 500 share a transform of 512 points
         u, gate = x.u[..., :N].contiguous(), x.gate_out[..., :N].contiguous()
         got = fftconv(u, kept, gate_out=gate, backend="cuda")
-        assert error(got, whole[..., :N].double()) < 2e-3
+        assert error(got, whole[..., :N].double()) < 2**0.5 * 2.3e-3  # both are rounded
     assert torch.equal(fftconv(x.u, kept, gate_out=x.gate_out, backend="cuda"), whole)
     assert sorted(kept._fused) == [512, 1024]
     u = x.u.clone().requires_grad_()
@@ -323,11 +367,12 @@ def test_a_broken_kernel_shows(change: str, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(jit, "shipped", lambda name: sources)
     x = Problem(512, B=67, H=3).inputs("cuda")
     assert fused.unsupported(x.u) is None
+    compile_all(kernels(512, torch.bfloat16, [(True, True)], [True]))
     assert faults(differentiated(x, backend="cuda"), x)
 
 
-@pytest.mark.parametrize("part", [0.0, 0.4, 0.8, 0.9, 1.0])
-@pytest.mark.parametrize("N", [512, 8192])
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("N", [512, 16384])
 def test_one_wrong_twiddle_shows(N: int, part: float, monkeypatch: pytest.MonkeyPatch) -> None:
     x = Problem(N, B=32, H=2).inputs("cuda")
     assert not faults(differentiated(x, backend="cuda"), x)
