@@ -1,42 +1,77 @@
 // filter = T(k) + D in stored order, each channel scaled by a power of two to fp16; filter_scale undoes it. Channels
-// take the places of rows; one step a block.
+// take the places of rows.
 #include <outer.cuh>
 #include <products.cuh>
 #include <rows.cuh>
 
+// Eight taps from `lag` on, zeros past the last; `whole`: rows start on 16 bytes and end with them.
+DEVICE void load_taps(float (&v)[8], const float* row, int lag, int taps, bool whole) {
+  if (whole && lag + 8 <= taps) {
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+      const uint4 x = reinterpret_cast<const uint4*>(row + lag)[i];
+      v[4 * i] = as_float(x.x), v[4 * i + 1] = as_float(x.y), v[4 * i + 2] = as_float(x.z),
+            v[4 * i + 3] = as_float(x.w);
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < 8; i++) v[i] = lag + i < taps ? row[lag + i] : 0.0f;
+  }
+}
+
 extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
     spectrum(const float* k, const float* skip, uint4* filter, float* filter_scale, const uint4* tables, int channels,
-             int filter_length) {
+             int filter_length, int aligned) {
   using S = Plan;
   set_up<S>(tables);
   const InnerTables<S> inner = load_inner_tables<S>(tables);
+  const bool whole = aligned && filter_length % 4 == 0;
+  const auto row_of = [&](int channel) { return k + static_cast<i64>(channel) * filter_length; };
   Peaks peaks;
-  float back[S::kGroups * S::kPasses];
-  load_samples<S>(
-      [&](int item, float (&v)[8], bool) {
-        const int channel = Place<S>::row(block_index(), item), lag = Place<S>::lag(item);
-        const float* row = k + static_cast<i64>(channel) * filter_length;
-#pragma unroll
-        for (int i = 0; i < 8; i++) v[i] = channel < channels && lag + i < filter_length ? row[lag + i] : 0.0f;
-      },
-      peaks, back);
-  outer_in<S>();
-  block_barrier();
-  const auto true_spectrum = [&](int item) {
-    const int channel = Place<S>::row(block_index(), item);
-    const float shift = skip != nullptr && channel < channels ? skip[channel] : 0.0f;
-    const float scale = back[lot_of<S>(item)] * root_of_size<S>();
-    return affine(spectrum_of<S>(turn_of<S>(item), load_slot<S>(item), inner), scale, shift);
-  };
-  for_each_item<S>([&](int item) { peaks.note(Place<S>::local_row(item), peak_bits(true_spectrum(item))); });
-  block_barrier();
-  for_each_item<S>([&](int item) {
-    const int channel = Place<S>::row(block_index(), item);
-    const Scale scale = scale_of<kFilterTop>(load_shared4(peaks.at(Place<S>::local_row(item))));
-    const StoredTile out = stored(to_half(affine(true_spectrum(item), scale.in, 0.0f)));
-    if (channel >= channels) return;
-    uint4* own = filter + (static_cast<i64>(channel) * (S::kSplit * S::kRadix) + place_of<S>(item)) * 64 + lane_index();
-    own[0] = out.word[0], own[32] = out.word[1];
-    if (place_of<S>(item) == 0 && lane_index() == 0) filter_scale[channel] = scale.out;
-  });
+#pragma unroll 1
+  for (int step = block_index(); step * S::kRowsPerStep < channels; step += grid_size()) {
+    const auto channel_of = [&](int item) { return Place<S>::row(step, item); };
+    float back[S::kGroups * S::kPasses];
+    load_samples<S>(
+        [&](int item, float (&v)[8], bool) {
+          const int taps = channel_of(item) < channels ? filter_length : 0;
+          load_taps(v, row_of(channel_of(item)), Place<S>::lag(item), taps, whole);
+        },
+        peaks, back);
+    if (lane_index() % 4 == 0) {
+      for_each_item<S>([&](int item) {
+        const int channel = Place<S>::row(step + grid_size(), item), lag = Place<S>::lag(item);
+        if (channel < channels && lag < filter_length) prefetch_line(row_of(channel) + lag);
+      });
+    }
+    outer_in<S>();
+    block_barrier();
+    const auto true_spectrum = [&](int item) {
+      const float shift = skip != nullptr && channel_of(item) < channels ? skip[channel_of(item)] : 0.0f;
+      const float scale = back[lot_of<S>(item)] * root_of_size<S>();
+      return affine(spectrum_of<S>(turn_of<S>(item), load_slot<S>(item), inner), scale, shift);
+    };
+    // Computed twice, or kept where they are few.
+    constexpr bool kKept = S::kItems <= 2;
+    Tile kept[kKept ? S::kItems : 1];
+    for_each_item<S>([&](int item) {
+      const Tile z = true_spectrum(item);
+      if constexpr (kKept) kept[item] = z;
+      peaks.note(Place<S>::local_row(item), peak_bits(z));
+    });
+    block_barrier();
+    peaks.clear_other();
+    for_each_item<S>([&](int item) {
+      const Scale scale = scale_of<kFilterTop>(load_shared4(peaks.at(Place<S>::local_row(item))));
+      const StoredTile out =
+          stored(to_half(affine(kKept ? kept[kKept ? item : 0] : true_spectrum(item), scale.in, 0.0f)));
+      if (channel_of(item) >= channels) return;
+      uint4* own = filter + (static_cast<i64>(channel_of(item)) * (S::kSplit * S::kRadix) + place_of<S>(item)) * 64 +
+                   lane_index();
+      own[0] = out.word[0], own[32] = out.word[1];
+      if (place_of<S>(item) == 0 && lane_index() == 0) filter_scale[channel_of(item)] = scale.out;
+    });
+    peaks.turn ^= 1;
+    block_barrier();
+  }
 }

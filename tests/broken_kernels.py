@@ -19,7 +19,7 @@ CHANGES = {
     ),
     "last batch dropped": ("rows.cuh", "rows(at.batches - ", "rows(at.batches - 1 - "),
     "scale not undone": ("rows.cuh", "exponent - kTop * kOne", "127 * kOne"),
-    "D left out": ("spectrum.cu", "skip[channel] : 0.0f", "0.0f : 0.0f"),
+    "D left out": ("spectrum.cu", "skip[channel_of(item)] : 0.0f", "0.0f : 0.0f"),
     "filter not reversed in du": ("backward.cu", "conjugate_of_correlation(k, z)", "conjugate_of_product(k, z)"),
     "dk of one slice missing": ("filter_grad.cu", "slice = 0; slice < slices", "slice = 1; slice < slices"),
 }

@@ -83,6 +83,10 @@ def _kernel(plan: Plan, index: int, name: str, aligned: bool, gate_in: bool, gat
     return jit.load(kernel, arch=plan.arch, index=index)
 
 
+def _filter_grid(plan: Plan, channels: int) -> int:
+    return min(-(-channels // plan.filters.rows), plan.sm_count * plan.filters.per_sm)
+
+
 def prepare_filter(k: Tensor, D: Tensor | None, length: int) -> CudaSpectrum:
     """T(k) + D for rows that take the same transform as `length` positions do.
 
@@ -97,7 +101,7 @@ def prepare_filter(k: Tensor, D: Tensor | None, length: int) -> CudaSpectrum:
     scale = torch.empty(H, dtype=torch.float32, device=k.device)
     tables = _tables(plan.radix, plan.split, index)
     spectrum = _kernel(plan, index, "spectrum", True, True, True)
-    spectrum.launch((taps, skip, kept, scale, tables, H, K), grid=-(-H // plan.filters.rows))
+    spectrum.launch((taps, skip, kept, scale, tables, H, K, int(taps.data_ptr() % 16 == 0)), grid=_filter_grid(plan, H))
     return CudaSpectrum(kept, scale, plan.size, K)
 
 
@@ -147,9 +151,7 @@ def backward(
     dk = torch.empty((H, spectrum.taps), dtype=torch.float32, device=device)
     dD = torch.empty(H, dtype=torch.float32, device=device)
     filter_grad = _kernel(plan, index, "filter_grad", True, True, True)
-    filter_grad.launch(
-        (partial, dk, dD, tables, H, spectrum.taps, slices, plan.shares), grid=-(-H // plan.filters.rows)
-    )
+    filter_grad.launch((partial, dk, dD, tables, H, spectrum.taps, slices, plan.shares), grid=_filter_grid(plan, H))
     return du, dk, dD, dgate_in, dgate_out
 
 
