@@ -103,7 +103,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
             peaks, back_v);
       }
       // Kept through a whole step, the matrices would be spilled: they are loaded for each half of it.
-      const InnerTables<S> inner = load_inner_tables<S>(tables);
+      const InnerTables<S> inner = load_inner_tables<S, true>(tables);
       outer_in<S>();
       block_barrier();
       if constexpr (GATE_OUT) prefetch_all<S>(outs, at, S::kSamples);
@@ -145,7 +145,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
       }
       if constexpr (GATE_IN && kStagedSecond && !kSpread) prefetch_all<S>(us, at, S::kSecond);
       commit_copies();
-      const InnerTables<S> inner_again = load_inner_tables<S>(tables);
+      const InnerTables<S> inner_again = load_inner_tables<S, true>(tables);
       outer_in<S>();
       block_barrier();
       if constexpr (GATE_IN && !kStagedGate) {
