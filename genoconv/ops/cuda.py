@@ -78,9 +78,11 @@ def _slices(plan: Plan, batches: int, channels: int) -> int:
 
 
 @cache
-def _kernel(plan: Plan, index: int, name: str, aligned: bool, gate_in: bool, gate_out: bool) -> jit.Loaded:
-    kernel = plan.kernel(name, aligned=aligned, gate_in=gate_in, gate_out=gate_out)
-    return jit.load(kernel, arch=plan.arch, index=index)
+def _kernels(
+    plan: Plan, index: int, names: tuple[str, ...], aligned: bool, gate_in: bool, gate_out: bool
+) -> tuple[jit.Loaded, ...]:
+    kernels = [plan.kernel(name, aligned=aligned, gate_in=gate_in, gate_out=gate_out) for name in names]
+    return jit.load_all(kernels, arch=plan.arch, index=index)
 
 
 def _filter_grid(plan: Plan, channels: int) -> int:
@@ -100,7 +102,7 @@ def prepare_filter(k: Tensor, D: Tensor | None, length: int) -> CudaSpectrum:
     kept = torch.empty(H, plan.size, dtype=torch.int32, device=k.device)
     scale = torch.empty(H, dtype=torch.float32, device=k.device)
     tables = _tables(plan.radix, plan.split, index)
-    spectrum = _kernel(plan, index, "spectrum", True, True, True)
+    (spectrum,) = _kernels(plan, index, ("spectrum",), True, True, True)
     spectrum.launch((taps, skip, kept, scale, tables, H, K, int(taps.data_ptr() % 16 == 0)), grid=_filter_grid(plan, H))
     return CudaSpectrum(kept, scale, plan.size, K)
 
@@ -112,9 +114,8 @@ def forward(u: Tensor, spectrum: CudaSpectrum, gate_in: Tensor | None, gate_out:
     plan = _plan(N, u.dtype, index)
     u, gate_in, gate_out = _rows(u), _optional_rows(gate_in), _optional_rows(gate_out)
     y = torch.empty((B, H, N), dtype=u.dtype, device=u.device)
-    kernel = _kernel(
-        plan, index, "forward", _aligned(u, gate_in, gate_out, y), gate_in is not None, gate_out is not None
-    )
+    aligned = _aligned(u, gate_in, gate_out, y)
+    (kernel,) = _kernels(plan, index, ("forward",), aligned, gate_in is not None, gate_out is not None)
     tables = _tables(plan.radix, plan.split, index)
     args = (u, gate_in, gate_out, y, spectrum.filter, spectrum.scale, tables, B, H, N)
     block = plan.forward
@@ -144,13 +145,13 @@ def backward(
     workspace = torch.empty(grid * plan.workspace_bytes // 4, dtype=torch.int32, device=device)
     tables = _tables(plan.radix, plan.split, index)
     aligned = _aligned(u, gate_in, gate_out, dy, du)
-    kernel = _kernel(plan, index, "backward", aligned, gate_in is not None, gate_out is not None)
+    names = ("backward", "filter_grad")
+    kernel, filter_grad = _kernels(plan, index, names, aligned, gate_in is not None, gate_out is not None)
     rows = (u, gate_in, gate_out, dy, du, dgate_in, dgate_out)
     args = (*rows, spectrum.filter, spectrum.scale, partial, workspace, tables, B, H, N, slices)
     kernel.launch((*args, *_strides(u, gate_in, gate_out, dy)), grid=grid)
     dk = torch.empty((H, spectrum.taps), dtype=torch.float32, device=device)
     dD = torch.empty(H, dtype=torch.float32, device=device)
-    filter_grad = _kernel(plan, index, "filter_grad", True, True, True)
     filter_grad.launch((partial, dk, dD, tables, H, spectrum.taps, slices, plan.shares), grid=_filter_grid(plan, H))
     return du, dk, dD, dgate_in, dgate_out
 

@@ -9,8 +9,10 @@ of its content, so that a damaged one is a miss.
 import contextlib
 import ctypes
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib import import_module
@@ -36,6 +38,7 @@ class KernelSource(Protocol):
     def smem_bytes(self) -> int: ...
     @property
     def threads(self) -> int: ...
+    def __hash__(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,13 @@ def compile_kernel(name: str, defines: Iterable[tuple[str, int]], *, arch: str) 
         cubin = _compile(name, flags, arch)
         _write(entry, cubin)
     return cubin
+
+
+def compile_all(kernels: Iterable[KernelSource], *, arch: str) -> None:
+    """Bring all of ``kernels`` to the cache, as many at a time as there are processors; raises as the first would."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for compiled in [pool.submit(compile_kernel, k.name, k.defines, arch=arch) for k in kernels]:
+            compiled.result()
 
 
 def _key(name: str, flags: Sequence[str], arch: str) -> str:
@@ -251,6 +261,12 @@ def load(kernel: KernelSource, *, arch: str, index: int) -> Loaded:
         KernelError: no compiler is installed, or the driver refused the kernel.
     """
     return Loaded(kernel, arch, index)
+
+
+def load_all(kernels: Sequence[KernelSource], *, arch: str, index: int) -> tuple[Loaded, ...]:
+    """As :func:`load`, of kernels that are needed together: they are compiled at the same time."""
+    compile_all(kernels, arch=arch)
+    return tuple(load(kernel, arch=arch, index=index) for kernel in kernels)
 
 
 def driver_report() -> Mapping[str, str]:

@@ -206,7 +206,7 @@ class Plan:
         ):
             lines.append(
                 f"{name}: {block.per_sm} block{'s' if block.per_sm > 1 else ''} of {32 * block.warps} threads an SM,"
-                f" {block.rows} rows in flight in each, {block.smem_bytes / 1024:.1f} KB"
+                f" {block.rows} row{'s' if block.rows > 1 else ''} in flight in each, {block.smem_bytes / 1024:.1f} KB"
                 + (f", {block.staged} tensors prefetched beside u" if block.staged else "")
             )
         return "\n".join((*lines, f"spectrum of a filter: {self.spectrum_bytes:,} bytes a channel"))

@@ -27,7 +27,7 @@ def run(*words: str) -> str:
 def test_explain(arch: str, dtype: str) -> None:
     text = run("explain", "--length", "5000", "--arch", arch, "--dtype", dtype)
     assert "length 5,000" in text
-    assert "transform of 8,192 points as 16*2*16*16" in text
+    assert "transform of 8,192 points as 32*16*16" in text
     assert arch in text
     assert f"{kernels.SM_COUNT[arch]} SMs" in text
 

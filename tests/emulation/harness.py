@@ -91,12 +91,12 @@ def machine(
         here.buffers.append(whole)
         return whole[GUARD : GUARD + count].view(shape)
 
-    kept = (cuda._plan, cuda._kernel, cuda._slices)
+    kept = (cuda._plan, cuda._kernels, cuda._slices)
     with (
         mock.patch.object(cuda, "gpu", return_value=gpu),
         mock.patch.object(cuda, "_index", return_value=0),
         mock.patch.object(cuda, "_tables", own_tables),
-        mock.patch.object(jit, "load", lambda kernel, **_: _Emulated(kernel, sources, here)),
+        mock.patch.object(jit, "load_all", lambda kernels, **_: tuple(_Emulated(k, sources, here) for k in kernels)),
         mock.patch.object(torch, "empty", empty),
         mock.patch.object(torch, "empty_like", lambda x: empty(x.shape, dtype=x.dtype)),
     ):

@@ -6,9 +6,7 @@ Every buffer that torch hands out is filled with NaN beforehand, so what a kerne
 """
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -53,10 +51,7 @@ def kernels(
 
 
 def compile_all(wanted: Iterable[Kernel]) -> None:
-    """At once, where the tests would compile one after the other."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done in [pool.submit(jit.compile_kernel, k.name, k.defines, arch=cuda.gpu(0).arch) for k in wanted]:
-            done.result()
+    jit.compile_all(wanted, arch=cuda.gpu(0).arch)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -351,7 +346,7 @@ def test_auto_says_once_what_it_does(caplog: pytest.LogCaptureFixture, monkeypat
 @pytest.fixture
 def other_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing compiled or loaded beforehand is used, and nothing of the test afterwards."""
-    kept = (jit._sources_digest, jit.load, cuda._kernel)
+    kept = (jit._sources_digest, jit.load, cuda._kernels)
     for function in kept:
         function.cache_clear()
     yield
