@@ -96,8 +96,7 @@ def prepare_filter(k: Tensor, D: Tensor | None, length: int) -> CudaSpectrum:
     """
     index = _index(k)
     plan = _plan(length, torch.bfloat16, index)
-    taps = k.detach().float().contiguous()
-    skip = None if D is None else D.detach().float().contiguous()
+    taps, skip = _singles(k), None if D is None else _singles(D)
     H, K = taps.shape
     kept = torch.empty(H, plan.size, dtype=torch.int32, device=k.device)
     scale = torch.empty(H, dtype=torch.float32, device=k.device)
@@ -156,6 +155,10 @@ def backward(
     return du, dk, dD, dgate_in, dgate_out
 
 
+def _singles(x: Tensor) -> Tensor:
+    return x if x.dtype is torch.float32 and x.is_contiguous() else x.detach().float().contiguous()
+
+
 def _rows(x: Tensor) -> Tensor:
     return x if x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
 
@@ -164,12 +167,16 @@ def _optional_rows(x: Tensor | None) -> Tensor | None:
     return None if x is None else _rows(x)
 
 
-def _strides(*tensors: Tensor | None) -> list[jit.Long]:
-    return [jit.Long(0 if x is None else x.stride(axis)) for x in tensors for axis in (0, 1)]
+def _strides(*tensors: Tensor | None) -> list[int]:
+    return [0 if x is None else x.stride(axis) for x in tensors for axis in (0, 1)]
 
 
 def _aligned(*tensors: Tensor | None) -> bool:
-    return all(
-        x is None or (x.shape[-1] % 8 == 0 and x.data_ptr() % 16 == 0 and x.stride(0) % 8 == 0 and x.stride(1) % 8 == 0)
-        for x in tensors
-    )
+    return all(x is None or _starts_aligned(x) for x in tensors)
+
+
+def _starts_aligned(x: Tensor) -> bool:
+    """Whether every row starts on 16 bytes and has whole pieces of 16 bytes."""
+    if x.shape[-1] % 8 or x.data_ptr() % 16:
+        return False
+    return x.is_contiguous() or (x.stride(0) % 8 == 0 and x.stride(1) % 8 == 0)

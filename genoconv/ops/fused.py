@@ -54,7 +54,10 @@ def fftconv(
     skip = None if D is None else D.float()
     y: Tensor
     if not _watched(u, taps, skip, gate_in, gate_out):
-        y = _Launches.apply(u, taps, skip, gate_in, gate_out, made)  # type: ignore[no-untyped-call]
+        if torch.is_grad_enabled():
+            y = _Launches.apply(u, taps, skip, gate_in, gate_out, made)  # type: ignore[no-untyped-call]
+        else:
+            y = cuda.forward(u, made or _transformed(taps, skip, u), gate_in, gate_out)
     elif made is not None:
         y = _prepared(u, made.filter, made.scale, made.taps, gate_in, gate_out)
     else:
@@ -76,9 +79,7 @@ class _Launches(torch.autograd.Function):
         made: cuda.CudaSpectrum | None,
     ) -> Tensor:
         ctx.has_taps, ctx.has_skip = k is not None, D is not None
-        if made is None:
-            assert k is not None
-            made = cuda.prepare_filter(k, D, u.shape[-1])
+        made = made or _transformed(k, D, u)
         ctx.save_for_backward(u, made.filter, made.scale, gate_in, gate_out)
         ctx.taps = made.taps
         return cuda.forward(u, made, gate_in, gate_out)
@@ -89,6 +90,11 @@ class _Launches(torch.autograd.Function):
         u, kept, scale, gate_in, gate_out = ctx.saved_tensors
         du, dk, dD, d_in, d_out = cuda.backward(dy, u, _spectrum(kept, scale, ctx.taps), gate_in, gate_out)
         return du, dk if ctx.has_taps else None, dD if ctx.has_skip else None, d_in, d_out, None
+
+
+def _transformed(k: Tensor | None, D: Tensor | None, u: Tensor) -> cuda.CudaSpectrum:
+    assert k is not None
+    return cuda.prepare_filter(k, D, u.shape[-1])
 
 
 def _watched(*tensors: Tensor | None) -> bool:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -96,6 +96,7 @@ def compile_kernel(name: str, defines: Iterable[tuple[str, int]], *, arch: str) 
 
 def compile_all(kernels: Iterable[KernelSource], *, arch: str) -> None:
     """Bring all of ``kernels`` to the cache, as many at a time as there are processors; raises as the first would."""
+    missing()  # imports the compiler here: threads would meet it half imported
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for compiled in [pool.submit(compile_kernel, k.name, k.defines, arch=arch) for k in kernels]:
             compiled.result()
@@ -170,18 +171,13 @@ def clear() -> int:
     return len(found)
 
 
-class Long(int):
-    """An argument that a kernel takes as a 64-bit integer; plain ints are 32-bit."""
-
-
 class Loaded:
     """A kernel on one GPU, ready to be launched. Make it with :func:`load`, which keeps it."""
 
     def __init__(self, kernel: KernelSource, arch: str, index: int) -> None:
         import torch
         from cuda.bindings import driver
-        from cuda.core import Device, LaunchConfig, ObjectCode, Stream
-        from cuda.core import launch as queue
+        from cuda.core import Device, ObjectCode
 
         cubin = compile_kernel(kernel.name, kernel.defines, arch=arch)
         with torch.cuda.device(index):
@@ -199,17 +195,15 @@ class Loaded:
                 f"more than cuda:{index} gives"
             )
         self._name, self._index, self._cuda = kernel.name, index, torch.cuda
-        self._queue, self._stream_of = queue, Stream.from_handle
-        self._config = partial(LaunchConfig, block=kernel.threads, shmem_size=kernel.smem_bytes)
-        # By grid, and by the address of torch's stream: torch's streams live as long as the process.
-        self._configs: dict[int, Any] = {}
-        self._streams: dict[int, Any] = {}
+        # cuda-core's own launch takes the host several times as long as this one, which small problems notice.
+        self._queue, self._function = driver.cuLaunchKernel, driver.CUfunction(int(self._entry.handle))
+        self._block = (kernel.threads, 1, 1, kernel.smem_bytes)
 
     def launch(self, args: Sequence[Any], *, grid: int) -> None:
         """Queue one launch of ``grid`` blocks on torch's current stream of this GPU, which need not be the current one.
 
         Args:
-            args: tensors (their addresses), None (a null pointer), floats, ints (32-bit) or :class:`Long` (64-bit).
+            args: tensors (their addresses), None (a null pointer) or ints, whatever their width in the kernel.
             grid: blocks.
 
         Raises:
@@ -222,34 +216,32 @@ class Loaded:
                 self._launch(args, grid)
 
     def _launch(self, args: Sequence[Any], grid: int) -> None:
-        handle = self._cuda.current_stream(self._index).cuda_stream
-        stream = self._streams.get(handle)
-        if stream is None:
-            stream = self._streams[handle] = self._stream_of(handle)
-        config = self._configs.get(grid)
-        if config is None:
-            config = self._configs[grid] = self._config(grid=grid)
-        try:
-            self._queue(stream, config, self._entry, *map(_argument, args))
-        except Exception as error:
+        stream = self._cuda.current_stream(self._index).cuda_stream
+        pointers = parameters(args)
+        address = ctypes.addressof(pointers)
+        (status,) = self._queue(self._function, grid, 1, 1, *self._block, stream, address, 0)
+        if status.name == "CUDA_ERROR_INVALID_CONTEXT":  # a thread that has not met the GPU yet
+            self._cuda.set_device(self._index)
+            (status,) = self._queue(self._function, grid, 1, 1, *self._block, stream, address, 0)
+        if int(status) != 0:
             raise KernelError(
-                f"{self._name}: the driver refused the launch on cuda:{self._index}: {error}; "
+                f"{self._name}: the driver refused the launch on cuda:{self._index}: {status.name}; "
                 "set GENOCONV_KERNELS=torch and report this with the output of `genoconv kernels doctor`"
-            ) from error
+            )
 
 
-def _argument(value: Any) -> Any:
-    """As cuda-core wants it: its plain ints are pointers (and any 64-bit value), other widths are ctypes'."""
-    kind = type(value)
-    if kind is int:
-        return ctypes.c_int32(value)
-    if value is None:
-        return 0
-    if kind is Long:
-        return int(value)
-    if kind is float:
-        return ctypes.c_float(value)
-    return value.data_ptr()
+def parameters(args: Sequence[Any]) -> "ctypes.Array[ctypes.c_void_p]":
+    """Pointers to the arguments of a launch, as the driver wants them; they keep what they point to.
+
+    Every argument has eight bytes: a pointer, or an integer whose lower four bytes a narrower parameter takes
+    (GPUs and the hosts that they work in are little-endian).
+    """
+    count = len(args)
+    values = (ctypes.c_int64 * count)(*[x if type(x) is int else 0 if x is None else x.data_ptr() for x in args])
+    first = ctypes.addressof(values)
+    pointers = (ctypes.c_void_p * count)(*range(first, first + 8 * count, 8))
+    pointers.values = values  # type: ignore[attr-defined]
+    return pointers
 
 
 @cache

@@ -99,6 +99,9 @@ class Plan:
 
     regime = "one-sm"
 
+    def __hash__(self) -> int:
+        return hash((self.length, self.dtype, self.smem))  # of all fields it would cost a launch's time
+
     @property
     def packed(self) -> int:
         """Rows that share one tile."""

@@ -139,19 +139,12 @@ class _Emulated:
     machine: Machine
 
     def launch(self, args: Sequence[Any], *, grid: int) -> None:
-        values = [_value(arg) for arg in args]
-        pointers = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
+        pointers = jit.parameters(args)
         counts = (ctypes.c_long * 3)()
         library = build(self.kernel, self.sources)
         run = getattr(library, f"emulate_{self.kernel.name}")
         run(pointers, ctypes.c_int(grid), ctypes.c_int(self.kernel.smem_bytes), counts)
         self.machine.counts[self.kernel.name] = Counts(*counts)
-
-
-def _value(arg: Any) -> Any:
-    """What `jit` would hand to cuda-core, whose plain ints are 64 bits wide."""
-    made = jit._argument(arg)
-    return ctypes.c_int64(made) if isinstance(made, int) else made
 
 
 def build(kernel: Kernel, sources: Path | None = None) -> ctypes.CDLL:

@@ -7,6 +7,7 @@ Every buffer that torch hands out is filled with NaN beforehand, so what a kerne
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -269,6 +270,14 @@ def test_other_streams() -> None:
         got = differentiated(x, backend="cuda")
     stream.synchronize()
     assert not faults(got, x)
+
+
+def test_a_thread_that_has_not_met_the_gpu() -> None:
+    x = Problem(512, B=2, H=2).inputs("cuda")
+    want = differentiated(x, backend="cuda")
+    with ThreadPoolExecutor(1) as pool:
+        got = pool.submit(differentiated, x, backend="cuda").result()
+    assert all(torch.equal(got[name], want[name]) for name in want)
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs a second GPU")
