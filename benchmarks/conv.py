@@ -245,7 +245,7 @@ def machine(bandwidth: float) -> dict[str, Any]:
         "driver": driver or "unknown",
         "cuda": torch.version.cuda,
         "torch": torch.__version__,
-        "commit": commit or os.environ.get("GENOCONV_COMMIT", "unknown"),
+        "commit": os.environ.get("GENOCONV_COMMIT") or commit or "unknown",
         "date": datetime.date.today().isoformat(),
         "copy_gb_s": bandwidth / 1e6,
     }
@@ -363,7 +363,7 @@ def plot(report: dict[str, Any], path: Path) -> None:
         axes.set(title=title, xlabel="N", ylabel="time over the forward pass's copy floor")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8)
     m = report["machine"]
     figure.suptitle(f"Gated causal convolution, {m['gpu']}, commit {m['commit']}, {m['date']}", fontsize=10)
     figure.savefig(path, dpi=130)
