@@ -192,12 +192,12 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
       const Window<S> du_out(dus, at), dgate(dins, at), in_window(ins, at), next_in(ins, next);
       constexpr int kAtOnce = S::kItems < 4 ? S::kItems : 4;
 #pragma unroll
-      for (int start = 0; start < S::kItems; start += kAtOnce) {
-        const Chunks<S, !GATE_IN || kStagedGate, kAtOnce> gate(in_window, S::kFirst, start);
-        const Chunks<S, !GATE_IN || kStagedSecond, kAtOnce> u_chunk(u_window, S::kSecond, start);
-        if (start == 0) block_barrier();
+      for (int begin = 0; begin < S::kItems; begin += kAtOnce) {
+        const Chunks<S, !GATE_IN || kStagedGate, kAtOnce> gate(in_window, S::kFirst, begin);
+        const Chunks<S, !GATE_IN || kStagedSecond, kAtOnce> u_chunk(u_window, S::kSecond, begin);
+        if (begin == 0) block_barrier();
 #pragma unroll
-        for (int item = start; item < start + kAtOnce; item++) {
+        for (int item = begin; item < begin + kAtOnce; item++) {
           const float factor = back_c[lot_of<S>(item)] * filter_back;
           float v[8], w[8];
           load_result<S>(v, item);
