@@ -195,7 +195,7 @@ class Loaded:
                 f"more than cuda:{index} gives"
             )
         self._name, self._index, self._cuda = kernel.name, index, torch.cuda
-        # cuda-core's own launch takes the host several times as long as this one, which small problems notice.
+        # The driver's launch takes the arguments in one piece: of a small problem the host's part is most of the time.
         self._queue, self._function = driver.cuLaunchKernel, driver.CUfunction(int(self._entry.handle))
         self._block = (kernel.threads, 1, 1, kernel.smem_bytes)
 

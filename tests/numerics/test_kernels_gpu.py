@@ -89,14 +89,13 @@ def check(problem: Problem) -> None:
 def test_every_plan(size: int, dtype: torch.dtype) -> None:
     needs(size)
     gates = [dict(zip(("gate_in", "gate_out"), pair, strict=True)) for pair in plan_gates(size, dtype)]
-    long = size > 4096
     # Whole rows, more than a step takes; then ragged rows, a short filter, odd numbers of channels.
-    check(Problem(size, B=67 if size < 2048 else 6, H=7 if long else 37, dtype=dtype, hard=True, **gates[0]))
-    check(Problem(size - 3, B=3, H=11 if long else 131, K=size // 3, dtype=dtype, skip=False, **gates[1]))
+    check(Problem(size, B=67 if size < 2048 else 6, H=37, dtype=dtype, hard=True, **gates[0]))
+    check(Problem(size - 3, B=3, H=131, K=size // 3, dtype=dtype, skip=False, **gates[1]))
     # One row alone; many batches of few channels, so that a channel's batch is cut into slices.
     check(Problem(size - 8, B=1, H=1, dtype=dtype, hard=True, **gates[0]))
     # Not a single tap: it and the skip might cancel, and so might the one sum that is its gradient.
-    check(Problem(size, B=35 if long else 130, H=2, K=64, dtype=dtype, **gates[0]))
+    check(Problem(size, B=130, H=2, K=64, dtype=dtype, **gates[0]))
 
 
 @pytest.mark.parametrize(("gate_in", "gate_out"), GATES)
@@ -294,15 +293,16 @@ def test_prepared_filters() -> None:
     x = Problem(1000, B=3, H=5, gate_in=False).inputs("cuda")
     kept = prepare_filter(x.k, 1000, D=x.D)
     whole = fftconv(x.u, x.k, D=x.D, gate_out=x.gate_out, backend="cuda")
+    want = truth(x)
     for N in (300, 1000, 500, 513):  # 300 and 500 share a transform of 512 points
         u, gate = x.u[..., :N].contiguous(), x.gate_out[..., :N].contiguous()
         got = fftconv(u, kept, gate_out=gate, backend="cuda")
-        assert error(got, whole[..., :N].double()) < 2**0.5 * 2.3e-3  # both are rounded
+        assert error(got, want["y"][..., :N]) < 2e-3
     assert torch.equal(fftconv(x.u, kept, gate_out=x.gate_out, backend="cuda"), whole)
     assert sorted(kept._fused) == [512, 1024]
     u = x.u.clone().requires_grad_()
     fftconv(u, kept, gate_out=x.gate_out, backend="cuda").backward(x.dy)
-    assert error(u.grad, truth(x)["du"]) < 2.3e-3
+    assert error(u.grad, want["du"]) < 2.3e-3
     with pytest.raises(UsageError, match=r"prepared for 1,000 positions; u has 1,001"):
         fftconv(torch.zeros(1, 5, 1001, device="cuda", dtype=torch.bfloat16), kept)
 
