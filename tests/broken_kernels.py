@@ -22,6 +22,7 @@ CHANGES = {
     "D left out": ("spectrum.cu", "skip[channel_of(item)] : 0.0f", "0.0f : 0.0f"),
     "filter not reversed in du": ("backward.cu", "conjugate_of_correlation(k, z)", "conjugate_of_product(k, z)"),
     "dk of one slice missing": ("filter_grad.cu", "slice = 0; slice < slices", "slice = 1; slice < slices"),
+    "dk of one share missing": ("filter_grad.cu", "share = 0; share < shares", "share = 1; share < shares"),
 }
 """What is wrong: (source file, text, what stands there instead)."""
 

@@ -135,7 +135,7 @@ class Plan:
     @property
     def shares(self) -> int:
         """Sums that a partial of T(dk) consists of: warps that have the same outer index of packed rows."""
-        return max(1, self.backward.warps // self.radix) if self.radix < 16 else 1
+        return self.backward.warps // self.radix if self.radix < 16 else 1
 
     def kernel(
         self,
