@@ -68,7 +68,7 @@ class Problem:
         K = self.K or self.N
         k, D = normal(self.H, K) / K**0.5, normal(self.H)
         if self.hard:
-            k, D = k / 8, D / 8
+            k, D = k / 16, D / 16
             rows = u.view(self.B * self.H, self.N)
             for i, row in enumerate(rows):
                 kind = i % (len(PEAKS) + 2)
