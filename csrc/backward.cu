@@ -1,10 +1,6 @@
-// Gradients of y = gate_out * c, c = (k + D) conv v, v = gate_in * u,
-// recomputed from the inputs:
-//   dgate_out = dy c,   dc = dy gate_out,   dv = (k + D) correlated with dc, du
-//   = dv gate_in,   dgate_in = dv u,
-// and partial sums over the batch of conj T(v) T(dc), from which filter_grad
-// makes dk and dD. A job is one channel and one slice of the batch; it stays
-// with one block, so every sum has a fixed order.
+// Gradients of y = gate_out * c, c = (k + D) conv v, v = gate_in * u, recomputed from the inputs:
+//   dgate_out = dy c,   dc = dy gate_out,   dv = (k + D) correlated with dc,   du = dv gate_in,   dgate_in = dv u,
+// and sums over the batch of conj T(v) T(dc), from which filter_grad makes dk and dD. Every sum has a fixed order.
 #include <outer.cuh>
 #include <products.cuh>
 #include <rows.cuh>
@@ -28,72 +24,123 @@ struct Keep {
     }
   }
   DEVICE StoredTile get(int item) const {
-    if constexpr (S::kSpectrumInShared) return {{load_shared16(shared_at(item, 0)), load_shared16(shared_at(item, 1))}};
+    if constexpr (S::kSpectrumInShared) return load_stored_shared(shared_at(item, 0));
     else return load_stored(global_at(item));
   }
 };
 
+// How blocks share out the work. A job is a channel and a slice of its batch, and has sums of its own. The blocks of a
+// team take its steps in turns; of several, so that a filter and its sums are in the L2 cache while all work on them.
+struct Jobs {
+  int steps, channels, slices, team;
+
+  DEVICE int count() const { return channels * slices; }
+  DEVICE int first() const { return block_index() / team; }
+  DEVICE int next(int job) const { return job + grid_size() / team; }
+  DEVICE int channel(int job) const { return job / slices; }
+  DEVICE int begin(int job) const { return static_cast<u32>(steps * (job % slices)) / slices; }
+  DEVICE int end(int job) const { return static_cast<u32>(steps * (job % slices + 1)) / slices; }
+  DEVICE int own_begin(int job) const { return begin(job) + block_index() % team; }  // there is such a step
+};
+
+// One warp's share of a sum: of rows that share a tile, warps with the same outer index have such. Stores their totals.
+template <class S, int kShares>
+DEVICE void store_totals(uint4* sums, const Tile& share) {
+  const auto at = [](int word) { return shared_base() + S::kExchange + word * 16; };
+  block_barrier();  // everybody has read what was here
+#pragma unroll
+  for (int n = 0; n < 2; n++)
+#pragma unroll
+    for (int comp = 0; comp < 2; comp++) {
+      const float (&x)[4] = comp == 0 ? share.re[n] : share.im[n];
+      const uint4 word = {as_bits(x[0]), as_bits(x[1]), as_bits(x[2]), as_bits(x[3])};
+      store_shared16(at(warp_index() * 128 + n * 64 + comp * 32 + lane_index()), word);
+    }
+  block_barrier();
+  for (int word = thread_index(); word < S::kRadix * 128; word += S::kThreads) {
+    float total[4] = {};
+#pragma unroll
+    for (int share = 0; share < kShares; share++) {
+      const uint4 x = load_shared16(at(share * S::kRadix * 128 + word));
+      total[0] += as_float(x.x), total[1] += as_float(x.y), total[2] += as_float(x.z), total[3] += as_float(x.w);
+    }
+    sums[word] = {as_bits(total[0]), as_bits(total[1]), as_bits(total[2]), as_bits(total[3])};
+  }
+}
+
 extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
     backward(u16* u, u16* gate_in, u16* gate_out, u16* dy, u16* du, u16* dgate_in, u16* dgate_out, const uint4* filter,
-             const float* filter_scale, uint4* partial, uint4* workspace, const uint4* tables, int batches,
-             int channels, int length, int slices, i64 u_batch, i64 u_channel, i64 gate_in_batch, i64 gate_in_channel,
-             i64 gate_out_batch, i64 gate_out_channel, i64 dy_batch, i64 dy_channel) {
+             const float* filter_scale, uint4* partial, u32* progress, uint4* workspace, const uint4* tables,
+             int batches, int channels, int length, int slices, int team, u32 u_batch, u32 u_channel, u32 gate_in_batch,
+             u32 gate_in_channel, u32 gate_out_batch, u32 gate_out_channel, u32 dy_batch, u32 dy_channel) {
   using S = Plan;
-  const i64 row = length, image = row * channels;
+  let_next_begin();
+  const u32 row = length, image = row * channels;
   const Rows us{u, u_batch, u_channel}, ins{gate_in, gate_in_batch, gate_in_channel};
   const Rows outs{gate_out, gate_out_batch, gate_out_channel}, dys{dy, dy_batch, dy_channel};
   const Rows dus{du, image, row}, dins{dgate_in, image, row}, douts{dgate_out, image, row};
   set_up<S>(tables);
   const Keep<S> keep{workspace};
   const int steps = (batches + S::kRowsPerStep - 1) / S::kRowsPerStep;
-  const int jobs = channels * slices;
-  const auto first_of = [&](int slice) { return static_cast<int>(static_cast<i64>(steps) * slice / slices); };
-  const auto start_of = [&](int job) {  // a job's first step; each has one at least
-    return Batch{first_of(job % slices), job / slices, batches, length};
-  };
+  const Jobs jobs{steps, channels, slices, team};
+  const auto start_of = [&](int job) { return Batch{jobs.own_begin(job), jobs.channel(job), batches, length}; };
   constexpr bool kStagedGate = S::kStaged == 2, kStagedSecond = S::kStaged >= 1;
   Peaks peaks;
   constexpr bool kOneFilter = S::kSpan == 1 && !S::kTurned;  // of a channel and warp
   // Sums over the batch: in registers, or where a warp has too many, in their place in device memory.
   constexpr bool kSumsInRegisters = S::kSpan == 1;
   constexpr int kOwn = S::kSpan * S::kPasses;  // items of a row group
+  // Rows stream past the L2 cache, but u and gate_in are wanted twice.
+  constexpr bool kOnce = !GATE_IN;
   // Whether the second half's requests are spread over its items; measured.
   constexpr bool kSpread = S::kRadix == 16 && S::kWarps == 16;
 
-  if (block_index() < jobs) {
-    prefetch_all<S>(us, start_of(block_index()), S::kSamples);
-    if constexpr (GATE_IN && kStagedGate) prefetch_all<S>(ins, start_of(block_index()), S::kFirst);
+  if (jobs.first() < jobs.count()) {
+    const Batch start = start_of(jobs.first());
+    prefetch_all<S, kOnce>(us, start, S::kSamples);
+    if constexpr (GATE_IN && kStagedGate) prefetch_all<S, true>(ins, start, S::kFirst);
     commit_copies();
   }
-  for (int job = block_index(); job < jobs; job += grid_size()) {
-    const Batch start = start_of(job), following = start_of(job + grid_size());
-    const int channel = start.channel, slice = job % slices, count = first_of(slice + 1) - start.step;
+  for (int job = jobs.first(); job < jobs.count(); job = jobs.next(job)) {
+    const int channel = jobs.channel(job), begin = jobs.begin(job), end = jobs.end(job);
+    const bool last = jobs.next(job) >= jobs.count();
+    const Batch following = start_of(jobs.next(job));
     const float filter_back = filter_scale[channel];
     const uint4* own_filter = filter + static_cast<i64>(channel) * (S::kSplit * S::kRadix * 64) + lane_index();
     const auto filter_of = [&](int item) { return load_stored(own_filter + place_of<S>(item) * 64); };
     StoredTile only_filter;  // where there is one
     if constexpr (kOneFilter) only_filter = filter_of(0);
-    // Rows that share a tile are of one channel: a warp has one sum, and those with the same a' are added up later.
     constexpr int kShares = S::kRadix < 16 ? S::kWarps / S::kRadix : 1;
-    uint4* own_partial = partial +
-                         (static_cast<i64>(slice) * channels + channel) * (kShares * S::kSplit * S::kRadix * 128) +
-                         lane_index();
-    const auto partial_of = [&](int item) {
-      return own_partial + (S::kRadix < 16 ? warp_index() : place_of<S>(item)) * 128;
+    const i64 places_before = (static_cast<i64>(job % slices) * channels + channel) * (S::kSplit * S::kRadix);
+    uint4* own_partial = partial + places_before * 128;  // slices are outermost
+    const auto partial_of = [&](int item) { return own_partial + place_of<S>(item) * 128 + lane_index(); };
+    // Steps are added in their order, whichever block they are of.
+    // All turns of items `i` at a time, one lane for each. What is reported should have been written a while ago.
+    const bool speaks = lane_index() < S::kTurns;
+    const auto progress_of = [&](int i) {
+      return speaks ? progress + places_before + place_of<S>(i * S::kTurns + lane_index()) : nullptr;
+    };
+    const auto await = [&](int i, int step) {
+      if (step > begin) await_progress(progress_of(i), step - begin, speaks);
+    };
+    const auto report = [&](int i, int step) { report_progress(progress_of(i), step + 1 - begin, speaks); };
+    const auto add_to_partial = [&](int item, int step, const Tile& sum) {
+      if (step == begin) store_sums(partial_of(item), sum);
+      else add_sums(partial_of(item), sum);
     };
     Tile sums[1 + S::kTurned] = {};
-    for (int past = 0; past < count; past++) {
-      const Batch at{start.step + past, channel, batches, length};
-      const bool more = past + 1 < count || job + grid_size() < jobs;
-      const Batch next = past + 1 < count ? Batch{at.step + 1, channel, batches, length} : following;
-      float back_v[S::kGroups * S::kPasses], back_c[S::kGroups * S::kPasses];
+    for (int step = jobs.own_begin(job); step < end; step += team) {
+      const Batch at{step, channel, batches, length};
+      const bool stays = step + team < end, more = stays || !last;
+      const Batch next = stays ? Batch{step + team, channel, batches, length} : following;
+      float back_v[S::kLots], back_c[S::kLots];
 
       wait_copies<0>();
       if constexpr (!kStagedSecond) approach<S>(dys, at);
-      if constexpr (kStagedSecond && kSpread) prefetch_all<S>(dys, at, S::kSecond);
+      if constexpr (kStagedSecond && kSpread) prefetch_all<S, true>(dys, at, S::kSecond);
       {
-        const Chunks<S, !GATE_IN || kStagedGate> gate(Window<S>(ins, at), S::kFirst);
-        const Window<S> dy_window(dys, at);
+        const Chunks<S, !GATE_IN || kStagedGate> gate(Window<S, false>(ins, at), S::kFirst);
+        const Window<S, true> dy_window(dys, at);
         load_samples<S>(
             [&](int item, float (&v)[8], bool once) {
               unpack_chunk(v, load_shared16(Place<S>::samples(S::kSamples, item)));
@@ -106,7 +153,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
       const InnerTables<S> inner = load_inner_tables<S, true>(tables);
       outer_in<S>();
       block_barrier();
-      if constexpr (GATE_OUT) prefetch_all<S>(outs, at, S::kSamples);
+      if constexpr (GATE_OUT) prefetch_all<S, true>(outs, at, S::kSamples);
       commit_copies();
 #pragma unroll 1
       for (int i = 0; i < S::kItems / S::kTurns; i++) {
@@ -124,8 +171,8 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
       if constexpr (GATE_OUT) outer_back<S>();
       wait_copies<0>();
       {
-        const Chunks<S, kStagedSecond> dy_chunk(Window<S>(dys, at), S::kSecond);
-        const Window<S> dgate(douts, at);
+        const Chunks<S, kStagedSecond> dy_chunk(Window<S, true>(dys, at), S::kSecond);
+        const Window<S, true> dgate(douts, at);
         if constexpr (GATE_OUT) block_barrier();
         load_samples<S>(
             [&](int item, float (&v)[8], bool once) {
@@ -143,7 +190,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
             },
             peaks, back_c);
       }
-      if constexpr (GATE_IN && kStagedSecond && !kSpread) prefetch_all<S>(us, at, S::kSecond);
+      if constexpr (GATE_IN && kStagedSecond && !kSpread) prefetch_all<S, true>(us, at, S::kSecond);
       commit_copies();
       const InnerTables<S> inner_again = load_inner_tables<S, true>(tables);
       outer_in<S>();
@@ -151,7 +198,8 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
       if constexpr (GATE_IN && !kStagedGate) {
         if (more) approach<S>(ins, next);
       }
-      const Window<S> u_window(us, at), next_u(us, next);
+      const Window<S, true> u_window(us, at);
+      const Window<S, kOnce> next_u(us, next);
       const auto request = [&](int item) {
         if constexpr (GATE_IN && kStagedSecond && kSpread) u_window.prefetch(item, S::kSecond);
         if (more) next_u.prefetch(item, S::kSamples);
@@ -172,32 +220,38 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
           if constexpr (!kSumsInRegisters) sum = {};
 #pragma unroll
           for (int group = 0; group < S::kGroups; group++) {
-            const int item = group * kOwn + own, lot = group * S::kPasses + turn % S::kPasses;
+            const int item = group * kOwn + own, lot = lot_of<S>(group * kOwn + turn);
             const Quarters x = load_slot<S>(item);
             if constexpr (kSpread) request(item);
             const Work z = spectrum_of<S>(turn_of<S>(turn), x, inner_again);
             add_correlation(sum, keep.get(item), z, back_v[lot] * back_c[lot]);
+            if constexpr (!kSumsInRegisters) {
+              if (group == S::kGroups - 1) {
+                if (turn == 0) {
+                  if (i > 0) report(i - 1, step);
+                  await(i, step);
+                }
+                add_to_partial(own, step, sum);
+              }
+            }
             store_back<S>(item, turn_of<S>(turn), conjugate_of_correlation(k, z), inner_again);
-          }
-          if constexpr (!kSumsInRegisters) {
-            if (past > 0) add_sums(partial_of(own), sum);
-            else store_sums(partial_of(own), sum);
           }
         }
       }
       if constexpr (kSpread) commit_copies();
       block_barrier();
       outer_back<S>();
+      if constexpr (!kSumsInRegisters) report(kOwn / S::kTurns - 1, step);
       wait_copies<kSpread ? 0 : 1>();
-      const Window<S> du_out(dus, at), dgate(dins, at), in_window(ins, at), next_in(ins, next);
+      const Window<S, true> du_out(dus, at), dgate(dins, at), in_window(ins, at), next_in(ins, next);
       constexpr int kAtOnce = S::kItems < 4 ? S::kItems : 4;
 #pragma unroll
-      for (int begin = 0; begin < S::kItems; begin += kAtOnce) {
-        const Chunks<S, !GATE_IN || kStagedGate, kAtOnce> gate(in_window, S::kFirst, begin);
-        const Chunks<S, !GATE_IN || kStagedSecond, kAtOnce> u_chunk(u_window, S::kSecond, begin);
-        if (begin == 0) block_barrier();
+      for (int start = 0; start < S::kItems; start += kAtOnce) {
+        const Chunks<S, !GATE_IN || kStagedGate, kAtOnce> gate(in_window, S::kFirst, start);
+        const Chunks<S, !GATE_IN || kStagedSecond, kAtOnce> u_chunk(u_window, S::kSecond, start);
+        if (start == 0) block_barrier();
 #pragma unroll
-        for (int item = begin; item < begin + kAtOnce; item++) {
+        for (int item = start; item < start + kAtOnce; item++) {
           const float factor = back_c[lot_of<S>(item)] * filter_back;
           float v[8], w[8];
           load_result<S>(v, item);
@@ -216,7 +270,9 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
       }
       commit_copies();
     }
-    if constexpr (kSumsInRegisters) {
+    if constexpr (kShares > 1) {
+      store_totals<S, kShares>(own_partial, sums[0]);
+    } else if constexpr (kSumsInRegisters) {
 #pragma unroll
       for (int turn = 0; turn < 1 + S::kTurned; turn++) store_sums(partial_of(turn), sums[turn]);
     }

@@ -1,58 +1,92 @@
 // dk and dD from the partial sums of conj T(v) T(dc) that the backward kernel left: added up in a fixed order over
-// slices of the batch and shares of a slice, then one way back. Channels take the places of rows.
+// slices of the batch, then one way back. Channels take the places of rows.
 #include <outer.cuh>
 #include <products.cuh>
 #include <rows.cuh>
 
+// The sums that make up an item's: fp32, one of every slice.
+template <class S>
+struct Sums {
+  const uint4* partial;
+  int channels, slices;
+  template <class Act>
+  DEVICE void for_each(int step, int item, Act act) const {
+    const int channel = Place<S>::row(step, item);
+    if (channel >= channels) return;
+    for (int slice = 0; slice < slices; slice++) {
+      const i64 own = static_cast<i64>(slice) * channels + channel;
+      act(partial + (own * (S::kSplit * S::kRadix) + place_of<S>(item)) * 128);
+    }
+  }
+};
+
 extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
     filter_grad(const uint4* partial, float* dk, float* dskip, const uint4* tables, int channels, int filter_length,
-                int slices, int shares) {
+                int slices) {
   using S = Plan;
+  const Sums<S> sums{partial, channels, slices};
+  const auto approach_sums = [&](int step) {
+    for_each_item<S>([&](int item) {
+      sums.for_each(step, item, [](const uint4* from) {
+        if (lane_index() < 16) prefetch_line(from + lane_index() * 8);
+      });
+    });
+  };
   set_up<S>(tables);
   const InnerTables<S> inner = load_inner_tables<S>(tables);
+  await_kernel();
+  approach_sums(block_index());
+  const bool whole = filter_length % 4 == 0;  // so that every chunk of a row of dk starts on 16 bytes
   Peaks peaks;
 #pragma unroll 1
   for (int step = block_index(); step * S::kRowsPerStep < channels; step += grid_size()) {
     const auto channel_of = [&](int item) { return Place<S>::row(step, item); };
-    const auto total = [&](int item) {
-      Tile sum = {};
-      if (channel_of(item) >= channels) return sum;
-      for (int slice = 0; slice < slices; slice++)
-        for (int share = 0; share < shares; share++) {
-          const i64 own = (static_cast<i64>(slice) * channels + channel_of(item)) * shares + share;
-          add(sum, load_sums(partial + (own * (S::kSplit * S::kRadix) + place_of<S>(item)) * 128 + lane_index()));
-        }
-      return sum;
-    };
-    for_each_item<S>([&](int item) { peaks.note(Place<S>::local_row(item), peak_bits(total(item))); });
-    block_barrier();
-    peaks.clear_other();
-    const auto scale_of_row = [&](int item) {
-      return scale_of<kRowTop>(load_shared4(peaks.at(Place<S>::local_row(item))));
-    };
+    // Each place with a scale of its own first: a row's is known when all are.
     for_each_item<S>([&](int item) {
-      const Scale scale = scale_of_row(item);
-      Tile sum = scale.finite ? affine(total(item), scale.in, 0.0f) : Tile{};
+      Tile sum = {};
+      sums.for_each(step, item, [&](const uint4* from) { add(sum, load_sums(from + lane_index())); });
+      const u32 peak = max_over_warp(peak_bits(sum));
+      peaks.note(Place<S>::local_row(item), peak);
+      store_shared4(peak_at<S>(item), peak);
+      const Scale scale = scale_of<kRowTop>(peak);
+      Tile conjugate = scale.finite ? affine(sum, scale.in, 0.0f) : Tile{};
 #pragma unroll
       for (int n = 0; n < 2; n++)
 #pragma unroll
-        for (int i = 0; i < 4; i++) sum.im[n][i] = -sum.im[n][i];
-      store_back<S>(item, turn_of<S>(item), to_half(sum), inner);
+        for (int i = 0; i < 4; i++) conjugate.im[n][i] = -conjugate.im[n][i];
+      store_back<S>(item, turn_of<S>(item), to_half(conjugate), inner);
+    });
+    approach_sums(step + grid_size());
+    block_barrier();
+    peaks.clear_other();
+    const auto peak_of_row = [&](int item) { return load_shared4(peaks.at(Place<S>::local_row(item))); };
+    for_each_item<S>([&](int item) {
+      const StoredTile x = rescaled<S, kRowTop>(item, peak_of_row(item));
+      store_shared16(slot_words<S>(item), x.word[0]);
+      store_shared16(slot_words<S>(item) + 512, x.word[1]);
     });
     block_barrier();
     outer_back<S>();
     block_barrier();
     for_each_item<S>([&](int item) {
       if (channel_of(item) >= channels) return;
-      const float factor = scale_of_row(item).out * root_of_size<S>();
+      const float factor = scale_of<kRowTop>(peak_of_row(item)).out * root_of_size<S>();
       const int lag = Place<S>::lag(item);
       float v[8];
       load_result<S>(v, item);
-      float* row = dk + static_cast<i64>(channel_of(item)) * filter_length;
+      scale_chunk(v, factor);
+      if (lag == 0 && dskip != nullptr) dskip[channel_of(item)] = v[0];
+      float* to = dk + static_cast<i64>(channel_of(item)) * filter_length + lag;
+      if (whole && lag + 8 <= filter_length) {
 #pragma unroll
-      for (int i = 0; i < 8; i++) {
-        if (lag + i < filter_length) row[lag + i] = v[i] * factor;
-        if (lag + i == 0 && dskip != nullptr) dskip[channel_of(item)] = v[i] * factor;
+        for (int i = 0; i < 8; i += 4) {
+          const uint4 four = {as_bits(v[i]), as_bits(v[i + 1]), as_bits(v[i + 2]), as_bits(v[i + 3])};
+          *reinterpret_cast<uint4*>(to + i) = four;
+        }
+      } else {
+#pragma unroll
+        for (int i = 0; i < 8; i++)
+          if (lag + i < filter_length) to[i] = v[i];
       }
     });
     peaks.turn ^= 1;

@@ -3,14 +3,55 @@
 #include <products.cuh>
 #include <rows.cuh>
 
+// A channel's filter: in registers where a warp has one place of it, in shared memory where there is room; else it is
+// read in every step, a pair of items ahead.
+template <class S>
+struct Filters {
+  static constexpr bool kOne = S::kSpan == 1 && !S::kTurned, kKept = S::kSpectrumInShared && !kOne,
+                        kPassing = !kOne && !kKept;
+  const uint4* filter;
+  StoredTile held[2];
+
+  DEVICE const uint4* own(int channel, int item) const {
+    const i64 place = static_cast<i64>(channel) * (S::kSplit * S::kRadix) + place_of<S>(item);
+    return filter + place * 64 + lane_index();
+  }
+  static DEVICE u32 kept(int item) {  // every thread's own words, so that it need not wait for others
+    const int slot = tile_of<S>(item) % S::kSpan * 16 + slot_of<S>(item);
+    return shared_base() + S::kFilter + slot * 1024 + lane_index() * 16;
+  }
+  // A new channel begins.
+  DEVICE void begin(int channel) {
+    if constexpr (kOne) held[0] = held[1] = load_stored(own(channel, 0));
+    if constexpr (kKept) {
+#pragma unroll
+      for (int item = 0; item < S::kSpan * S::kPasses; item++) {
+        copy_async16<false>(kept(item), own(channel, item), 16);
+        copy_async16<false>(kept(item) + 512, own(channel, item) + 32, 16);
+      }
+    }
+  }
+  DEVICE void request(int channel, int item0, int item1) {
+    if constexpr (kPassing) {
+      held[0] = load_stored(own(channel, item0));
+      held[1] = S::kGroups > 1 ? held[0] : load_stored(own(channel, item1));
+    }
+  }
+  // The filters of a pair that was requested. With row groups both are the same.
+  DEVICE void take(StoredTile (&k)[2], int item0, int item1) const {
+    k[0] = kKept ? load_stored_shared(kept(item0)) : held[0];
+    k[1] = !kKept ? held[1] : S::kGroups > 1 ? k[0] : load_stored_shared(kept(item1));
+  }
+};
+
 extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
     forward(u16* u, u16* gate_in, u16* gate_out, u16* y, const uint4* filter, const float* filter_scale,
-            const uint4* tables, int batches, int channels, int length, i64 u_batch, i64 u_channel, i64 gate_in_batch,
-            i64 gate_in_channel, i64 gate_out_batch, i64 gate_out_channel) {
+            const uint4* tables, int batches, int channels, int length, u32 u_batch, u32 u_channel, u32 gate_in_batch,
+            u32 gate_in_channel, u32 gate_out_batch, u32 gate_out_channel) {
   using S = Plan;
   const Rows us{u, u_batch, u_channel}, ins{gate_in, gate_in_batch, gate_in_channel};
   const Rows outs{gate_out, gate_out_batch, gate_out_channel};
-  const Rows ys{y, static_cast<i64>(channels) * length, length};
+  const Rows ys{y, static_cast<u32>(channels) * length, static_cast<u32>(length)};
   // Measured: whether requests are spread over the inner stages, where in a burst they hold up everybody's shared
   // memory, and whether matrices are loaded anew in each step, where they would be spilled.
   constexpr bool kSpread = S::kSplit == 1, kReload = S::kSplit == 4;
@@ -18,43 +59,43 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
   set_up<S>(tables);
   InnerTables<S> inner = load_inner_tables<S>(tables);
 
+  // Blocks walk over the batch, each with channels of its own. Where filters pass by, they take neighbouring rows
+  // instead, so that all read the same few filters at a time, and rows stream past the L2 cache.
+  constexpr bool kStream = Filters<S>::kPassing;
   const int steps = (batches + S::kRowsPerStep - 1) / S::kRowsPerStep;
   const i64 work = static_cast<i64>(steps) * channels;
-  const int first = static_cast<int>(work * block_index() / grid_size());
-  const int last = static_cast<int>(work * (block_index() + 1) / grid_size());
+  const int first = kStream ? block_index() : static_cast<int>(work * block_index() / grid_size());
+  const int last = static_cast<int>(kStream ? work : work * (block_index() + 1) / grid_size());
+  const int stride = kStream ? grid_size() : 1;
+  const auto batch_of = [&](int unit) { return Batch{unit % steps, unit / steps, batches, length}; };
+  Filters<S> filters{filter};
   Peaks peaks;
-  Batch at{first % steps, first / steps, batches, length};
+  Batch at = batch_of(first);
   // Two items at a time, so that one's products fill the other's waits: of two row groups, whose filters are the same,
   // or of two branches, or of both tiles of a'.
-  constexpr int kApart = S::kGroups > 1 ? S::kSpan : S::kSplit > 1 ? S::kTall : 1;
-  constexpr bool kShared = S::kGroups > 1, kOneFilter = S::kSpan == 1 && !S::kTurned;
+  constexpr int kTilesApart = S::kGroups > 1 ? S::kSpan : S::kSplit > 1 ? S::kTall : 1;
+  constexpr int kApart = kTilesApart * S::kPasses, kPairs = S::kItems / 2;
   const auto first_of = [](int pair) {
     const int tile = pair % (S::kTiles / 2);
-    return (tile / kApart * 2 * kApart + tile % kApart) * S::kPasses + pair / (S::kTiles / 2);
-  };
-  StoredTile k[2];
-  const auto request_filters = [&](int channel, int pair) {
-    const auto filter_of = [&](int item) {
-      const i64 place = static_cast<i64>(channel) * (S::kSplit * S::kRadix) + place_of<S>(item);
-      return load_stored(filter + place * 64 + lane_index());
-    };
-    k[0] = filter_of(first_of(pair));
-    k[1] = kShared ? k[0] : filter_of(first_of(pair) + kApart * S::kPasses);
+    return (tile / kTilesApart * 2 * kTilesApart + tile % kTilesApart) * S::kPasses + pair / (S::kTiles / 2);
   };
   if (first < last) {
-    prefetch_all<S>(us, at, S::kSamples);
-    if constexpr (kStagedIn) prefetch_all<S>(ins, at, S::kGateIn);
+    prefetch_all<S, kStream>(us, at, S::kSamples);
+    if constexpr (kStagedIn) prefetch_all<S, kStream>(ins, at, S::kGateIn);
     if constexpr (GATE_IN && !kStagedIn) approach<S>(ins, at);
     commit_copies();
   }
-  for (int unit = first; unit < last; unit++) {
+  await_kernel();  // that makes the filters; rows were there before it
+  for (int unit = first; unit < last; unit += stride) {
     wait_copies<0>();
     if constexpr (GATE_OUT && !kStagedOut) approach<S>(outs, at);
-    if constexpr (kStagedOut && !kSpread) prefetch_all<S>(outs, at, S::kGateOut);
+    if constexpr (kStagedOut && !kSpread) prefetch_all<S, kStream>(outs, at, S::kGateOut);
+    if (unit == first || at.step == 0) filters.begin(at.channel);
     commit_copies();
-    float back[S::kGroups * S::kPasses];
+    const float filter_back = filter_scale[at.channel];
+    float back[S::kLots];
     {
-      const Chunks<S, !GATE_IN || S::kStaged> gate(Window<S>(ins, at), S::kGateIn);
+      const Chunks<S, !GATE_IN || S::kStaged> gate(Window<S, kStream>(ins, at), S::kGateIn);
       load_samples<S>(
           [&](int item, float (&v)[8], bool) {
             unpack_chunk(v, load_shared16(Place<S>::samples(S::kSamples, item)));
@@ -62,14 +103,16 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
           },
           peaks, back);
     }
-    if (!kOneFilter || unit == first || at.step == 0) request_filters(at.channel, 0);
+    filters.request(at.channel, first_of(0), first_of(0) + kApart);
     if constexpr (kReload) inner = load_inner_tables<S>(tables);
     outer_in<S>();
+    if constexpr (Filters<S>::kKept) wait_copies<0>();
     block_barrier();
     Batch next = at;
-    if (++next.step == steps) next.step = 0, next.channel++;
-    const bool more = unit + 1 < last;
-    const Window<S> next_u(us, next), next_in(ins, next), out_window(outs, at);
+    if constexpr (kStream) next = batch_of(unit + stride);
+    else if (++next.step == steps) next.step = 0, next.channel++;
+    const bool more = unit + stride < last;
+    const Window<S, kStream> next_u(us, next), next_in(ins, next), out_window(outs, at);
     if constexpr (GATE_IN && !kStagedIn) {
       if (more) approach<S>(ins, next);
     }
@@ -86,8 +129,8 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
       commit_copies();
     }
 #pragma unroll
-    for (int pair = 0; pair < S::kItems / 2; pair++) {
-      const int item0 = first_of(pair), item1 = item0 + kApart * S::kPasses;
+    for (int pair = 0; pair < kPairs; pair++) {
+      const int item0 = first_of(pair), item1 = item0 + kApart;
       const Quarters x0 = load_slot<S>(item0), x1 = load_slot<S>(item1);
       if constexpr (kSpread) {
         if constexpr (kStagedOut)
@@ -96,9 +139,11 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
         request(2 * pair, 2 * pair + 2);
         commit_copies();
       }
-      const HalfTile z0 = conjugate_of_product(k[0], spectrum_of<S>(turn_of<S>(item0), x0, inner));
-      const HalfTile z1 = conjugate_of_product(k[1], spectrum_of<S>(turn_of<S>(item1), x1, inner));
-      if (!kOneFilter && pair + 1 < S::kItems / 2) request_filters(at.channel, pair + 1);
+      const Work w0 = spectrum_of<S>(turn_of<S>(item0), x0, inner), w1 = spectrum_of<S>(turn_of<S>(item1), x1, inner);
+      StoredTile k[2];
+      filters.take(k, item0, item1);
+      const HalfTile z0 = conjugate_of_product(k[0], w0), z1 = conjugate_of_product(k[1], w1);
+      if (pair + 1 < kPairs) filters.request(at.channel, first_of(pair + 1), first_of(pair + 1) + kApart);
       const HalfTile y0 = inverse_of<S>(item0, turn_of<S>(item0), z0, inner),
                      y1 = inverse_of<S>(item1, turn_of<S>(item1), z1, inner);
       warp_barrier();  // every lane has read these slots
@@ -107,10 +152,9 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
     }
     block_barrier();
     outer_back<S>();
-    const float filter_back = filter_scale[at.channel];
     wait_copies<1>();
-    const Window<S> y_out(ys, at);
-    const Chunks<S, !GATE_OUT || S::kStaged> gate(Window<S>(outs, at), S::kGateOut);
+    const Window<S, kStream> y_out(ys, at);
+    const Chunks<S, !GATE_OUT || S::kStaged> gate(Window<S, kStream>(outs, at), S::kGateOut);
     block_barrier();
 #pragma unroll
     for (int item = 0; item < S::kItems; item++) {

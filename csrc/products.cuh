@@ -2,6 +2,7 @@
 // of row g; re, im of row g + 8), two columns to a half-word pair.
 #pragma once
 #include <inner.cuh>
+#include <rows.cuh>
 
 struct StoredTile {
   uint4 word[2];
@@ -11,6 +12,7 @@ DEVICE StoredTile stored(const HalfTile& x) {
   return {{{x.re[0][0], x.im[0][0], x.re[0][1], x.im[0][1]}, {x.re[1][0], x.im[1][0], x.re[1][1], x.im[1][1]}}};
 }
 DEVICE StoredTile load_stored(const uint4* own) { return {{own[0], own[32]}}; }
+DEVICE StoredTile load_stored_shared(u32 own) { return {{load_shared16(own), load_shared16(own + 512)}}; }
 
 // f(n, i, re, im) on every place of a stored tile.
 template <class Function>
@@ -146,6 +148,39 @@ DEVICE u32 peak_bits(const Tile& x) {
       peak = peak > im ? peak : im;
     }
   return peak;
+}
+
+// This lane's words of a slot's 1 KB of the exchange buffer, whatever they hold, and its copy of the slot's peak, where
+// the samples were.
+template <class S>
+DEVICE u32 slot_words(int item) {
+  return shared_base() + S::kExchange + tile_of<S>(item) * 16384 + slot_of<S>(item) * 1024 + lane_index() * 16;
+}
+template <class S>
+DEVICE u32 peak_at(int item) {
+  return shared_base() + S::kSamples + (tile_of<S>(item) * 16 + slot_of<S>(item)) * 128 + lane_index() * 4;
+}
+// A place's spectrum at a scale of its own, into its slot.
+template <class S>
+DEVICE void put_scaled(int item, const Tile& z, u32 peak) {
+  const StoredTile x = stored(to_half(z));
+  store_shared4(peak_at<S>(item), peak);
+  warp_barrier();  // every lane has read this slot
+  store_shared16(slot_words<S>(item), x.word[0]);
+  store_shared16(slot_words<S>(item) + 512, x.word[1]);
+}
+// A slot from its own scale to that of a row whose peak is `peak`.
+template <class S, int kTop>
+DEVICE StoredTile rescaled(int item, u32 peak) {
+  const float factor = scale_of<kTop>(peak).in / scale_of<kTop>(load_shared4(peak_at<S>(item))).in;
+  const u32 pair = pack_half(factor, factor);
+  StoredTile x = load_stored_shared(slot_words<S>(item));
+#pragma unroll
+  for (int n = 0; n < 2; n++) {
+    x.word[n] = {multiply_half(x.word[n].x, pair), multiply_half(x.word[n].y, pair), multiply_half(x.word[n].z, pair),
+                 multiply_half(x.word[n].w, pair)};
+  }
+  return x;
 }
 
 // sqrt(N): transforms are unitary inside, a filter's spectrum is not.

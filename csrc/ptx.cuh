@@ -5,12 +5,25 @@
 using u16 = unsigned short;
 using u32 = unsigned int;
 using i64 = long long;
+using u64 = unsigned long long;
 
 #define DEVICE __device__ __forceinline__
 
 DEVICE int thread_index() { return threadIdx.x; }
 DEVICE int block_index() { return blockIdx.x; }
 DEVICE int grid_size() { return gridDim.x; }
+// Lets the next kernel's blocks begin where this one leaves room; they wait for its results with await_kernel. That
+// returns at once where the kernel was not launched to begin early.
+DEVICE void let_next_begin() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+DEVICE void await_kernel() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
 DEVICE void block_barrier() { __syncthreads(); }
 DEVICE void warp_barrier() { __syncwarp(); }
 
@@ -82,11 +95,33 @@ DEVICE void store_shared4(u32 at, u32 x) { asm volatile("st.shared.b32 [%0], %1;
 DEVICE void max_shared(u32 at, u32 x) { asm volatile("red.shared.max.u32 [%0], %1;" ::"r"(at), "r"(x) : "memory"); }
 DEVICE u32 max_over_warp(u32 x) { return __reduce_max_sync(0xffffffffu, x); }
 
+// kStream: nobody reads these bytes of device memory again, so the L2 cache drops them first and keeps what is met in
+// every step: filters, sums, spectra.
+
 // 16 bytes from device to shared memory, asynchronously; `valid` (0 or 16) of them are read, the rest are zeros.
+template <bool kStream>
 DEVICE void copy_async16(u32 to, const void* from, int valid) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(__cvta_generic_to_global(from)),
-               "r"(valid)
-               : "memory");
+  if constexpr (kStream) {
+    constexpr u64 kEvictFirst = 0x12F0000000000000;  // what createpolicy.fractional.L2::evict_first makes
+    asm volatile("cp.async.cg.shared.global.L2::cache_hint [%0], [%1], 16, %2, %3;" ::"r"(to),
+                 "l"(__cvta_generic_to_global(from)), "r"(valid), "l"(kEvictFirst)
+                 : "memory");
+  } else {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(__cvta_generic_to_global(from)),
+                 "r"(valid)
+                 : "memory");
+  }
+}
+template <bool kStream>
+DEVICE uint4 load_device16(const void* from) {
+  const uint4* at = reinterpret_cast<const uint4*>(from);
+  return kStream ? __ldcs(at) : *at;
+}
+template <bool kStream>
+DEVICE void store_device16(void* to, uint4 v) {
+  uint4* at = reinterpret_cast<uint4*>(to);
+  if constexpr (kStream) __stcs(at, v);
+  else *at = v;
 }
 // Asks for a line of device memory to come to the L2 cache.
 DEVICE void prefetch_line(const void* at) {
@@ -103,6 +138,23 @@ DEVICE void add_device16(uint4* at, const float (&x)[4]) {
   *at = uint4{as_bits(as_float(old.x) + x[0]), as_bits(as_float(old.y) + x[1]), as_bits(as_float(old.z) + x[2]),
               as_bits(as_float(old.w) + x[3])};
 #endif
+}
+// A warp waits until words of device memory, one of every lane that `waits`, say that so many steps are done, and sees
+// what those who did them wrote.
+DEVICE void await_progress(const u32* at, u32 steps, bool waits) {
+  if (waits) {
+    u32 done;
+    do {
+      asm volatile("ld.acquire.gpu.global.b32 %0, [%1];" : "=r"(done) : "l"(__cvta_generic_to_global(at)) : "memory");
+    } while (done != steps);
+  }
+  warp_barrier();
+}
+// Says so, after all that the warp wrote.
+DEVICE void report_progress(u32* at, u32 steps, bool reports) {
+  warp_barrier();
+  if (reports)
+    asm volatile("st.release.gpu.global.b32 [%0], %1;" ::"l"(__cvta_generic_to_global(at)), "r"(steps) : "memory");
 }
 DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 // Waits until at most `kPending` of this thread's committed groups are still on their way.

@@ -5,7 +5,7 @@
 
 struct Rows {  // (B, H, N) of 16-bit values, N contiguous; strides in elements
   u16* data;
-  i64 batch_stride, channel_stride;
+  u32 batch_stride, channel_stride;
 };
 
 template <class S>
@@ -26,6 +26,10 @@ struct Place {  // of this thread; items as in shape.cuh
   }
   // Row among those of a step, and lag, of the eight values of an item.
   static DEVICE int local_row(int item) { return first_row() + rows_on(item); }
+  static DEVICE int row_of_lot(int lot) {
+    if constexpr (S::kRadix >= 16) return lot;
+    else return first_row() + lot / S::kPasses * S::kPacked + lot % S::kPasses * (S::kWarps / S::kRadix);
+  }
   static DEVICE int row(int step, int item) { return step * S::kRowsPerStep + local_row(item); }
   static DEVICE int lag(int item) { return first_lag() + lags_on(item); }
   static DEVICE u32 samples(u32 buffer, int item) {
@@ -66,33 +70,43 @@ DEVICE void scale_chunk(float (&v)[8], float factor) {
   for (int i = 0; i < 8; i++) v[i] *= factor;
 }
 
+// A product of two 32-bit numbers, whole.
+DEVICE i64 wide(int a, u32 b) { return static_cast<i64>(static_cast<u64>(static_cast<u32>(a)) * b); }
+
 struct Batch {  // what one step of one channel reads and writes
   int step, channel, batches, length;
 };
 
-// This thread's chunks of one tensor in one step. Addresses of missing rows are formed and never followed.
-template <class S>
+// This thread's chunks of one tensor in one step. Addresses of missing rows are formed and never followed. kStream: as
+// in ptx.cuh.
+template <class S, bool kStream>
 struct Window {
   u16* first;  // of item 0
-  i64 batch_stride;
+  u32 batch_stride;
   int rows, room;  // rows from item 0's on that exist; values of its row from its chunk on
 
   DEVICE Window(const Rows& rows_, const Batch& at)
-      : first(rows_.data + Place<S>::row(at.step, 0) * rows_.batch_stride + at.channel * rows_.channel_stride +
-              Place<S>::lag(0)),
+      : first(rows_.data + wide(Place<S>::row(at.step, 0), rows_.batch_stride) +
+              wide(at.channel, rows_.channel_stride) + Place<S>::lag(0)),
         batch_stride(rows_.batch_stride),
         rows(at.batches - Place<S>::row(at.step, 0)),
         room(at.length - Place<S>::lag(0)) {}
-  DEVICE u16* chunk(int item) const { return first + Place<S>::rows_on(item) * batch_stride + Place<S>::lags_on(item); }
+  DEVICE u16* chunk(int item) const {
+    return first + wide(Place<S>::rows_on(item), batch_stride) + Place<S>::lags_on(item);
+  }
   // How many of the item's eight values exist; 0 or less: none.
-  DEVICE int count(int item) const { return rows > Place<S>::rows_on(item) ? room - Place<S>::lags_on(item) : 0; }
+  DEVICE int count(int item) const {
+    if constexpr (WHOLE) return 8;
+    return rows > Place<S>::rows_on(item) ? room - Place<S>::lags_on(item) : 0;
+  }
 
   // Eight values, zeros where there are none.
   DEVICE uint4 fetch(int item) const {
     const u16* from = chunk(item);
     const int valid = count(item);
     if constexpr (ALIGNED) {
-      return valid > 0 ? *reinterpret_cast<const uint4*>(from) : uint4{0, 0, 0, 0};
+      if (valid <= 0) return {0, 0, 0, 0};
+      return load_device16<kStream>(from);
     } else {
       u32 words[4] = {};
 #pragma unroll
@@ -104,7 +118,7 @@ struct Window {
   // The same into this thread's own slot of shared memory, to be read after wait_copies.
   DEVICE void prefetch(int item, u32 buffer) const {
     const u32 slot = Place<S>::samples(buffer, item);
-    if constexpr (ALIGNED) copy_async16(slot, chunk(item), count(item) > 0 ? 16 : 0);
+    if constexpr (ALIGNED) copy_async16<kStream>(slot, chunk(item), count(item) > 0 ? 16 : 0);
     else store_shared16(slot, fetch(item));
   }
   // Eight values times a power of two.
@@ -115,7 +129,7 @@ struct Window {
     u16* to = chunk(item);
     const int valid = count(item);
     if constexpr (ALIGNED) {
-      if (valid > 0) *reinterpret_cast<uint4*>(to) = uint4{words[0], words[1], words[2], words[3]};
+      if (valid > 0) store_device16<kStream>(to, uint4{words[0], words[1], words[2], words[3]});
     } else {
 #pragma unroll
       for (int i = 0; i < 8; i++)
@@ -129,7 +143,8 @@ template <class S, bool kStaged, int kCount = S::kItems>
 struct Chunks {
   uint4 chunk[kCount];
   int first;
-  DEVICE Chunks(const Window<S>& window, u32, int first_ = 0) : first(first_) {
+  template <bool kStream>
+  DEVICE Chunks(const Window<S, kStream>& window, u32, int first_ = 0) : first(first_) {
 #pragma unroll
     for (int i = 0; i < kCount; i++) chunk[i] = window.fetch(first + i);
   }
@@ -138,22 +153,23 @@ struct Chunks {
 template <class S, int kCount>
 struct Chunks<S, true, kCount> {
   u32 buffer;
-  DEVICE Chunks(const Window<S>&, u32 buffer_, int = 0) : buffer(buffer_) {}
+  template <bool kStream>
+  DEVICE Chunks(const Window<S, kStream>&, u32 buffer_, int = 0) : buffer(buffer_) {}
   DEVICE uint4 operator()(int item) const { return load_shared16(Place<S>::samples(buffer, item)); }
 };
 // Brings a window's rows to the L2 cache, to be fetched later.
 template <class S>
 DEVICE void approach(const Rows& rows, const Batch& at) {
-  const Window<S> window(rows, at);
+  const Window<S, false> window(rows, at);
   if (lane_index() % 8 == 0) {
 #pragma unroll
     for (int item = 0; item < S::kItems; item++)
       if (window.count(item) > 0) prefetch_line(window.chunk(item));
   }
 }
-template <class S>
+template <class S, bool kStream>
 DEVICE void prefetch_all(const Rows& rows, const Batch& at, u32 buffer) {
-  const Window<S> window(rows, at);
+  const Window<S, kStream> window(rows, at);
 #pragma unroll
   for (int item = 0; item < S::kItems; item++) window.prefetch(item, buffer);
 }
@@ -190,10 +206,12 @@ struct Scale {
 template <int kTop>
 DEVICE Scale scale_of(u32 peak) {
   constexpr u32 kOne = 1u << 23, kInfinity = 255 * kOne;
+  constexpr u32 kLeast = 16 * kOne, kMost = (kTop < 0 ? 253 + kTop : 253) * kOne;  // so that both powers are normal
   u32 exponent = peak & kInfinity;
-  exponent = exponent < 16 * kOne ? 16 * kOne : exponent > 253 * kOne ? 253 * kOne : exponent;
+  exponent = exponent < kLeast ? kLeast : exponent > kMost ? kMost : exponent;
   const bool finite = peak < kInfinity;
-  return {as_float((254 + kTop) * kOne - exponent), as_float(finite ? exponent - kTop * kOne : 0x7fffffffu), finite};
+  return {as_float((254 + kTop) * kOne - exponent),
+          as_float(finite ? exponent - static_cast<u32>(kTop) * kOne : 0x7fffffffu), finite};
 }
 // Transforms are unitary, so a spectrum is at most sqrt(N) times its row's peak: a product of two stays below 32,768,
 // and one with a filter's below 1,449.
@@ -206,9 +224,19 @@ struct Peaks {
   DEVICE void clear_other() const {
     if (thread_index() < 64) store_shared4(shared_base() + (turn ^ 1) * 256 + thread_index() * 4, 0);
   }
-  DEVICE void note(int row, u32 bits) const {  // of one row from the whole warp
-    const u32 most = max_over_warp(bits);
+  DEVICE void note(int row, u32 most) const {  // of one row, the same from the whole warp
     if (lane_index() == 0) max_shared(at(row), most);
+  }
+  // Of all rows of the warp, one lane for each: one after the other they would wait for one another.
+  template <class S>
+  DEVICE void note_all(const float (&peak)[S::kLots]) const {
+    u32 own = 0;
+#pragma unroll
+    for (int lot = 0; lot < S::kLots; lot++) {
+      const u32 most = max_over_warp(as_bits(peak[lot]));
+      own = lane_index() == lot ? most : own;
+    }
+    if (lane_index() < S::kLots) max_shared(at(Place<S>::row_of_lot(lane_index())), own);
   }
 };
 
@@ -216,11 +244,10 @@ struct Peaks {
 // asked, and where values are too many to be kept it is asked twice. `back[lot]` undoes the scaling. Ends with a
 // barrier.
 template <class S, class Source>
-DEVICE void load_samples(Source source, Peaks& peaks, float (&back)[S::kGroups * S::kPasses]) {
+DEVICE void load_samples(Source source, Peaks& peaks, float (&back)[S::kLots]) {
   constexpr bool kInRegisters = S::kItems <= 4;
   float kept[kInRegisters ? S::kItems : 1][8];
-  constexpr int kLots = S::kGroups * S::kPasses;
-  float peak[kLots] = {};
+  float peak[S::kLots] = {};
 #pragma unroll
   for (int item = 0; item < S::kItems; item++) {
     float (&v)[8] = kept[kInRegisters ? item : 0];
@@ -229,17 +256,13 @@ DEVICE void load_samples(Source source, Peaks& peaks, float (&back)[S::kGroups *
 #pragma unroll
     for (int i = 0; i < 8; i++) most = larger(most, fabsf(v[i]));
   }
-  const auto row_of = [](int lot) {
-    return Place<S>::local_row(lot / S::kPasses * S::kSpan * S::kPasses + lot % S::kPasses);
-  };
-#pragma unroll
-  for (int lot = 0; lot < kLots; lot++) peaks.note(row_of(lot), as_bits(peak[lot]));
+  peaks.note_all<S>(peak);
   block_barrier();
   peaks.clear_other();
-  Scale scales[kLots];
+  Scale scales[S::kLots];
 #pragma unroll
-  for (int lot = 0; lot < kLots; lot++) {
-    scales[lot] = scale_of<kRowTop>(load_shared4(peaks.at(row_of(lot))));
+  for (int lot = 0; lot < S::kLots; lot++) {
+    scales[lot] = scale_of<kRowTop>(load_shared4(peaks.at(Place<S>::row_of_lot(lot))));
     back[lot] = scales[lot].out;
   }
 #pragma unroll

@@ -15,7 +15,8 @@ struct Shape {
   static constexpr int kTiles = kGroups * kSpan;   // tiles of 4,096 points in a block: 16 slots of 256
   static constexpr int kPasses = 16 / kWarps;      // slots of a tile that belong to one warp
   static constexpr int kItems = kTiles * kPasses;  // item = tile * kPasses + pass: a warp's slots in all tiles
-  static constexpr int kPacked = kRadix < 16 ? 16 / kRadix : 1;  // rows that share a tile
+  static constexpr int kLots = kRadix < 16 ? kGroups * kPasses : kGroups;  // rows that a warp's items belong to
+  static constexpr int kPacked = kRadix < 16 ? 16 / kRadix : 1;            // rows that share a tile
   static constexpr int kRowsPerStep = kGroups * kPacked;
   static constexpr int kSize = 256 * kRadix * kSplit;  // points of the transform
   // Whether a warp's slots have two outer indices a', half of R apart, and so two sets of matrices.
@@ -40,6 +41,8 @@ struct Shape {
   static constexpr u32 kSamples = kExchange + kTiles * 16384;
   static constexpr u32 kGateIn = kSamples + kTiles * 8192;
   static constexpr u32 kGateOut = kGateIn + kTiles * 8192;
+  // The forward kernel may have filters behind its gates: those of one row group, whose channel all have.
+  static constexpr u32 kFilter = kSamples + (1 + kStaged) * kTiles * 8192;
   // The backward kernel has instead: [T(v)][dy, later u][gate_in].
   static constexpr u32 kSpectrum = kSamples + kTiles * 8192;
   static constexpr u32 kSecond = kSpectrum + (kSpectrumInShared ? kTiles * 16384 : 0), kFirst = kSecond + kTiles * 8192;
@@ -93,10 +96,11 @@ template <class S>
 DEVICE int place_of(int item) {
   return S::kRadix * branch_of<S>(item) + outer_index<S>(item);
 }
-// The row group that it belongs to, times kPasses, and its pass: what a row's scale goes with.
+// Which of the warp's rows it belongs to.
 template <class S>
 DEVICE constexpr int lot_of(int item) {
-  return tile_of<S>(item) / S::kSpan * S::kPasses + item % S::kPasses;
+  const int group = tile_of<S>(item) / S::kSpan;
+  return S::kRadix < 16 ? group * S::kPasses + item % S::kPasses : group;
 }
 // Which of the warp's matrices it takes: where it is known when compiled, matrices stay in registers.
 template <class S>

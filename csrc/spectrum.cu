@@ -23,53 +23,53 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
     spectrum(const float* k, const float* skip, uint4* filter, float* filter_scale, const uint4* tables, int channels,
              int filter_length, int aligned) {
   using S = Plan;
-  set_up<S>(tables);
-  const InnerTables<S> inner = load_inner_tables<S>(tables);
+  let_next_begin();
   const bool whole = aligned && filter_length % 4 == 0;
   const auto row_of = [&](int channel) { return k + static_cast<i64>(channel) * filter_length; };
+  const auto approach_taps = [&](int step) {
+    if (lane_index() % 4 != 0) return;  // a line of 128 bytes has four chunks
+    for_each_item<S>([&](int item) {
+      const int channel = Place<S>::row(step, item), lag = Place<S>::lag(item);
+      if (channel < channels && lag < filter_length) prefetch_line(row_of(channel) + lag);
+    });
+  };
+  approach_taps(block_index());
+  set_up<S>(tables);
+  const InnerTables<S> inner = load_inner_tables<S>(tables);
   Peaks peaks;
 #pragma unroll 1
   for (int step = block_index(); step * S::kRowsPerStep < channels; step += grid_size()) {
     const auto channel_of = [&](int item) { return Place<S>::row(step, item); };
-    float back[S::kGroups * S::kPasses];
+    float back[S::kLots];
     load_samples<S>(
         [&](int item, float (&v)[8], bool) {
           const int taps = channel_of(item) < channels ? filter_length : 0;
           load_taps(v, row_of(channel_of(item)), Place<S>::lag(item), taps, whole);
         },
         peaks, back);
-    if (lane_index() % 4 == 0) {
-      for_each_item<S>([&](int item) {
-        const int channel = Place<S>::row(step + grid_size(), item), lag = Place<S>::lag(item);
-        if (channel < channels && lag < filter_length) prefetch_line(row_of(channel) + lag);
-      });
-    }
+    approach_taps(step + grid_size());
     outer_in<S>();
     block_barrier();
-    const auto true_spectrum = [&](int item) {
-      const float shift = skip != nullptr && channel_of(item) < channels ? skip[channel_of(item)] : 0.0f;
-      const float scale = back[lot_of<S>(item)] * root_of_size<S>();
-      return affine(spectrum_of<S>(turn_of<S>(item), load_slot<S>(item), inner), scale, shift);
-    };
-    // Computed twice, or kept where they are few.
-    constexpr bool kKept = S::kItems <= 2;
-    Tile kept[kKept ? S::kItems : 1];
+    // Each place with a scale of its own first, in its slot: a row's is known when all are.
     for_each_item<S>([&](int item) {
-      const Tile z = true_spectrum(item);
-      if constexpr (kKept) kept[item] = z;
-      peaks.note(Place<S>::local_row(item), peak_bits(z));
+      const bool present = skip != nullptr && channel_of(item) < channels;
+      const float shift = present ? skip[channel_of(item)] : 0.0f;
+      const float factor = back[lot_of<S>(item)] * root_of_size<S>();
+      const Tile z = affine(spectrum_of<S>(turn_of<S>(item), load_slot<S>(item), inner), factor, shift);
+      const u32 peak = max_over_warp(peak_bits(z));
+      peaks.note(Place<S>::local_row(item), peak);
+      put_scaled<S>(item, affine(z, scale_of<kFilterTop>(peak).in, 0.0f), peak);
     });
     block_barrier();
     peaks.clear_other();
     for_each_item<S>([&](int item) {
-      const Scale scale = scale_of<kFilterTop>(load_shared4(peaks.at(Place<S>::local_row(item))));
-      const StoredTile out =
-          stored(to_half(affine(kKept ? kept[kKept ? item : 0] : true_spectrum(item), scale.in, 0.0f)));
+      const u32 peak = load_shared4(peaks.at(Place<S>::local_row(item)));
+      const StoredTile out = rescaled<S, kFilterTop>(item, peak);
       if (channel_of(item) >= channels) return;
       uint4* own = filter + (static_cast<i64>(channel_of(item)) * (S::kSplit * S::kRadix) + place_of<S>(item)) * 64 +
                    lane_index();
       own[0] = out.word[0], own[32] = out.word[1];
-      if (place_of<S>(item) == 0 && lane_index() == 0) filter_scale[channel_of(item)] = scale.out;
+      if (place_of<S>(item) == 0 && lane_index() == 0) filter_scale[channel_of(item)] = scale_of<kFilterTop>(peak).out;
     });
     peaks.turn ^= 1;
     block_barrier();

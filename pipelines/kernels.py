@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from genoconv.errors import KernelError, UsageError
 from genoconv.ops import jit
-from genoconv.ops.plan import DTYPES, KERNELS, SIZES, Kernel, Plan, choose_plan, longest
+from genoconv.ops.plan import DTYPES, FITS, KERNELS, SIZES, Kernel, Plan, choose_plan, longest
 from genoconv.ops.targets import KERNEL_TARGETS
 from genoconv.progress import progress_bar
 
@@ -30,7 +30,7 @@ def plan_of(length: int, *, arch: str, dtype: str, taps: int | None = None) -> P
 
 
 def every_kernel(arch: str) -> Iterator[Kernel]:
-    """All kernels that models of any length need on ``arch``: both row types, gated, whole and ragged rows."""
+    """All kernels that models of any length need on ``arch``: both row types, gated, rows of every fit."""
     seen = set()
     for size in SIZES:
         if size > longest(SHARED_MEMORY[arch] * 1024):
@@ -38,8 +38,8 @@ def every_kernel(arch: str) -> Iterator[Kernel]:
         for dtype in DTYPES:
             plan = plan_of(size, arch=arch, dtype=dtype)
             for name in KERNELS:
-                for aligned in (True, False):
-                    kernel = plan.kernel(name, aligned=aligned)
+                for fit in FITS:
+                    kernel = plan.kernel(name, fit=fit)
                     if kernel not in seen:
                         seen.add(kernel)
                         yield kernel

@@ -18,13 +18,17 @@ CHANGES = {
         "pack_scaled(v[2 * i + 1], v[(2 * i + 2) % 8], factor)",
     ),
     "last batch dropped": ("rows.cuh", "rows(at.batches - ", "rows(at.batches - 1 - "),
-    "scale not undone": ("rows.cuh", "exponent - kTop * kOne", "127 * kOne"),
+    "scale not undone": ("rows.cuh", "exponent - static_cast<u32>(kTop) * kOne", "127 * kOne"),
     "D left out": ("spectrum.cu", "skip[channel_of(item)] : 0.0f", "0.0f : 0.0f"),
     "filter not reversed in du": ("backward.cu", "conjugate_of_correlation(k, z)", "conjugate_of_product(k, z)"),
     "dk of one slice missing": ("filter_grad.cu", "slice = 0; slice < slices", "slice = 1; slice < slices"),
-    "dk of one share missing": ("filter_grad.cu", "share = 0; share < shares", "share = 1; share < shares"),
+    "dk of all steps but the first missing": ("backward.cu", "add_sums(partial_of(item), sum);", ";"),
+    "dk of one share missing": ("backward.cu", "share = 0; share < kShares", "share = 1; share < kShares"),
 }
 """What is wrong: (source file, text, what stands there instead)."""
+
+OF_LONG_ROWS = {"dk of all steps but the first missing"}
+"""Changes that only show in rows of several tiles."""
 
 PARTS = (0.0, 0.4, 0.7, 0.93, 0.96, 0.98, 1.0)
 """Parts of the way through the tables where a wrong twiddle is to show: for N = 16,384 first and last matrices of the

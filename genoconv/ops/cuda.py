@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from genoconv.ops import jit
-from genoconv.ops.plan import SIZES, Plan, choose_plan, longest
+from genoconv.ops.plan import SIZES, Fit, Plan, Shares, choose_plan, longest
 
+LARGEST_STRIDE = 2**32 - 1  # elements
 DTYPES = {torch.bfloat16: "bfloat16", torch.float16: "float16"}
 
 
@@ -73,15 +74,15 @@ def _plan(length: int, dtype: torch.dtype, index: int) -> Plan:
 
 
 @cache
-def _slices(plan: Plan, batches: int, channels: int) -> int:
-    return plan.slices(batches, channels)
+def _shares(plan: Plan, batches: int, channels: int) -> Shares:
+    return plan.share_out(batches, channels)
 
 
 @cache
 def _kernels(
-    plan: Plan, index: int, names: tuple[str, ...], aligned: bool, gate_in: bool, gate_out: bool
+    plan: Plan, index: int, names: tuple[str, ...], fit: Fit, gate_in: bool, gate_out: bool
 ) -> tuple[jit.Loaded, ...]:
-    kernels = [plan.kernel(name, aligned=aligned, gate_in=gate_in, gate_out=gate_out) for name in names]
+    kernels = [plan.kernel(name, fit=fit, gate_in=gate_in, gate_out=gate_out) for name in names]
     return jit.load_all(kernels, arch=plan.arch, index=index)
 
 
@@ -101,25 +102,38 @@ def prepare_filter(k: Tensor, D: Tensor | None, length: int) -> CudaSpectrum:
     kept = torch.empty(H, plan.size, dtype=torch.int32, device=k.device)
     scale = torch.empty(H, dtype=torch.float32, device=k.device)
     tables = _tables(plan.radix, plan.split, index)
-    (spectrum,) = _kernels(plan, index, ("spectrum",), True, True, True)
+    (spectrum,) = _kernels(plan, index, ("spectrum",), "whole", True, True)
     spectrum.launch((taps, skip, kept, scale, tables, H, K, int(taps.data_ptr() % 16 == 0)), grid=_filter_grid(plan, H))
     return CudaSpectrum(kept, scale, plan.size, K)
 
 
-def forward(u: Tensor, spectrum: CudaSpectrum, gate_in: Tensor | None, gate_out: Tensor | None) -> Tensor:
-    """y (B, H, N) contiguous, of u's type. Rows may be strided in B and H; rows strided in N are copied."""
+def convolve(
+    u: Tensor, k: Tensor, D: Tensor | None, gate_in: Tensor | None, gate_out: Tensor | None
+) -> tuple[Tensor, CudaSpectrum]:
+    """y as :func:`forward` gives it, and T(k) + D."""
+    spectrum = prepare_filter(k, D, u.shape[-1])
+    return forward(u, spectrum, gate_in, gate_out, fresh=True), spectrum
+
+
+def forward(
+    u: Tensor, spectrum: CudaSpectrum, gate_in: Tensor | None, gate_out: Tensor | None, *, fresh: bool = False
+) -> Tensor:
+    """y (B, H, N) contiguous, of u's type. Rows may be strided in B and H; rows strided in N are copied.
+
+    fresh: nothing that these rows depend on was queued on the stream since the kernel that makes `spectrum`.
+    """
     B, H, N = u.shape
     index = _index(u)
     plan = _plan(N, u.dtype, index)
     u, gate_in, gate_out = _rows(u), _optional_rows(gate_in), _optional_rows(gate_out)
     y = torch.empty((B, H, N), dtype=u.dtype, device=u.device)
-    aligned = _aligned(u, gate_in, gate_out, y)
-    (kernel,) = _kernels(plan, index, ("forward",), aligned, gate_in is not None, gate_out is not None)
+    block = plan.forward
+    fit = plan.fit(block, B, aligned=_aligned(u, gate_in, gate_out, y))
+    (kernel,) = _kernels(plan, index, ("forward",), fit, gate_in is not None, gate_out is not None)
     tables = _tables(plan.radix, plan.split, index)
     args = (u, gate_in, gate_out, y, spectrum.filter, spectrum.scale, tables, B, H, N)
-    block = plan.forward
     grid = min(plan.sm_count * block.per_sm, -(-B // block.rows) * H)
-    kernel.launch((*args, *_strides(u, gate_in, gate_out)), grid=grid)
+    kernel.launch((*args, *_strides(u, gate_in, gate_out)), grid=grid, early=fresh and plan.begins_early)
     return y
 
 
@@ -138,20 +152,23 @@ def backward(
     du = torch.empty((B, H, N), dtype=u.dtype, device=device)
     dgate_in = None if gate_in is None else torch.empty_like(du)
     dgate_out = None if gate_out is None else torch.empty_like(du)
-    slices = _slices(plan, B, H)
-    grid = min(plan.sm_count * plan.backward.per_sm, H * slices)
+    grid, slices, team = _shares(plan, B, H)
     partial = torch.empty(slices * H * plan.partial_bytes // 4, dtype=torch.float32, device=device)
+    progress = (
+        None if plan.span == 1 else torch.zeros(slices * H * plan.radix * plan.split, dtype=torch.int32, device=device)
+    )
     workspace = torch.empty(grid * plan.workspace_bytes // 4, dtype=torch.int32, device=device)
     tables = _tables(plan.radix, plan.split, index)
-    aligned = _aligned(u, gate_in, gate_out, dy, du)
+    fit = plan.fit(plan.backward, B, aligned=_aligned(u, gate_in, gate_out, dy, du))
     names = ("backward", "filter_grad")
-    kernel, filter_grad = _kernels(plan, index, names, aligned, gate_in is not None, gate_out is not None)
+    kernel, filter_grad = _kernels(plan, index, names, fit, gate_in is not None, gate_out is not None)
     rows = (u, gate_in, gate_out, dy, du, dgate_in, dgate_out)
-    args = (*rows, spectrum.filter, spectrum.scale, partial, workspace, tables, B, H, N, slices)
-    kernel.launch((*args, *_strides(u, gate_in, gate_out, dy)), grid=grid)
+    args = (*rows, spectrum.filter, spectrum.scale, partial, progress, workspace, tables, B, H, N, slices, team)
+    kernel.launch((*args, *_strides(u, gate_in, gate_out, dy)), grid=grid, together=team > 1)
     dk = torch.empty((H, spectrum.taps), dtype=torch.float32, device=device)
     dD = torch.empty(H, dtype=torch.float32, device=device)
-    filter_grad.launch((partial, dk, dD, tables, H, spectrum.taps, slices, plan.shares), grid=_filter_grid(plan, H))
+    left = (partial, dk, dD, tables, H, spectrum.taps, slices)
+    filter_grad.launch(left, grid=_filter_grid(plan, H), early=plan.begins_early)
     return du, dk, dD, dgate_in, dgate_out
 
 
@@ -160,7 +177,10 @@ def _singles(x: Tensor) -> Tensor:
 
 
 def _rows(x: Tensor) -> Tensor:
-    return x if x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
+    """x as the kernels take it: N contiguous, strides in 32 bits."""
+    batch, channel, position = x.stride()
+    whole = position == 1 or x.shape[-1] == 1
+    return x if whole and batch <= LARGEST_STRIDE and channel <= LARGEST_STRIDE else x.contiguous()
 
 
 def _optional_rows(x: Tensor | None) -> Tensor | None:
@@ -168,7 +188,8 @@ def _optional_rows(x: Tensor | None) -> Tensor | None:
 
 
 def _strides(*tensors: Tensor | None) -> list[int]:
-    return [0 if x is None else x.stride(axis) for x in tensors for axis in (0, 1)]
+    """Of batch and channel, of each; zeros for one that is not there."""
+    return [stride for x in tensors for stride in ((0, 0) if x is None else x.stride()[:2])]
 
 
 def _aligned(*tensors: Tensor | None) -> bool:

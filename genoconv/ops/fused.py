@@ -30,6 +30,11 @@ def unsupported(u: Tensor) -> str | None:
             f"rows of {u.shape[-1]:,} positions exceed the {limit:,} that one block of this GPU holds: "
             f"use backend='torch' (auto does)"
         )
+    if u.shape[1] * u.shape[2] > cuda.LARGEST_STRIDE:
+        return (
+            f"{u.shape[1]:,} channels of {u.shape[2]:,} positions exceed the {cuda.LARGEST_STRIDE:,} values of a batch "
+            f"that the kernels count to: use fewer channels a call, or backend='torch'"
+        )
     return None
 
 
@@ -57,7 +62,7 @@ def fftconv(
         if torch.is_grad_enabled():
             y = _Launches.apply(u, taps, skip, gate_in, gate_out, made)  # type: ignore[no-untyped-call]
         else:
-            y = cuda.forward(u, made or _transformed(taps, skip, u), gate_in, gate_out)
+            y, _ = _computed(u, taps, skip, gate_in, gate_out, made)
     elif made is not None:
         y = _prepared(u, made.filter, made.scale, made.taps, gate_in, gate_out)
     else:
@@ -79,10 +84,10 @@ class _Launches(torch.autograd.Function):
         made: cuda.CudaSpectrum | None,
     ) -> Tensor:
         ctx.has_taps, ctx.has_skip = k is not None, D is not None
-        made = made or _transformed(k, D, u)
+        y, made = _computed(u, k, D, gate_in, gate_out, made)
         ctx.save_for_backward(u, made.filter, made.scale, gate_in, gate_out)
         ctx.taps = made.taps
-        return cuda.forward(u, made, gate_in, gate_out)
+        return y
 
     @staticmethod
     @once_differentiable
@@ -92,9 +97,19 @@ class _Launches(torch.autograd.Function):
         return du, dk if ctx.has_taps else None, dD if ctx.has_skip else None, d_in, d_out, None
 
 
-def _transformed(k: Tensor | None, D: Tensor | None, u: Tensor) -> cuda.CudaSpectrum:
+def _computed(
+    u: Tensor,
+    k: Tensor | None,
+    D: Tensor | None,
+    gate_in: Tensor | None,
+    gate_out: Tensor | None,
+    made: cuda.CudaSpectrum | None,
+) -> tuple[Tensor, cuda.CudaSpectrum]:
+    """y, and the filter's transform: `made`, or else from k and D."""
+    if made is not None:
+        return cuda.forward(u, made, gate_in, gate_out), made
     assert k is not None
-    return cuda.prepare_filter(k, D, u.shape[-1])
+    return cuda.convolve(u, k, D, gate_in, gate_out)
 
 
 def _watched(*tensors: Tensor | None) -> bool:
@@ -118,8 +133,8 @@ def _convolve(
     u: Tensor, k: Tensor, D: Tensor | None, gate_in: Tensor | None, gate_out: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """y (B, H, N), and the filter's transform: (H, size) int32 and its scale (H,)."""
-    made = cuda.prepare_filter(k, D, u.shape[-1])
-    return cuda.forward(u, made, gate_in, gate_out), made.filter, made.scale
+    y, made = cuda.convolve(u, k, D, gate_in, gate_out)
+    return y, made.filter, made.scale
 
 
 @_convolve.register_fake

@@ -11,6 +11,7 @@ import ctypes
 import hashlib
 import os
 import re
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from genoconv.paths import kernels_dir, shipped
 
 _STANDARD = "c++17"
 _DIGEST_BYTES = 32
+_CONFIGS = 256  # ways to launch a kernel that are kept
 
 
 class KernelSource(Protocol):
@@ -196,52 +198,99 @@ class Loaded:
             )
         self._name, self._index, self._cuda = kernel.name, index, torch.cuda
         # The driver's launch takes the arguments in one piece: of a small problem the host's part is most of the time.
-        self._queue, self._function = driver.cuLaunchKernel, driver.CUfunction(int(self._entry.handle))
+        self._function = driver.CUfunction(int(self._entry.handle))
+        self._driver = driver
         self._block = (kernel.threads, 1, 1, kernel.smem_bytes)
+        self._configs: dict[tuple[int, int, bool], Any] = {}
 
-    def launch(self, args: Sequence[Any], *, grid: int) -> None:
+    def launch(self, args: Sequence[Any], *, grid: int, together: bool = False, early: bool = False) -> None:
         """Queue one launch of ``grid`` blocks on torch's current stream of this GPU, which need not be the current one.
 
         Args:
             args: tensors (their addresses), None (a null pointer) or ints, whatever their width in the kernel.
             grid: blocks.
+            together: they wait for one another, so all of them must be on the GPU at a time.
+            early: they may begin while the kernel before them still runs: one of this package's, launched without
+                ``early``, whose results they wait for themselves. Not together with ``together``.
 
         Raises:
             KernelError: the driver refused.
         """
         if self._cuda.current_device() == self._index:
-            self._launch(args, grid)
+            self._launch(args, grid, together, early)
         else:
             with self._cuda.device(self._index):
-                self._launch(args, grid)
+                self._launch(args, grid, together, early)
 
-    def _launch(self, args: Sequence[Any], grid: int) -> None:
+    def _launch(self, args: Sequence[Any], grid: int, together: bool, early: bool) -> None:
         stream = self._cuda.current_stream(self._index).cuda_stream
-        pointers = parameters(args)
-        address = ctypes.addressof(pointers)
-        (status,) = self._queue(self._function, grid, 1, 1, *self._block, stream, address, 0)
+        address = parameters(args)
+        status = self._queue(grid, stream, address, together, early)
         if status.name == "CUDA_ERROR_INVALID_CONTEXT":  # a thread that has not met the GPU yet
             self._cuda.set_device(self._index)
-            (status,) = self._queue(self._function, grid, 1, 1, *self._block, stream, address, 0)
+            status = self._queue(grid, stream, address, together, early)
         if int(status) != 0:
             raise KernelError(
                 f"{self._name}: the driver refused the launch on cuda:{self._index}: {status.name}; "
                 "set GENOCONV_KERNELS=torch and report this with the output of `genoconv kernels doctor`"
             )
 
+    def _queue(self, grid: int, stream: int, address: int, together: bool, early: bool) -> Any:
+        if together or early:
+            config = self._config(grid, stream, together)
+            (status,) = self._driver.cuLaunchKernelEx(config, self._function, address, 0)
+        else:
+            (status,) = self._driver.cuLaunchKernel(self._function, grid, 1, 1, *self._block, stream, address, 0)
+        return status
 
-def parameters(args: Sequence[Any]) -> "ctypes.Array[ctypes.c_void_p]":
-    """Pointers to the arguments of a launch, as the driver wants them; they keep what they point to.
+    def _config(self, grid: int, stream: int, together: bool) -> Any:
+        key = grid, stream, together
+        if key not in self._configs:
+            driver = self._driver
+            attribute, config = driver.CUlaunchAttribute(), driver.CUlaunchConfig()
+            if together:
+                attribute.id = driver.CUlaunchAttributeID.CU_LAUNCH_ATTRIBUTE_COOPERATIVE
+                attribute.value.cooperative = 1
+            else:
+                attribute.id = driver.CUlaunchAttributeID.CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION
+                attribute.value.programmaticStreamSerializationAllowed = 1
+            config.gridDimX, config.gridDimY, config.gridDimZ = grid, 1, 1
+            config.blockDimX, config.blockDimY, config.blockDimZ, config.sharedMemBytes = self._block
+            config.hStream = driver.CUstream(stream)
+            config.attrs, config.numAttrs = [attribute], 1
+            if len(self._configs) > _CONFIGS:
+                self._configs.clear()
+            self._configs[key] = config
+        return self._configs[key]
+
+
+class _Parameters(threading.local):
+    """A thread's memory for the arguments of launches, by their number: the driver reads it before it returns."""
+
+    def __init__(self) -> None:
+        self.by_count: dict[int, tuple[Any, Any, int]] = {}
+
+    def of(self, count: int) -> tuple[Any, Any, int]:
+        if count not in self.by_count:
+            values, pointers = (ctypes.c_int64 * count)(), (ctypes.c_void_p * count)()
+            first = ctypes.addressof(values)
+            pointers[:] = list(range(first, first + 8 * count, 8))
+            self.by_count[count] = values, pointers, ctypes.addressof(pointers)
+        return self.by_count[count]
+
+
+_parameters = _Parameters()
+
+
+def parameters(args: Sequence[Any]) -> int:
+    """Where pointers to the arguments of a launch are, as the driver wants them, until this thread's next launch.
 
     Every argument has eight bytes: a pointer, or an integer whose lower four bytes a narrower parameter takes
     (GPUs and the hosts that they work in are little-endian).
     """
-    count = len(args)
-    values = (ctypes.c_int64 * count)(*[x if type(x) is int else 0 if x is None else x.data_ptr() for x in args])
-    first = ctypes.addressof(values)
-    pointers = (ctypes.c_void_p * count)(*range(first, first + 8 * count, 8))
-    pointers.values = values  # type: ignore[attr-defined]
-    return pointers
+    values, _, address = _parameters.of(len(args))
+    values[:] = [x if type(x) is int else 0 if x is None else x.data_ptr() for x in args]
+    return address
 
 
 @cache

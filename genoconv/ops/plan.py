@@ -13,7 +13,7 @@ where that is faster and its shared memory has room for both; else one block of 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from genoconv.errors import UsageError
 
@@ -37,6 +37,8 @@ _FACTORS = {
 SIZES = tuple(_FACTORS)
 DTYPES = ("bfloat16", "float16")
 KERNELS = ("spectrum", "forward", "backward", "filter_grad")
+Fit = Literal["ragged", "aligned", "whole"]
+FITS: tuple[Fit, ...] = ("ragged", "aligned", "whole")
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ class Block:
 
     warps: 8, two blocks to an SM, or 16. groups: row groups in flight, `Plan.span` tiles each. rows: of one channel
     in flight (channels, where a kernel transforms filters). staged: how many tensors beside u are prefetched through
-    shared memory (forward: none or both gates; backward: dy, then gate_in). spectrum_in_smem: the backward kernel
-    keeps T(v) there between its two halves. smem_bytes: all shared memory.
+    shared memory (forward: none or both gates; backward: dy, then gate_in). spectrum_in_smem: the forward kernel
+    keeps its channel's filter there, the backward kernel T(v) between its two halves. smem_bytes: all shared memory.
     """
 
     warps: int
@@ -73,6 +75,18 @@ class Block:
     def per_sm(self) -> int:
         """Blocks that share an SM."""
         return 16 // self.warps
+
+
+class Shares(NamedTuple):
+    """Work of the backward kernel's blocks. grid: blocks. slices: of a channel's batch, each with sums of its own.
+
+    team: blocks that take the steps of a slice in turns and add to the same sums, each after the one before it; where
+    there are several, all blocks must be on the GPU at a time.
+    """
+
+    grid: int
+    slices: int
+    team: int
 
 
 @dataclass(frozen=True)
@@ -123,6 +137,11 @@ class Plan:
         return 4 * self.size
 
     @property
+    def begins_early(self) -> bool:
+        """Whether a kernel's blocks may begin before the kernel that they depend on has ended."""
+        return int(self.arch.removeprefix("sm_").rstrip("a")) >= 90
+
+    @property
     def workspace_bytes(self) -> int:
         """Device bytes that each block of the backward kernel needs for T(v)."""
         return 0 if self.backward.spectrum_in_smem else _SPECTRUM_TILE * self.backward.groups * self.span
@@ -130,24 +149,19 @@ class Plan:
     @property
     def partial_bytes(self) -> int:
         """Device bytes of one channel's fp32 partial of T(dk)."""
-        return 8 * self.size * self.shares
-
-    @property
-    def shares(self) -> int:
-        """Sums that a partial of T(dk) consists of: warps that have the same outer index of packed rows."""
-        return self.backward.warps // self.radix if self.radix < 16 else 1
+        return 8 * self.size
 
     def kernel(
         self,
         name: str,
         *,
-        aligned: bool = True,
+        fit: Fit = "whole",
         gate_in: bool = True,
         gate_out: bool = True,
     ) -> Kernel:
-        """One of this plan's KERNELS. aligned: rows start on 16 bytes and N is a multiple of 8. gate_*: there is one.
+        """One of this plan's KERNELS. fit: of the rows, see :meth:`fit`. gate_*: there is one.
 
-        `spectrum` and `filter_grad` touch no rows, so they are the same whatever the rows' type, gates and alignment.
+        `spectrum` and `filter_grad` touch no rows, so they are the same whatever the rows' type, gates and fit.
         """
         rows = name in ("forward", "backward")
         block = self.forward if name == "forward" else self.backward if name == "backward" else self.filters
@@ -160,25 +174,56 @@ class Plan:
             "PLAN_SPECTRUM_IN_SMEM": int(block.spectrum_in_smem),
             "IO_BF16": int(rows and self.dtype == "bfloat16"),
             "HALF_SUMS": int(rows and self.dtype == "bfloat16"),
-            "ALIGNED": int(rows and aligned),
+            "ALIGNED": int(rows and fit != "ragged"),
+            "WHOLE": int(rows and fit == "whole"),
             "GATE_IN": int(rows and gate_in),
             "GATE_OUT": int(rows and gate_out),
         }
         return Kernel(name, tuple(sorted(defines.items())), block.smem_bytes, 32 * block.warps)
 
-    def slices(self, batches: int, channels: int) -> int:
-        """Slices of the batch that one channel's backward pass is cut into, so that every SM has work.
+    def fit(self, block: Block, batches: int, *, aligned: bool) -> Fit:
+        """How well a batch of rows suits the kernel of `block` (`forward` or `backward`).
 
-        The fewest (each costs a partial sum) among those that finish first, a job's own cost counted as half a step.
+        whole: it fills every step of it, so nothing needs a mask. aligned: rows start on 16 bytes and N is a multiple
+        of 8. ragged: neither.
         """
-        steps, blocks = (
-            -(-batches // self.backward.rows),
-            self.sm_count * self.backward.per_sm,
+        if not aligned:
+            return "ragged"
+        return "whole" if self.length == self.size and batches % block.rows == 0 else "aligned"
+
+    def share_out(self, batches: int, channels: int) -> Shares:
+        """How the backward kernel's blocks share out B `batches` of H `channels`."""
+        steps, blocks = -(-batches // self.backward.rows), self.sm_count * self.backward.per_sm
+        if self.span == 1:
+            # The fewest slices (each costs a partial sum) among those that finish first, a job's own cost counted as
+            # half a step.
+            slices = min(
+                range(1, min(steps, 64) + 1),
+                key=lambda n: (-(-channels * n // blocks) * (-(-steps // n) + 0.5), n),
+            )
+            return Shares(min(blocks, channels * slices), slices, 1)
+
+        # In steps, fitted to what one H100 took. alone: how much longer a step takes where every block has a channel of
+        # its own, and all those filters and sums do not fit the L2 cache. lag: of a block behind the one before it, for
+        # sums are passed on once in this part of a step; in large teams the first waits for the last when its turn
+        # comes again.
+        alone, lag = {1: (0.05, 0.22), 2: (0.3, 0.2), 4: (0.55, 0.12)}[self.split]
+
+        def time(slices: int, team: int) -> float:
+            depth = steps // slices
+            rounds = -(-channels * slices // (blocks // team)) * -(-depth // team)
+            queue = max(1.0, lag * team) if team < depth else 1.0
+            return rounds * queue * (1 + alone / team) + 0.6 * team + 0.3 * slices
+
+        slices, team = min(
+            (
+                (slices, team)
+                for slices in range(1, min(max(1, blocks // channels), steps, 64) + 1)
+                for team in range(1, min(steps // slices, blocks) + 1)
+            ),
+            key=lambda way: time(*way),
         )
-        return min(
-            range(1, min(steps, 64) + 1),
-            key=lambda n: (-(-channels * n // blocks) * (-(-steps // n) + 0.5), n),
-        )
+        return Shares(team * min(blocks // team, channels * slices), slices, team)
 
     @cached_property
     def permutation(self) -> "NDArray[np.int64]":
@@ -276,12 +321,12 @@ def _span(size: int) -> int:
     return max(1, size // _TILE_POINTS)
 
 
-def _bytes(size: int, *, warps: int, tiles: int, staged: int, spectrum_in_smem: bool) -> int:
+def _bytes(size: int, *, warps: int, tiles: int, staged: int, kept: int) -> int:
     """Shared memory of a block: peaks, tables, tiles (`csrc/shape.cuh`)."""
     radix, split = _FACTORS[size]
     turned = radix > 16 or (radix == 16 and warps == 8)
     tables = 2048 * max(1, radix // 16) ** 2 + 2048 * turned + 5120 * (split - 1)
-    return 512 + tables + tiles * (_SPECTRUM_TILE * (1 + spectrum_in_smem) + _SAMPLE_TILE * (1 + staged))
+    return 512 + tables + _SPECTRUM_TILE * (tiles + kept) + _SAMPLE_TILE * tiles * (1 + staged)
 
 
 def _first_fit(
@@ -289,14 +334,19 @@ def _first_fit(
     smem: int,
     shapes: Iterable[tuple[int, int]],
     kinds: Sequence[tuple[int, bool]],
+    filters: bool = False,
 ) -> Block | None:
-    """The first of `shapes` (warps, tiles), and of `kinds` (staged, spectrum_in_smem) within it, that fits."""
+    """The first of `shapes` (warps, tiles), and of `kinds` (staged, spectrum_in_smem) within it, that fits.
+
+    filters: the spectrum is a filter's, one for all row groups.
+    """
     span = _span(size)
     for warps, tiles in shapes:
         # An SM has what one block may use and a kilobyte; each block costs a kilobyte of its own.
         limit = smem if warps == 16 else (smem + 1024) // 2 - 1024
         for staged, in_smem in kinds if tiles % span == 0 else ():
-            needed = _bytes(size, warps=warps, tiles=tiles, staged=staged, spectrum_in_smem=in_smem)
+            kept = (span if filters else tiles) if in_smem else 0
+            needed = _bytes(size, warps=warps, tiles=tiles, staged=staged, kept=kept)
             if needed <= limit:
                 return Block(
                     warps,
@@ -319,11 +369,14 @@ def _blocks(size: int, dtype: str, smem: int) -> tuple[Block, Block, Block] | No
     wide = ((16, max(4, span)), (16, 2))
     halves = dtype == "bfloat16"  # products are summed in fp16, which leaves registers for a second set of matrices
     small = ((8, 2), *wide)
+    # A warp with one outer index keeps its part of the filter in registers.
+    in_registers = radix < 16 or (radix == 16 and not halves)
     forward = _first_fit(
         size,
         smem,
         small if radix < 16 or (radix == 16 and halves) else wide,
-        ((2, False), (0, False)),
+        ((2, False), (0, False)) if in_registers else ((2, True), (2, False), (0, True), (0, False)),
+        filters=True,
     )
     backward = _first_fit(
         size,

@@ -11,6 +11,7 @@
 using u16 = uint16_t;
 using u32 = uint32_t;
 using i64 = long long;
+using u64 = unsigned long long;
 
 #define FAST __attribute__((optimize("O3")))
 

@@ -91,7 +91,7 @@ def machine(
         here.buffers.append(whole)
         return whole[GUARD : GUARD + count].view(shape)
 
-    kept = (cuda._plan, cuda._kernels, cuda._slices)
+    kept = (cuda._plan, cuda._kernels, cuda._shares)
     with (
         mock.patch.object(cuda, "gpu", return_value=gpu),
         mock.patch.object(cuda, "_index", return_value=0),
@@ -111,8 +111,8 @@ def machine(
 
 def solve(x: Inputs) -> dict[str, Tensor]:
     """y and every gradient, by the host code that a GPU's users run."""
-    spectrum = cuda.prepare_filter(x.k, x.D, x.u.shape[-1])
-    out = {"y": cuda.forward(x.u, spectrum, x.gate_in, x.gate_out)}
+    y, spectrum = cuda.convolve(x.u, x.k, x.D, x.gate_in, x.gate_out)
+    out = {"y": y}
     names = ("du", "dk", "dD", "dgate_in", "dgate_out")
     gradients = cuda.backward(x.dy, x.u, spectrum, x.gate_in, x.gate_out)
     out |= {name: value for name, value in zip(names, gradients, strict=True) if value is not None}
@@ -138,8 +138,8 @@ class _Emulated:
     sources: Path | None
     machine: Machine
 
-    def launch(self, args: Sequence[Any], *, grid: int) -> None:
-        pointers = jit.parameters(args)
+    def launch(self, args: Sequence[Any], *, grid: int, together: bool = False, early: bool = False) -> None:
+        pointers = ctypes.c_void_p(jit.parameters(args))
         counts = (ctypes.c_long * 3)()
         library = build(self.kernel, self.sources)
         run = getattr(library, f"emulate_{self.kernel.name}")

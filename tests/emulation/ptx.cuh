@@ -35,6 +35,8 @@ inline u32 half_bits(float x) {
 DEVICE int thread_index() { return emulation::current; }
 DEVICE int block_index() { return emulation::block; }
 DEVICE int grid_size() { return emulation::blocks; }
+DEVICE void let_next_begin() {}
+DEVICE void await_kernel() {}
 DEVICE void block_barrier() {
   emulation::meet(emulation::meetings[emulation::kWarps], emulation::kThreads, [] {});
 }
@@ -96,11 +98,24 @@ DEVICE u32 max_over_warp(u32 x) {
   });
   return m.out[lane][0];
 }
+template <bool>
 DEVICE void copy_async16(u32 to, const void* from, int valid) {
   unsigned char bytes[16] = {};
   if (reinterpret_cast<uintptr_t>(from) % 16) emulation::faults++;
   memcpy(bytes, from, valid);
   memcpy(emulation::checked(to, 16), bytes, 16);
+}
+template <bool>
+DEVICE uint4 load_device16(const void* from) {
+  if (reinterpret_cast<uintptr_t>(from) % 16) emulation::faults++;
+  uint4 v;
+  memcpy(&v, from, 16);
+  return v;
+}
+template <bool>
+DEVICE void store_device16(void* to, uint4 v) {
+  if (reinterpret_cast<uintptr_t>(to) % 16) emulation::faults++;
+  memcpy(to, &v, 16);
 }
 DEVICE void prefetch_line(const void*) {}
 DEVICE void add_device16(uint4* at, const float (&x)[4]) {
@@ -109,6 +124,15 @@ DEVICE void add_device16(uint4* at, const float (&x)[4]) {
   memcpy(sums, at, 16);
   for (int i = 0; i < 4; i++) sums[i] += x[i];
   memcpy(at, sums, 16);
+}
+// Blocks run one after the other here: steps that are not done never will be.
+DEVICE void await_progress(const u32* at, u32 steps, bool waits) {
+  if (waits && *at != steps) emulation::faults++;
+  warp_barrier();
+}
+DEVICE void report_progress(u32* at, u32 steps, bool reports) {
+  warp_barrier();
+  if (reports) *at = steps;
 }
 DEVICE void commit_copies() {}
 template <int kPending>

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from broken_kernels import CHANGES, PARTS, broken_sources, wrong_tables
+from broken_kernels import CHANGES, OF_LONG_ROWS, PARTS, broken_sources, wrong_tables
 from emulation import harness
 from long_convolutions import Problem, faults, truth
 
@@ -20,8 +20,8 @@ SMALL = Problem(512, B=33, H=1)
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_broken_kernel_shows(change: str, tmp_path: Path) -> None:
-    x = SMALL.inputs()
-    with harness.machine(sm_count=2, sources=broken_sources(change, tmp_path)):
+    x = (Problem(8192, B=3, H=1) if change in OF_LONG_ROWS else SMALL).inputs()
+    with harness.machine(sm_count=1 + (change not in OF_LONG_ROWS), sources=broken_sources(change, tmp_path)):
         assert faults(harness.solve(x), x)
 
 

@@ -1,6 +1,6 @@
 """Every plan's kernels, from their own source, against the definition in float64: on any machine with g++."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import pytest
@@ -9,7 +9,7 @@ from emulation import harness
 from long_convolutions import Problem, faults
 
 from genoconv.ops import cuda, fused, prepare_filter
-from genoconv.ops.plan import KERNELS, SIZES, Kernel, Plan, choose_plan, longest
+from genoconv.ops.plan import FITS, KERNELS, SIZES, Fit, Kernel, Plan, Shares, choose_plan, longest
 
 pytestmark = pytest.mark.skipif(not harness.available(), reason="needs g++ with C++20")
 
@@ -21,18 +21,18 @@ GATES = tuple(product((True, False), repeat=2))
 class Case:
     """One build of one plan's kernels, and the problems that it is to solve.
 
-    ragged: rows end within a chunk of eight, so the kernels' other way to memory is taken.
+    fit: ragged rows end within a chunk of eight, whole ones fill every step: other ways to memory.
     """
 
     size: int
     kilobytes: int
     dtype: torch.dtype
     gates: tuple[bool, bool]
-    ragged: bool
+    fit: Fit
 
     def __str__(self) -> str:
         gates = "".join("-+"[gate] for gate in self.gates)
-        words = (self.size, f"{self.kilobytes}KB", cuda.DTYPES[self.dtype], gates, *["ragged"] * self.ragged)
+        words = (self.size, f"{self.kilobytes}KB", cuda.DTYPES[self.dtype], gates, self.fit)
         return "-".join(map(str, words))
 
     @property
@@ -41,7 +41,7 @@ class Case:
 
     def kernels(self) -> list[Kernel]:
         gate_in, gate_out = self.gates
-        return [self.plan.kernel(n, aligned=not self.ragged, gate_in=gate_in, gate_out=gate_out) for n in KERNELS]
+        return [self.plan.kernel(n, fit=self.fit, gate_in=gate_in, gate_out=gate_out) for n in KERNELS]
 
     def __iter__(self):  # what conftest builds
         return iter(self.kernels())
@@ -52,15 +52,20 @@ class Case:
         rows = max(self.plan.forward.rows, self.plan.backward.rows)
         shortest = 1 if self.size == SIZES[0] else self.size // 2 + 1
         short = shortest + (self.size - shortest) // 3
-        short = short | 1 if self.ragged else -(-short // 8) * 8
-        long = self.size - 3 if self.ragged else self.size
+        short = short | 1 if self.fit == "ragged" else -(-short // 8) * 8
+        long = self.size - 3 if self.fit == "ragged" else self.size
+        if self.fit == "whole":
+            return [
+                (Problem(long, B=2 * rows if rows < 32 else rows, H=1, hard=True, **shared), 3),
+                (Problem(long, B=rows, H=3 if rows < 32 else 2, K=long // 3, skip=False, **shared), 2),
+            ]
         few = [
             # More rows than a step takes, and not a multiple: the batch is cut into slices where there are SMs enough.
             (Problem(long, B=rows + 1 if rows < 32 else rows // 2 + 1, H=1, hard=True, **shared), 3),
             # A filter shorter than the row; one batch, or channels that do not share out evenly.
             (Problem(short, B=1, H=3 if rows > 1 else 2, K=max(1, short // 3), skip=False, **shared), 2),
         ]
-        if self.size == SIZES[0] and self.ragged:
+        if self.size == SIZES[0] and self.fit == "ragged":
             few += [(Problem(N, B=3, H=5, **shared), 132) for N in (1, 2, 7)]
             few += [(Problem(9, B=2 * rows + 1, H=1, **shared), 7)]
         return few
@@ -75,7 +80,7 @@ def cases() -> list[Case]:
         both = (torch.bfloat16, torch.float16)
         for dtype in both if kilobytes == KILOBYTES[0] else (both[len(found) % 2],):
             turn = len(found)
-            found.append(Case(size, kilobytes, dtype, GATES[(turn + turn // 4) % 4], ragged=turn % 3 == 0))
+            found.append(Case(size, kilobytes, dtype, GATES[(turn + turn // 2) % 4], FITS[turn % 3]))
     return found
 
 
@@ -84,12 +89,11 @@ def test_the_cases_leave_nothing_out() -> None:
     assert {(c.size, c.dtype) for c in found} == set(product(SIZES, cuda.DTYPES))
     for kilobytes in KILOBYTES:
         assert max(c.size for c in found if c.kilobytes == kilobytes) == longest(kilobytes * 1024)
-    assert {(c.gates, c.ragged) for c in found} == set(product(GATES, (True, False)))
+    assert {(c.gates, c.fit) for c in found} == set(product(GATES, FITS))
     assert {(c.gates, c.dtype) for c in found} == set(product(GATES, cuda.DTYPES))
-    assert {(c.size > 4096, c.ragged, c.dtype) for c in found} == set(
-        product((True, False), (True, False), cuda.DTYPES)
-    )
-    assert any(c.plan.slices(p.B, p.H) > 1 for c in found for p, _ in c.problems())
+    assert {(c.size > 4096, c.fit, c.dtype) for c in found} == set(product((True, False), FITS, cuda.DTYPES))
+    shares = [replace(c.plan, sm_count=n).share_out(p.B, p.H) for c in found for p, n in c.problems()]
+    assert any(s.slices > 1 for s in shares)
 
 
 @pytest.mark.parametrize("case", cases(), ids=str)
@@ -103,6 +107,21 @@ def test_a_plan_is_the_convolution_and_its_gradients(case: Case) -> None:
         for name, counts in gpu.counts.items():
             assert counts.faults == 0, name
             assert counts.wavefronts == counts.ideal, name  # no bank conflicts
+
+
+@pytest.mark.parametrize(("N", "B"), [(8192, 5), (32768, 3)])
+def test_blocks_of_a_team_add_to_the_same_sums_in_turns(N: int, B: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Blocks run one after the other here, so each has one step of a channel: the next would wait for ever.
+    x = Problem(N, B=B, H=2).inputs()
+    got = {}
+    for team in (1, 3):
+        monkeypatch.setattr(Plan, "share_out", lambda *_, team=team: Shares(team, 1, team))
+        with harness.machine() as gpu:
+            got[team] = harness.solve(x)
+        assert gpu.counts["backward"].faults == 0
+    assert not faults(got[3], x)
+    for name, value in got[1].items():
+        assert torch.equal(got[3][name], value), name
 
 
 @pytest.mark.parametrize("N", [256, 2048, 4096, 8192])

@@ -124,7 +124,7 @@ def test_torch_compile_on_a_cpu() -> None:
 
 def test_launch_arguments_reach_the_driver_with_their_widths() -> None:
     x = torch.zeros(3)
-    pointers = jit.parameters((x, None, -7, 1 << 40))
+    pointers = (ctypes.c_void_p * 4).from_address(jit.parameters((x, None, -7, 1 << 40)))
     read = (ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int32, ctypes.c_int64)
     values = [kind.from_address(place).value for kind, place in zip(read, pointers, strict=True)]
     assert values == [x.data_ptr(), 0, -7, 1 << 40]

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from broken_kernels import CHANGES, PARTS, broken_sources, wrong_tables
+from broken_kernels import CHANGES, OF_LONG_ROWS, PARTS, broken_sources, wrong_tables
 from long_convolutions import Inputs, Problem, differentiated, error, faults, truth
 from torch import Tensor
 
 from genoconv.errors import KernelError, UsageError
 from genoconv.ops import conv, cuda, fftconv, fused, jit, prepare_filter
-from genoconv.ops.plan import KERNELS, SIZES, Kernel
+from genoconv.ops.plan import FITS, KERNELS, SIZES, Fit, Kernel, Shares
 
 pytestmark = [
     pytest.mark.gpu,
@@ -44,11 +44,9 @@ def served() -> int:
     return cuda.gpu(0).limit if torch.cuda.is_available() else 0
 
 
-def kernels(
-    size: int, dtype: torch.dtype, gates: Iterable[tuple[bool, bool]], alignments: Iterable[bool]
-) -> set[Kernel]:
-    plan, ways = cuda._plan(size, dtype, 0), product(KERNELS, gates, alignments)
-    return {plan.kernel(name, aligned=a, gate_in=g[0], gate_out=g[1]) for name, g, a in ways}
+def kernels(size: int, dtype: torch.dtype, gates: Iterable[tuple[bool, bool]], fits: Iterable[Fit]) -> set[Kernel]:
+    plan, ways = cuda._plan(size, dtype, 0), product(KERNELS, gates, fits)
+    return {plan.kernel(name, fit=fit, gate_in=g[0], gate_out=g[1]) for name, g, fit in ways}
 
 
 def compile_all(wanted: Iterable[Kernel]) -> None:
@@ -61,10 +59,10 @@ def _compiled() -> None:
     for size, dtype in product(SIZES, LOW):
         if size <= served():
             first, second = plan_gates(size, dtype)
-            wanted |= kernels(size, dtype, [first], [True]) | kernels(size, dtype, [second], [False])
-            wanted |= kernels(size, torch.bfloat16, [(True, True)], [True, False])
+            wanted |= kernels(size, dtype, [first], ["aligned", "whole"]) | kernels(size, dtype, [second], ["ragged"])
+            wanted |= kernels(size, torch.bfloat16, [(True, True)], FITS)
     for dtype in LOW:
-        wanted |= kernels(SIZES[0], dtype, GATES, [True, False])
+        wanted |= kernels(SIZES[0], dtype, GATES, FITS)
     compile_all(wanted)
 
 
@@ -89,13 +87,13 @@ def check(problem: Problem) -> None:
 def test_every_plan(size: int, dtype: torch.dtype) -> None:
     needs(size)
     gates = [dict(zip(("gate_in", "gate_out"), pair, strict=True)) for pair in plan_gates(size, dtype)]
-    # Whole rows, more than a step takes; then ragged rows, a short filter, odd numbers of channels.
+    # Rows that a batch does not share out evenly to steps; then ragged rows, a short filter, odd numbers of channels.
     check(Problem(size, B=67 if size < 2048 else 6, H=37, dtype=dtype, hard=True, **gates[0]))
     check(Problem(size - 3, B=3, H=131, K=size // 3, dtype=dtype, skip=False, **gates[1]))
-    # One row alone; many batches of few channels, so that a channel's batch is cut into slices.
+    # One row alone; many whole steps of few channels, so that a channel's batch is cut into slices.
     check(Problem(size - 8, B=1, H=1, dtype=dtype, hard=True, **gates[0]))
     # Not a single tap: it and the skip might cancel, and so might the one sum that is its gradient.
-    check(Problem(size, B=130, H=2, K=64, dtype=dtype, **gates[0]))
+    check(Problem(size, B=128, H=2, K=64, dtype=dtype, **gates[0]))
 
 
 @pytest.mark.parametrize(("gate_in", "gate_out"), GATES)
@@ -170,6 +168,22 @@ def test_the_same_call_twice_is_bitwise_the_same(N: int) -> None:
     for _ in range(5):
         again = differentiated(x, backend="cuda")
         assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+@pytest.mark.parametrize(("N", "B", "teams"), [(8192, 23, (3, 5, 12)), (32768, 7, (2, 4, 7))])
+def test_teams_of_blocks_add_in_the_order_of_the_batch(
+    N: int, B: int, teams: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever block has a step, and whoever waits for whom: the bits of the sums are those of one block alone."""
+    x = Problem(N, B=B, H=5).inputs("cuda")
+    got = {}
+    for team in (1, *teams):
+        shares = Shares(5 * team, 1, team)
+        monkeypatch.setattr(cuda, "_shares", lambda *_, shares=shares: shares)
+        got[team] = differentiated(x, backend="cuda")
+    assert not faults(got[1], x)
+    for team in teams:
+        assert all(torch.equal(got[1][name], got[team][name]) for name in got[1]), team
 
 
 def operands(x: Inputs, *, grad: bool = True) -> tuple[Tensor, ...]:
@@ -369,9 +383,10 @@ def other_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_broken_kernel_shows(change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sources = broken_sources(change, tmp_path)
     monkeypatch.setattr(jit, "shipped", lambda name: sources)
-    x = Problem(512, B=67, H=3).inputs("cuda")
+    N = 8192 if change in OF_LONG_ROWS else 512
+    x = Problem(N, B=67, H=3).inputs("cuda")
     assert fused.unsupported(x.u) is None
-    compile_all(kernels(512, torch.bfloat16, [(True, True)], [True]))
+    compile_all(kernels(N, torch.bfloat16, [(True, True)], ["aligned"]))
     assert faults(differentiated(x, backend="cuda"), x)
 
 

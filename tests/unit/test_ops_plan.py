@@ -1,12 +1,13 @@
 """Plans are decided from numbers alone: whatever the length and the card, they are consistent and can be read."""
 
 from dataclasses import FrozenInstanceError
+from itertools import product
 from math import prod
 
 import pytest
 
 from genoconv.errors import UsageError
-from genoconv.ops.plan import DTYPES, KERNELS, SIZES, Plan, choose_plan, longest
+from genoconv.ops.plan import DTYPES, FITS, KERNELS, SIZES, Plan, choose_plan, longest
 
 CARDS = {227: 32768, 163: 16384, 99: 8192}
 """KB of shared memory that a block may use, and the longest row that such a card serves."""
@@ -42,24 +43,44 @@ def test_every_plan_is_consistent() -> None:
         assert plan.length <= plan.size < 2 * max(plan.length, 256)
         assert prod(plan.radices) == plan.size == 256 * plan.radix * plan.split
         for name in KERNELS:
-            for flags in ((True, True, True), (False, True, False), (True, False, True), (False, False, False)):
-                aligned, gate_in, gate_out = flags
-                kernel = plan.kernel(name, aligned=aligned, gate_in=gate_in, gate_out=gate_out)
+            for fit, gate_in, gate_out in product(FITS, (True, False), (True, False)):
+                kernel = plan.kernel(name, fit=fit, gate_in=gate_in, gate_out=gate_out)
                 assert kernel.name == name
                 assert 0 < kernel.smem_bytes <= plan.smem
                 assert kernel.threads % 32 == 0
                 assert kernel.threads <= 1024
                 assert list(kernel.defines) == sorted(kernel.defines)
-                assert hash(kernel) == hash(plan.kernel(name, aligned=aligned, gate_in=gate_in, gate_out=gate_out))
+                assert hash(kernel) == hash(plan.kernel(name, fit=fit, gate_in=gate_in, gate_out=gate_out))
 
 
 def test_rows_choose_kernels_and_filters_do_not() -> None:
     plan = choose_plan(1000)
     for name in ("forward", "backward"):
-        assert len({plan.kernel(name, aligned=a, gate_in=g) for a in (True, False) for g in (True, False)}) == 4
+        assert len({plan.kernel(name, fit=fit, gate_in=g) for fit in FITS for g in (True, False)}) == 6
     half = choose_plan(1000, dtype="float16")
     for name in ("spectrum", "filter_grad"):
-        assert plan.kernel(name, aligned=False, gate_in=False) == half.kernel(name)
+        assert plan.kernel(name, fit="ragged", gate_in=False) == half.kernel(name)
+
+
+def test_rows_that_fill_every_step_need_no_masks() -> None:
+    plan = choose_plan(1024)
+    for block in (plan.forward, plan.backward):
+        assert plan.fit(block, 3 * block.rows, aligned=True) == "whole"
+        assert plan.fit(block, 3 * block.rows + 1, aligned=True) == "aligned"
+        assert plan.fit(block, 3 * block.rows, aligned=False) == "ragged"
+        assert choose_plan(1016).fit(block, 3 * block.rows, aligned=True) == "aligned"
+
+
+def test_blocks_of_long_rows_work_in_teams() -> None:
+    assert choose_plan(32768).share_out(16, 768) == (128, 1, 8)
+    assert choose_plan(32768).share_out(1, 768) == (132, 1, 1)
+    assert choose_plan(4096).share_out(64, 768) == (132, 1, 1)
+    for plan in plans():
+        for batches, channels in ((1, 1), (2, 3), (7, 5), (64, 768), (1000, 1)):
+            grid, slices, team = plan.share_out(batches, channels)
+            assert 1 <= grid <= plan.sm_count * plan.backward.per_sm
+            assert grid % team == 0
+            assert slices * team <= -(-batches // plan.backward.rows)  # every block has a step
 
 
 def test_a_plan_is_pure_and_frozen() -> None:
@@ -74,13 +95,9 @@ def test_every_frequency_has_one_place() -> None:
         assert sorted(choose_plan(size).permutation.flatten().tolist()) == list(range(size))
 
 
-def test_slices_leave_no_multiprocessor_without_work_and_no_slice_without_rows() -> None:
-    for plan in plans()[::7]:
-        for batches, channels in ((1, 1), (3, 768), (64, 8), (1000, 1), (5, 131)):
-            slices = plan.slices(batches, channels)
-            assert 1 <= slices <= batches
-    assert choose_plan(1024, sm_count=132).slices(4096, 1) > 16
-    assert choose_plan(1024, sm_count=132).slices(4096, 10 * 132) == 1
+def test_slices_leave_no_multiprocessor_without_work() -> None:
+    assert choose_plan(1024, sm_count=132).share_out(4096, 1).slices > 16
+    assert choose_plan(1024, sm_count=132).share_out(4096, 10 * 132).slices == 1
 
 
 def test_a_plan_can_be_read() -> None:
