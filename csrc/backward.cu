@@ -27,6 +27,13 @@ struct Keep {
     if constexpr (S::kSpectrumInShared) return load_stored_shared(shared_at(item, 0));
     else return load_stored(global_at(item));
   }
+  // Everybody has what they wanted: the cache need not write it to device memory.
+  DEVICE void drop(int item) const {
+    if constexpr (!S::kSpectrumInShared) {
+      warp_barrier();
+      if (lane_index() < 8) discard_line(global_at(item) + 7 * lane_index());  // a lane has 16 bytes, a line 128
+    }
+  }
 };
 
 // How blocks share out the work. A job is a channel and a slice of its batch, and has sums of its own. The blocks of a
@@ -90,8 +97,9 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
   // Sums over the batch: in registers, or where a warp has too many, in their place in device memory.
   constexpr bool kSumsInRegisters = S::kSpan == 1;
   constexpr int kOwn = S::kSpan * S::kPasses;  // items of a row group
-  // Rows stream past the L2 cache, but u and gate_in are wanted twice.
-  constexpr bool kOnce = !GATE_IN;
+  // Rows stream past the L2 cache. u and gate_in are wanted twice and stay there, but not where nothing is staged: too
+  // many rows would wait in the cache then, and crowd out T(v). They come as late as they may, too.
+  constexpr bool kCrowded = S::kStaged == 0, kOnce = !GATE_IN || kCrowded;
   // Whether the second half's requests are spread over its items; measured.
   constexpr bool kSpread = S::kRadix == 16 && S::kWarps == 16;
 
@@ -136,10 +144,9 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
       float back_v[S::kLots], back_c[S::kLots];
 
       wait_copies<0>();
-      if constexpr (!kStagedSecond) approach<S>(dys, at);
       if constexpr (kStagedSecond && kSpread) prefetch_all<S, true>(dys, at, S::kSecond);
       {
-        const Chunks<S, !GATE_IN || kStagedGate> gate(Window<S, false>(ins, at), S::kFirst);
+        const Chunks<S, !GATE_IN || kStagedGate> gate(Window<S, kCrowded>(ins, at), S::kFirst);
         const Window<S, true> dy_window(dys, at);
         load_samples<S>(
             [&](int item, float (&v)[8], bool once) {
@@ -168,6 +175,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
         }
       }
       block_barrier();
+      if constexpr (!kStagedSecond) approach<S>(dys, at);
       if constexpr (GATE_OUT) outer_back<S>();
       wait_copies<0>();
       {
@@ -195,9 +203,12 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
       const InnerTables<S> inner_again = load_inner_tables<S, true>(tables);
       outer_in<S>();
       block_barrier();
-      if constexpr (GATE_IN && !kStagedGate) {
-        if (more) approach<S>(ins, next);
-      }
+      const auto approach_gate = [&] {
+        if constexpr (GATE_IN && !kStagedGate) {
+          if (more) approach<S>(ins, next);
+        }
+      };
+      if constexpr (!kCrowded) approach_gate();
       const Window<S, true> u_window(us, at);
       const Window<S, kOnce> next_u(us, next);
       const auto request = [&](int item) {
@@ -225,6 +236,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
             if constexpr (kSpread) request(item);
             const Work z = spectrum_of<S>(turn_of<S>(turn), x, inner_again);
             add_correlation(sum, keep.get(item), z, back_v[lot] * back_c[lot]);
+            keep.drop(item);
             if constexpr (!kSumsInRegisters) {
               if (group == S::kGroups - 1) {
                 if (turn == 0) {
@@ -239,6 +251,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
         }
       }
       if constexpr (kSpread) commit_copies();
+      if constexpr (kCrowded) approach_gate();
       block_barrier();
       outer_back<S>();
       if constexpr (!kSumsInRegisters) report(kOwn / S::kTurns - 1, step);

@@ -127,6 +127,10 @@ DEVICE void store_device16(void* to, uint4 v) {
 DEVICE void prefetch_line(const void* at) {
   asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(at)));
 }
+// Forgets a line of device memory, 128 bytes that start on as many: its content is undefined from now on.
+DEVICE void discard_line(void* at) {
+  asm volatile("discard.global.L2 [%0], 128;" ::"l"(__cvta_generic_to_global(at)) : "memory");
+}
 // Adds four fp32 values to device memory.
 DEVICE void add_device16(uint4* at, const float (&x)[4]) {
 #if __CUDA_ARCH__ >= 900

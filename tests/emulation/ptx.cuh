@@ -118,6 +118,10 @@ DEVICE void store_device16(void* to, uint4 v) {
   memcpy(to, &v, 16);
 }
 DEVICE void prefetch_line(const void*) {}
+DEVICE void discard_line(void* at) {
+  if (reinterpret_cast<uintptr_t>(at) % 16) emulation::faults++;
+  memset(at, 0xff, 128);
+}
 DEVICE void add_device16(uint4* at, const float (&x)[4]) {
   float sums[4];
   if (reinterpret_cast<uintptr_t>(at) % 16) emulation::faults++;
