@@ -252,10 +252,12 @@ class Plan:
             ("backward", self.backward),
             ("filters", self.filters),
         ):
+            kept = {"forward": "the filter", "backward": "T(v)"}
             lines.append(
                 f"{name}: {block.per_sm} block{'s' if block.per_sm > 1 else ''} of {32 * block.warps} threads an SM,"
                 f" {block.rows} row{'s' if block.rows > 1 else ''} in flight in each, {block.smem_bytes / 1024:.1f} KB"
-                + (f", {block.staged} tensors prefetched beside u" if block.staged else "")
+                + (f", {block.staged} tensors staged beside u" if block.staged else "")
+                + (f", {kept[name]} kept" if block.spectrum_in_smem else "")
             )
         return "\n".join((*lines, f"spectrum of a filter: {self.spectrum_bytes:,} bytes a channel"))
 
