@@ -58,11 +58,8 @@ DEVICE void store_totals(uint4* sums, const Tile& share) {
 #pragma unroll
   for (int n = 0; n < 2; n++)
 #pragma unroll
-    for (int comp = 0; comp < 2; comp++) {
-      const float (&x)[4] = comp == 0 ? share.re[n] : share.im[n];
-      const uint4 word = {as_bits(x[0]), as_bits(x[1]), as_bits(x[2]), as_bits(x[3])};
-      store_shared16(at(warp_index() * 128 + n * 64 + comp * 32 + lane_index()), word);
-    }
+    for (int comp = 0; comp < 2; comp++)
+      store_shared16(at(warp_index() * 128 + n * 64 + comp * 32 + lane_index()), sums_word(share, n, comp));
   block_barrier();
   for (int word = thread_index(); word < S::kRadix * 128; word += S::kThreads) {
     float total[4] = {};

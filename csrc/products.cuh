@@ -109,12 +109,16 @@ DEVICE Tile load_sums(const uint4* own) {
   }
   return out;
 }
+// The word of one n, of real parts (comp 0) or imaginary ones.
+DEVICE uint4 sums_word(const Tile& x, int n, int comp) {
+  const float (&y)[4] = comp == 0 ? x.re[n] : x.im[n];
+  return {as_bits(y[0]), as_bits(y[1]), as_bits(y[2]), as_bits(y[3])};
+}
 DEVICE void store_sums(uint4* own, const Tile& x) {
 #pragma unroll
-  for (int n = 0; n < 2; n++) {
-    own[64 * n] = uint4{as_bits(x.re[n][0]), as_bits(x.re[n][1]), as_bits(x.re[n][2]), as_bits(x.re[n][3])};
-    own[64 * n + 32] = uint4{as_bits(x.im[n][0]), as_bits(x.im[n][1]), as_bits(x.im[n][2]), as_bits(x.im[n][3])};
-  }
+  for (int n = 0; n < 2; n++)
+#pragma unroll
+    for (int comp = 0; comp < 2; comp++) own[64 * n + 32 * comp] = sums_word(x, n, comp);
 }
 DEVICE void add_sums(uint4* own, const Tile& x) {
 #pragma unroll

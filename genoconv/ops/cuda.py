@@ -108,9 +108,17 @@ def prepare_filter(k: Tensor, D: Tensor | None, length: int) -> CudaSpectrum:
 
 
 def convolve(
-    u: Tensor, k: Tensor, D: Tensor | None, gate_in: Tensor | None, gate_out: Tensor | None
+    u: Tensor,
+    k: Tensor | None,
+    D: Tensor | None,
+    gate_in: Tensor | None,
+    gate_out: Tensor | None,
+    made: CudaSpectrum | None = None,
 ) -> tuple[Tensor, CudaSpectrum]:
-    """y as :func:`forward` gives it, and T(k) + D."""
+    """y as :func:`forward` gives it, and T(k) + D: `made`, or else from k and D."""
+    if made is not None:
+        return forward(u, made, gate_in, gate_out), made
+    assert k is not None
     spectrum = prepare_filter(k, D, u.shape[-1])
     return forward(u, spectrum, gate_in, gate_out, fresh=True), spectrum
 

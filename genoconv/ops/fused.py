@@ -62,7 +62,7 @@ def fftconv(
         if torch.is_grad_enabled():
             y = _Launches.apply(u, taps, skip, gate_in, gate_out, made)  # type: ignore[no-untyped-call]
         else:
-            y, _ = _computed(u, taps, skip, gate_in, gate_out, made)
+            y, _ = cuda.convolve(u, taps, skip, gate_in, gate_out, made)
     elif made is not None:
         y = _prepared(u, made.filter, made.scale, made.taps, gate_in, gate_out)
     else:
@@ -84,7 +84,7 @@ class _Launches(torch.autograd.Function):
         made: cuda.CudaSpectrum | None,
     ) -> Tensor:
         ctx.has_taps, ctx.has_skip = k is not None, D is not None
-        y, made = _computed(u, k, D, gate_in, gate_out, made)
+        y, made = cuda.convolve(u, k, D, gate_in, gate_out, made)
         ctx.save_for_backward(u, made.filter, made.scale, gate_in, gate_out)
         ctx.taps = made.taps
         return y
@@ -95,21 +95,6 @@ class _Launches(torch.autograd.Function):
         u, kept, scale, gate_in, gate_out = ctx.saved_tensors
         du, dk, dD, d_in, d_out = cuda.backward(dy, u, _spectrum(kept, scale, ctx.taps), gate_in, gate_out)
         return du, dk if ctx.has_taps else None, dD if ctx.has_skip else None, d_in, d_out, None
-
-
-def _computed(
-    u: Tensor,
-    k: Tensor | None,
-    D: Tensor | None,
-    gate_in: Tensor | None,
-    gate_out: Tensor | None,
-    made: cuda.CudaSpectrum | None,
-) -> tuple[Tensor, cuda.CudaSpectrum]:
-    """y, and the filter's transform: `made`, or else from k and D."""
-    if made is not None:
-        return cuda.forward(u, made, gate_in, gate_out), made
-    assert k is not None
-    return cuda.convolve(u, k, D, gate_in, gate_out)
 
 
 def _watched(*tensors: Tensor | None) -> bool:
