@@ -122,6 +122,11 @@ def test_blocks_of_a_team_add_to_the_same_sums_in_turns(N: int, B: int, monkeypa
     assert not faults(got[3], x)
     for name, value in got[1].items():
         assert torch.equal(got[3][name], value), name
+    # With a block less, the first has a step that must wait for the second's: that it does not go on is seen.
+    monkeypatch.setattr(Plan, "share_out", lambda *_: Shares(2, 1, 2))
+    with harness.machine() as gpu:
+        harness.solve(x)
+    assert gpu.counts["backward"].faults > 0
 
 
 @pytest.mark.parametrize("N", [256, 2048, 4096, 8192])

@@ -2,8 +2,10 @@
 
 import ctypes
 import logging
+import re
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 from unittest import mock
 
 import pytest
@@ -13,7 +15,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from genoconv.errors import KernelError, UsageError
-from genoconv.ops import conv, cuda, fftconv, jit, prepare_filter
+from genoconv.ops import conv, cuda, fftconv, fused, jit, prepare_filter
 
 H200 = cuda.Gpu("sm_90", 227 * 1024, 132, 32768)
 
@@ -128,3 +130,19 @@ def test_launch_arguments_reach_the_driver_with_their_widths() -> None:
     read = (ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int32, ctypes.c_int64)
     values = [kind.from_address(place).value for kind, place in zip(read, pointers, strict=True)]
     assert values == [x.data_ptr(), 0, -7, 1 << 40]
+
+
+def test_strides_that_do_not_fit_32_bits_are_copied() -> None:
+    near, far = (torch.empty_strided((2, 2, 8), (stride, 8, 1), device="meta") for stride in (2**32 - 1, 2**32))
+    assert cuda._rows(near) is near
+    assert cuda._rows(far).stride() == (16, 8, 1)
+
+
+@pytest.mark.parametrize(("channels", "refused"), [(2**17 - 1, False), (2**17, True)])
+def test_a_batch_of_too_many_values_is_refused(channels: int, refused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "_reach", lambda index: (32768, None))
+    u = SimpleNamespace(device=torch.device("cuda", 0), dtype=torch.bfloat16, shape=(1, channels, 32768))
+    reason = fused.unsupported(u)
+    assert (reason is not None) is refused
+    if reason:
+        assert re.search(r"131,072 channels of 32,768 positions exceed the 4,294,967,295 .*'torch'", reason)

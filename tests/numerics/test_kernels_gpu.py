@@ -90,10 +90,13 @@ def test_every_plan(size: int, dtype: torch.dtype) -> None:
     # Rows that a batch does not share out evenly to steps; then ragged rows, a short filter, odd numbers of channels.
     check(Problem(size, B=67 if size < 2048 else 6, H=37, dtype=dtype, hard=True, **gates[0]))
     check(Problem(size - 3, B=3, H=131, K=size // 3, dtype=dtype, skip=False, **gates[1]))
-    # One row alone; many whole steps of few channels, so that a channel's batch is cut into slices.
+    # One row alone; masked rows whose sums several steps make; many batches of few channels, so that a channel's batch
+    # is cut into slices, and the same with every step filled.
     check(Problem(size - 8, B=1, H=1, dtype=dtype, hard=True, **gates[0]))
+    check(Problem(size - 8, B=7, H=5, dtype=dtype, **gates[0]))
     # Not a single tap: it and the skip might cancel, and so might the one sum that is its gradient.
-    check(Problem(size, B=128, H=2, K=64, dtype=dtype, **gates[0]))
+    for B in (130, 128):
+        check(Problem(size, B=B, H=2, K=64, dtype=dtype, **gates[0]))
 
 
 @pytest.mark.parametrize(("gate_in", "gate_out"), GATES)

@@ -71,6 +71,13 @@ def test_rows_that_fill_every_step_need_no_masks() -> None:
         assert choose_plan(1016).fit(block, 3 * block.rows, aligned=True) == "aligned"
 
 
+@pytest.mark.parametrize(
+    ("arch", "early"), [("sm_80", False), ("sm_89", False), ("sm_90", True), ("sm_100", True), ("sm_120", True)]
+)
+def test_kernels_begin_early_where_the_gpu_knows_how(arch: str, early: bool) -> None:
+    assert choose_plan(1000, arch=arch).begins_early is early
+
+
 def test_blocks_of_long_rows_work_in_teams() -> None:
     assert choose_plan(32768).share_out(16, 768) == (128, 1, 8)
     assert choose_plan(32768).share_out(1, 768) == (132, 1, 1)
