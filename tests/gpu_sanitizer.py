@@ -1,6 +1,7 @@
 """One small problem for every plan and type of row, whole and ragged: what `gpu_sanitizer.sh` watches."""
 
 import sys
+from collections.abc import Iterator
 
 import torch
 from long_convolutions import Problem, differentiated, faults
@@ -18,23 +19,30 @@ def shares(plan: Plan, batches: int, channels: int) -> Shares:
     return Shares(2 * channels, 1, 2)
 
 
-def main(*, check: bool) -> int:
-    """Run them all; ``check`` compares with float64, which would be slow to watch. Returns the exit code."""
-    cuda._shares = shares
-    wrong = 0
+def problems() -> Iterator[Problem]:
+    """Of few channels; and where that is not too much to watch, of more than all blocks have at first."""
     for turn, size in enumerate(size for size in SIZES if size <= cuda.gpu(0).limit):
+        gates = {"gate_in": turn % 3 != 2, "gate_out": turn % 3 != 1}
         for ragged in (False, True):
             dtype = (torch.bfloat16, torch.float16)[(turn + ragged) % 2]
             # One row more than a step takes, and a batch that is cut into slices; of long rows two or three steps.
             rows = max(16 * 1024 // size, 1) + 1 + (size > 4096)
-            problem = Problem(
-                size - 3 * ragged, B=rows, H=2, dtype=dtype, gate_in=turn % 3 != 2, gate_out=turn % 3 != 1
-            )
-            x = problem.inputs("cuda")
-            got = differentiated(x, backend="cuda")
-            found = faults(got, x) if check else []
-            print(problem, *found, flush=True)
-            wrong += len(found)
+            yield Problem(size - 3 * ragged, B=rows, H=2, dtype=dtype, **gates)
+        if size in (256, 4096, 8192):
+            plan = cuda._plan(size, torch.bfloat16, 0)
+            yield Problem(size, B=1, H=plan.sm_count * plan.filters.per_sm * plan.filters.rows + 3)
+
+
+def main(*, check: bool) -> int:
+    """Run them all; ``check`` compares with float64, which would be slow to watch. Returns the exit code."""
+    cuda._shares = shares
+    wrong = 0
+    for problem in problems():
+        x = problem.inputs("cuda")
+        got = differentiated(x, backend="cuda")
+        found = faults(got, x) if check else []
+        print(problem, *found, flush=True)
+        wrong += len(found)
     torch.cuda.synchronize()
     return min(wrong, 1)
 

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 import torch
 from emulation import harness
-from long_convolutions import Problem, faults
+from long_convolutions import Problem, faults, large_and_small_channels, worst_channel_of_dk
 
 from genoconv.ops import cuda, fused, prepare_filter
 from genoconv.ops.plan import FITS, KERNELS, SIZES, Fit, Kernel, Plan, Shares, choose_plan, longest
@@ -107,6 +107,17 @@ def test_a_plan_is_the_convolution_and_its_gradients(case: Case) -> None:
         for name, counts in gpu.counts.items():
             assert counts.faults == 0, name
             assert counts.wavefronts == counts.ideal, name  # no bank conflicts
+
+
+@pytest.mark.parametrize(("N", "B", "H"), [(256, 32, 37), (2048, 8, 7), (4096, 8, 5), (8192, 3, 3), (32768, 2, 3)])
+def test_one_block_after_another_channel(N: int, B: int, H: int) -> None:
+    """More channels than blocks, small ones after large: what one leaves behind in a block must not reach the next."""
+    x = large_and_small_channels(Problem(N, B=B, H=H).inputs())
+    with harness.machine(sm_count=1) as gpu:
+        got = harness.solve(x)
+    assert not faults(got, x)
+    assert worst_channel_of_dk(got, x) < 2.3e-3
+    assert all(counts.faults == 0 and counts.wavefronts == counts.ideal for counts in gpu.counts.values())
 
 
 @pytest.mark.parametrize(("N", "B"), [(8192, 5), (32768, 3)])

@@ -16,7 +16,16 @@ from pathlib import Path
 import pytest
 import torch
 from broken_kernels import CHANGES, OF_LONG_ROWS, PARTS, broken_sources, wrong_tables
-from long_convolutions import Inputs, Problem, differentiated, error, faults, truth
+from long_convolutions import (
+    Inputs,
+    Problem,
+    differentiated,
+    error,
+    faults,
+    large_and_small_channels,
+    truth,
+    worst_channel_of_dk,
+)
 from torch import Tensor
 
 from genoconv.errors import KernelError, UsageError
@@ -97,6 +106,18 @@ def test_every_plan(size: int, dtype: torch.dtype) -> None:
     # Not a single tap: it and the skip might cancel, and so might the one sum that is its gradient.
     for B in (130, 128):
         check(Problem(size, B=B, H=2, K=64, dtype=dtype, **gates[0]))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_one_block_after_another_channel(size: int) -> None:
+    """More channels than blocks, small ones after large: what one leaves behind in a block must not reach the next."""
+    needs(size)
+    plan = cuda._plan(size, torch.bfloat16, 0)
+    blocks = plan.sm_count * plan.filters.per_sm
+    x = large_and_small_channels(Problem(size, B=2, H=blocks * plan.filters.rows + 5).inputs("cuda"))
+    got = differentiated(x, backend="cuda")
+    assert not faults(got, x)
+    assert worst_channel_of_dk(got, x) < 2.3e-3
 
 
 @pytest.mark.parametrize(("gate_in", "gate_out"), GATES)
