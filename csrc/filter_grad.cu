@@ -54,7 +54,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
       for (int n = 0; n < 2; n++)
 #pragma unroll
         for (int i = 0; i < 4; i++) conjugate.im[n][i] = -conjugate.im[n][i];
-      store_back<S>(item, turn_of<S>(item), to_half(conjugate), inner);
+      store_back<S>(item, turn_of<S>(item), conjugate, inner);
     });
     approach_sums(step + grid_size());
     block_barrier();

@@ -61,9 +61,10 @@ DEVICE HalfTile to_half(const Tile& x) {
   return out;
 }
 
-// M x, with x[n][k] the right operand of columns 8 n.. and depth 8 k... Sums are met again only after four products.
-DEVICE Work left_product(const Operand& m, const u32 (&re)[2][2], const u32 (&im)[2][2]) {
-  Work out = {};
+// M x + more, with x[n][k] the right operand of columns 8 n.. and depth 8 k... Sums are met again only after four
+// products.
+DEVICE Work left_product(const Operand& m, const u32 (&re)[2][2], const u32 (&im)[2][2], const Work& more = {}) {
+  Work out = more;
   const uint4 minus = negate(m.im);
 #pragma unroll
   for (int n = 0; n < 2; n++) {
@@ -78,14 +79,14 @@ DEVICE Work left_product(const Operand& m, const u32 (&re)[2][2], const u32 (&im
   return out;
 }
 // M y^T: the rows of y are the columns of the product, its columns are summed over.
-DEVICE Work left_product_transposed(const Operand& m, const HalfTile& y) {
+DEVICE Work left_product_transposed(const Operand& m, const HalfTile& y, const Work& more = {}) {
   const u32 re[2][2] = {{y.re[0][0], y.re[1][0]}, {y.re[0][1], y.re[1][1]}};
   const u32 im[2][2] = {{y.im[0][0], y.im[1][0]}, {y.im[0][1], y.im[1][1]}};
-  return left_product(m, re, im);
+  return left_product(m, re, im, more);
 }
-// y M^T, M given as a right operand.
-DEVICE Work right_product(const HalfTile& y, const Operand& m) {
-  Work out = {};
+// y M^T + more, M given as a right operand.
+DEVICE Work right_product(const HalfTile& y, const Operand& m, const Work& more = {}) {
+  Work out = more;
   const uint4 minus = negate(m.im);
   const u32 br[2][2] = {{m.re.x, m.re.y}, {m.re.z, m.re.w}}, bi[2][2] = {{m.im.x, m.im.y}, {m.im.z, m.im.w}};
   const u32 bm[2][2] = {{minus.x, minus.y}, {minus.z, minus.w}};
@@ -127,6 +128,28 @@ DEVICE void convert(Tile& out, const HalfTile& x) {
       out.re[n][2 * r] = re.x, out.re[n][2 * r + 1] = re.y;
       out.im[n][2 * r] = im.x, out.im[n][2 * r + 1] = im.y;
     }
+}
+
+// The same products of values in fp32, which are not rounded: they are taken as sums of two in fp16.
+DEVICE HalfTile rest_of(const Tile& y, const HalfTile& high) {
+  Tile rest;
+  convert(rest, high);
+#pragma unroll
+  for (int n = 0; n < 2; n++)
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      rest.re[n][i] = y.re[n][i] - rest.re[n][i];
+      rest.im[n][i] = y.im[n][i] - rest.im[n][i];
+    }
+  return to_half(rest);
+}
+DEVICE Work left_product_transposed(const Operand& m, const Tile& y) {
+  const HalfTile high = to_half(y);
+  return left_product_transposed(m, high, left_product_transposed(m, rest_of(y, high)));
+}
+DEVICE Work right_product(const Tile& y, const Operand& m) {
+  const HalfTile high = to_half(y);
+  return right_product(high, m, right_product(rest_of(y, high), m));
 }
 
 // A table of fp16 twiddles: for n = 0 and 1, (re, im of row g; re, im of row g + 8), two columns to a word.
@@ -198,21 +221,24 @@ DEVICE void store_slot(int item, const HalfTile& x) {
   store_matrices(S::imaginary(slot_address<S>(item)), x.im[0][0], x.im[0][1], x.im[1][0], x.im[1][1]);
 }
 
-// The spectrum of a slot: rows c', columns d', in stored order.
-template <class S>
+// The spectrum of a slot: rows c', columns d', in stored order. kExact: it is rounded nowhere after the first product.
+template <class S, bool kExact = false>
 DEVICE Work spectrum_of(int turn, const Quarters& x, const InnerTables<S>& tables) {
   Work z = left_product(tables.c_in[turn], {{x.re[0], x.re[1]}, {x.re[2], x.re[3]}},
                         {{x.im[0], x.im[1]}, {x.im[2], x.im[3]}});
   twiddle(z, between<S>(turn, S::kTurnedIn, tables));
-  return right_product(to_half(z), tables.d_in);
+  if constexpr (kExact) return right_product(z, tables.d_in);
+  else return right_product(to_half(z), tables.d_in);
 }
 
 // The way back, of the conjugate of a spectrum: forward matrices serve, and the real part that is wanted is the same.
-template <class S>
-DEVICE HalfTile inverse_of(int item, int turn, const HalfTile& conjugate, const InnerTables<S>& tables) {
+// A spectrum in fp32 is rounded nowhere before the last product has been summed.
+template <class S, class Spectrum>
+DEVICE HalfTile inverse_of(int item, int turn, const Spectrum& conjugate, const InnerTables<S>& tables) {
   Work x = left_product_transposed(tables.d_back, conjugate);
   twiddle(x, between<S>(turn, S::kTurnedBack, tables));
-  x = left_product_transposed(tables.c_back[turn], to_half(x));
+  if constexpr (sizeof(Spectrum) == sizeof(Tile)) x = left_product_transposed(tables.c_back[turn], x);
+  else x = left_product_transposed(tables.c_back[turn], to_half(x));
   if constexpr (S::kSplit > 1) {
     if (const int branch = branch_of<S>(item); branch > 0) {
       const u32 at = shared_base() + S::kTables + S::kLagBack + ((branch - 1) * 64 + lane_index()) * 16;
@@ -224,8 +250,8 @@ DEVICE HalfTile inverse_of(int item, int turn, const HalfTile& conjugate, const 
   }
   return to_half(x);
 }
-template <class S>
-DEVICE void store_back(int item, int turn, const HalfTile& conjugate, const InnerTables<S>& tables) {
+template <class S, class Spectrum>
+DEVICE void store_back(int item, int turn, const Spectrum& conjugate, const InnerTables<S>& tables) {
   const HalfTile x = inverse_of<S>(item, turn, conjugate, tables);
   warp_barrier();  // every lane has read this slot
   store_slot<S>(item, x);

@@ -55,7 +55,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
       const bool present = skip != nullptr && channel_of(item) < channels;
       const float shift = present ? skip[channel_of(item)] : 0.0f;
       const float factor = back[lot_of<S>(item)] * root_of_size<S>();
-      const Tile z = affine(spectrum_of<S>(turn_of<S>(item), load_slot<S>(item), inner), factor, shift);
+      const Tile z = affine(spectrum_of<S, true>(turn_of<S>(item), load_slot<S>(item), inner), factor, shift);
       const u32 peak = max_over_warp(peak_bits(z));
       peaks.note(Place<S>::local_row(item), peak);
       put_scaled<S>(item, affine(z, scale_of<kFilterTop>(peak).in, 0.0f), peak);

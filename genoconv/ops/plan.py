@@ -364,19 +364,20 @@ def _first_fit(
 def _blocks(size: int, dtype: str, smem: int) -> tuple[Block, Block, Block] | None:
     """Blocks of the forward, backward and filter kernels, or None where one does not fit.
 
-    Which kernels gain from two small blocks on an SM was measured on one H200 (`benchmarks/NOTES.md`).
+    Which kernels gain from two small blocks on an SM was measured on an H200 and an H100 (`benchmarks/NOTES.md`).
     """
     radix, _ = _FACTORS[size]
     span = _span(size)
     wide = ((16, max(4, span)), (16, 2))
     halves = dtype == "bfloat16"  # products are summed in fp16, which leaves registers for a second set of matrices
     small = ((8, 2), *wide)
+    few = ((16, 2), *wide) if radix == 1 else wide  # fp32 sums: 16 warps spill less than 8
     # A warp with one outer index keeps its part of the filter in registers.
     in_registers = radix < 16 or (radix == 16 and not halves)
     forward = _first_fit(
         size,
         smem,
-        small if radix < 16 or (radix == 16 and halves) else wide,
+        small if radix <= 16 and halves else few,
         ((2, False), (0, False)) if in_registers else ((2, True), (2, False), (0, True), (0, False)),
         filters=True,
     )
