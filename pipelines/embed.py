@@ -14,7 +14,7 @@ from genoconv.pipelines.embed_inputs import BedSpans, Counts, FastaSpans, Odd, S
 from genoconv.pipelines.embed_spool import Row, Spool
 from genoconv.pipelines.provenance import file_name, recorded_command
 from genoconv.progress import progress_bar
-from genoconv.tasks.embed import Embedder, Pool, Reading, Span, chunked
+from genoconv.tasks.embed import Embedder, Pool, Reading, Span, chunked, most_bases
 from genoconv.tasks.journal import journal_path
 
 log = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ def _load(run: EmbedRun) -> Embedder:
             f"--hyenadna-left-padding {framing.length}: this model reads up to {model.config.max_length:,} tokens, "
             f"and {extra} of them {'is' if extra == 1 else 'are'} special; give {extra + 1} or more"
         )
-    longest = (framing.length or model.config.max_length) - extra
+    longest = most_bases(model.config, framing)
     for option, value in (("--window", run.window), ("--max-length", run.max_length)):
         if value is not None and not 1 <= value <= longest:
             beside = " beside the special tokens" if extra else ""

@@ -161,7 +161,7 @@ def _load(run: ScoreRun) -> tuple[CausalLikelihood, int]:
 
     model = load_model(run.model, device=run.device, dtype=DTYPES[run.precision])
     device = next(model.parameters()).device
-    longest = model.config.max_length
+    longest = model.config.max_bases
     return CausalLikelihood(model, device=device, max_length=longest, batch_size=run.batch_size), longest
 
 

@@ -141,7 +141,7 @@ def _finished(folder: Path, config: TrainConfig) -> bool:
 
 
 def _gather(config: TrainConfig, model: "HyenaDNA", *, offline: bool, quiet: bool) -> Inputs:
-    longest = min(config.max_length or model.config.max_length, model.config.max_length)
+    longest = min(config.max_length or model.config.max_bases, model.config.max_length)
     return gather(config, max_length=longest, offline=offline, quiet=quiet)
 
 
@@ -265,7 +265,7 @@ def _introduce(config: TrainConfig, model: "HyenaDNA", inputs: Inputs) -> None:
     log.info(
         "%s parameters, up to %s bases; learning from %s %s (%s bases, the longest %s) of %s",
         f"{sum(p.numel() for p in model.parameters()):,}",
-        f"{model.config.max_length:,}",
+        f"{model.config.max_bases:,}",
         f"{len(inputs.train):,}",
         "genes" if inputs.genes else "tiles",
         f"{lengths.sum():,}",

@@ -77,7 +77,7 @@ Use it with `genoconv score-variants` and `genoconv embed`, or `genoconv.load_mo
 |---|---|
 | parameters | {sum(p.numel() for p in model.parameters()):,} |
 | width, layers | {sizes.d_model}, {sizes.n_layer} |
-| longest sequence | {sizes.max_length:,} bases |
+| longest sequence | {sizes.max_bases:,} bases |
 | started from | {start} |
 | training | {results["steps"]:,} steps, {results["tokens"]:,} bases, {results["seconds"]:,.0f} s |
 | windows | {", ".join(f"{name} {c['windows']:,} ({c['bases']:,} bases)" for name, c in counts.items())} |

@@ -10,6 +10,9 @@ from genoconv.genome.tokenizer import VOCAB_SIZE
 
 # Positions are held as float32, which counts every integer up to here.
 MAX_LENGTH_LIMIT = 2**24
+# The published lengths, in bases; the models carry two positions more, for [CLS] and [SEP].
+PUBLISHED_LENGTHS = (1_024, 16_384, 32_768, 160_000, 450_000, 1_000_000)
+SPECIAL_POSITIONS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,15 @@ class ModelConfig:
     def padded_vocab(self) -> int:
         """Rows of the embedding matrix and number of logits: 12 tokens padded to a multiple, 16 as published."""
         return -(-VOCAB_SIZE // self.pad_vocab_size_multiple) * self.pad_vocab_size_multiple
+
+    @property
+    def max_bases(self) -> int:
+        """Longest window of bases that commands read at once without special tokens, which need no place there.
+
+        Of published lengths that is less than ``max_length``: the two positions more would double the transforms.
+        """
+        bases = self.max_length - SPECIAL_POSITIONS
+        return bases if bases in PUBLISHED_LENGTHS else self.max_length
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON or YAML."""
@@ -146,15 +158,14 @@ def did_you_mean(name: str, known: object) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-# The published lengths carry two extra positions, for [CLS] and [SEP].
 PRESETS: dict[str, ModelConfig] = {
-    "tiny-1k": ModelConfig(d_model=128, n_layer=2, max_length=1_026),
-    "tiny-1k-d256": ModelConfig(d_model=256, n_layer=2, max_length=1_026),
-    "tiny-16k": ModelConfig(d_model=128, n_layer=2, max_length=16_386),
-    "small-32k": ModelConfig(d_model=256, n_layer=4, max_length=32_770),
-    "medium-160k": ModelConfig(d_model=256, n_layer=8, max_length=160_002),
-    "medium-450k": ModelConfig(d_model=256, n_layer=8, max_length=450_002),
-    "large-1m": ModelConfig(d_model=256, n_layer=8, max_length=1_000_002),
+    "tiny-1k": ModelConfig(d_model=128, n_layer=2, max_length=1_024 + SPECIAL_POSITIONS),
+    "tiny-1k-d256": ModelConfig(d_model=256, n_layer=2, max_length=1_024 + SPECIAL_POSITIONS),
+    "tiny-16k": ModelConfig(d_model=128, n_layer=2, max_length=16_384 + SPECIAL_POSITIONS),
+    "small-32k": ModelConfig(d_model=256, n_layer=4, max_length=32_768 + SPECIAL_POSITIONS),
+    "medium-160k": ModelConfig(d_model=256, n_layer=8, max_length=160_000 + SPECIAL_POSITIONS),
+    "medium-450k": ModelConfig(d_model=256, n_layer=8, max_length=450_000 + SPECIAL_POSITIONS),
+    "large-1m": ModelConfig(d_model=256, n_layer=8, max_length=1_000_000 + SPECIAL_POSITIONS),
     "gene-4m": ModelConfig(d_model=256, n_layer=8, max_length=4_194_304),
 }
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from genoconv.genome.intervals import equal_parts
 from genoconv.genome.tokenizer import Tokens, reverse_complement
+from genoconv.models.config import ModelConfig
 from genoconv.models.hyena import HyenaDNA
 from genoconv.models.special_tokens import PLAIN, Framing
 from genoconv.tasks.batching import cut, fitting_rows, halving, stack
@@ -76,6 +77,13 @@ class _Piece:
         return self.end - self.start
 
 
+def most_bases(config: ModelConfig, framing: Framing) -> int:
+    """Longest piece, in bases, that is read at once beside the special tokens of ``framing``."""
+    if framing.length is None and not framing.policy.extra:
+        return config.max_bases
+    return (framing.length or config.max_length) - framing.policy.extra
+
+
 class Embedder:
     """Reads spans with a model, in batches that fit the memory, and pools what it finds.
 
@@ -112,7 +120,7 @@ class Embedder:
         self.reading = reading
         self.layer = layer
         self.framing = framing
-        limit = (framing.length or model.config.max_length) - framing.policy.extra
+        limit = most_bases(model.config, framing)
         self.max_length = min(max_length or limit, limit)
         self.batch_size = batch_size
         self._rows: dict[int, int] = {}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from genoconv.errors import ModelError
 from genoconv.genome.intervals import equal_parts
 from genoconv.genome.tokenizer import encode
+from genoconv.models.special_tokens import Framing, SpecialTokens
 from genoconv.tasks import batching
 from genoconv.tasks.embed import Embedder, Pool, Reading, Span, chunked
 
@@ -30,6 +31,21 @@ def expected(sequence: str, pool: str, layer: int | None) -> np.ndarray:
         return states(MODEL, sequence[-LONGEST:], layer)[-1]
     pieces = [states(MODEL, sequence[a:b], layer) for a, b in equal_parts(0, len(sequence), LONGEST)]
     return POOLS[pool](np.concatenate(pieces))
+
+
+@pytest.mark.parametrize(
+    ("framing", "bases"),
+    [
+        (Framing(), 1024),
+        (Framing(SpecialTokens.SEP), 1025),
+        (Framing(SpecialTokens.CLS_SEP), 1024),
+        (Framing(SpecialTokens.CLS_SEP, 200), 198),
+    ],
+)
+def test_pieces_of_a_model_of_published_length(framing: Framing, bases: int) -> None:
+    model = small_model(max_length=1026)
+    assert Embedder(model, framing=framing).max_length == bases
+    assert Embedder(model, framing=framing, max_length=64).max_length == 64
 
 
 @pytest.mark.parametrize("layer", [None, 0, -1])

@@ -280,5 +280,5 @@ def test_published_models_score_as_any_other(tmp_path):
     expected = bases["ACGT".index(alt)] - bases["ACGT".index(snv[3].upper())]
     assert float(info("\t".join(snv))["GCONV_LLR"]) == pytest.approx(float(expected), abs=1e-4)
     assert abs(float(expected)) > 1e-3
-    with pytest.raises(UsageError, match="this model takes windows of 8 to"):
-        score_variants(replace(run, windows=(4096,), force=True))
+    with pytest.raises(UsageError, match="--window 1025: this model takes windows of 8 to 1,024 bases"):
+        score_variants(replace(run, windows=(1025,), force=True))

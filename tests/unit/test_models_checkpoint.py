@@ -127,6 +127,23 @@ def test_every_preset_can_be_built(name: str) -> None:
     assert ModelConfig.from_dict(config.to_dict()) == config
 
 
+def test_windows_leave_out_the_positions_of_special_tokens() -> None:
+    """Two bases more would take transforms of twice the length, and at 32,768 leave the fused kernels."""
+    found = {name: preset(name).max_bases for name in PRESETS}
+    assert found == {
+        "tiny-1k": 1024,
+        "tiny-1k-d256": 1024,
+        "tiny-16k": 16_384,
+        "small-32k": 32_768,
+        "medium-160k": 160_000,
+        "medium-450k": 450_000,
+        "large-1m": 1_000_000,
+        "gene-4m": 4_194_304,
+    }
+    assert preset("small-32k").max_length == 32_770  # what positions are scaled by
+    assert ModelConfig(d_model=8, n_layer=1, max_length=1000).max_bases == 1000
+
+
 def test_unknown_presets_name_the_nearest() -> None:
     with pytest.raises(UsageError, match="did you mean tiny-1k"):
         preset("tiny1k")

@@ -75,6 +75,16 @@ def test_it_learns_what_there_is_to_learn(fasta: Path, tmp_path: Path) -> None:
     assert rows[-2].tokens > 60 * 400
 
 
+@pytest.mark.parametrize(("length", "longest"), [("null", "1,024"), ("1000", "1,000")])
+def test_windows_are_as_long_as_the_model_reads_without_special_tokens(
+    length: str, longest: str, fasta: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    train_tiny(tmp_path / "run", fasta, "preset=tiny-1k", f"max_length={length}", max_steps=1)
+    assert f"up to {longest} bases" in caplog.text
+    assert f"the longest {longest})" in caplog.text
+
+
 def test_stopping_and_going_on_is_the_same_as_not_stopping(fasta: Path, tmp_path: Path) -> None:
     whole = train_tiny(tmp_path / "whole", fasta, *HARD)
     parts = tmp_path / "parts"
