@@ -36,6 +36,35 @@ struct Keep {
   }
 };
 
+// A warp's sum over the batch of what belongs to one outer index. Where registers are short, imaginary parts wait in
+// shared memory: the compiler would spill them, to where they are not asked for in time.
+template <class S>
+struct BatchSum {
+  static constexpr bool kAside = S::kSumsAside;
+  Tile sum;
+
+  static DEVICE u32 aside(int n) { return shared_base() + S::kSums + (warp_index() * 2 + n) * 512 + lane_index() * 16; }
+  DEVICE void clear() {
+    sum = {};
+    if constexpr (kAside) store_shared16(aside(0), uint4{}), store_shared16(aside(1), uint4{});
+  }
+  DEVICE void add(const StoredTile& x, const Work& z, float weight) {
+    sum = total();
+    add_correlation(sum, x, z, weight);
+#pragma unroll
+    for (int n = 0; n < 2; n++)
+      if constexpr (kAside) store_shared16(aside(n), sums_word(sum, n, 1));
+  }
+  DEVICE Tile total() const {
+    Tile out = sum;
+#pragma unroll
+    for (int n = 0; n < 2; n++) {
+      if constexpr (kAside) set_sums(out.im[n], load_shared16(aside(n)));
+    }
+    return out;
+  }
+};
+
 // How blocks share out the work. A job is a channel and a slice of its batch, and has sums of its own. The blocks of a
 // team take its steps in turns; of several, so that a filter and its sums are in the L2 cache while all work on them.
 struct Jobs {
@@ -88,7 +117,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
   const int steps = (batches + S::kRowsPerStep - 1) / S::kRowsPerStep;
   const Jobs jobs{steps, channels, slices, team};
   const auto start_of = [&](int job) { return Batch{jobs.own_begin(job), jobs.channel(job), batches, length}; };
-  constexpr bool kStagedGate = S::kStaged == 2, kStagedSecond = S::kStaged >= 1;
+  constexpr bool kStagedSecond = S::kStaged == 1;
   Peaks peaks;
   constexpr bool kOneFilter = S::kSpan == 1 && !S::kTurned;  // of a channel and warp
   // Sums over the batch: in registers, or where a warp has too many, in their place in device memory.
@@ -103,7 +132,6 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
   if (jobs.first() < jobs.count()) {
     const Batch start = start_of(jobs.first());
     prefetch_all<S, kOnce>(us, start, S::kSamples);
-    if constexpr (GATE_IN && kStagedGate) prefetch_all<S, true>(ins, start, S::kFirst);
     commit_copies();
   }
   for (int job = jobs.first(); job < jobs.count(); job = jobs.next(job)) {
@@ -133,7 +161,9 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
       if (step == begin) store_sums(partial_of(item), sum);
       else add_sums(partial_of(item), sum);
     };
-    Tile sums[1 + S::kTurned] = {};
+    BatchSum<S> sums[1 + S::kTurned];
+#pragma unroll
+    for (int turn = 0; turn < 1 + S::kTurned; turn++) sums[turn].clear();
     for (int step = jobs.own_begin(job); step < end; step += team) {
       const Batch at{step, channel, batches, length};
       const bool stays = step + team < end, more = stays || !last;
@@ -143,7 +173,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
       wait_copies<0>();
       if constexpr (kStagedSecond && kSpread) prefetch_all<S, true>(dys, at, S::kSecond);
       {
-        const Chunks<S, !GATE_IN || kStagedGate> gate(Window<S, kCrowded>(ins, at), S::kFirst);
+        const Chunks<S, !GATE_IN> gate(Window<S, kCrowded>(ins, at), 0);
         const Window<S, true> dy_window(dys, at);
         load_samples<S>(
             [&](int item, float (&v)[8], bool once) {
@@ -201,7 +231,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
       outer_in<S>();
       block_barrier();
       const auto approach_gate = [&] {
-        if constexpr (GATE_IN && !kStagedGate) {
+        if constexpr (GATE_IN) {
           if (more) approach<S>(ins, next);
         }
       };
@@ -224,15 +254,15 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
           const int own = i * S::kTurns + turn;
           StoredTile k = only_filter;
           if constexpr (!kOneFilter) k = filter_of(own);
-          Tile& sum = sums[S::kTurned ? turn : 0];
-          if constexpr (!kSumsInRegisters) sum = {};
+          BatchSum<S>& sum = sums[S::kTurned ? turn : 0];
+          if constexpr (!kSumsInRegisters) sum.clear();
 #pragma unroll
           for (int group = 0; group < S::kGroups; group++) {
             const int item = group * kOwn + own, lot = lot_of<S>(group * kOwn + turn);
             const Quarters x = load_slot<S>(item);
             if constexpr (kSpread) request(item);
             const Work z = spectrum_of<S>(turn_of<S>(turn), x, inner_again);
-            add_correlation(sum, keep.get(item), z, back_v[lot] * back_c[lot]);
+            sum.add(keep.get(item), z, back_v[lot] * back_c[lot]);
             keep.drop(item);
             if constexpr (!kSumsInRegisters) {
               if (group == S::kGroups - 1) {
@@ -240,7 +270,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
                   if (i > 0) report(i - 1, step);
                   await(i, step);
                 }
-                add_to_partial(own, step, sum);
+                add_to_partial(own, step, sum.total());
               }
             }
             store_back<S>(item, turn_of<S>(turn), conjugate_of_correlation(k, z), inner_again);
@@ -253,11 +283,11 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
       outer_back<S>();
       if constexpr (!kSumsInRegisters) report(kOwn / S::kTurns - 1, step);
       wait_copies<kSpread ? 0 : 1>();
-      const Window<S, true> du_out(dus, at), dgate(dins, at), in_window(ins, at), next_in(ins, next);
+      const Window<S, true> du_out(dus, at), dgate(dins, at), in_window(ins, at);
       constexpr int kAtOnce = S::kItems < 4 ? S::kItems : 4;
 #pragma unroll
       for (int start = 0; start < S::kItems; start += kAtOnce) {
-        const Chunks<S, !GATE_IN || kStagedGate, kAtOnce> gate(in_window, S::kFirst, start);
+        const Chunks<S, !GATE_IN, kAtOnce> gate(in_window, 0, start);
         const Chunks<S, !GATE_IN || kStagedSecond, kAtOnce> u_chunk(u_window, S::kSecond, start);
         if (start == 0) block_barrier();
 #pragma unroll
@@ -271,9 +301,6 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
             for (int i = 0; i < 8; i++) w[i] *= v[i];
             dgate.put(item, w, factor);
             multiply_chunk(v, gate(item));
-            if constexpr (kStagedGate) {
-              if (more) next_in.prefetch(item, S::kFirst);
-            }
           }
           du_out.put(item, v, factor);
         }
@@ -281,10 +308,10 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
       commit_copies();
     }
     if constexpr (kShares > 1) {
-      store_totals<S, kShares>(own_partial, sums[0]);
+      store_totals<S, kShares>(own_partial, sums[0].total());
     } else if constexpr (kSumsInRegisters) {
 #pragma unroll
-      for (int turn = 0; turn < 1 + S::kTurned; turn++) store_sums(partial_of(turn), sums[turn]);
+      for (int turn = 0; turn < 1 + S::kTurned; turn++) store_sums(partial_of(turn), sums[turn].total());
     }
   }
 }

@@ -98,15 +98,13 @@ DEVICE void add_correlation(Tile& sum, const StoredTile& stored_x, const HalfTil
 }
 
 // fp32 spectra in device memory: [n][comp] x 32 lanes x 16 bytes.
+DEVICE void set_sums(float (&x)[4], uint4 word) {
+  x[0] = as_float(word.x), x[1] = as_float(word.y), x[2] = as_float(word.z), x[3] = as_float(word.w);
+}
 DEVICE Tile load_sums(const uint4* own) {
   Tile out;
 #pragma unroll
-  for (int n = 0; n < 2; n++) {
-    const uint4 re = own[64 * n], im = own[64 * n + 32];
-    out.re[n][0] = as_float(re.x), out.re[n][1] = as_float(re.y), out.re[n][2] = as_float(re.z);
-    out.im[n][0] = as_float(im.x), out.im[n][1] = as_float(im.y), out.im[n][2] = as_float(im.z);
-    out.re[n][3] = as_float(re.w), out.im[n][3] = as_float(im.w);
-  }
+  for (int n = 0; n < 2; n++) set_sums(out.re[n], own[64 * n]), set_sums(out.im[n], own[64 * n + 32]);
   return out;
 }
 // The word of one n, of real parts (comp 0) or imaginary ones.

@@ -2,14 +2,14 @@
 #pragma once
 #include <ptx.cuh>
 
-template <int kRadix_, int kSplit_, int kGroups_, int kWarps_, int kStaged_, bool kSpectrumInShared_>
+template <int kRadix_, int kSplit_, int kGroups_, int kWarps_, int kStaged_, bool kSpectrumInShared_, bool kSumsAside_>
 struct Shape {
   static constexpr int kRadix = kRadix_, kSplit = kSplit_, kGroups = kGroups_, kWarps = kWarps_;
   static constexpr int kThreads = 32 * kWarps;
   static constexpr int kBlocksPerSm = 16 / kWarps;
-  // Beside u. forward: 0, or 2: both gates. backward: 1: dy, later u; 2: gate_in as well.
+  // Tensors beside u. forward: 0, or 2: both gates. backward: 0, or 1: dy, later u.
   static constexpr int kStaged = kStaged_;
-  static constexpr bool kSpectrumInShared = kSpectrumInShared_;
+  static constexpr bool kSpectrumInShared = kSpectrumInShared_, kSumsAside = kSumsAside_;
   static constexpr int kTall = kRadix > 16 ? kRadix / 16 : 1;  // tiles below one another in stage a
   static constexpr int kSpan = kTall * kSplit;     // tiles of a row: tile = b kTall + a / 16, likewise a', b'
   static constexpr int kTiles = kGroups * kSpan;   // tiles of 4,096 points in a block: 16 slots of 256
@@ -25,6 +25,7 @@ struct Shape {
   static_assert(kRadix <= 32 && (kRadix & (kRadix - 1)) == 0, "stage a has one or two tiles");
   static_assert(kSplit == 1 || kSplit == 2 || kSplit == 4, "stage b is a butterfly");
   static_assert(kSplit == 1 || kRadix == 32, "short rows are packed, long rows are split");
+  static_assert(!(kSumsAside && (kTurned || kSpan > 1)), "there is room for one sum a warp");
   static_assert(kWarps == 16 || (kWarps == 8 && kRadix <= 16), "a warp has one or two slots of a tile");
 
   // Shared memory: [peak of each row][tables][tiles of complex fp16][tiles of real fp16][gate_in][gate_out].
@@ -43,9 +44,10 @@ struct Shape {
   static constexpr u32 kGateOut = kGateIn + kTiles * 8192;
   // The forward kernel may have filters behind its gates: those of one row group, whose channel all have.
   static constexpr u32 kFilter = kSamples + (1 + kStaged) * kTiles * 8192;
-  // The backward kernel has instead: [T(v)][dy, later u][gate_in].
+  // The backward kernel has instead: [T(v)][dy, later u][what registers do not hold of sums].
   static constexpr u32 kSpectrum = kSamples + kTiles * 8192;
-  static constexpr u32 kSecond = kSpectrum + (kSpectrumInShared ? kTiles * 16384 : 0), kFirst = kSecond + kTiles * 8192;
+  static constexpr u32 kSecond = kSpectrum + (kSpectrumInShared ? kTiles * 16384 : 0);
+  static constexpr u32 kSums = kSecond + kStaged * kTiles * 8192;
 
   // Words of 16 bytes of device memory before each table.
   static constexpr int kMiddle = kRadix * 256, kOuter = kMiddle + 192;  // in fp32, then in fp16
@@ -67,7 +69,8 @@ struct Shape {
   }
 };
 
-using Plan = Shape<PLAN_RADIX, PLAN_SPLIT, PLAN_GROUPS, PLAN_WARPS, PLAN_STAGED, PLAN_SPECTRUM_IN_SMEM>;
+using Plan =
+    Shape<PLAN_RADIX, PLAN_SPLIT, PLAN_GROUPS, PLAN_WARPS, PLAN_STAGED, PLAN_SPECTRUM_IN_SMEM, PLAN_SUMS_ASIDE>;
 
 DEVICE int lane_index() { return thread_index() & 31; }
 DEVICE int warp_index() { return thread_index() >> 5; }

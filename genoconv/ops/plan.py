@@ -60,8 +60,9 @@ class Block:
 
     warps: 8, two blocks to an SM, or 16. groups: row groups in flight, `Plan.span` tiles each. rows: of one channel
     in flight (channels, where a kernel transforms filters). staged: how many tensors beside u are prefetched through
-    shared memory (forward: none or both gates; backward: dy, then gate_in). spectrum_in_smem: the forward kernel
-    keeps its channel's filter there, the backward kernel T(v) between its two halves. smem_bytes: all shared memory.
+    shared memory (forward: none or both gates; backward: dy, later u). spectrum_in_smem: the forward kernel
+    keeps its channel's filter there, the backward kernel T(v) between its two halves. sums_aside: the backward kernel
+    has half of its sums over the batch there. smem_bytes: all shared memory.
     """
 
     warps: int
@@ -69,6 +70,7 @@ class Block:
     rows: int
     staged: int
     spectrum_in_smem: bool
+    sums_aside: bool
     smem_bytes: int
 
     @property
@@ -172,6 +174,7 @@ class Plan:
             "PLAN_WARPS": block.warps,
             "PLAN_STAGED": block.staged,
             "PLAN_SPECTRUM_IN_SMEM": int(block.spectrum_in_smem),
+            "PLAN_SUMS_ASIDE": int(block.sums_aside),
             "IO_BF16": int(rows and self.dtype == "bfloat16"),
             "HALF_SUMS": int(rows and self.dtype == "bfloat16"),
             "ALIGNED": int(rows and fit != "ragged"),
@@ -323,32 +326,31 @@ def _span(size: int) -> int:
     return max(1, size // _TILE_POINTS)
 
 
-def _bytes(size: int, *, warps: int, tiles: int, staged: int, kept: int) -> int:
-    """Shared memory of a block: peaks, tables, tiles (`csrc/shape.cuh`)."""
+def _bytes(size: int, *, warps: int, tiles: int, staged: int, kept: int, sums: int) -> int:
+    """Shared memory of a block: peaks, tables, tiles, sums (`csrc/shape.cuh`)."""
     radix, split = _FACTORS[size]
     turned = radix > 16 or (radix == 16 and warps == 8)
     tables = 2048 * max(1, radix // 16) ** 2 + 2048 * turned + 5120 * (split - 1)
-    return 512 + tables + _SPECTRUM_TILE * (tiles + kept) + _SAMPLE_TILE * tiles * (1 + staged)
+    return 512 + tables + _SPECTRUM_TILE * (tiles + kept) + _SAMPLE_TILE * tiles * (1 + staged) + 1024 * sums
 
 
 def _first_fit(
+    kernel: Literal["forward", "backward", "filters"],
     size: int,
     smem: int,
     shapes: Iterable[tuple[int, int]],
-    kinds: Sequence[tuple[int, bool]],
-    filters: bool = False,
+    kinds: Sequence[tuple[int, bool, bool]],
 ) -> Block | None:
-    """The first of `shapes` (warps, tiles), and of `kinds` (staged, spectrum_in_smem) within it, that fits.
-
-    filters: the spectrum is a filter's, one for all row groups.
-    """
+    """The first of `shapes` (warps, tiles), and of `kinds` (staged, spectrum_in_smem, sums_aside) in it, that fits."""
     span = _span(size)
     for warps, tiles in shapes:
         # An SM has what one block may use and a kilobyte; each block costs a kilobyte of its own.
         limit = smem if warps == 16 else (smem + 1024) // 2 - 1024
-        for staged, in_smem in kinds if tiles % span == 0 else ():
-            kept = (span if filters else tiles) if in_smem else 0
-            needed = _bytes(size, warps=warps, tiles=tiles, staged=staged, kept=kept)
+        for staged, in_smem, sums_aside in kinds if tiles % span == 0 else ():
+            # The forward kernel's spectrum is a filter's, one for all row groups.
+            kept = (span if kernel == "forward" else tiles) if in_smem else 0
+            sums = warps if sums_aside else 0
+            needed = _bytes(size, warps=warps, tiles=tiles, staged=staged, kept=kept, sums=sums)
             if needed <= limit:
                 return Block(
                     warps,
@@ -356,6 +358,7 @@ def _first_fit(
                     tiles // span * _packed(size),
                     staged,
                     in_smem,
+                    sums_aside,
                     needed,
                 )
     return None
@@ -375,17 +378,22 @@ def _blocks(size: int, dtype: str, smem: int) -> tuple[Block, Block, Block] | No
     # A warp with one outer index keeps its part of the filter in registers.
     in_registers = radix < 16 or (radix == 16 and not halves)
     forward = _first_fit(
+        "forward",
         size,
         smem,
         small if radix <= 16 and halves else few,
-        ((2, False), (0, False)) if in_registers else ((2, True), (2, False), (0, True), (0, False)),
-        filters=True,
+        [(staged, kept, False) for staged in (2, 0) for kept in (not in_registers, False)],
     )
+    # Rows that are not staged come from the L2 cache. What shared memory does not take is the L1 cache's, which has
+    # matrices and whatever is spilled: the backward kernel is faster with one tensor staged than with two.
     backward = _first_fit(
+        "backward",
         size,
         smem,
         small if radix < 16 and halves else wide,
-        ((2, True), (1, True), (2, False), (0, True), (1, False), (0, False)),
+        ((1, True, radix < 16), (1, False, radix < 16), (0, False, False)),
     )
-    filters = _first_fit(size, smem, ((8, span), (16, span)) if radix <= 16 else ((16, span),), ((0, False),))
+    filters = _first_fit(
+        "filters", size, smem, ((8, span), (16, span)) if radix <= 16 else ((16, span),), ((0, False, False),)
+    )
     return (forward, backward, filters) if forward and backward and filters else None
