@@ -179,7 +179,7 @@ def main() -> None:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     report: dict[str, Any] = {
         "date": datetime.date.today().isoformat(),
-        "commit": commit or "unknown",
+        "commit": os.environ.get("GENOCONV_COMMIT") or commit or "unknown",
         "device": gpu or f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
         "kernels": os.environ.get("GENOCONV_KERNELS", "auto"),
