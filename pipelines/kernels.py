@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from genoconv.errors import KernelError, UsageError
 from genoconv.ops import jit
-from genoconv.ops.plan import DTYPES, FITS, KERNELS, SIZES, Kernel, Plan, choose_plan, longest
+from genoconv.ops.blocks import DTYPES, SIZES
+from genoconv.ops.plan import FITS, KERNELS, Kernel, Plan, choose_plan, longest
 from genoconv.ops.targets import KERNEL_TARGETS
 from genoconv.progress import progress_bar
 

@@ -7,7 +7,8 @@ import torch
 from long_convolutions import Problem, differentiated, faults
 
 from genoconv.ops import cuda
-from genoconv.ops.plan import SIZES, Plan, Shares
+from genoconv.ops.blocks import SIZES
+from genoconv.ops.plan import Plan, Shares
 
 shares_of_a_plan = cuda._shares
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from genoconv.ops import jit
-from genoconv.ops.plan import SIZES, Fit, Plan, Shares, choose_plan, longest
+from genoconv.ops.blocks import SIZES
+from genoconv.ops.plan import Fit, Plan, Shares, choose_plan, longest
 
 LARGEST_STRIDE = 2**32 - 1  # elements
 DTYPES = {torch.bfloat16: "bfloat16", torch.float16: "float16"}

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from genoconv.errors import KernelError
 from genoconv.ops import fftconv, fused, jit
-from genoconv.ops.plan import SIZES, longest
+from genoconv.ops.blocks import SIZES
+from genoconv.ops.plan import longest
 
 NAMES = ("y", "du", "dk", "dD", "dgate_in", "dgate_out")
 TOLERANCE = 4e-3

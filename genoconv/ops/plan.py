@@ -5,37 +5,20 @@ twisted by a quarter bin, which turns causal convolution into a product. With j 
 f = a' + R b' + R S c' + 16 R S d' (a < R, b < S, c < 16, d < 16; N = 256 R S) the phase splits into four small matrix
 products and element-wise twiddles: `genoconv.ops.tables` writes them down, `csrc/README.md` derives them.
 
-Tiles of 4,096 points lie in shared memory. Rows shorter than 4,096 are packed 16 / R to a tile; longer rows take
-R S / 16 tiles. A tile has 16 slots, one for each outer index of each packed row. Two blocks of 8 warps share an SM
-where that is faster and its shared memory has room for both; else one block of 16 warps has it.
+What lies where while that happens: `genoconv.ops.blocks`.
 """
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from genoconv.errors import UsageError
+from genoconv.ops.blocks import DTYPES, FACTORS, SIZES, SPECTRUM_TILE, Block, fit_blocks, rows_to_a_tile, tiles_to_a_row
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_TILE_POINTS = 4096
-_SPECTRUM_TILE = 4 * _TILE_POINTS  # complex fp16
-_SAMPLE_TILE = 2 * _TILE_POINTS  # real fp16
-_FACTORS = {
-    256: (1, 1),
-    512: (2, 1),
-    1024: (4, 1),
-    2048: (8, 1),
-    4096: (16, 1),
-    8192: (32, 1),
-    16384: (32, 2),
-    32768: (32, 4),
-}
-SIZES = tuple(_FACTORS)
-DTYPES = ("bfloat16", "float16")
 KERNELS = ("spectrum", "forward", "backward", "filter_grad")
 Fit = Literal["ragged", "aligned", "whole"]
 FITS: tuple[Fit, ...] = ("ragged", "aligned", "whole")
@@ -52,31 +35,6 @@ class Kernel:
     defines: tuple[tuple[str, int], ...]
     smem_bytes: int
     threads: int
-
-
-@dataclass(frozen=True)
-class Block:
-    """How the blocks of a kernel hold rows.
-
-    warps: 8, two blocks to an SM, or 16. groups: row groups in flight, `Plan.span` tiles each. rows: of one channel
-    in flight (channels, where a kernel transforms filters). staged: how many tensors beside u are prefetched through
-    shared memory (forward: none or both gates; backward: dy, later u). spectrum_in_smem: the forward kernel
-    keeps its channel's filter there, the backward kernel T(v) between its two halves. sums_aside: the backward kernel
-    has half of its sums over the batch there. smem_bytes: all shared memory.
-    """
-
-    warps: int
-    groups: int
-    rows: int
-    staged: int
-    spectrum_in_smem: bool
-    sums_aside: bool
-    smem_bytes: int
-
-    @property
-    def per_sm(self) -> int:
-        """Blocks that share an SM."""
-        return 16 // self.warps
 
 
 class Shares(NamedTuple):
@@ -121,12 +79,12 @@ class Plan:
     @property
     def packed(self) -> int:
         """Rows that share one tile."""
-        return _packed(self.size)
+        return rows_to_a_tile(self.size)
 
     @property
     def span(self) -> int:
         """Tiles of a row, or of the rows that share one."""
-        return _span(self.size)
+        return tiles_to_a_row(self.size)
 
     @property
     def radices(self) -> tuple[int, ...]:
@@ -146,7 +104,7 @@ class Plan:
     @property
     def workspace_bytes(self) -> int:
         """Device bytes that each block of the backward kernel needs for T(v)."""
-        return 0 if self.backward.spectrum_in_smem else _SPECTRUM_TILE * self.backward.groups * self.span
+        return 0 if self.backward.spectrum_in_smem else SPECTRUM_TILE * self.backward.groups * self.span
 
     @property
     def partial_bytes(self) -> int:
@@ -257,17 +215,22 @@ class Plan:
         ):
             kept = {"forward": "the filter", "backward": "T(v)"}
             lines.append(
-                f"{name}: {block.per_sm} block{'s' if block.per_sm > 1 else ''} of {32 * block.warps} threads an SM,"
-                f" {block.rows} row{'s' if block.rows > 1 else ''} in flight in each, {block.smem_bytes / 1024:.1f} KB"
-                + (f", {block.staged} tensors staged beside u" if block.staged else "")
+                f"{name}: {_count(block.per_sm, 'block')} of {32 * block.warps} threads an SM,"
+                f" {_count(block.rows, 'row')} in flight in each, {block.smem_bytes / 1024:.1f} KB"
+                + (f", {_count(block.staged, 'tensor')} staged beside u" if block.staged else "")
                 + (f", {kept[name]} kept" if block.spectrum_in_smem else "")
+                + (", half of the sums aside" if block.sums_aside else "")
             )
         return "\n".join((*lines, f"spectrum of a filter: {self.spectrum_bytes:,} bytes a channel"))
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def longest(smem_per_block: int) -> int:
     """Longest row, in samples, whose kernels fit `smem_per_block` bytes of shared memory (0: none)."""
-    return max((size for size in SIZES if _blocks(size, DTYPES[0], smem_per_block)), default=0)
+    return max((size for size in SIZES if fit_blocks(size, DTYPES[0], smem_per_block)), default=0)
 
 
 def choose_plan(
@@ -298,8 +261,8 @@ def choose_plan(
             f"of shared memory can hold: use backend='torch', or 'auto', which does"
         )
     size = next(size for size in SIZES if size >= length)
-    radix, split = _FACTORS[size]
-    blocks = _blocks(size, dtype, smem_per_block)
+    radix, split = FACTORS[size]
+    blocks = fit_blocks(size, dtype, smem_per_block)
     assert blocks is not None
     forward, backward, filters = blocks
     return Plan(
@@ -316,84 +279,3 @@ def choose_plan(
         backward=backward,
         filters=filters,
     )
-
-
-def _packed(size: int) -> int:
-    return max(1, _TILE_POINTS // size)
-
-
-def _span(size: int) -> int:
-    return max(1, size // _TILE_POINTS)
-
-
-def _bytes(size: int, *, warps: int, tiles: int, staged: int, kept: int, sums: int) -> int:
-    """Shared memory of a block: peaks, tables, tiles, sums (`csrc/shape.cuh`)."""
-    radix, split = _FACTORS[size]
-    turned = radix > 16 or (radix == 16 and warps == 8)
-    tables = 2048 * max(1, radix // 16) ** 2 + 2048 * turned + 5120 * (split - 1)
-    return 512 + tables + _SPECTRUM_TILE * (tiles + kept) + _SAMPLE_TILE * tiles * (1 + staged) + 1024 * sums
-
-
-def _first_fit(
-    kernel: Literal["forward", "backward", "filters"],
-    size: int,
-    smem: int,
-    shapes: Iterable[tuple[int, int]],
-    kinds: Sequence[tuple[int, bool, bool]],
-) -> Block | None:
-    """The first of `shapes` (warps, tiles), and of `kinds` (staged, spectrum_in_smem, sums_aside) in it, that fits."""
-    span = _span(size)
-    for warps, tiles in shapes:
-        # An SM has what one block may use and a kilobyte; each block costs a kilobyte of its own.
-        limit = smem if warps == 16 else (smem + 1024) // 2 - 1024
-        for staged, in_smem, sums_aside in kinds if tiles % span == 0 else ():
-            # The forward kernel's spectrum is a filter's, one for all row groups.
-            kept = (span if kernel == "forward" else tiles) if in_smem else 0
-            sums = warps if sums_aside else 0
-            needed = _bytes(size, warps=warps, tiles=tiles, staged=staged, kept=kept, sums=sums)
-            if needed <= limit:
-                return Block(
-                    warps,
-                    tiles // span,
-                    tiles // span * _packed(size),
-                    staged,
-                    in_smem,
-                    sums_aside,
-                    needed,
-                )
-    return None
-
-
-def _blocks(size: int, dtype: str, smem: int) -> tuple[Block, Block, Block] | None:
-    """Blocks of the forward, backward and filter kernels, or None where one does not fit.
-
-    Which kernels gain from two small blocks on an SM was measured on an H200 and an H100 (`benchmarks/NOTES.md`).
-    """
-    radix, _ = _FACTORS[size]
-    span = _span(size)
-    wide = ((16, max(4, span)), (16, 2))
-    halves = dtype == "bfloat16"  # products are summed in fp16, which leaves registers for a second set of matrices
-    small = ((8, 2), *wide)
-    few = ((16, 2), *wide) if radix == 1 else wide  # fp32 sums: 16 warps spill less than 8
-    # A warp with one outer index keeps its part of the filter in registers.
-    in_registers = radix < 16 or (radix == 16 and not halves)
-    forward = _first_fit(
-        "forward",
-        size,
-        smem,
-        small if radix <= 16 and halves else few,
-        [(staged, kept, False) for staged in (2, 0) for kept in (not in_registers, False)],
-    )
-    # Rows that are not staged come from the L2 cache. What shared memory does not take is the L1 cache's, which has
-    # matrices and whatever is spilled: the backward kernel is faster with one tensor staged than with two.
-    backward = _first_fit(
-        "backward",
-        size,
-        smem,
-        small if radix < 16 and halves else wide,
-        ((1, True, radix < 16), (1, False, radix < 16), (0, False, False)),
-    )
-    filters = _first_fit(
-        "filters", size, smem, ((8, span), (16, span)) if radix <= 16 else ((16, span),), ((0, False, False),)
-    )
-    return (forward, backward, filters) if forward and backward and filters else None

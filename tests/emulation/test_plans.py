@@ -9,7 +9,8 @@ from emulation import harness
 from long_convolutions import Problem, faults, large_and_small_channels, worst_channel_of_dk
 
 from genoconv.ops import cuda, fused, prepare_filter
-from genoconv.ops.plan import FITS, KERNELS, SIZES, Fit, Kernel, Plan, Shares, choose_plan, longest
+from genoconv.ops.blocks import SIZES
+from genoconv.ops.plan import FITS, KERNELS, Fit, Kernel, Plan, Shares, choose_plan, longest
 
 pytestmark = pytest.mark.skipif(not harness.available(), reason="needs g++ with C++20")
 

@@ -10,7 +10,8 @@ import pytest
 from genoconv import paths
 from genoconv.errors import KernelCompileError, UsageError
 from genoconv.ops import jit
-from genoconv.ops.plan import FITS, KERNELS, SIZES, longest
+from genoconv.ops.blocks import SIZES
+from genoconv.ops.plan import FITS, KERNELS, longest
 from genoconv.ops.targets import KERNEL_TARGETS
 from genoconv.paths import shipped
 from genoconv.pipelines.kernels import SHARED_MEMORY, plan_of

@@ -30,7 +30,8 @@ from torch import Tensor
 
 from genoconv.errors import KernelError, UsageError
 from genoconv.ops import conv, cuda, fftconv, fused, jit, prepare_filter
-from genoconv.ops.plan import FITS, KERNELS, SIZES, Fit, Kernel, Shares
+from genoconv.ops.blocks import SIZES
+from genoconv.ops.plan import FITS, KERNELS, Fit, Kernel, Shares
 
 pytestmark = [
     pytest.mark.gpu,

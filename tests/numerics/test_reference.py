@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from genoconv.ops import fftconv, reference
-from genoconv.ops.plan import SIZES, choose_plan
+from genoconv.ops.blocks import SIZES
+from genoconv.ops.plan import choose_plan
 
 
 def direct(u: Tensor, k: Tensor, D: Tensor, gate_in: Tensor, gate_out: Tensor) -> Tensor:
