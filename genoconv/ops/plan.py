@@ -217,9 +217,9 @@ class Plan:
             lines.append(
                 f"{name}: {_count(block.per_sm, 'block')} of {32 * block.warps} threads an SM,"
                 f" {_count(block.rows, 'row')} in flight in each, {block.smem_bytes / 1024:.1f} KB"
-                + (f", {_count(block.staged, 'tensor')} staged beside u" if block.staged else "")
+                + (f", {_count(block.staged, 'tensor')} staged" if block.staged else "")
                 + (f", {kept[name]} kept" if block.spectrum_in_smem else "")
-                + (", half of the sums aside" if block.sums_aside else "")
+                + (", sums aside" if block.sums_aside else "")
             )
         return "\n".join((*lines, f"spectrum of a filter: {self.spectrum_bytes:,} bytes a channel"))
 
