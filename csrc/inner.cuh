@@ -26,10 +26,11 @@ struct WorkOf<true> {
 };
 using Work = WorkOf<HALF_SUMS>::Type;
 
-// Matrices of a warp's outer index; where its second slot has another (kTurned), of both.
+// Matrices of a warp's outer index. Where its second slot has another (kTurned), what that changes in d is in the
+// twiddles between products; what it changes in c is in the lag twists, or else there are two matrices of stage c.
 template <class S>
 struct InnerTables {
-  Operand c_in[1 + S::kTurned], d_in, d_back, c_back[1 + S::kTurned];
+  Operand c_in[S::kColumnMatrices], d_in, d_back, c_back[S::kColumnMatrices];
   Work middle;
 };
 
@@ -162,7 +163,7 @@ template <class S, bool kBrief = false>
 DEVICE InnerTables<S> load_inner_tables(const uint4* tables) {
   InnerTables<S> out;
 #pragma unroll
-  for (int pass = 0; pass < 1 + S::kTurned; pass++) {
+  for (int pass = 0; pass < S::kColumnMatrices; pass++) {
     const uint4* own = tables + outer_index<S>(pass) * 256 + lane_index();
     out.c_in[pass] = {own[0], own[32]};
     if (pass == 0) out.d_in = {own[64], own[96]}, out.d_back = {own[128], own[160]};
@@ -224,7 +225,7 @@ DEVICE void store_slot(int item, const HalfTile& x) {
 // The spectrum of a slot: rows c', columns d', in stored order. kExact: it is rounded nowhere after the first product.
 template <class S, bool kExact = false>
 DEVICE Work spectrum_of(int turn, const Quarters& x, const InnerTables<S>& tables) {
-  Work z = left_product(tables.c_in[turn], {{x.re[0], x.re[1]}, {x.re[2], x.re[3]}},
+  Work z = left_product(tables.c_in[turn % S::kColumnMatrices], {{x.re[0], x.re[1]}, {x.re[2], x.re[3]}},
                         {{x.im[0], x.im[1]}, {x.im[2], x.im[3]}});
   twiddle(z, between<S>(turn, S::kTurnedIn, tables));
   if constexpr (kExact) return right_product(z, tables.d_in);
@@ -237,11 +238,12 @@ template <class S, class Spectrum>
 DEVICE HalfTile inverse_of(int item, int turn, const Spectrum& conjugate, const InnerTables<S>& tables) {
   Work x = left_product_transposed(tables.d_back, conjugate);
   twiddle(x, between<S>(turn, S::kTurnedBack, tables));
-  if constexpr (sizeof(Spectrum) == sizeof(Tile)) x = left_product_transposed(tables.c_back[turn], x);
-  else x = left_product_transposed(tables.c_back[turn], to_half(x));
-  if constexpr (S::kSplit > 1) {
-    if (const int branch = branch_of<S>(item); branch > 0) {
-      const u32 at = shared_base() + S::kTables + S::kLagBack + ((branch - 1) * 64 + lane_index()) * 16;
+  const Operand& c_back = tables.c_back[turn % S::kColumnMatrices];
+  if constexpr (sizeof(Spectrum) == sizeof(Tile)) x = left_product_transposed(c_back, x);
+  else x = left_product_transposed(c_back, to_half(x));
+  if constexpr (S::kTall == 2) {
+    if (const int n = lag_twist_of<S>(branch_of<S>(item), turn); n >= 0) {
+      const u32 at = shared_base() + S::kTables + S::kLagBack + (n * 64 + lane_index()) * 16;
       const uint4 w0 = load_shared16(at), w1 = load_shared16(at + 512);
       Work w;
       convert(w, half_pairs(w0, w1));

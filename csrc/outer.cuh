@@ -165,8 +165,8 @@ DEVICE void outer_in_tall() {
       butterfly_strips<kSplit>(re, im);
 #pragma unroll
       for (int b = 0; b < kSplit; b++) {
-        if (b > 0) {
-          const uint2 w = load_shared8(lag_twist + (b - 1) * 1024 + far * 512);
+        if (const int n = lag_twist_of<S>(b, row); n >= 0) {
+          const uint2 w = load_shared8(lag_twist + n * 1024 + far * 512);
           WorkStrip wr, wi;
           convert(wr, HalfStrip{{w.x, w.x}});
           convert(wi, HalfStrip{{w.y, w.y}});

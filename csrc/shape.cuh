@@ -2,14 +2,15 @@
 #pragma once
 #include <ptx.cuh>
 
-template <int kRadix_, int kSplit_, int kGroups_, int kWarps_, int kStaged_, bool kSpectrumInShared_, bool kSumsAside_>
+template <int kRadix_, int kSplit_, int kGroups_, int kWarps_, int kStaged_, bool kSpectrumInShared_, bool kSumsAside_,
+          bool kLagsTurn_>
 struct Shape {
   static constexpr int kRadix = kRadix_, kSplit = kSplit_, kGroups = kGroups_, kWarps = kWarps_;
   static constexpr int kThreads = 32 * kWarps;
   static constexpr int kBlocksPerSm = 16 / kWarps;
   // Tensors beside u. forward: 0, or 2: both gates. backward: 0, or 1: dy, later u.
   static constexpr int kStaged = kStaged_;
-  static constexpr bool kSpectrumInShared = kSpectrumInShared_, kSumsAside = kSumsAside_;
+  static constexpr bool kSpectrumInShared = kSpectrumInShared_, kSumsAside = kSumsAside_, kLagsTurn = kLagsTurn_;
   static constexpr int kTall = kRadix > 16 ? kRadix / 16 : 1;  // tiles below one another in stage a
   static constexpr int kSpan = kTall * kSplit;     // tiles of a row: tile = b kTall + a / 16, likewise a', b'
   static constexpr int kTiles = kGroups * kSpan;   // tiles of 4,096 points in a block: 16 slots of 256
@@ -21,6 +22,9 @@ struct Shape {
   static constexpr int kSize = 256 * kRadix * kSplit;  // points of the transform
   // Whether a warp's slots have two outer indices a', half of R apart, and so two sets of matrices.
   static constexpr bool kTurned = kTall == 2 || (kPasses == 2 && kRadix == 16);
+  // Of stage c it needs one if the lag twists make up for the difference.
+  static constexpr int kColumnMatrices = kTurned && !kLagsTurn ? 2 : 1;
+  static_assert(!kLagsTurn || kTall == 2, "short rows have no lag twists");
   static constexpr int kTurns = kTurned ? 2 : kPasses;  // items in a row of one branch and group
   static_assert(kRadix <= 32 && (kRadix & (kRadix - 1)) == 0, "stage a has one or two tiles");
   static_assert(kSplit == 1 || kSplit == 2 || kSplit == 4, "stage b is a butterfly");
@@ -34,8 +38,9 @@ struct Shape {
   static constexpr u32 kStageBytes = 1024 * kTall * kTall, kTwistBytes = 1024 * (kSplit - 1);
   static constexpr u32 kStageIn = 0, kStageBack = kStageBytes, kTurnedIn = 2 * kStageBytes,
                        kTurnedBack = kTurnedIn + 1024;
-  static constexpr u32 kLagIn = kTurnedIn + (kTurned ? 2048 : 0), kLagBack = kLagIn + 1024 * (kSplit - 1);
-  static constexpr u32 kTwistIn = kLagBack + 1024 * (kSplit - 1), kTwistBack = kTwistIn + kTwistBytes;
+  static constexpr u32 kLagBytes = kTall == 2 ? 1024 * (2 * kSplit - 1) : 0;
+  static constexpr u32 kLagIn = kTurnedIn + (kTurned ? 2048 : 0), kLagBack = kLagIn + kLagBytes;
+  static constexpr u32 kTwistIn = kLagBack + kLagBytes, kTwistBack = kTwistIn + kTwistBytes;
   // Twists are as sums are; device memory has those of fp16, then those of fp32.
   static constexpr u32 kTableBytes = kTwistBack + (HALF_SUMS ? 1 : 2) * kTwistBytes;
   static constexpr u32 kExchange = kTables + (kTwistBack + 2 * kTwistBytes + 127) / 128 * 128;
@@ -69,8 +74,8 @@ struct Shape {
   }
 };
 
-using Plan =
-    Shape<PLAN_RADIX, PLAN_SPLIT, PLAN_GROUPS, PLAN_WARPS, PLAN_STAGED, PLAN_SPECTRUM_IN_SMEM, PLAN_SUMS_ASIDE>;
+using Plan = Shape<PLAN_RADIX, PLAN_SPLIT, PLAN_GROUPS, PLAN_WARPS, PLAN_STAGED, PLAN_SPECTRUM_IN_SMEM, PLAN_SUMS_ASIDE,
+                   PLAN_LAGS_TURN>;
 
 DEVICE int lane_index() { return thread_index() & 31; }
 DEVICE int warp_index() { return thread_index() >> 5; }
@@ -109,6 +114,11 @@ DEVICE constexpr int lot_of(int item) {
 template <class S>
 DEVICE constexpr int turn_of(int item) {
   return S::kTurned ? item & 1 : 0;
+}
+// Which lag twist belongs to a branch and to the first or the second tile of a'; -1: none.
+template <class S>
+DEVICE constexpr int lag_twist_of(int branch, int tall) {
+  return S::kLagsTurn && tall == 1 ? S::kSplit - 1 + branch : branch - 1;
 }
 // One turn after the other: what runs once a step need not be fast, but compile soon.
 template <class S, class Act>

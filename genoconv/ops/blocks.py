@@ -34,7 +34,8 @@ class Block:
     in flight (channels, where a kernel transforms filters). staged: how many tensors beside u are prefetched through
     shared memory (forward: none or both gates; backward: dy, later u). spectrum_in_smem: the forward kernel
     keeps its channel's filter there, the backward kernel T(v) between its two halves. sums_aside: the backward kernel
-    has half of its sums over the batch there. smem_bytes: all shared memory.
+    has half of its sums over the batch there. lags_turn: a warp has one matrix of stage c for both of its outer
+    indices, and lag twists that make up for the difference. smem_bytes: all shared memory.
     """
 
     warps: int
@@ -43,6 +44,7 @@ class Block:
     staged: int
     spectrum_in_smem: bool
     sums_aside: bool
+    lags_turn: bool
     smem_bytes: int
 
     @property
@@ -67,12 +69,13 @@ def fit_blocks(size: int, dtype: str, smem: int) -> tuple[Block, Block, Block] |
     size: points of the transform, one of SIZES. dtype: of the rows. smem: bytes of shared memory a block may use.
     Which kernels gain from two small blocks on an SM was measured on an H200 and an H100 (`benchmarks/NOTES.md`).
     """
-    radix, _ = FACTORS[size]
+    radix, split = FACTORS[size]
     span = tiles_to_a_row(size)
     wide = ((16, max(4, span)), (16, 2))
     halves = dtype == "bfloat16"  # products are summed in fp16, which leaves registers for a second set of matrices
     small = ((8, 2), *wide)
     few = ((16, 2), *wide) if radix == 1 else wide  # fp32 sums: 16 warps spill less than 8
+    # lags_turn saves registers and costs twiddles: 7 to 17 % faster where matrices were spilled, else slower.
     # A warp with one outer index keeps its part of the filter in registers.
     in_registers = radix < 16 or (radix == 16 and not halves)
     forward = _first_fit(
@@ -81,6 +84,7 @@ def fit_blocks(size: int, dtype: str, smem: int) -> tuple[Block, Block, Block] |
         smem,
         small if radix <= 16 and halves else few,
         [(staged, kept, False) for staged in (2, 0) for kept in (not in_registers, False)],
+        lags_turn=split == 4,
     )
     # Rows that are not staged come from the L2 cache. What shared memory does not take is the L1 cache's, which has
     # matrices and whatever is spilled: the backward kernel is faster with one tensor staged than with two.
@@ -91,9 +95,10 @@ def fit_blocks(size: int, dtype: str, smem: int) -> tuple[Block, Block, Block] |
         smem,
         small if radix < 16 and halves else wide,
         ((1, True, aside), (1, False, aside), (0, False, False)),
+        lags_turn=split > 1 and not halves,
     )
     whole = ((8, span), (16, span)) if radix <= 16 else ((16, span),)
-    filters = _first_fit("filters", size, smem, whole, ((0, False, False),))
+    filters = _first_fit("filters", size, smem, whole, ((0, False, False),), lags_turn=split == 4)
     return (forward, backward, filters) if forward and backward and filters else None
 
 
@@ -103,6 +108,8 @@ def _first_fit(
     smem: int,
     shapes: Iterable[tuple[int, int]],
     kinds: Sequence[tuple[int, bool, bool]],
+    *,
+    lags_turn: bool = False,
 ) -> Block | None:
     """The first of `shapes` (warps, tiles), and of `kinds` (staged, spectrum_in_smem, sums_aside) in it, that fits."""
     span = tiles_to_a_row(size)
@@ -116,7 +123,8 @@ def _first_fit(
             needed = _bytes(size, warps=warps, tiles=tiles, staged=staged, kept=kept, sums=sums)
             if needed <= limit:
                 groups = tiles // span
-                return Block(warps, groups, groups * rows_to_a_tile(size), staged, in_smem, sums_aside, needed)
+                rows = groups * rows_to_a_tile(size)
+                return Block(warps, groups, rows, staged, in_smem, sums_aside, lags_turn, needed)
     return None
 
 
@@ -124,5 +132,6 @@ def _bytes(size: int, *, warps: int, tiles: int, staged: int, kept: int, sums: i
     """Shared memory of a block: peaks, tables, tiles, sums (`csrc/shape.cuh`)."""
     radix, split = FACTORS[size]
     turned = radix > 16 or (radix == 16 and warps == 8)
-    tables = 2048 * max(1, radix // 16) ** 2 + 2048 * turned + 5120 * (split - 1)
+    lag_twists = 2 * split - 1 if radix > 16 else 0
+    tables = 2048 * max(1, radix // 16) ** 2 + 2048 * (turned + lag_twists) + 3072 * (split - 1)
     return 512 + tables + SPECTRUM_TILE * (tiles + kept) + _SAMPLE_TILE * tiles * (1 + staged) + 1024 * sums

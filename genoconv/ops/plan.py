@@ -133,6 +133,7 @@ class Plan:
             "PLAN_STAGED": block.staged,
             "PLAN_SPECTRUM_IN_SMEM": int(block.spectrum_in_smem),
             "PLAN_SUMS_ASIDE": int(block.sums_aside),
+            "PLAN_LAGS_TURN": int(block.lags_turn),
             "IO_BF16": int(rows and self.dtype == "bfloat16"),
             "HALF_SUMS": int(rows and self.dtype == "bfloat16"),
             "ALIGNED": int(rows and fit != "ragged"),

@@ -26,8 +26,10 @@ def build(radix: int, split: int) -> Words:
     parts = [_inner(radix, length), *_middle(), *_outer(radix, split)]
     if radix >= 16:
         parts += _turned(radix, length)
+    if radix > 16:
+        parts += [*_lag_twists(radix, split), *_lag_twists_back(radix, split)]
     if split > 1:
-        parts += [_lag_twist(split), *_lag_twist_back(split), *_branch_twist(radix, split)]
+        parts += _branch_twist(radix, split)
     words = np.concatenate([np.ascontiguousarray(p).reshape(-1) for p in parts]).astype(np.uint32)
     words.flags.writeable = False
     return words
@@ -133,14 +135,26 @@ def _branch_twist(radix: int, split: int) -> list[Words]:
     return [*halves[0], *halves[1], *singles[0], *singles[1]]
 
 
-def _lag_twist(split: int) -> Words:
-    """exp(-2 pi i m b' / 256 S), b' > 0, on the way in: [b'][chunk of 8 lags][pair of lags] -> (re, im) words."""
-    b, lag = np.ogrid[1:split, :256]
-    w = _turn(lag * b / (256 * split))
-    return np.stack([_halves(part[:, 0::2], part[:, 1::2]) for part in (w.real, w.imag)], -1)
+def _lags_twisted(radix: int, split: int) -> list[Complex]:
+    """exp(-2 pi i m b' / 256 S) of 256 lags m = 16 c + d; for a' >= 16, times what that changes in stage c.
+
+    For the first tile of a' b' = 1 ... (0 needs none), then for the second b' = 0 ...
+    """
+    lag = np.arange(256)
+    turned = radix // 2 * 16 * (lag // 16) / (256 * radix * split)
+    return [
+        _turn(lag * b / (256 * split) + tile * turned) for tile in range(2) for b in range(split) if tile > 0 or b > 0
+    ]
 
 
-def _lag_twist_back(split: int) -> list[Words]:
-    """The same on the way back: [b'] of places (c, d)."""
-    lag = np.arange(256).reshape(16, 16)
-    return [_pairs(_turn(lag * b / (256 * split))) for b in range(1, split)]
+def _lag_twists(radix: int, split: int) -> list[Words]:
+    """On the way in: each [chunk of 8 lags][pair of lags] -> (re, im) words."""
+    return [
+        np.stack([_halves(part[0::2], part[1::2]) for part in (w.real, w.imag)], -1)
+        for w in _lags_twisted(radix, split)
+    ]
+
+
+def _lag_twists_back(radix: int, split: int) -> list[Words]:
+    """On the way back: each of places (c, d)."""
+    return [_pairs(w.reshape(16, 16)) for w in _lags_twisted(radix, split)]

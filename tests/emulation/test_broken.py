@@ -25,8 +25,7 @@ def test_a_broken_kernel_shows(change: str, tmp_path: Path) -> None:
         assert faults(harness.solve(x), x)
 
 
-@pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize("N", [512, 16384])
+@pytest.mark.parametrize(("N", "part"), [(N, part) for N, parts in PARTS.items() for part in parts])
 def test_one_wrong_twiddle_shows(N: int, part: float) -> None:
     x = Problem(N, B=2 if N > 4096 else 32, H=1).inputs()
     with harness.machine():

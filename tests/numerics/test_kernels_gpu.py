@@ -415,8 +415,7 @@ def test_a_broken_kernel_shows(change: str, tmp_path: Path, monkeypatch: pytest.
     assert faults(differentiated(x, backend="cuda"), x)
 
 
-@pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize("N", [512, 16384])
+@pytest.mark.parametrize(("N", "part"), [(N, part) for N, parts in PARTS.items() for part in parts])
 def test_one_wrong_twiddle_shows(N: int, part: float, monkeypatch: pytest.MonkeyPatch) -> None:
     x = Problem(N, B=32, H=2).inputs("cuda")
     assert not faults(differentiated(x, backend="cuda"), x)
