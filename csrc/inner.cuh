@@ -241,7 +241,7 @@ DEVICE HalfTile inverse_of(int item, int turn, const Spectrum& conjugate, const 
   const Operand& c_back = tables.c_back[turn % S::kColumnMatrices];
   if constexpr (sizeof(Spectrum) == sizeof(Tile)) x = left_product_transposed(c_back, x);
   else x = left_product_transposed(c_back, to_half(x));
-  if constexpr (S::kTall == 2) {
+  if constexpr (S::kSplit > 1) {
     if (const int n = lag_twist_of<S>(branch_of<S>(item), turn); n >= 0) {
       const u32 at = shared_base() + S::kTables + S::kLagBack + (n * 64 + lane_index()) * 16;
       const uint4 w0 = load_shared16(at), w1 = load_shared16(at + 512);

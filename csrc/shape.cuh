@@ -24,7 +24,7 @@ struct Shape {
   static constexpr bool kTurned = kTall == 2 || (kPasses == 2 && kRadix == 16);
   // Of stage c it needs one if the lag twists make up for the difference.
   static constexpr int kColumnMatrices = kTurned && !kLagsTurn ? 2 : 1;
-  static_assert(!kLagsTurn || kTall == 2, "short rows have no lag twists");
+  static_assert(!kLagsTurn || kSplit > 1, "rows of one branch have no lag twists");
   static constexpr int kTurns = kTurned ? 2 : kPasses;  // items in a row of one branch and group
   static_assert(kRadix <= 32 && (kRadix & (kRadix - 1)) == 0, "stage a has one or two tiles");
   static_assert(kSplit == 1 || kSplit == 2 || kSplit == 4, "stage b is a butterfly");
@@ -38,7 +38,7 @@ struct Shape {
   static constexpr u32 kStageBytes = 1024 * kTall * kTall, kTwistBytes = 1024 * (kSplit - 1);
   static constexpr u32 kStageIn = 0, kStageBack = kStageBytes, kTurnedIn = 2 * kStageBytes,
                        kTurnedBack = kTurnedIn + 1024;
-  static constexpr u32 kLagBytes = kTall == 2 ? 1024 * (2 * kSplit - 1) : 0;
+  static constexpr u32 kLagBytes = kSplit > 1 ? 1024 * (2 * kSplit - 1) : 0;
   static constexpr u32 kLagIn = kTurnedIn + (kTurned ? 2048 : 0), kLagBack = kLagIn + kLagBytes;
   static constexpr u32 kTwistIn = kLagBack + kLagBytes, kTwistBack = kTwistIn + kTwistBytes;
   // Twists are as sums are; device memory has those of fp16, then those of fp32.

@@ -75,7 +75,6 @@ def fit_blocks(size: int, dtype: str, smem: int) -> tuple[Block, Block, Block] |
     halves = dtype == "bfloat16"  # products are summed in fp16, which leaves registers for a second set of matrices
     small = ((8, 2), *wide)
     few = ((16, 2), *wide) if radix == 1 else wide  # fp32 sums: 16 warps spill less than 8
-    # lags_turn saves registers and costs twiddles: 7 to 17 % faster where matrices were spilled, else slower.
     # A warp with one outer index keeps its part of the filter in registers.
     in_registers = radix < 16 or (radix == 16 and not halves)
     forward = _first_fit(
@@ -84,7 +83,7 @@ def fit_blocks(size: int, dtype: str, smem: int) -> tuple[Block, Block, Block] |
         smem,
         small if radix <= 16 and halves else few,
         [(staged, kept, False) for staged in (2, 0) for kept in (not in_registers, False)],
-        lags_turn=split == 4,
+        lags_turn=split == 4,  # fewer registers for more twiddles: faster where matrices were spilled, here and below
     )
     # Rows that are not staged come from the L2 cache. What shared memory does not take is the L1 cache's, which has
     # matrices and whatever is spilled: the backward kernel is faster with one tensor staged than with two.
@@ -123,8 +122,16 @@ def _first_fit(
             needed = _bytes(size, warps=warps, tiles=tiles, staged=staged, kept=kept, sums=sums)
             if needed <= limit:
                 groups = tiles // span
-                rows = groups * rows_to_a_tile(size)
-                return Block(warps, groups, rows, staged, in_smem, sums_aside, lags_turn, needed)
+                return Block(
+                    warps=warps,
+                    groups=groups,
+                    rows=groups * rows_to_a_tile(size),
+                    staged=staged,
+                    spectrum_in_smem=in_smem,
+                    sums_aside=sums_aside,
+                    lags_turn=lags_turn,
+                    smem_bytes=needed,
+                )
     return None
 
 
@@ -132,6 +139,6 @@ def _bytes(size: int, *, warps: int, tiles: int, staged: int, kept: int, sums: i
     """Shared memory of a block: peaks, tables, tiles, sums (`csrc/shape.cuh`)."""
     radix, split = FACTORS[size]
     turned = radix > 16 or (radix == 16 and warps == 8)
-    lag_twists = 2 * split - 1 if radix > 16 else 0
+    lag_twists = 2 * split - 1 if split > 1 else 0
     tables = 2048 * max(1, radix // 16) ** 2 + 2048 * (turned + lag_twists) + 3072 * (split - 1)
     return 512 + tables + SPECTRUM_TILE * (tiles + kept) + _SAMPLE_TILE * tiles * (1 + staged) + 1024 * sums

@@ -26,10 +26,8 @@ def build(radix: int, split: int) -> Words:
     parts = [_inner(radix, length), *_middle(), *_outer(radix, split)]
     if radix >= 16:
         parts += _turned(radix, length)
-    if radix > 16:
-        parts += [*_lag_twists(radix, split), *_lag_twists_back(radix, split)]
     if split > 1:
-        parts += _branch_twist(radix, split)
+        parts += [*_lag_twists(radix, split), *_lag_twists_back(radix, split), *_branch_twist(radix, split)]
     words = np.concatenate([np.ascontiguousarray(p).reshape(-1) for p in parts]).astype(np.uint32)
     words.flags.writeable = False
     return words
