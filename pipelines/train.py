@@ -141,7 +141,7 @@ def _finished(folder: Path, config: TrainConfig) -> bool:
 
 
 def _gather(config: TrainConfig, model: "HyenaDNA", *, offline: bool, quiet: bool) -> Inputs:
-    longest = min(config.max_length or model.config.max_bases, model.config.max_length)
+    longest = min(config.max_length or model.config.max_bases, model.config.max_bases)
     return gather(config, max_length=longest, offline=offline, quiet=quiet)
 
 
@@ -249,10 +249,10 @@ def _model(config: TrainConfig) -> "HyenaDNA":
         torch.manual_seed(config.run.seed)
         return HyenaDNA(config.sizes())
     model = load_model(config.init)
-    if config.max_length and config.max_length > model.config.max_length:
+    if config.max_length and config.max_length > model.config.max_bases:
         raise UsageError(
             f"--max-length {config.max_length:,}: the model in {config.init} was made for up to"
-            f" {model.config.max_length:,} bases, and its filters are scaled to that length; leave --max-length out,"
+            f" {model.config.max_bases:,} bases, and its filters are scaled to that length; leave --max-length out,"
             " or train a model of that length from the start"
         )
     return model

@@ -75,7 +75,7 @@ def test_it_learns_what_there_is_to_learn(fasta: Path, tmp_path: Path) -> None:
     assert rows[-2].tokens > 60 * 400
 
 
-@pytest.mark.parametrize(("length", "longest"), [("null", "1,024"), ("1000", "1,000")])
+@pytest.mark.parametrize(("length", "longest"), [("null", "1,024"), ("1026", "1,024"), ("1000", "1,000")])
 def test_windows_are_as_long_as_the_model_reads_without_special_tokens(
     length: str, longest: str, fasta: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
