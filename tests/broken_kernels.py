@@ -31,14 +31,14 @@ OF_LONG_ROWS = {"dk of all steps but the first missing"}
 """Changes that only show in rows of several tiles."""
 
 PARTS = {
-    512: (0.0, 0.4, 0.707, 0.93, 0.95, 0.98, 1.0),
-    16384: (0.0, 0.4, 0.707, 0.93, 0.95, 0.98, 1.0),
+    512: (0.0, 0.4, 0.7, 0.93, 0.96, 0.98, 1.0),
+    16384: (0.0, 0.4, 0.707, 0.9, 0.93, 0.95, 0.98, 1.0),
     32768: (0.849, 0.891),
 }
 """By N, parts of the way through the tables where a wrong twiddle is to show.
 
-16,384: matrices of the inner stages (to 0.707), lag twists on the way in and back, twists of branches in fp16 and in
-fp32. 32,768: lag twists of the second tile of a', in and back.
+16,384: matrices of the inner stages (to 0.707), stage a on the way back, lag twists on the way in and back, twists of
+branches in fp16 and in fp32. 32,768: lag twists of the second tile of a', in and back.
 """
 
 
