@@ -98,7 +98,7 @@ def embed(
             "-l",
             metavar="N",
             rich_help_panel=COMPUTE,
-            help="Bases read at once; longer sequences are read in parts. Default: the model's length.",
+            help="Bases read at once; longer sequences are read in parts. Default: what the model reads.",
         ),
     ] = None,
     batch_size: Annotated[
