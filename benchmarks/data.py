@@ -26,9 +26,9 @@ import numpy as np
 import pyfaidx
 import pysam
 
-from genoconv.genome.annotation import read_genes
-from genoconv.genome.fasta import Fasta
-from genoconv.genome.tokenizer import Tokens, encode
+from genoconv.genome.annotation.genes import read_genes
+from genoconv.genome.fasta.access import Fasta
+from genoconv.tokens import Tokens, encode
 
 LENGTHS = {"1 kb": 1_000, "32 kb": 32_768, "1 Mb": 1_000_000}
 ROUNDS = 5

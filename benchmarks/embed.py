@@ -23,12 +23,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from genoconv.genome.intervals import equal_parts
-from genoconv.genome.records import read_records
-from genoconv.genome.tokenizer import encode
+from genoconv.genome.fasta.records import read_records
+from genoconv.genome.windows.intervals import equal_parts
 from genoconv.models import HyenaDNA, preset
 from genoconv.models.devices import DTYPES, resolve_device, resolve_precision
 from genoconv.tasks.embed import Embedder, Span
+from genoconv.tokens import encode
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = {"promoters": "promoters_tata_human.fa.gz", "transcripts": "human_chr21_transcripts.fa.gz"}

@@ -29,9 +29,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from genoconv.genome.fasta import Fasta
-from genoconv.genome.tokenizer import A, T, Tokens, decode, reverse_complement
+from genoconv.genome.fasta.access import Fasta
 from genoconv.models import HyenaDNA, load_model, model_digest, save_model
+from genoconv.tokens import A, T, Tokens, decode, reverse_complement
 
 LENGTH = 300
 SHARED = 32

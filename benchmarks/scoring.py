@@ -22,12 +22,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from genoconv.genome.fasta import Fasta
-from genoconv.genome.tokenizer import reverse_complement
+from genoconv.genome.fasta.access import Fasta
 from genoconv.models import HyenaDNA, preset
 from genoconv.models.devices import DTYPES, resolve_device, resolve_precision
 from genoconv.tasks.likelihood import CausalLikelihood
 from genoconv.tasks.score import Settings, VariantScorer, suffix_start
+from genoconv.tokens import reverse_complement
 from genoconv.variants.alleles import trimmed
 from genoconv.variants.chunks import chunks, grid_place
 from genoconv.variants.reader import Record, open_variants

@@ -8,7 +8,7 @@ def version_line() -> str:
     from importlib.metadata import PackageNotFoundError, version
 
     from genoconv import __version__
-    from genoconv.ops.targets import KERNEL_TARGETS
+    from genoconv.gpu.targets import KERNEL_TARGETS
 
     try:
         torch = version("torch")

@@ -132,8 +132,8 @@ def embed(
         zcat reads.fa.gz | genoconv embed - -m model --strand both -o r.parquet
     """
     console.quieten(quiet)
-    from genoconv.pipelines.embed import EmbedRun
-    from genoconv.pipelines.embed import embed as run
+    from genoconv.pipelines.embed.run import EmbedRun
+    from genoconv.pipelines.embed.run import embed as run
 
     summary = run(
         EmbedRun(

@@ -73,7 +73,7 @@ def fetch(
     """
     console.quieten(quiet)
     from genoconv.errors import Interrupted
-    from genoconv.genome.fetch import fetch as get
+    from genoconv.genome.assemblies.fetch import fetch as get
 
     try:
         genome = get(name, mirror=mirror, offline=offline, record=record, quiet=quiet)

@@ -18,7 +18,7 @@ def list_kernels() -> None:
 
         genoconv kernels list
     """
-    from genoconv.ops import jit
+    from genoconv.gpu import jit
 
     found = jit.entries()
     for entry in found:
@@ -81,7 +81,7 @@ def clear() -> None:
 
         genoconv kernels clear
     """
-    from genoconv.ops import jit
+    from genoconv.gpu import jit
 
     console.summary(f"{jit.clear()} kernels removed")
 
@@ -99,7 +99,7 @@ def doctor(device: Device = "auto") -> None:
         genoconv kernels doctor --device cuda:1
     """
     from genoconv.models.devices import resolve_device
-    from genoconv.ops import doctor as examination
+    from genoconv.ops.longconv import doctor as examination
 
     target = resolve_device(device)
     for subject, value in examination.kernel_status().items():

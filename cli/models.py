@@ -87,7 +87,7 @@ def export(
         genoconv models export runs/yeast --format hyenadna-original -o out
     """
     console.quieten(quiet)
-    from genoconv.models.layouts import LAYOUTS
+    from genoconv.models.published.layouts import LAYOUTS
     from genoconv.pipelines.models import export_model
 
     for note in export_model(model, output, layout=LAYOUTS[layout], force=force):

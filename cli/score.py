@@ -155,9 +155,9 @@ def score_variants(
         --device cuda:0
     """
     console.quieten(quiet)
-    from genoconv.pipelines.score import score_variants
-    from genoconv.pipelines.score_inputs import parse_shard, parse_windows
-    from genoconv.pipelines.score_plan import ScoreRun
+    from genoconv.pipelines.score.inputs import parse_shard, parse_windows
+    from genoconv.pipelines.score.plan import ScoreRun
+    from genoconv.pipelines.score.run import score_variants
 
     run = ScoreRun(
         vcf=vcf,

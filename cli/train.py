@@ -111,8 +111,8 @@ def train(
     """
     console.quieten(quiet)
     from genoconv.errors import UsageError
-    from genoconv.pipelines import train as pipeline
-    from genoconv.pipelines import train_config
+    from genoconv.pipelines.train import config as train_config
+    from genoconv.pipelines.train import run as pipeline
 
     options = {
         "genome": genome,

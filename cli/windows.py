@@ -165,8 +165,8 @@ def windows(
         genoconv windows -f ecoli.fa --tile -l 8192 --seed 1 > tiles.bed
     """
     console.quieten(quiet)
-    from genoconv.genome.splits import SplitPlan
-    from genoconv.genome.windows import WindowPlan
+    from genoconv.genome.windows.splits import SplitPlan
+    from genoconv.genome.windows.training import WindowPlan
     from genoconv.pipelines.windows import choose_inputs, output_format, run
 
     target = None if str(output) == "-" else output

@@ -34,7 +34,7 @@ struct Shape {
 
   // Shared memory: [peak of each row][tables][tiles of complex fp16][tiles of real fp16][gate_in][gate_out].
   static constexpr u32 kPeaks = 0, kTables = 512;
-  // Bytes from kTables of what lives in shared memory; `genoconv/ops/tables.py` writes it in this order.
+  // Bytes from kTables of what lives in shared memory; `genoconv/ops/longconv/one_sm/tables.py` writes it in this order.
   static constexpr u32 kStageBytes = 1024 * kTall * kTall, kTwistBytes = 1024 * (kSplit - 1);
   static constexpr u32 kStageIn = 0, kStageBack = kStageBytes, kTurnedIn = 2 * kStageBytes,
                        kTurnedBack = kTurnedIn + 1024;

@@ -8,7 +8,11 @@ Importing this package imports neither torch nor any reader: names below are res
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from genoconv.models import load_model
+    from genoconv.ops import fftconv
 
 try:
     __version__ = version("genoconv")
@@ -20,7 +24,7 @@ _LAZY = {
     "fftconv": ("genoconv.ops", "fftconv"),
 }
 
-__all__ = ["__version__", "fftconv", "load_model"]  # pyright: ignore
+__all__ = ["__version__", "fftconv", "load_model"]
 
 
 def __getattr__(name: str) -> Any:

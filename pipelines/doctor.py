@@ -13,7 +13,7 @@ from pathlib import Path
 
 from genoconv import __version__, paths
 from genoconv.errors import GenoconvError
-from genoconv.genome import store
+from genoconv.genome.assemblies import store
 
 _DEPENDENCIES = ("pytorch-lightning", "pysam", "pyfaidx", "biopython", "pandas", "safetensors")
 _EXTRAS = {
@@ -134,7 +134,7 @@ def _compute() -> Iterator[Finding]:
         yield Finding("torch", _words(error), ok=False, advice="reinstall torch for this machine")
         return
     try:
-        from genoconv.ops.doctor import kernel_status
+        from genoconv.ops.longconv.doctor import kernel_status
 
         for subject, value in kernel_status().items():
             yield Finding(subject, value)
@@ -167,7 +167,7 @@ def verdict() -> str:
         if not torch.cuda.is_available():
             return f"genoconv will compute on the CPU with torch.fft ({_why_no_gpu(torch.version.cuda)})"
         names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
-        from genoconv.ops.doctor import kernel_status
+        from genoconv.ops.longconv.doctor import kernel_status
 
         return f"genoconv will compute on {names}; long convolutions: {kernel_status()['backend']}"
     except Exception:  # told by examine()

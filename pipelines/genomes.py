@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from genoconv.errors import DataError, GenoconvError, UsageError
-from genoconv.genome import store
-from genoconv.genome.ledger import recorded_checksum
-from genoconv.genome.manifest import Manifest, RemoteFile, find_manifest, list_manifests, unknown_genome
+from genoconv.genome.assemblies import store
+from genoconv.genome.assemblies.ledger import recorded_checksum
+from genoconv.genome.assemblies.manifest import Manifest, RemoteFile, find_manifest, list_manifests, unknown_genome
 from genoconv.progress import progress_bar
 
 

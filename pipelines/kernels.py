@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from genoconv.errors import KernelError, UsageError
-from genoconv.ops import jit
-from genoconv.ops.blocks import DTYPES, SIZES
-from genoconv.ops.plan import FITS, KERNELS, Kernel, Plan, choose_plan, longest
-from genoconv.ops.targets import KERNEL_TARGETS
+from genoconv.gpu import jit
+from genoconv.gpu.targets import KERNEL_TARGETS
+from genoconv.ops.longconv.one_sm.blocks import DTYPES, SIZES
+from genoconv.ops.longconv.one_sm.plan import FITS, KERNELS, Kernel, Plan, choose_plan, longest
 from genoconv.progress import progress_bar
 
 SHARED_MEMORY = {"sm_80": 163, "sm_86": 99, "sm_87": 163, "sm_89": 99, "sm_90": 227, "sm_100": 227, "sm_120": 99}

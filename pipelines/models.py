@@ -10,8 +10,10 @@ import torch
 
 from genoconv import __version__, atomic
 from genoconv.errors import ModelError, OutputError
-from genoconv.models import checkpoint, hub, layouts, published
+from genoconv.models import checkpoint
 from genoconv.models.config import PRESETS, ModelConfig
+from genoconv.models.published import conversion as published
+from genoconv.models.published import hub, layouts
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def import_model(
         source: a folder in either published layout, a published size ("tiny-1k"), or a repository on the hub.
         output: the model folder to make.
         revision: commit, branch or tag, where ``source`` is on the hub.
-        modulation_shift: see :func:`genoconv.models.published.read_published`.
+        modulation_shift: see :func:`genoconv.models.published.conversion.read_published`.
         force: replace an ``output`` that is a model folder.
 
     Raises:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Literal
 
 from genoconv.atomic import atomic_file, refuse_existing
 from genoconv.errors import DataError, UsageError
-from genoconv.genome.annotation import read_genes
-from genoconv.genome.fasta import Fasta
-from genoconv.genome.intervals import SPLITS
-from genoconv.genome.windows import WindowPlan, Windows, make_windows
+from genoconv.genome.annotation.genes import read_genes
+from genoconv.genome.fasta.access import Fasta
+from genoconv.genome.windows.intervals import SPLITS
+from genoconv.genome.windows.training import WindowPlan, Windows, make_windows
 from genoconv.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def choose_inputs(
         raise UsageError("--tile ignores genes; drop it, or drop --annotation and --biotype")
     aliases: Mapping[str, str] = {}
     if genome is not None:
-        from genoconv.genome.fetch import resolve_genome
+        from genoconv.genome.assemblies.fetch import resolve_genome
 
         found = resolve_genome(genome, offline=offline)
         fasta, annotation, aliases = found.fasta, annotation or found.annotation, found.aliases

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from genoconv.ops.tables import build
+from genoconv.ops.longconv.one_sm.tables import build
 from genoconv.paths import shipped
 
 CHANGES = {

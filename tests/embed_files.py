@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from genoconv.genome.tokenizer import encode
 from genoconv.models import HyenaDNA, ModelConfig, save_model
+from genoconv.tokens import encode
 
 COMPLEMENT = str.maketrans("ACGTacgt", "TGCAtgca")
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import torch
 from long_convolutions import Problem, differentiated, faults
 
-from genoconv.ops import cuda
-from genoconv.ops.blocks import SIZES
-from genoconv.ops.plan import Plan, Shares
+from genoconv.ops.longconv.one_sm import launches as cuda
+from genoconv.ops.longconv.one_sm.blocks import SIZES
+from genoconv.ops.longconv.one_sm.plan import Plan, Shares
 
 shares_of_a_plan = cuda._shares
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from genoconv.genome import tokenizer
-from genoconv.genome.fasta import Fasta
+from genoconv import tokens
+from genoconv.genome.fasta.access import Fasta
 from genoconv.tasks.likelihood import CausalLikelihood
 from genoconv.tasks.score import Settings, VariantScorer, suffix_start
 from genoconv.variants.reader import Record
@@ -35,17 +35,17 @@ class KmerModel(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         self.rows += len(ids)
-        before = nn.functional.pad(ids[:, :-1], (1, 0), value=tokenizer.PAD)
+        before = nn.functional.pad(ids[:, :-1], (1, 0), value=tokens.PAD)
         return self.table[before, ids]
 
     def log_p(self, text: str) -> list[float]:
         """ln P of each base of ``text`` in plain Python; 0 for the first and for N."""
-        ids = [int(i) for i in tokenizer.encode(text)]
+        ids = [int(i) for i in tokens.encode(text)]
         values = [0.0] * len(ids)
         for i in range(1, len(ids)):
-            row = self.table[ids[i - 2] if i > 1 else tokenizer.PAD][ids[i - 1]].tolist()
+            row = self.table[ids[i - 2] if i > 1 else tokens.PAD][ids[i - 1]].tolist()
             if text[i] in "ACGT":
-                bases = row[tokenizer.A : tokenizer.T + 1]
+                bases = row[tokens.A : tokens.T + 1]
                 values[i] = row[ids[i]] - math.log(sum(math.exp(b) for b in bases))
         return values
 

@@ -7,8 +7,8 @@ import torch
 from fasta_files import write_fasta
 
 from genoconv.models import HyenaDNA, load_model
-from genoconv.pipelines import train as pipeline
-from genoconv.pipelines.train_config import TrainConfig, configure
+from genoconv.pipelines.train import run as pipeline
+from genoconv.pipelines.train.config import TrainConfig, configure
 
 TINY = (
     "model.d_model=16",

@@ -1,0 +1,1 @@
+"""Reference genomes: FASTA, annotation, windows, assemblies. No torch here."""

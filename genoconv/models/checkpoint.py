@@ -17,9 +17,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from genoconv import __version__, atomic
+from genoconv import __version__, atomic, tokens
 from genoconv.errors import ModelError
-from genoconv.genome import tokenizer
 from genoconv.models.config import ModelConfig
 from genoconv.models.devices import resolve_device
 from genoconv.models.hyena import HyenaDNA
@@ -113,7 +112,7 @@ def read_config(folder: Path | str) -> dict[str, Any]:
     if wrong:
         raise ModelError("\n".join(f"{path}: {name!r} is missing or not an object" for name in wrong))
     if record["tokenizer"].get("vocabulary") != VOCABULARY:
-        raise ModelError(f"{path}: its vocabulary is not genoconv's ({tokenizer.VOCAB_SIZE} nucleotide tokens)")
+        raise ModelError(f"{path}: its vocabulary is not genoconv's ({tokens.VOCAB_SIZE} nucleotide tokens)")
     if not (folder / WEIGHTS_NAME).is_file():
         raise ModelError(f"{folder}: incomplete, {WEIGHTS_NAME} is missing; copy the folder again")
     return record

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from genoconv.errors import ModelError, UsageError
-from genoconv.genome.tokenizer import VOCAB_SIZE
+from genoconv.tokens import VOCAB_SIZE
 
 # Positions are held as float32, which counts every integer up to here.
 MAX_LENGTH_LIMIT = 2**24

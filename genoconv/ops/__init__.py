@@ -1,9 +1,13 @@
 """The long convolution and what it is made of. Names resolve on first use: importing this loads no torch."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-_LAZY = {"FilterSpectrum": "spectrum", "fftconv": "conv", "prepare_filter": "conv"}
+if TYPE_CHECKING:
+    from genoconv.ops.longconv.conv import fftconv, prepare_filter
+    from genoconv.ops.longconv.spectrum import FilterSpectrum
+
+_LAZY = {"FilterSpectrum": "longconv.spectrum", "fftconv": "longconv.conv", "prepare_filter": "longconv.conv"}
 
 __all__ = ["FilterSpectrum", "fftconv", "prepare_filter"]
 

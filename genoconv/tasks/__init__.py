@@ -1,0 +1,1 @@
+"""What models are used for, as iterators over batches: embedding and scoring."""

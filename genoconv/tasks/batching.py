@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from genoconv.errors import ModelError
-from genoconv.genome.batches import pad_batch
-from genoconv.genome.tokenizer import A, Tokens
+from genoconv.genome.windows.batches import pad_batch
+from genoconv.tokens import A, Tokens
 
 Item = TypeVar("Item")
 

@@ -15,12 +15,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from genoconv.genome.intervals import equal_parts
-from genoconv.genome.tokenizer import Tokens, reverse_complement
+from genoconv.genome.windows.intervals import equal_parts
 from genoconv.models.config import ModelConfig
 from genoconv.models.hyena import HyenaDNA
-from genoconv.models.special_tokens import PLAIN, Framing
+from genoconv.models.published.special_tokens import PLAIN, Framing
 from genoconv.tasks.batching import cut, fitting_rows, halving, stack
+from genoconv.tokens import Tokens, reverse_complement
 
 Vectors = npt.NDArray[np.float32]
 

@@ -13,10 +13,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from genoconv.genome.tokenizer import A, T
 from genoconv.models.hyena import HyenaDNA
 from genoconv.tasks.batching import cut, fitting_rows, halving, stack
 from genoconv.tasks.suffix import Kept, SuffixReuse, base_logits
+from genoconv.tokens import A, T
 
 Tokens = npt.NDArray[np.uint8]
 LogP = npt.NDArray[np.float32]

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from genoconv.genome.tokenizer import reverse_complement
 from genoconv.tasks.likelihood import CausalLikelihood, LogP, Pair, Tokens, scored
+from genoconv.tokens import reverse_complement
 from genoconv.variants.alleles import Allele, Status, check_alt, check_ref, trimmed, unwritten
 from genoconv.variants.reader import Record
 from genoconv.variants.reference import Reference

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from genoconv.genome.tokenizer import A, T
 from genoconv.models.hyena import Block, HyenaDNA, HyenaOperator
 from genoconv.ops import FilterSpectrum, fftconv, prepare_filter
+from genoconv.tokens import A, T
 
 
 @dataclass(frozen=True, slots=True)

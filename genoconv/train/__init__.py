@@ -1,0 +1,1 @@
+"""Training. The only package that imports lightning."""

@@ -19,7 +19,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from genoconv.genome.tokenizer import A, N, T, Tokens, reverse_complement
+from genoconv.tokens import A, N, T, Tokens, reverse_complement
 
 ORDERS = range(9)
 _STRENGTHS = (0.5, 2.0, 8.0, 32.0, 128.0, 512.0, 2048.0)

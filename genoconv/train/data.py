@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from genoconv.genome.batches import batch_plan
-from genoconv.genome.fasta import Fasta
-from genoconv.genome.tokenizer import PAD, Tokens, reverse_complement
+from genoconv.genome.fasta.access import Fasta
+from genoconv.genome.windows.batches import batch_plan
+from genoconv.tokens import PAD, Tokens, reverse_complement
 from genoconv.train.settings import Stage
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from genoconv.errors import ModelError, UsageError
-from genoconv.genome.batches import batch_plan
+from genoconv.genome.windows.batches import batch_plan
 from genoconv.models.devices import resolve_precision
 from genoconv.models.hyena import HyenaDNA
 from genoconv.progress import progress_bar

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genoconv.genome.tokenizer import A, T
+from genoconv.tokens import A, T
 
 
 def next_base_loss(logits: Tensor, ids: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from genoconv.genome import tokenizer
+from genoconv import tokens
 
 
 class Status(StrEnum):
@@ -36,7 +36,7 @@ class Status(StrEnum):
 _ACGT = frozenset("ACGT")
 # IUPAC codes (NC-IUB 1984) as sets of tokens.
 _IUPAC = {
-    letter: frozenset(int(token) for token in tokenizer.encode(bases))
+    letter: frozenset(int(token) for token in tokens.encode(bases))
     for letter, bases in {
         "A": "A", "C": "C", "G": "G", "T": "T", "U": "T", "R": "AG", "Y": "CT", "S": "CG", "W": "AT", "K": "GT",
         "M": "AC", "B": "CGT", "D": "AGT", "H": "ACT", "V": "ACG", "N": "ACGT",
@@ -99,10 +99,10 @@ def check_ref(ref: str, genome: npt.NDArray[np.uint8]) -> Status | None:
     if len(genome) != len(letters):
         return Status.REF_MISMATCH
     plain = _ACGT.issuperset(letters)
-    if plain and genome.tobytes() == tokenizer.encode(letters).tobytes():
+    if plain and genome.tobytes() == tokens.encode(letters).tobytes():
         return None
     for letter, token in zip(letters, genome.tolist(), strict=True):
-        if not tokenizer.A <= token <= tokenizer.T:
+        if not tokens.A <= token <= tokens.T:
             plain = False
         elif token not in _IUPAC[letter]:
             return Status.REF_MISMATCH

@@ -16,7 +16,8 @@ class GeneIndex:
     that the choice depends on the locus alone.
 
     Args:
-        genes: from :func:`genoconv.genome.annotation.read_genes`, with the FASTA's contig names; 0-based half-open.
+        genes: from :func:`genoconv.genome.annotation.genes.read_genes`, with the FASTA's contig names.
+            Coordinates are 0-based half-open.
         contigs: name -> length. A gene that ends beyond it spans the origin of a circular contig, and is found from
             both sides.
 

@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from genoconv.genome.fasta import Fasta
+from genoconv.genome.fasta.access import Fasta
 from genoconv.variants.windows import Slice, Tokens
 
 _BLOCK = 1 << 16

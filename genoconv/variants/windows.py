@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from genoconv.genome import tokenizer
+from genoconv import tokens as tokenizer
 from genoconv.variants.alleles import Allele
 
 Tokens = npt.NDArray[np.uint8]

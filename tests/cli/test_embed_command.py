@@ -18,13 +18,13 @@ from typer.testing import CliRunner
 
 from genoconv.cli.app import app
 from genoconv.errors import DataError, GenoconvError, Interrupted, OutputError, UsageError
-from genoconv.genome.digests import digest_of
-from genoconv.genome.fasta import Fasta
-from genoconv.genome.tokenizer import encode
+from genoconv.genome.fasta.access import Fasta
+from genoconv.genome.fasta.digests import digest_of
 from genoconv.models import model_digest
-from genoconv.pipelines.embed import EmbedRun, embed
-from genoconv.pipelines.embed_inputs import FastaSpans
+from genoconv.pipelines.embed.inputs import FastaSpans
+from genoconv.pipelines.embed.run import EmbedRun, embed
 from genoconv.tasks.journal import journal_path
+from genoconv.tokens import encode
 from support import DATA, needs_data, one_clear_line, run_cli
 
 NASTY = DATA / "nasty"
@@ -346,7 +346,7 @@ def test_special_tokens_are_told_resumed_and_off_by_default(run, fasta, model, t
 
     options = EmbedRun(fasta=fasta, model=model, output=tmp_path / "o.npz", chunk=60, special_tokens="sep")
     with monkeypatch.context() as patch:
-        patch.setattr("genoconv.pipelines.embed._say_odd", stops)
+        patch.setattr("genoconv.pipelines.embed.run._say_odd", stops)
         with pytest.raises(KeyboardInterrupt):
             embed(options)
     with pytest.raises(UsageError, match="had special_tokens 'sep', this one has None"):

@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from genoconv.cli.app import app
 from genoconv.errors import KernelError, UsageError
-from genoconv.ops import doctor, jit
+from genoconv.gpu import jit
+from genoconv.ops.longconv import doctor
 from genoconv.pipelines import kernels
 from support import one_clear_line, run_cli
 

@@ -9,8 +9,8 @@ import pytest
 from vcf_files import info, lines, statuses, tiny_model, without_ours
 
 from genoconv.errors import DataError, Interrupted, OutputError, UsageError
-from genoconv.pipelines.score import score_variants
-from genoconv.pipelines.score_plan import ScoreRun
+from genoconv.pipelines.score.plan import ScoreRun
+from genoconv.pipelines.score.run import score_variants
 
 RNG = np.random.default_rng(1)
 CONTIGS = {"chr1": "".join(RNG.choice(list("ACGT"), 3000)), "chr2": "".join(RNG.choice(list("ACGT"), 300))}

@@ -7,8 +7,8 @@ import pytest
 from vcf_files import genome_for, info, lines, statuses, text, tiny_model, without_ours
 
 from genoconv.errors import DataError
-from genoconv.pipelines.score import score_variants
-from genoconv.pipelines.score_plan import ScoreRun
+from genoconv.pipelines.score.plan import ScoreRun
+from genoconv.pipelines.score.run import score_variants
 from support import DATA, needs_data, one_clear_line, run_cli
 
 NASTY = DATA / "nasty"

@@ -1,7 +1,7 @@
 """The kernels' own source, built with g++, behind the same host code that launches it on a GPU.
 
-Inside :func:`machine` the functions of `genoconv.ops.cuda` work on CPU tensors: kernels come from here in place of
-NVRTC, everything else (arguments, strides, grids, workspaces) is what a GPU gets.
+Inside :func:`machine` the functions of `genoconv.ops.longconv.one_sm.launches` work on CPU tensors: kernels come from
+here in place of NVRTC, everything else (arguments, strides, grids, workspaces) is what a GPU gets.
 """
 
 import ctypes
@@ -21,9 +21,10 @@ import torch
 from long_convolutions import Inputs
 from torch import Tensor
 
-from genoconv.ops import cuda, jit
-from genoconv.ops.plan import Kernel, longest
-from genoconv.ops.tables import build as table_words
+from genoconv.gpu import jit
+from genoconv.ops.longconv.one_sm import launches as cuda
+from genoconv.ops.longconv.one_sm.plan import Kernel, longest
+from genoconv.ops.longconv.one_sm.tables import build as table_words
 from genoconv.paths import shipped
 
 HERE = Path(__file__).parent
@@ -132,7 +133,7 @@ def _poisoned(edge: Tensor) -> bool:
 
 @dataclass(frozen=True)
 class _Emulated:
-    """Takes the place of `genoconv.ops.jit.Loaded`."""
+    """Takes the place of `genoconv.gpu.jit.Loaded`."""
 
     kernel: Kernel
     sources: Path | None

@@ -10,8 +10,8 @@ from broken_kernels import CHANGES, OF_LONG_ROWS, PARTS, broken_sources, wrong_t
 from emulation import harness
 from long_convolutions import Problem, faults, truth
 
-from genoconv.ops import cuda
-from genoconv.ops.plan import choose_plan
+from genoconv.ops.longconv.one_sm import launches as cuda
+from genoconv.ops.longconv.one_sm.plan import choose_plan
 
 pytestmark = pytest.mark.skipif(not harness.available(), reason="needs g++ with C++20")
 

@@ -8,9 +8,11 @@ import torch
 from emulation import harness
 from long_convolutions import BARS, Problem, error, faults, large_and_small_channels, truth, worst_channel_of_dk
 
-from genoconv.ops import cuda, fused, prepare_filter
-from genoconv.ops.blocks import SIZES
-from genoconv.ops.plan import FITS, KERNELS, Fit, Kernel, Plan, Shares, choose_plan, longest
+from genoconv.ops import prepare_filter
+from genoconv.ops.longconv import fused
+from genoconv.ops.longconv.one_sm import launches as cuda
+from genoconv.ops.longconv.one_sm.blocks import SIZES
+from genoconv.ops.longconv.one_sm.plan import FITS, KERNELS, Fit, Kernel, Plan, Shares, choose_plan, longest
 
 pytestmark = pytest.mark.skipif(not harness.available(), reason="needs g++ with C++20")
 

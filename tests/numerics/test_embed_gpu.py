@@ -6,9 +6,9 @@ import torch
 from embed_files import small_model
 from fasta_files import random_bases
 
-from genoconv.genome.tokenizer import encode
 from genoconv.models.devices import resolve_precision
 from genoconv.tasks.embed import Embedder, Pool, Reading, Span
+from genoconv.tokens import encode
 
 pytestmark = [
     pytest.mark.gpu,

@@ -6,10 +6,10 @@ import torch
 from embed_files import rc, small_model
 from fasta_files import random_bases
 
-from genoconv.genome.intervals import equal_parts
-from genoconv.genome.tokenizer import encode
-from genoconv.models.special_tokens import Framing, SpecialTokens
+from genoconv.genome.windows.intervals import equal_parts
+from genoconv.models.published.special_tokens import Framing, SpecialTokens
 from genoconv.tasks.embed import Embedder, Pool, Reading, Span
+from genoconv.tokens import encode
 
 MODEL = small_model()
 CLS, SEP, PAD = 0, 1, 4

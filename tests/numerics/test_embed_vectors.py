@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genoconv.errors import ModelError
-from genoconv.genome.intervals import equal_parts
-from genoconv.genome.tokenizer import encode
-from genoconv.models.special_tokens import Framing, SpecialTokens
+from genoconv.genome.windows.intervals import equal_parts
+from genoconv.models.published.special_tokens import Framing, SpecialTokens
 from genoconv.tasks import batching
 from genoconv.tasks.embed import Embedder, Pool, Reading, Span, chunked
+from genoconv.tokens import encode
 
 MODEL = small_model()
 LONGEST = MODEL.config.max_length

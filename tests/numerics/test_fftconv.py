@@ -15,7 +15,10 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from genoconv.errors import KernelError, UsageError
-from genoconv.ops import conv, cuda, fftconv, fused, jit, prepare_filter
+from genoconv.gpu import jit
+from genoconv.ops import fftconv, prepare_filter
+from genoconv.ops.longconv import conv, fused
+from genoconv.ops.longconv.one_sm import launches as cuda
 
 H200 = cuda.Gpu("sm_90", 227 * 1024, 132, 32768)
 

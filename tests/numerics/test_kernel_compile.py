@@ -9,10 +9,10 @@ import pytest
 
 from genoconv import paths
 from genoconv.errors import KernelCompileError, UsageError
-from genoconv.ops import jit
-from genoconv.ops.blocks import SIZES
-from genoconv.ops.plan import FITS, KERNELS, longest
-from genoconv.ops.targets import KERNEL_TARGETS
+from genoconv.gpu import jit
+from genoconv.gpu.targets import KERNEL_TARGETS
+from genoconv.ops.longconv.one_sm.blocks import SIZES
+from genoconv.ops.longconv.one_sm.plan import FITS, KERNELS, longest
 from genoconv.paths import shipped
 from genoconv.pipelines.kernels import SHARED_MEMORY, plan_of
 

@@ -29,9 +29,12 @@ from long_convolutions import (
 from torch import Tensor
 
 from genoconv.errors import KernelError, UsageError
-from genoconv.ops import conv, cuda, fftconv, fused, jit, prepare_filter
-from genoconv.ops.blocks import SIZES
-from genoconv.ops.plan import FITS, KERNELS, Fit, Kernel, Shares
+from genoconv.gpu import jit
+from genoconv.ops import fftconv, prepare_filter
+from genoconv.ops.longconv import conv, fused
+from genoconv.ops.longconv.one_sm import launches as cuda
+from genoconv.ops.longconv.one_sm.blocks import SIZES
+from genoconv.ops.longconv.one_sm.plan import FITS, KERNELS, Fit, Kernel, Shares
 
 pytestmark = [
     pytest.mark.gpu,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genoconv.models import HyenaDNA, ModelConfig
 from genoconv.models.checkpoint import build
-from genoconv.models.published import read_published
+from genoconv.models.published.conversion import read_published
 from support import DATA, needs_data
 
 pytestmark = [

@@ -11,11 +11,11 @@ from published_checkpoints import random_tensors, reference, reference_filter, w
 from torch import Tensor
 
 from genoconv.errors import ModelError
-from genoconv.genome.tokenizer import PAD
 from genoconv.models import HyenaDNA, ModelConfig
 from genoconv.models import hyena as hyena_module
 from genoconv.models.checkpoint import build
-from genoconv.models.published import read_published
+from genoconv.models.published.conversion import read_published
+from genoconv.tokens import PAD
 from support import DATA, needs_data
 
 SMALL = ModelConfig(d_model=16, n_layer=2, max_length=64, filter_order=8)

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from genoconv.ops import fftconv, reference
-from genoconv.ops.blocks import SIZES
-from genoconv.ops.plan import choose_plan
+from genoconv.ops import fftconv
+from genoconv.ops.longconv import reference
+from genoconv.ops.longconv.one_sm.blocks import SIZES
+from genoconv.ops.longconv.one_sm.plan import choose_plan
 
 
 def direct(u: Tensor, k: Tensor, D: Tensor, gate_in: Tensor, gate_out: Tensor) -> Tensor:

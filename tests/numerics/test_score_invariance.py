@@ -7,12 +7,12 @@ import pytest
 import torch
 from toy_scoring import KmerModel, record, scorer, write_fasta
 
-from genoconv.genome import tokenizer
-from genoconv.genome.tokenizer import A, T
+from genoconv import tokens as tokenizer
 from genoconv.models import HyenaDNA, ModelConfig
 from genoconv.tasks.likelihood import CausalLikelihood, Pair
 from genoconv.tasks.score import Reduce
 from genoconv.tasks.suffix import SuffixReuse
+from genoconv.tokens import A, T
 
 RNG = np.random.default_rng(5)
 CONTIG = "".join(RNG.choice(list("ACGT"), 3000))

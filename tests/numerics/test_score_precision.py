@@ -10,7 +10,7 @@ import torch
 from toy_scoring import record, scorer, write_fasta
 
 from genoconv.models.checkpoint import build
-from genoconv.models.published import read_published
+from genoconv.models.published.conversion import read_published
 from support import DATA, needs_data
 
 CONTIG = "".join(np.random.default_rng(9).choice(list("ACGT"), 1500))

@@ -30,7 +30,7 @@ RULES: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = [
     ("genoconv.tasks", ("genoconv.train",), ()),
     ("genoconv", ("pytorch_lightning", "lightning"), ("genoconv.train",)),
     ("genoconv", ("typer", "click"), ("genoconv.cli",)),
-    ("genoconv", ("cuda",), ("genoconv.ops.jit",)),
+    ("genoconv", ("cuda",), ("genoconv.gpu.jit",)),
     ("genoconv.cli", ("genoconv.train",), ()),
 ]
 

@@ -13,13 +13,13 @@ import pytest
 import safetensors.numpy
 from embed_files import model_folder, places, rc, read_npz, states
 
-from genoconv.genome.annotation import read_genes
-from genoconv.genome.fasta import Fasta
-from genoconv.genome.tokenizer import decode
+from genoconv.genome.annotation.genes import read_genes
+from genoconv.genome.fasta.access import Fasta
 from genoconv.models import load_model
-from genoconv.pipelines.embed import EmbedRun, embed
+from genoconv.pipelines.embed.run import EmbedRun, embed
 from genoconv.pipelines.models import import_model
 from genoconv.tasks.journal import journal_path
+from genoconv.tokens import decode
 from support import DATA, cli_environment, command, needs_data
 
 GOLDEN = DATA / "hyenadna_golden"
@@ -110,7 +110,7 @@ MEASURE = """
 import json, resource, sys
 from dataclasses import replace
 from pathlib import Path
-from genoconv.pipelines.embed import EmbedRun, embed
+from genoconv.pipelines.embed.run import EmbedRun, embed
 small, large, model, out = map(Path, sys.argv[1:])
 run = EmbedRun(small, model, out, pool="none", chunk=1 << 17, force=True, quiet=True)
 peaks = []

@@ -11,8 +11,8 @@ import pytest
 from vcf_files import info, lines, statuses, text, tiny_model, without_ours
 
 from genoconv.errors import UsageError
-from genoconv.pipelines.score import score_variants
-from genoconv.pipelines.score_plan import ScoreRun
+from genoconv.pipelines.score.plan import ScoreRun
+from genoconv.pipelines.score.run import score_variants
 from genoconv.tasks.journal import journal_path
 from support import DATA, cli_environment, command, needs_data, run_cli
 
@@ -225,8 +225,8 @@ def test_gene_loci(model, tmp_path):
 
 def test_whole_genes(model, tmp_path):
     """SNVs made in genes of chr9: the window is the gene, in its own direction; outside genes there is none."""
-    from genoconv.genome.annotation import read_genes
-    from genoconv.genome.fasta import Fasta
+    from genoconv.genome.annotation.genes import read_genes
+    from genoconv.genome.fasta.access import Fasta
 
     fasta = Fasta(HG38 / "chr9.1-1000000.fa.gz")
     gtf = HG38 / "chr9.ensembl91.1-1000000.gtf.gz"
@@ -257,7 +257,7 @@ def test_published_models_score_as_any_other(tmp_path):
     """The score is that of the public implementation's logits: imported weights, one SNV, softmax over A, C, G, T."""
     import torch
 
-    from genoconv.genome.fasta import Fasta
+    from genoconv.genome.fasta.access import Fasta
     from genoconv.models import load_model
     from genoconv.pipelines.models import import_model
 

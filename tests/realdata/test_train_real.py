@@ -34,7 +34,7 @@ CASES = {
 @needs_data("genomes")
 @pytest.mark.parametrize("name", CASES)
 def test_a_real_genome_is_learnt_from(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genoconv.pipelines.train_report.write_plot", lambda *_, **__: True)
+    monkeypatch.setattr("genoconv.pipelines.train.report.write_plot", lambda *_, **__: True)
     fasta, annotation, kind = CASES[name]
     more = () if annotation is None else (f"annotation={annotation}",)
     folder = train_tiny(tmp_path / "run", fasta, *LEARN, *more, max_steps=60)
@@ -47,12 +47,12 @@ def test_a_real_genome_is_learnt_from(name: str, tmp_path: Path, monkeypatch: py
 
 @needs_data("genomes")
 def test_whole_genes_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genoconv.pipelines.train_report.write_plot", lambda *_, **__: True)
+    monkeypatch.setattr("genoconv.pipelines.train.report.write_plot", lambda *_, **__: True)
     fasta, annotation, _ = CASES["yeast genes"]
     whole = ("max_length=20000", "data.valid_tokens=1000", "data.stages=[{length: 20000}]")
     folder = train_tiny(tmp_path / "run", fasta, f"annotation={annotation}", *whole, max_steps=1)
     genome = json.loads((folder / "genome.json").read_text())
-    from genoconv.genome.annotation import read_genes
+    from genoconv.genome.annotation.genes import read_genes
 
     genes = read_genes(annotation)  # type: ignore[arg-type]
     assert sum(part["bases"] for part in genome["split"].values()) == int(

@@ -8,7 +8,7 @@ import pytest
 from fasta_files import bgzipped
 
 from genoconv.errors import DataError
-from genoconv.genome.annotation import COLUMNS, read_genes
+from genoconv.genome.annotation.genes import COLUMNS, read_genes
 
 
 def written(folder: Path, text: str, name: str = "genes.gff") -> Path:

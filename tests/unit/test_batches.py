@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genoconv.errors import UsageError
-from genoconv.genome.batches import batch_plan, pad_batch, padding_fraction
-from genoconv.genome.tokenizer import PAD
+from genoconv.genome.windows.batches import batch_plan, pad_batch, padding_fraction
+from genoconv.tokens import PAD
 
 
 @settings(max_examples=80, deadline=None)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from genoconv.genome import store
+from genoconv.genome.assemblies import store
 from genoconv.paths import genomes_dir, home_dir, kernels_dir
 from genoconv.pipelines import doctor
 from genoconv.pipelines.doctor import Finding, examine, verdict
@@ -81,7 +81,7 @@ def test_a_folder_below_a_good_home_counts(monkeypatch: pytest.MonkeyPatch) -> N
     assert cache.advice.startswith(f"{kernels_dir()}: ")
 
 
-@pytest.mark.parametrize("module", ["torch", "genoconv.ops.doctor"])
+@pytest.mark.parametrize("module", ["torch", "genoconv.ops.longconv.doctor"])
 def test_what_cannot_be_imported_is_a_finding(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     found = findings()

@@ -16,10 +16,17 @@ import pytest
 from loopback import Loopback, Reply, etag
 
 from genoconv.errors import DataError, DownloadError, UsageError
-from genoconv.genome.download import Fetched, download, mirror_base, on_mirror, parse_md5_list, with_listed_md5
-from genoconv.genome.manifest import RemoteFile
-from genoconv.genome.network import Patience, refuse_downgrade
-from genoconv.genome.part import Advance
+from genoconv.genome.assemblies.manifest import RemoteFile
+from genoconv.genome.assemblies.transfer.download import (
+    Fetched,
+    download,
+    mirror_base,
+    on_mirror,
+    parse_md5_list,
+    with_listed_md5,
+)
+from genoconv.genome.assemblies.transfer.network import Patience, refuse_downgrade
+from genoconv.genome.assemblies.transfer.part import Advance
 
 SIZE = 300_000
 CONTENT = random.Random(1).randbytes(SIZE)

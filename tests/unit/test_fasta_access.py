@@ -19,9 +19,10 @@ from fasta_files import bgzipped, random_bases, write_fasta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genoconv import tokens as tokenizer
 from genoconv.errors import DataError, OutputError
-from genoconv.genome import index, scratch, tokenizer
-from genoconv.genome.fasta import Fasta, read_records
+from genoconv.genome.fasta import index, scratch
+from genoconv.genome.fasta.access import Fasta, read_records
 
 RECORDS = {"chr1 first": random_bases(1000, seed=1), "chr2": random_bases(61, seed=2), "MT": random_bases(7, seed=3)}
 TRUTH = {name.split()[0]: sequence for name, sequence in RECORDS.items()}
@@ -85,7 +86,7 @@ def test_bases_outside_a_contig_are_refused(plain: Path, packed: bool) -> None:
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_digests_are_those_of_samtools_dict(plain: Path, packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genoconv.genome.fasta._CHUNK", 64)  # several reads a contig
+    monkeypatch.setattr("genoconv.genome.fasta.access._CHUNK", 64)  # several reads a contig
     lines = pysam.samtools.dict(str(plain)).splitlines()[1:]
     fields = [dict(field.split(":", 1) for field in line.split("\t")[1:]) for line in lines]
     assert Fasta(bgzipped(plain) if packed else plain).digests() == {field["SN"]: field["M5"] for field in fields}

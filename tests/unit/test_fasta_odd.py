@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from genoconv.errors import DataError
-from genoconv.genome.fasta import Fasta, read_records
+from genoconv.genome.fasta.access import Fasta, read_records
 
 REFUSED = {
     "empty": (b"", "the file is empty"),

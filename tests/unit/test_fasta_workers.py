@@ -14,8 +14,8 @@ import pyfaidx
 import pytest
 from fasta_files import bgzipped, random_bases, write_fasta
 
-from genoconv.genome import tokenizer
-from genoconv.genome.fasta import Fasta
+from genoconv import tokens as tokenizer
+from genoconv.genome.fasta.access import Fasta
 
 Window = tuple[str, int, int]
 WINDOWS = 4000

@@ -17,12 +17,12 @@ from loopback import Loopback, Reply
 
 from genoconv import atomic
 from genoconv.errors import DataError, DownloadError, OutputError, UsageError
-from genoconv.genome import fetch as fetching
-from genoconv.genome import store
-from genoconv.genome.annotation import read_genes
-from genoconv.genome.fasta import Fasta
-from genoconv.genome.fetch import fetch, resolve_genome
-from genoconv.genome.ledger import RECORDED, record_checksum
+from genoconv.genome.annotation.genes import read_genes
+from genoconv.genome.assemblies import fetch as fetching
+from genoconv.genome.assemblies import store
+from genoconv.genome.assemblies.fetch import fetch, resolve_genome
+from genoconv.genome.assemblies.ledger import RECORDED, record_checksum
+from genoconv.genome.fasta.access import Fasta
 from genoconv.paths import genomes_dir, home_dir
 from genoconv.pipelines import genomes as run
 

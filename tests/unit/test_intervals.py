@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genoconv.errors import DataError, UsageError
-from genoconv.genome.fasta import Fasta
-from genoconv.genome.intervals import Region, gene_windows, read_bed, tile_windows
-from genoconv.genome.splits import SplitPlan, divide, named_splits, split_windows, tile_regions
-from genoconv.genome.windows import WindowPlan, make_windows, unknown_bases
+from genoconv.genome.fasta.access import Fasta
+from genoconv.genome.windows.intervals import Region, gene_windows, read_bed, tile_windows
+from genoconv.genome.windows.splits import SplitPlan, divide, named_splits, split_windows, tile_regions
+from genoconv.genome.windows.training import WindowPlan, make_windows, unknown_bases
 
 CONTIGS = {"a": 3000, "b": 1000, "c": 400}
 
@@ -193,7 +193,7 @@ def test_windows_that_cannot_be(options: dict[str, object], message: str) -> Non
 
 
 def test_windows_of_unknown_bases_are_dropped_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genoconv.genome.windows._CHUNK", 7)  # several reads a window
+    monkeypatch.setattr("genoconv.genome.windows.training._CHUNK", 7)  # several reads a window
     sequence = random_bases(100, seed=1, letters="ACGT") + "N" * 51 + random_bases(149, seed=2, letters="acgt")
     fasta = Fasta(write_fasta(tmp_path / "x.fa", {"a": sequence}))
     assert unknown_bases(fasta, "a", 90, 160) == 51

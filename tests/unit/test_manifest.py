@@ -6,10 +6,8 @@ from pathlib import Path
 import pytest
 
 from genoconv.errors import DataError, UsageError
-from genoconv.genome.contigs import match_contigs
-from genoconv.genome.demo import write_demo
-from genoconv.genome.fasta import Fasta
-from genoconv.genome.manifest import (
+from genoconv.genome.assemblies.demo import write_demo
+from genoconv.genome.assemblies.manifest import (
     Manifest,
     check_name,
     find_manifest,
@@ -17,7 +15,9 @@ from genoconv.genome.manifest import (
     read_manifest,
     unknown_genome,
 )
-from genoconv.genome.store import checksum
+from genoconv.genome.assemblies.store import checksum
+from genoconv.genome.contigs import match_contigs
+from genoconv.genome.fasta.access import Fasta
 from genoconv.pipelines.genomes import describe, overview
 from support import DATA, ROOT, needs_data
 

@@ -12,7 +12,7 @@ import pytest
 from published_checkpoints import random_tensors, write_hf
 
 from genoconv.errors import DownloadError, ModelError, UsageError
-from genoconv.models import hub
+from genoconv.models.published import hub
 from genoconv.pipelines.models import import_model
 
 REPOSITORY = "someone/hyenadna-mini-hf"

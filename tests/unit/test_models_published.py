@@ -13,8 +13,8 @@ from torch import Tensor
 
 from genoconv.errors import ModelError, OutputError
 from genoconv.models import PRESETS, HyenaDNA, load_model, save_model
-from genoconv.models.layouts import HF, LAYOUTS, ORIGINAL
-from genoconv.models.published import read_published
+from genoconv.models.published.conversion import read_published
+from genoconv.models.published.layouts import HF, LAYOUTS, ORIGINAL
 from genoconv.pipelines.models import describe_model, export_model, import_model, list_published
 from support import DATA, needs_data
 

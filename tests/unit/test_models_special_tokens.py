@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from genoconv.errors import UsageError
-from genoconv.genome.tokenizer import PAD, encode
 from genoconv.models import HyenaDNA, ModelConfig
-from genoconv.models.special_tokens import Framing, SpecialTokens
+from genoconv.models.published.special_tokens import Framing, SpecialTokens
+from genoconv.tokens import PAD, encode
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import torch
 from published_checkpoints import random_tensors, write_original
 
 from genoconv.errors import ModelError
-from genoconv.models.published import read_published
-from genoconv.models.unpickle import load_checkpoint
+from genoconv.models.published.conversion import read_published
+from genoconv.models.published.unpickle import load_checkpoint
 
 
 class Hostile:

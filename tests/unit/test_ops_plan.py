@@ -7,8 +7,8 @@ from math import prod
 import pytest
 
 from genoconv.errors import UsageError
-from genoconv.ops.blocks import DTYPES, SIZES
-from genoconv.ops.plan import FITS, KERNELS, Plan, choose_plan, longest
+from genoconv.ops.longconv.one_sm.blocks import DTYPES, SIZES
+from genoconv.ops.longconv.one_sm.plan import FITS, KERNELS, Plan, choose_plan, longest
 
 CARDS = {227: 32768, 163: 16384, 99: 8192}
 """KB of shared memory that a block may use, and the longest row that such a card serves."""

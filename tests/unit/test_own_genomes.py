@@ -8,8 +8,8 @@ import pytest
 from genome_manifests import phix
 
 from genoconv.errors import DataError, UsageError
-from genoconv.genome import store
-from genoconv.genome.fetch import fetch, resolve_genome
+from genoconv.genome.assemblies import store
+from genoconv.genome.assemblies.fetch import fetch, resolve_genome
 from genoconv.pipelines import genomes as run
 from support import DATA, needs_data
 

@@ -6,7 +6,7 @@ from Bio.Seq import Seq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genoconv.genome import tokenizer
+from genoconv import tokens as tokenizer
 
 BASES = st.text("ACGTN")
 LETTERS = st.text(st.characters(min_codepoint=33, max_codepoint=126))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from train_runs import patterned_bases
 
-from genoconv.genome.tokenizer import A, N, T, Tokens, encode, reverse_complement
+from genoconv.tokens import A, N, T, Tokens, encode, reverse_complement
 from genoconv.train.baselines import ORDERS, markov_perplexities
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from genoconv.errors import UsageError
-from genoconv.pipelines.train_config import TrainConfig, changes, configure, default_folder, resolve
+from genoconv.pipelines.train.config import TrainConfig, changes, configure, default_folder, resolve
 
 
 def config(*assignments: str, **options: object) -> TrainConfig:

@@ -9,8 +9,8 @@ import torch
 from fasta_files import random_bases, write_fasta
 from torch.utils.data import DataLoader
 
-from genoconv.genome.fasta import Fasta
-from genoconv.genome.tokenizer import PAD, encode, reverse_complement
+from genoconv.genome.fasta.access import Fasta
+from genoconv.tokens import PAD, encode, reverse_complement
 from genoconv.train.data import Batch, Share, TrainingBatches, WindowReader, collate
 from genoconv.train.loss import next_base_loss
 from genoconv.train.settings import DataSettings, Stage

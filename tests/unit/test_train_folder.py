@@ -11,11 +11,11 @@ from train_runs import patterned_genome, same_weights, tiny_config, train_tiny, 
 
 from genoconv import load_model
 from genoconv.errors import DataError, ModelError, OutputError, UsageError
-from genoconv.genome.fetch import fetch
+from genoconv.genome.assemblies.fetch import fetch
 from genoconv.models.checkpoint import read_config
-from genoconv.pipelines import train as pipeline
-from genoconv.pipelines.train_config import configure
-from genoconv.pipelines.train_inputs import gather
+from genoconv.pipelines.train import run as pipeline
+from genoconv.pipelines.train.config import configure
+from genoconv.pipelines.train.inputs import gather
 
 PARTS = {"model.safetensors", "config.json", "genome.json", "run.yaml", "metrics.csv", "README.md", "checkpoints"}
 
@@ -23,7 +23,7 @@ PARTS = {"model.safetensors", "config.json", "genome.json", "run.yaml", "metrics
 @pytest.fixture(autouse=True)
 def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than these runs; test_train_report.py draws."""
-    monkeypatch.setattr("genoconv.pipelines.train_report.write_plot", lambda *_, **__: True)
+    monkeypatch.setattr("genoconv.pipelines.train.report.write_plot", lambda *_, **__: True)
 
 
 @pytest.fixture

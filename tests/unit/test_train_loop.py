@@ -14,7 +14,7 @@ from train_runs import patterned_genome, same_weights, tiny_config, train_tiny, 
 
 from genoconv.errors import Interrupted, ModelError, TrainingError, UsageError
 from genoconv.models import load_model
-from genoconv.pipelines import train as pipeline
+from genoconv.pipelines.train import run as pipeline
 from genoconv.train import loop
 from genoconv.train.callbacks import newest_checkpoint
 from genoconv.train.metrics import read_rows
@@ -27,7 +27,7 @@ HARD = ("data.accumulate=2", "data.stages=[{length: 32, steps: 3}, {length: 64}]
 @pytest.fixture(autouse=True)
 def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than these runs; test_train_report.py draws."""
-    monkeypatch.setattr("genoconv.pipelines.train_report.write_plot", lambda *_, **__: True)
+    monkeypatch.setattr("genoconv.pipelines.train.report.write_plot", lambda *_, **__: True)
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import yaml
 from train_runs import patterned_genome, tiny_config, train_tiny
 
 from genoconv import load_model
-from genoconv.genome.fasta import Fasta
+from genoconv.genome.fasta.access import Fasta
 from genoconv.models.checkpoint import read_config
-from genoconv.pipelines.train_config import configure
-from genoconv.pipelines.train_report import write_plot
+from genoconv.pipelines.train.config import configure
+from genoconv.pipelines.train.report import write_plot
 
 PARTS = {
     "model.safetensors",

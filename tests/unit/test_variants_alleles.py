@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from genoconv.genome import tokenizer
+from genoconv import tokens
 from genoconv.variants.alleles import Allele, Status, check_alt, check_ref, trimmed, unwritten
 
 
@@ -80,7 +80,7 @@ def test_alleles_without_a_sequence(alt, status):
     ],
 )
 def test_ref_against_the_genome(ref, genome, status):
-    assert check_ref(ref, tokenizer.encode(genome)) == status
+    assert check_ref(ref, tokens.encode(genome)) == status
 
 
 def test_alt_letters():

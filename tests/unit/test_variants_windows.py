@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from genoconv.genome import tokenizer
+from genoconv import tokens
 from genoconv.variants.alleles import trimmed
 from genoconv.variants.windows import Window, grid_window, haplotypes, unknown_fraction
 
@@ -15,7 +15,7 @@ def rc(text: str) -> str:
 
 
 def fetch_from(contig: str):
-    return lambda start, end: tokenizer.encode(contig[max(start, 0) : end])
+    return lambda start, end: tokens.encode(contig[max(start, 0) : end])
 
 
 @pytest.mark.parametrize("grid", [1, 4, 16, 60])
@@ -59,7 +59,7 @@ def test_against_strings(ref, alt, position):
     window = grid_window(allele.start, contig_length=100, width=40, grid=8)
     pair = haplotypes(window, allele, fetch=fetch_from(contig))
     assert pair is not None
-    got = tokenizer.decode(pair.ref), tokenizer.decode(pair.alt)
+    got = tokens.decode(pair.ref), tokens.decode(pair.alt)
     assert len(got[0]) == len(got[1])
     if position < 90:
         assert got == naive(contig, window.start, window.end, position, ref, alt)
@@ -72,8 +72,8 @@ def test_insertion_after_the_last_base_stays_visible():
     contig = "ACGTACGTAC"
     pair = haplotypes(Window(0, 10), trimmed(9, "C", "CGG"), fetch=fetch_from(contig))
     assert pair is not None
-    assert tokenizer.decode(pair.ref) == contig
-    assert tokenizer.decode(pair.alt) == "GTACGTACGG"
+    assert tokens.decode(pair.ref) == contig
+    assert tokens.decode(pair.alt) == "GTACGTACGG"
     assert pair.alt_site == (8, 10)
 
 
@@ -82,12 +82,12 @@ def test_deletion_reads_further_or_trims_the_reference():
     pair = haplotypes(Window(2, 12), trimmed(5, "CGT", "C"), fetch=fetch_from(contig))
     assert pair is not None
     assert pair.whole_ref
-    assert tokenizer.decode(pair.alt) == "GTACACGGTT"
+    assert tokens.decode(pair.alt) == "GTACACGGTT"
     pair = haplotypes(Window(6, 16), trimmed(8, "ACG", "A"), fetch=fetch_from(contig))
     assert pair is not None
     assert not pair.whole_ref
-    assert tokenizer.decode(pair.ref) == "GTACGGTT"
-    assert tokenizer.decode(pair.alt) == "GTAGTTCA"
+    assert tokens.decode(pair.ref) == "GTACGGTT"
+    assert tokens.decode(pair.alt) == "GTAGTTCA"
 
 
 @pytest.mark.parametrize(("ref", "alt"), [("A", "G"), ("A", "ATTT"), ("ACGT", "A"), ("ACGT", "TG")])
@@ -114,5 +114,5 @@ def test_allele_outside_the_window():
 
 
 def test_unknown_fraction():
-    assert unknown_fraction(tokenizer.encode("ACGN")) == 0.25
-    assert unknown_fraction(tokenizer.encode("")) == 0.0
+    assert unknown_fraction(tokens.encode("ACGN")) == 0.25
+    assert unknown_fraction(tokens.encode("")) == 0.0

@@ -1,0 +1,1 @@
+"""Genes from GTF and GFF3."""

@@ -1,0 +1,165 @@
+"""Genes of an annotation: GTF (GENCODE, Ensembl, RefSeq, UCSC) or GFF3 (Ensembl, NCBI, SGD, bacterial)."""
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genoconv.errors import DataError
+from genoconv.genome.annotation.gff import Row, RowReader
+from genoconv.genome.annotation.loci import CodingLoci, Gene, TranscriptLoci
+from genoconv.genome.contigs import require_contigs
+from genoconv.genome.formats import open_binary
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+COLUMNS = ("contig", "start", "end", "strand", "gene_id", "name", "biotype")
+# Rows that describe a whole contig, among others.
+_WHOLE = frozenset({"region", "chromosome"})
+_STAND_INS = frozenset({"transcript", "mRNA", "exon", "CDS"})
+_NO_ALIASES: Mapping[str, str] = {}
+
+
+def read_genes(
+    path: str | Path,
+    *,
+    contigs: Mapping[str, int] | None = None,
+    aliases: Mapping[str, str] = _NO_ALIASES,
+    fasta: object = "the FASTA",
+) -> "pd.DataFrame":
+    """Gene bodies of a GTF or GFF3 file; plain, gzip or bgzip.
+
+    Rows of ``gene``, ``pseudogene`` and ``..._gene`` features are taken. Without any, a GTF's transcripts or exons are
+    put together by ``gene_id`` (overlapping ones: copies at other loci are genes of their own), and a GFF3's top-level
+    CDS or transcripts by their ``ID``.
+
+    Args:
+        path: annotation file.
+        contigs: name -> length of the FASTA's contigs. With it the genes get the FASTA's names, and genes that lie on
+            none of them or reach past a contig's end are left out with a warning. A gene that spans the origin of a
+            contig marked ``Is_circular=true`` stays, with an end larger than the contig's length.
+        aliases: further names of contigs, as for :func:`.contigs.match_contigs`.
+        fasta: what to call the FASTA in messages.
+
+    Returns:
+        One row a gene in file order; columns contig, start, end (0-based half-open), strand (``+``, ``-``, ``.``),
+        gene_id, name, biotype (``""`` where unknown).
+
+    Raises:
+        DataError: a damaged row (named by line), no gene at all, no contig in common with the FASTA.
+        OSError: the file cannot be read.
+    """
+    import pandas as pd
+
+    source = str(path)
+    circular: dict[str, int] = {}
+    with open_binary(Path(path)) as stream:
+        reader = RowReader(stream, source=source, wanted=_wanted)
+        genes = _collect(reader, circular)
+    if not genes:
+        seen = ", ".join(name for name, _ in reader.features.most_common(6))
+        found = f"its features are {seen}" if seen else "it has no rows"
+        raise DataError(f"{source}: no genes: no rows of gene, transcript or CDS features; {found}")
+    if contigs is not None:
+        lengths = {gene.contig: reader.lengths.get(gene.contig) for gene in genes}
+        names = require_contigs(lengths, contigs, query_source=source, target_source=fasta, aliases=aliases)
+        genes = _placed(genes, names=names, contigs=contigs, circular=circular, source=source, fasta=fasta)
+    return pd.DataFrame([gene.astuple() for gene in genes], columns=list(COLUMNS)).astype(
+        {"start": "int64", "end": "int64"}
+    )
+
+
+def _is_gene(feature: str) -> bool:
+    return feature in ("gene", "pseudogene") or feature.endswith("_gene")
+
+
+def _wanted(feature: str) -> bool:
+    return _is_gene(feature) or feature in _STAND_INS or feature in _WHOLE
+
+
+def _collect(rows: RowReader, circular: dict[str, int]) -> list[Gene]:
+    """Genes of the gene rows or, where there are none, of what stands in for them."""
+    genes: list[Gene] = []
+    transcripts, coding = TranscriptLoci(), CodingLoci(circular)
+    for row in rows:
+        if _is_gene(row.feature):
+            if not genes:
+                rows.want(lambda feature: _is_gene(feature) or feature in _WHOLE)
+            genes.append(_gene(row))
+        elif row.feature in _WHOLE:
+            if row.attributes().get("Is_circular") == "true":
+                circular[row.contig] = row.end
+        else:
+            (transcripts if row.gtf else coding).add(row)
+    return _closed(genes, circular) or transcripts.genes() or coding.genes()
+
+
+def _gene(row: Row) -> Gene:
+    get = row.attributes().get
+    identifier = get("gene_id") or get("locus_tag") or get("ID", "").removeprefix("gene:").removeprefix("gene-")
+    name = get("Name") or get("gene_name") or get("gene") or identifier
+    biotype = get("gene_biotype") or get("gene_type") or get("biotype")
+    if not biotype:
+        biotype = row.feature if row.feature != "gene" else "pseudogene" if get("pseudo") == "true" else ""
+    unnamed = f"{row.contig}:{row.start + 1}-{row.end}"
+    return Gene(row.contig, row.start, row.end, row.strand, identifier or name or unnamed, name or unnamed, biotype)
+
+
+def _closed(genes: list[Gene], circular: Mapping[str, int]) -> list[Gene]:
+    """Genes whose two rows of one name touch both ends of a circular contig become one that spans its origin."""
+    heads = {(g.contig, g.strand, g.gene_id): g for g in genes if g.contig in circular and g.start == 0}
+    whole: list[Gene] = []
+    tails = set()
+    for gene in genes:
+        head = heads.get((gene.contig, gene.strand, gene.gene_id))
+        if head and head is not gene and gene.end == circular[gene.contig]:
+            whole.append(dataclasses.replace(gene, end=gene.end + head.end))
+            tails.add(id(head))
+        else:
+            whole.append(gene)
+    return [gene for gene in whole if id(gene) not in tails]
+
+
+def _placed(
+    genes: list[Gene],
+    *,
+    names: Mapping[str, str],
+    contigs: Mapping[str, int],
+    circular: Mapping[str, int],
+    source: str,
+    fasta: object,
+) -> list[Gene]:
+    """Genes under the FASTA's contig names, without those that it does not hold whole."""
+    placed: list[Gene] = []
+    absent: dict[str, int] = {}
+    past: dict[str, int] = {}
+    for gene in genes:
+        contig = names.get(gene.contig)
+        if contig is None:
+            absent[gene.contig] = absent.get(gene.contig, 0) + 1
+            continue
+        length = contigs[contig]
+        spans_origin = gene.contig in circular and gene.start < length and gene.end - gene.start <= length
+        if gene.end > length and not spans_origin:
+            past[gene.contig] = past.get(gene.contig, 0) + 1
+            continue
+        placed.append(dataclasses.replace(gene, contig=contig))
+    if absent:
+        log.warning("%s: %s left out, on contigs that %s lacks: %s", source, _genes(absent), fasta, _some(absent))
+    if past:
+        shown = {f"{name} ({contigs[names[name]]:,} bases)": number for name, number in past.items()}
+        log.warning("%s: %s left out, past the end of contigs of %s: %s", source, _genes(past), fasta, _some(shown))
+    return placed
+
+
+def _genes(counts: Mapping[str, int]) -> str:
+    total = sum(counts.values())
+    return f"{total:,} gene{'s' if total != 1 else ''}"
+
+
+def _some(counts: Mapping[str, int]) -> str:
+    return ", ".join(list(counts)[:5]) + (f" and {len(counts) - 5} more" if len(counts) > 5 else "")

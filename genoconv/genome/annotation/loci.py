@@ -1,0 +1,127 @@
+"""Genes of annotations that have no gene rows: put together from transcripts, exons or coding sequences."""
+
+import dataclasses
+import itertools
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from genoconv.genome.annotation.gff import Row
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Gene:
+    """A gene body, 0-based half-open."""
+
+    contig: str
+    start: int
+    end: int
+    strand: str
+    gene_id: str
+    name: str
+    biotype: str
+
+    def astuple(self) -> tuple[str, int, int, str, str, str, str]:
+        """The fields in order."""
+        return self.contig, self.start, self.end, self.strand, self.gene_id, self.name, self.biotype
+
+
+_GENE = re.compile(r'gene_id\s+"?([^";]+)')
+_TRANSCRIPT = re.compile(r'transcript_id\s+"?([^";]+)')
+
+
+class TranscriptLoci:
+    """GTF: the extent of each transcript, then of the overlapping transcripts of each ``gene_id``.
+
+    UCSC tables repeat a gene_id at every locus where a transcript aligns; one span over all of them would be no gene.
+    """
+
+    def __init__(self) -> None:
+        self._extents: dict[tuple[str, str, str | None, str | None], Gene] = {}
+
+    def add(self, row: Row) -> None:
+        """Take in a transcript, exon or CDS."""
+        transcript, gene = _TRANSCRIPT.search(row.text), _GENE.search(row.text)
+        key = (row.contig, row.strand, gene and gene[1], transcript and transcript[1])
+        old = self._extents.get(key)
+        if old is None:
+            get = row.attributes().get
+            gene_id = get("gene_id", "")
+            biotype = get("gene_biotype") or get("gene_type") or get("biotype") or ""
+            name = get("gene_name") or get("gene") or gene_id
+            self._extents[key] = Gene(row.contig, row.start, row.end, row.strand, gene_id, name, biotype)
+        elif row.start < old.start or row.end > old.end:
+            self._extents[key] = dataclasses.replace(old, start=min(old.start, row.start), end=max(old.end, row.end))
+
+    def genes(self) -> list[Gene]:
+        """One gene for every run of overlapping transcripts, in the order of their first rows."""
+        loci: dict[tuple[str, str, str], list[Gene]] = defaultdict(list)
+        for extent in self._extents.values():
+            loci[extent.contig, extent.strand, extent.gene_id].append(extent)
+        return [gene for extents in loci.values() for gene in _merged(extents)]
+
+
+def _merged(extents: list[Gene]) -> list[Gene]:
+    merged: list[Gene] = []
+    for extent in sorted(extents, key=lambda gene: (gene.start, gene.end)):
+        if merged and extent.start < merged[-1].end:
+            merged[-1] = dataclasses.replace(merged[-1], end=max(merged[-1].end, extent.end))
+        else:
+            merged.append(extent)
+    return merged
+
+
+class CodingLoci:
+    """GFF3: top-level CDS, or transcripts where there is no such CDS; the parts of one ``ID`` are one gene.
+
+    Args:
+        circular: contigs marked circular -> length. There a gene whose parts touch both ends spans the origin.
+    """
+
+    def __init__(self, circular: Mapping[str, int]) -> None:
+        self.circular = circular
+        self._parts: dict[str, dict[tuple[str, str, str], list[Row]]] = {"CDS": {}, "transcript": {}}
+
+    def add(self, row: Row) -> None:
+        """Take in a CDS or transcript; rows with a parent and exons are part of something else."""
+        attributes = row.attributes()
+        if attributes.get("Parent") or row.feature == "exon":
+            return
+        key = (row.contig, row.strand, attributes.get("ID") or f"line {row.line}")
+        self._parts["CDS" if row.feature == "CDS" else "transcript"].setdefault(key, []).append(row)
+
+    def genes(self) -> list[Gene]:
+        """The genes, in the order of their first rows; warns where most CDS lengths are no multiple of three."""
+        coding = self._parts["CDS"]
+        odd = sum(sum(row.end - row.start for row in rows) % 3 != 0 for rows in coding.values())
+        if 2 * odd > len(coding):
+            log.warning(
+                "%d of %d CDS have a length that is no multiple of 3: starts may be 0-based, as in BED",
+                odd,
+                len(coding),
+            )
+        return [self._gene(rows) for rows in (coding or self._parts["transcript"]).values()]
+
+    def _gene(self, rows: list[Row]) -> Gene:
+        first = rows[0]
+        get = first.attributes().get
+        start, end = self._span(rows)
+        unnamed = f"{first.contig}:{start + 1}-{end}"
+        identifier = get("locus_tag") or get("ID") or get("Name") or unnamed
+        name = get("gene") or get("Name") or identifier
+        biotype = get("biotype") or ("protein_coding" if first.feature == "CDS" else "")
+        return Gene(first.contig, start, end, first.strand, identifier, name, biotype)
+
+    def _span(self, rows: list[Row]) -> tuple[int, int]:
+        parts = sorted((row.start, row.end) for row in rows)
+        length = self.circular.get(rows[0].contig)
+        if len(parts) > 1 and parts[0][0] == 0 and parts[-1][1] == length:
+            # The widest gap between parts is what the gene does not cover; it runs from after it round to before it.
+            gaps = [after[0] - before[1] for before, after in itertools.pairwise(parts)]
+            cut = gaps.index(max(gaps)) + 1
+            return parts[cut][0], length + max(end for _, end in parts[:cut])
+        return parts[0][0], max(end for _, end in parts)

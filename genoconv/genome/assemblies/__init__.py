@@ -1,0 +1,1 @@
+"""Reference genomes by name: manifests, downloads, the store on this machine."""

@@ -1,0 +1,180 @@
+"""Random access to a FASTA that is right under fork, spawn and threads.
+
+The popular readers seek and read on one shared file handle, so forked workers and threads move each other's position
+and get wrong bases without an error. Here a plain file is read with ``os.pread``, which has no position to share, and
+``bytes.translate`` turns letters into tokens and drops line ends in one C call. A bgzip file is read through pysam
+with a handle for every process and thread. Coordinates are 0-based half-open.
+"""
+
+import hashlib
+import os
+import threading
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from genoconv.errors import DataError
+from genoconv.genome.fasta.agreement import Entry
+from genoconv.genome.fasta.alphabet import check_dna
+from genoconv.genome.fasta.index import Index, load_index
+from genoconv.genome.fasta.records import FastaRecord, read_records
+from genoconv.tokens import ENCODE_TABLE, Tokens
+
+__all__ = ["Fasta", "FastaRecord", "read_records"]
+
+_WHITE = b"\r\n \t\v\f"
+_LOWER = bytes(range(ord("a"), ord("z") + 1))
+_SOFT_TABLE = bytes(1 if letter in _LOWER else 0 for letter in range(256))
+_CHUNK = 1 << 20
+_RECORDS_CHECKED = 16
+_BASES_CHECKED = 4096
+
+
+class Fasta:
+    """A FASTA file opened for random access; plain, bgzip, or plain gzip (decompressed once into the cache).
+
+    Make it in the main process: that is where indexes are built. It can then be used from any number of threads, be
+    inherited by forked workers and be pickled to spawned ones.
+
+    Attributes:
+        path: the file as given.
+        contigs: name -> length in bases, in file order.
+
+    Raises:
+        DataError: not DNA FASTA, or one that cannot be indexed; file and line are named.
+        OSError: the file cannot be read.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._index: Index = load_index(self.path)
+        self.contigs = {name: entry.length for name, entry in self._index.entries.items()}
+        self._stamp = self._stamp_now()
+        self._open()
+        self._check_dna()
+
+    def __repr__(self) -> str:
+        return f"Fasta({str(self.path)!r}: {len(self.contigs)} contigs, {sum(self.contigs.values())} bases)"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: self.__dict__[name] for name in ("path", "contigs", "_index", "_stamp")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._stamp != self._stamp_now():
+            raise DataError(f"{self._index.data}: the file has changed since it was indexed; open it again")
+        self._open()
+
+    def sequence(self, contig: str, start: int, end: int) -> str:
+        """Bases ``[start, end)`` as stored: soft mask, IUPAC codes and gap characters kept.
+
+        Raises:
+            DataError: unknown contig, or coordinates outside it.
+        """
+        return self._whole(self._read(contig, start, end), None, contig, start, end).decode("latin-1")
+
+    def tokens(self, contig: str, start: int, end: int) -> Tokens:
+        """Tokens of ``[start, end)``, shape (end - start,), uint8, writable; ids as in :mod:`.tokenizer`.
+
+        Raises:
+            DataError: unknown contig, or coordinates outside it.
+        """
+        raw = self._read(contig, start, end)
+        return np.frombuffer(self._whole(raw, ENCODE_TABLE, contig, start, end), np.uint8)
+
+    def tokens_and_mask(self, contig: str, start: int, end: int) -> tuple[Tokens, npt.NDArray[np.bool_]]:
+        """:meth:`tokens` and, from the same read, which bases are lower case (soft-masked): bool, same shape."""
+        raw = self._read(contig, start, end)
+        tokens = np.frombuffer(self._whole(raw, ENCODE_TABLE, contig, start, end), np.uint8)
+        return tokens, np.frombuffer(self._whole(raw, _SOFT_TABLE, contig, start, end), np.bool_)
+
+    def soft_mask(self, contig: str, start: int, end: int) -> npt.NDArray[np.bool_]:
+        """Which bases of ``[start, end)`` are lower case, shape (end - start,)."""
+        return self.tokens_and_mask(contig, start, end)[1]
+
+    def digests(self) -> dict[str, str]:
+        """MD5 of every contig in upper case, hexadecimal: ``M5`` of the SAM specification, also a refget id.
+
+        Reads the whole file, a megabase at a time.
+        """
+        return {contig: self.digest(contig) for contig in self.contigs}
+
+    def digest(self, contig: str) -> str:
+        """:meth:`digests` of one contig."""
+        md5 = hashlib.md5(usedforsecurity=False)
+        length = self._entry(contig).length
+        for start in range(0, length, _CHUNK):
+            end = min(start + _CHUNK, length)
+            md5.update(self._whole(self._read(contig, start, end), None, contig, start, end).upper())
+        return md5.hexdigest()
+
+    def _entry(self, contig: str) -> Entry:
+        try:
+            return self._index.entries[contig]
+        except KeyError:
+            some = ", ".join(list(self.contigs)[:5])
+            more = ", ..." if len(self.contigs) > 5 else ""
+            raise DataError(f"{self.path}: no contig {contig!r}; it has {some}{more}") from None
+
+    def _read(self, contig: str, start: int, end: int) -> bytes:
+        """Stored bytes of ``[start, end)``; those of a plain file still hold line ends."""
+        entry = self._entry(contig)
+        if not 0 <= start <= end <= entry.length:
+            raise DataError(
+                f"{self.path}: {contig}:{start}-{end} (0-based) is outside the contig, which has {entry.length} bases"
+            )
+        if start == end:
+            return b""
+        if self._index.bgzip:
+            sequence: str = self._pysam().fetch(contig, start, end)
+            return sequence.encode("latin-1")
+        first, last = entry.span(start, end)
+        data = os.pread(self._descriptor, last - first, first)
+        # Linux stops at 2 GB; the file may also have been cut.
+        while len(data) < last - first:
+            more = os.pread(self._descriptor, last - first - len(data), first + len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def _whole(self, raw: bytes, table: bytes | None, contig: str, start: int, end: int) -> bytearray:
+        """Translate letters, drop line ends, and hold that exactly the bases asked for came back."""
+        translated = bytearray(raw).translate(table, _WHITE)
+        if len(translated) != end - start:
+            raise DataError(
+                f"{self.path}: {contig}:{start}-{end} gave {len(translated)} bases: the file has changed or its index"
+                f" is wrong; delete {self._index.fai} and open it again"
+            )
+        return translated
+
+    def _stamp_now(self) -> tuple[int, int]:
+        status = self._index.data.stat()
+        return status.st_size, status.st_mtime_ns
+
+    def _open(self) -> None:
+        self._local = threading.local()
+        if not self._index.bgzip:
+            self._descriptor = os.open(self._index.data, os.O_RDONLY)
+            weakref.finalize(self, os.close, self._descriptor)
+
+    def _pysam(self) -> Any:
+        """pysam's reader for this process and thread: htslib's are neither safe to share nor to inherit."""
+        if getattr(self._local, "pid", None) != os.getpid():
+            import pysam
+
+            index = self._index
+            self._local.reader = pysam.FastaFile(
+                str(index.data), filepath_index=str(index.fai), filepath_index_compressed=str(index.gzi)
+            )
+            self._local.pid = os.getpid()
+        return self._local.reader
+
+    def _check_dna(self) -> None:
+        step = max(1, len(self.contigs) // _RECORDS_CHECKED)
+        for contig in list(self.contigs)[::step]:
+            sample = self._read(contig, 0, min(self.contigs[contig], _BASES_CHECKED))
+            check_dna(sample, source=str(self.path), record=contig)

@@ -1,0 +1,1 @@
+"""Published HyenaDNA checkpoints: layouts, conversion, the hub."""

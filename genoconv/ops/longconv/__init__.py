@@ -1,0 +1,1 @@
+"""The long convolution: contract, dispatch, torch path, kernels, specification."""

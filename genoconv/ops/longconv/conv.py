@@ -1,0 +1,179 @@
+"""The long convolution, as every model calls it.
+
+    y = gate_out * ( k conv (gate_in * u)  +  D * (gate_in * u) )        causal, one filter a channel
+
+Letters: B batch, H channels, N positions, K filter taps (K <= N; fewer make a partial convolution).
+"""
+
+import logging
+import os
+
+import torch
+from torch import Tensor
+
+from genoconv.errors import KernelError, UsageError
+from genoconv.ops.longconv import fused
+from genoconv.ops.longconv.spectrum import FilterSpectrum, fast_size, wide
+
+log = logging.getLogger(__name__)
+
+BACKENDS = ("auto", "cuda", "torch")
+_WIDE = (torch.float32, torch.float64)
+_FLOATS = (torch.bfloat16, torch.float16, *_WIDE)
+
+
+def fftconv(
+    u: Tensor,
+    k: Tensor | FilterSpectrum,
+    *,
+    D: Tensor | None = None,
+    gate_in: Tensor | None = None,
+    gate_out: Tensor | None = None,
+    backend: str = "auto",
+) -> Tensor:
+    """Causal depthwise convolution of each row with its channel's filter, gated before and after.
+
+    Args:
+        u: (B, H, N), bfloat16, float16, float32 or float64.
+        k: (H, K) float32 (float64 for float64 rows), K <= N; or what :func:`prepare_filter` made of it.
+        D: (H,), the skip; None is zero. Must be None where ``k`` was prepared: it is in there already.
+        gate_in: (B, H, N) like ``u``; None is one.
+        gate_out: (B, H, N) like ``u``; None is one.
+        backend: ``torch`` uses torch.fft, in float32 (float64 for float64 rows). ``cuda`` uses the fused kernels for
+            bfloat16 and float16 rows and cuFFT in full precision for wider ones, or fails. ``auto`` does what ``cuda``
+            does where that can serve the call, else what ``torch`` does, and logs once which.
+
+    Returns:
+        (B, H, N) in the type of ``u``. Differentiable (once) in u, k, D and both gates; a prepared filter is a
+        constant. Values that are not finite spread over their own row of y; in D they are refused where that can be
+        seen without waiting for a GPU.
+
+    Raises:
+        UsageError: shapes, types or devices do not fit; the message gives both sides.
+        KernelError: ``backend="cuda"`` and the kernels cannot serve this call.
+    """
+    _check(u, k, D, gate_in, gate_out, backend)
+    if _choose(u, backend) == "cuda":
+        return fused.fftconv(u, k, D, gate_in, gate_out)
+    return _torch_path(u, k, D, gate_in, gate_out)
+
+
+def prepare_filter(k: Tensor, length: int, *, D: Tensor | None = None) -> FilterSpectrum:
+    """Transform a filter once, for inference with many batches of rows of up to ``length`` positions.
+
+    Args:
+        k: (H, K) float32 or float64, on the device of the rows to come; K <= length.
+        length: N, in positions.
+        D: (H,), the skip.
+
+    Raises:
+        UsageError: K > length, shapes, types or devices that do not fit, or a D that is not finite.
+    """
+    if k.ndim != 2 or 0 in k.shape or k.shape[1] > length:
+        raise UsageError(f"k must be (H, K) with 1 <= K <= length; got {tuple(k.shape)} for length {length}")
+    if not k.is_floating_point():
+        raise UsageError(f"k is {k.dtype}; it must be floating point (float32): k.float()")
+    if D is not None and D.shape != k.shape[:1]:
+        raise UsageError(f"D must be ({k.shape[0]},) like k's channels; got {tuple(D.shape)}")
+    if D is not None and D.device != k.device:
+        raise UsageError(f"D is on {D.device} and k on {k.device}; move them to one device")
+    if D is not None:
+        _check_finite(D)
+    return FilterSpectrum(k.detach(), None if D is None else D.detach(), length)
+
+
+def _choose(u: Tensor, backend: str) -> str:
+    """``cuda`` or ``torch``; never another than the one that was asked for by name."""
+    if backend == "auto":
+        backend = os.environ.get("GENOCONV_KERNELS", "auto")
+        if backend not in BACKENDS:
+            raise UsageError(f"GENOCONV_KERNELS is {backend!r}; it must be one of {', '.join(BACKENDS)}")
+    if backend == "torch" or (backend == "auto" and u.device.type != "cuda"):
+        return "torch"
+    if u.device.type == "cuda" and u.dtype in _WIDE:
+        _say_once("cuFFT, in full precision, for rows of float32 and float64")
+        return "torch"
+    reason = fused.unsupported(u)
+    if backend == "cuda" and reason:
+        raise KernelError(reason)
+    _say_once(f"torch.fft: {reason}" if reason else "genoconv's fused CUDA kernels")
+    return "torch" if reason else "cuda"
+
+
+_said: set[str] = set()
+
+
+def _say_once(what: str) -> None:
+    if what not in _said and not torch.compiler.is_compiling():
+        _said.add(what)
+        log.info("long convolutions run on %s", what)
+
+
+def _check_finite(D: Tensor) -> None:
+    bad = (~torch.isfinite(D)).nonzero()
+    if len(bad):
+        channel = int(bad[0, 0])
+        raise UsageError(
+            f"D is {D[channel].item()} in channel {channel} and must be finite; find out where it comes from"
+        )
+
+
+def _torch_path(
+    u: Tensor, k: Tensor | FilterSpectrum, D: Tensor | None, gate_in: Tensor | None, gate_out: Tensor | None
+) -> Tensor:
+    N = u.shape[-1]
+    with torch.autocast(u.device.type, enabled=False):
+        x = wide(u) if gate_in is None else wide(u) * wide(gate_in)
+        if isinstance(k, FilterSpectrum):
+            size, spectrum, D = k.size, k.rfft, k.skip
+        else:
+            size = fast_size(N + k.shape[1] - 1)
+            spectrum = torch.fft.rfft(k.to(x.dtype), n=size)
+        y = torch.fft.irfft(torch.fft.rfft(x, n=size) * spectrum, n=size)[..., :N]
+        if D is not None:
+            y = torch.addcmul(y, x, D.to(x.dtype)[:, None])
+        if gate_out is not None:
+            y = y * wide(gate_out)
+        result: Tensor = y.to(u.dtype)
+    return result
+
+
+def _check(
+    u: Tensor,
+    k: Tensor | FilterSpectrum,
+    D: Tensor | None,
+    gate_in: Tensor | None,
+    gate_out: Tensor | None,
+    backend: str,
+) -> None:
+    if backend not in BACKENDS:
+        raise UsageError(f"backend is {backend!r}; it must be one of {', '.join(BACKENDS)}")
+    if u.ndim != 3 or 0 in u.shape:
+        raise UsageError(f"u must be (B, H, N) with no empty dimension; got {tuple(u.shape)}")
+    if u.dtype not in _FLOATS:
+        raise UsageError(f"u is {u.dtype}; it must be bfloat16, float16, float32 or float64")
+    _, H, N = u.shape
+    taps = k.taps if isinstance(k, FilterSpectrum) else k
+    if isinstance(k, FilterSpectrum):
+        if D is not None:
+            raise UsageError("D was given beside a prepared filter; pass it to prepare_filter instead")
+        if k.length < N:
+            raise UsageError(f"the filter was prepared for {k.length:,} positions; u has {N:,}: prepare it for those")
+    elif k.ndim != 2 or not 1 <= k.shape[1] <= N:
+        raise UsageError(f"k must be (H, K) with 1 <= K <= N = {N:,}; got {tuple(k.shape)}: cut it to k[:, :{N}]")
+    if taps.shape[0] != H:
+        raise UsageError(f"k has {taps.shape[0]} channels and u has {H}")
+    if not taps.is_floating_point():
+        raise UsageError(f"k is {taps.dtype}; it must be floating point (float32): k.float()")
+    if D is not None and D.shape != (H,):
+        raise UsageError(f"D must be ({H},) like u's channels; got {tuple(D.shape)}")
+    if D is not None and D.device.type == "cpu" and not torch.compiler.is_compiling():
+        _check_finite(D)
+    for name, gate in (("gate_in", gate_in), ("gate_out", gate_out)):
+        if gate is not None and (gate.shape != u.shape or gate.dtype != u.dtype):
+            raise UsageError(
+                f"{name} is {tuple(gate.shape)} {gate.dtype}, u {tuple(u.shape)} {u.dtype}: make them alike"
+            )
+    for name, other in (("k", taps), ("D", D), ("gate_in", gate_in), ("gate_out", gate_out)):
+        if other is not None and other.device != u.device:
+            raise UsageError(f"{name} is on {other.device} and u on {u.device}; move them to one device")

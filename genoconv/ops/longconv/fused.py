@@ -1,0 +1,191 @@
+"""The fused kernels as torch operators: fake tensors for torch.compile, gradients, prepared filters.
+
+The operators take and give tensors only. A forward pass hands its filter's transform to the backward pass, so nothing
+of a step is transformed twice; beyond that only inputs are kept.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from genoconv.gpu import jit
+from genoconv.ops.longconv.one_sm import launches as cuda
+from genoconv.ops.longconv.spectrum import FilterSpectrum
+
+_PLAIN = (Tensor, torch.nn.Parameter)
+
+
+def unsupported(u: Tensor) -> str | None:
+    """Why the kernels cannot serve rows u (B, H, N), and the way out; None where they can."""
+    if u.device.type != "cuda":
+        return f"the kernels need CUDA tensors, u is on {u.device.type}: move it, or use backend='torch'"
+    if u.dtype not in cuda.DTYPES:
+        return f"the kernels take bfloat16 or float16 rows, u is {u.dtype}: cast it, or use backend='torch'"
+    limit, obstacle = _reach(u.device.index)
+    if obstacle:
+        return obstacle
+    if u.shape[-1] > limit:
+        return (
+            f"rows of {u.shape[-1]:,} positions exceed the {limit:,} that one block of this GPU holds: "
+            f"use backend='torch' (auto does)"
+        )
+    if u.shape[1] * u.shape[2] > cuda.LARGEST_STRIDE:
+        return (
+            f"{u.shape[1]:,} channels of {u.shape[2]:,} positions exceed the {cuda.LARGEST_STRIDE:,} values of a batch "
+            f"that the kernels count to: use fewer channels a call, or backend='torch'"
+        )
+    return None
+
+
+def _reach(index: int | None) -> tuple[int, str | None]:
+    """Longest row, in positions, on one GPU, and what keeps the kernels from running there at all."""
+    gpu = cuda.gpu(torch.cuda.current_device() if index is None else index)
+    if gpu.limit == 0:
+        return 0, f"the kernels need compute capability 8.0 or later, this GPU is {gpu.arch}: use backend='torch'"
+    return gpu.limit, jit.missing()
+
+
+# As torch.compiler.assume_constant_result does, which would load the compiler, two seconds of every start.
+_reach._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def fftconv(
+    u: Tensor, k: Tensor | FilterSpectrum, D: Tensor | None, gate_in: Tensor | None, gate_out: Tensor | None
+) -> Tensor:
+    """As :func:`genoconv.ops.fftconv`, for rows that :func:`unsupported` has nothing against."""
+    made = k.fused(cuda.transform_size(u.shape[-1])) if isinstance(k, FilterSpectrum) else None
+    taps = None if isinstance(k, FilterSpectrum) else k.float()
+    skip = None if D is None else D.float()
+    y: Tensor
+    if not _watched(u, taps, skip, gate_in, gate_out):
+        if torch.is_grad_enabled():
+            y = _Launches.apply(u, taps, skip, gate_in, gate_out, made)  # type: ignore[no-untyped-call]
+        else:
+            y, _ = cuda.convolve(u, taps, skip, gate_in, gate_out, made)
+    elif made is not None:
+        y = _prepared(u, made.filter, made.scale, made.taps, gate_in, gate_out)
+    else:
+        y = _convolve(u, taps, skip, gate_in, gate_out)[0]
+    return y
+
+
+class _Launches(torch.autograd.Function):
+    """The kernels without an operator around them, for tensors that only autograd looks at."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        u: Tensor,
+        k: Tensor | None,
+        D: Tensor | None,
+        gate_in: Tensor | None,
+        gate_out: Tensor | None,
+        made: cuda.CudaSpectrum | None,
+    ) -> Tensor:
+        ctx.has_taps, ctx.has_skip = k is not None, D is not None
+        y, made = cuda.convolve(u, k, D, gate_in, gate_out, made)
+        ctx.save_for_backward(u, made.filter, made.scale, gate_in, gate_out)
+        ctx.taps = made.taps
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        u, kept, scale, gate_in, gate_out = ctx.saved_tensors
+        du, dk, dD, d_in, d_out = cuda.backward(dy, u, _spectrum(kept, scale, ctx.taps), gate_in, gate_out)
+        return du, dk if ctx.has_taps else None, dD if ctx.has_skip else None, d_in, d_out, None
+
+
+def _watched(*tensors: Tensor | None) -> bool:
+    """Whether somebody has to see an operator: a compiler, a mode, a transform, a tensor of another class.
+
+    Operators cost a small problem more time on the host than its kernels take.
+    """
+    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0:
+        return True
+    if torch._C._functorch.peek_interpreter_stack() is not None:  # vmap, grad, functionalize
+        return True
+    return any(x is not None and type(x) not in _PLAIN for x in tensors)
+
+
+def _spectrum(kept: Tensor, scale: Tensor, taps: int) -> cuda.CudaSpectrum:
+    return cuda.CudaSpectrum(kept, scale, kept.shape[1], taps)
+
+
+@torch.library.custom_op("genoconv::fftconv", mutates_args=(), device_types="cuda")
+def _convolve(
+    u: Tensor, k: Tensor, D: Tensor | None, gate_in: Tensor | None, gate_out: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """y (B, H, N), and the filter's transform: (H, size) int32 and its scale (H,)."""
+    y, made = cuda.convolve(u, k, D, gate_in, gate_out)
+    return y, made.filter, made.scale
+
+
+@_convolve.register_fake
+def _(u: Tensor, k: Tensor, D: Any, gate_in: Any, gate_out: Any) -> tuple[Tensor, Tensor, Tensor]:
+    kept = u.new_empty((u.shape[1], cuda.transform_size(u.shape[-1])), dtype=torch.int32)
+    return u.new_empty(u.shape), kept, u.new_empty(u.shape[1], dtype=torch.float32)
+
+
+@torch.library.custom_op("genoconv::fftconv_prepared", mutates_args=(), device_types="cuda")
+def _prepared(
+    u: Tensor, kept: Tensor, scale: Tensor, taps: int, gate_in: Tensor | None, gate_out: Tensor | None
+) -> Tensor:
+    return cuda.forward(u, _spectrum(kept, scale, taps), gate_in, gate_out)
+
+
+@_prepared.register_fake
+def _(u: Tensor, kept: Tensor, scale: Tensor, taps: int, gate_in: Any, gate_out: Any) -> Tensor:
+    return u.new_empty(u.shape)
+
+
+@torch.library.custom_op("genoconv::fftconv_backward", mutates_args=(), device_types="cuda")
+def _gradients(
+    dy: Tensor, u: Tensor, kept: Tensor, scale: Tensor, taps: int, gate_in: Tensor | None, gate_out: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """du, dk, dD and the gates' gradients; an absent gate's is empty."""
+    du, dk, dD, d_in, d_out = cuda.backward(dy, u, _spectrum(kept, scale, taps), gate_in, gate_out)
+    return du, dk, dD, u.new_empty(0) if d_in is None else d_in, u.new_empty(0) if d_out is None else d_out
+
+
+@_gradients.register_fake
+def _(
+    dy: Tensor, u: Tensor, kept: Tensor, scale: Tensor, taps: int, gate_in: Any, gate_out: Any
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    H = u.shape[1]
+    d_in, d_out = (u.new_empty(0 if gate is None else u.shape) for gate in (gate_in, gate_out))
+    wide = torch.float32
+    return u.new_empty(u.shape), u.new_empty((H, taps), dtype=wide), u.new_empty(H, dtype=wide), d_in, d_out
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    u, k, D, gate_in, gate_out = inputs
+    _, kept, scale = output
+    ctx.mark_non_differentiable(kept, scale)
+    ctx.save_for_backward(u, kept, scale, gate_in, gate_out)
+    ctx.taps, ctx.has_skip = k.shape[1], D is not None
+
+
+def _backward(ctx: Any, dy: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+    u, kept, scale, gate_in, gate_out = ctx.saved_tensors
+    du, dk, dD, d_in, d_out = _gradients(dy, u, kept, scale, ctx.taps, gate_in, gate_out)
+    skip = dD if ctx.has_skip else None
+    return du, dk, skip, None if gate_in is None else d_in, None if gate_out is None else d_out
+
+
+def _keep_prepared(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    u, kept, scale, taps, gate_in, gate_out = inputs
+    ctx.save_for_backward(u, kept, scale, gate_in, gate_out)
+    ctx.taps = taps
+
+
+def _backward_prepared(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+    u, kept, scale, gate_in, gate_out = ctx.saved_tensors
+    du, _, _, d_in, d_out = _gradients(dy, u, kept, scale, ctx.taps, gate_in, gate_out)
+    return du, None, None, None, None if gate_in is None else d_in, None if gate_out is None else d_out
+
+
+_convolve.register_autograd(_backward, setup_context=_keep)
+_prepared.register_autograd(_backward_prepared, setup_context=_keep_prepared)

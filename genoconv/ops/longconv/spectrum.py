@@ -1,0 +1,67 @@
+"""Filters that were transformed once, for inference with many batches."""
+
+import math
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from genoconv.ops.longconv.one_sm.launches import CudaSpectrum
+
+
+class FilterSpectrum:
+    """A filter that :func:`genoconv.ops.prepare_filter` keeps transformed; a constant, without gradient.
+
+    Which transform is wanted shows when the first rows come: each is made then, and kept.
+
+    Attributes:
+        taps: the filter itself, (H, K).
+        skip: the D skip, (H,), or None.
+        length: the longest N, in positions, that it serves.
+    """
+
+    def __init__(self, taps: Tensor, skip: Tensor | None, length: int) -> None:
+        self.taps = taps
+        self.skip = skip
+        self.length = length
+        self._fused: dict[int, CudaSpectrum] = {}
+
+    @property
+    def size(self) -> int:
+        """Points of the transform on the torch path."""
+        return fast_size(self.length + self.taps.shape[1] - 1)
+
+    @cached_property
+    def rfft(self) -> Tensor:
+        """Transform of the taps for torch.fft, (H, size / 2 + 1) complex."""
+        with torch.no_grad():
+            transform: Tensor = torch.fft.rfft(wide(self.taps), n=self.size)
+        return transform
+
+    def fused(self, size: int) -> "CudaSpectrum":
+        """T(k) + D for the fused kernels' transforms of ``size`` points."""
+        if size not in self._fused:
+            from genoconv.ops.longconv.one_sm import launches as cuda
+
+            self._fused[size] = cuda.prepare_filter(self.taps[:, :size], self.skip, size)
+        return self._fused[size]
+
+
+def wide(x: Tensor) -> Tensor:
+    """In the type that the transform is computed in: float32, or float64 for float64."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def fast_size(least: int) -> int:
+    """Smallest even 2^a 3^b 5^c that is at least ``least``: lengths that every FFT library does without padding."""
+    best = 1 << max(1, (least - 1).bit_length())
+    for fives in (1, 5, 25):
+        for threes in (1, 3, 9, 27):
+            odd = fives * threes
+            twos = max(1, math.ceil(math.log2(least / odd))) if least > odd else 1
+            while odd << twos < least:  # log2 may have rounded down
+                twos += 1
+            best = min(best, odd << twos)
+    return best

@@ -1,0 +1,183 @@
+"""Files of vectors: ``.npz``, ``.npy`` with ``.tsv`` and ``.json``, ``.parquet``, ``.h5ad``; written block by block.
+
+All hold the same: a vector a row, its name, contig, start, end (0-based half-open) and strand, and one JSON object that
+says where it all comes from. None is pickled, and the same rows give the same bytes.
+"""
+
+import contextlib
+import importlib
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from genoconv.atomic import atomic_file, refuse_existing
+from genoconv.errors import UsageError
+from genoconv.pipelines.embed.spool import Spool
+
+Metadata = Mapping[str, Any]
+Writer = Callable[[Path, Spool, Metadata], None]
+
+# The columns of the table beside the vectors, and what .npz calls them.
+COLUMNS = {"name": "names", "contig": "contigs", "start": "starts", "end": "ends", "strand": "strand"}
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def write_npz(output: Path, spool: Spool, metadata: Metadata) -> None:
+    """``numpy.load(output)``: embeddings (rows, width), names, contigs, starts, ends, strand, metadata (JSON)."""
+    with atomic_file(output) as temporary, zipfile.ZipFile(temporary, "w", allowZip64=True) as archive:
+
+        def member(name: str, dtype: np.dtype[Any], shape: tuple[int, ...], blocks: Iterator[npt.NDArray[Any]]) -> None:
+            # Vectors do not compress; names and numbers do.
+            info = zipfile.ZipInfo(f"{name}.npy", date_time=_EPOCH)
+            info.compress_type = zipfile.ZIP_STORED if name == "embeddings" else zipfile.ZIP_DEFLATED
+            with archive.open(info, "w", force_zip64=True) as stream:
+                stream.write(_npy_header(dtype, shape))
+                for block in blocks:
+                    stream.write(block.astype(dtype, copy=False).tobytes())
+
+        member("embeddings", spool.dtype, (spool.rows, spool.width), spool.vectors())
+        for column, name in COLUMNS.items():
+            member(name, _dtype(column, spool), (spool.rows,), spool.column(column))
+        text = np.array(json.dumps(metadata))
+        member("metadata", text.dtype, (), iter([text]))
+
+
+def _dtype(column: str, spool: Spool) -> np.dtype[Any]:
+    if column in ("start", "end"):
+        return np.dtype(np.int64)
+    widest = max((block.dtype.itemsize for block in spool.column(column)), default=4)
+    return np.dtype(f"<U{widest // 4}")
+
+
+def _npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """The start of a ``.npy`` file, format version 1.0."""
+    buffer = io.BytesIO()
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(buffer, header)
+    return buffer.getvalue()
+
+
+def write_npy(output: Path, spool: Spool, metadata: Metadata) -> None:
+    """The bare array, for ``numpy.load(output, mmap_mode="r")``, with the table and the metadata beside it."""
+    with contextlib.ExitStack() as stack:
+        # The last to be opened is the first to get its name: the array comes last.
+        array, table, facts = (stack.enter_context(atomic_file(path)) for path in _npy_files(output))
+        with array.open("wb") as stream:
+            stream.write(_npy_header(spool.dtype, (spool.rows, spool.width)))
+            for block in spool.vectors():
+                stream.write(block.tobytes())
+        with table.open("w", encoding="utf-8", newline="") as lines:
+            lines.write("\t".join(COLUMNS) + "\n")
+            for block in spool.lines():
+                lines.writelines(block)
+        facts.write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
+
+
+def _npy_files(output: Path) -> tuple[Path, Path, Path]:
+    return output, output.with_suffix(".tsv"), output.with_suffix(".json")
+
+
+def write_parquet(output: Path, spool: Spool, metadata: Metadata) -> None:
+    """A fixed-size list column ``embedding`` beside the table; metadata under the schema's key ``genoconv``."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    value = pa.float16() if spool.dtype == np.float16 else pa.float32()
+    vector = pa.list_(pa.field("element", value, nullable=False), spool.width)
+    types = {"start": pa.int64(), "end": pa.int64()}
+    fields = [pa.field(column, types.get(column, pa.string()), nullable=False) for column in COLUMNS]
+    schema = pa.schema([*fields, pa.field("embedding", vector, nullable=False)], {"genoconv": json.dumps(metadata)})
+    with atomic_file(output) as temporary, parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        table = zip(*(spool.column(column) for column in COLUMNS), strict=True)
+        for vectors, block in zip(spool.vectors(), table, strict=True):
+            flat = pa.array(vectors.reshape(-1), value)
+            columns = [pa.array(values, field.type) for values, field in zip(block, fields, strict=True)]
+            columns.append(pa.FixedSizeListArray.from_arrays(flat, type=vector))
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+
+
+def write_h5ad(output: Path, spool: Spool, metadata: Metadata) -> None:
+    """An AnnData file: vectors in ``X``, the table in ``obs``, metadata as JSON in ``uns["genoconv"]``.
+
+    Written with h5py, because anndata wants all rows in memory. ``obs_names`` are the records' names where each is
+    there once, and otherwise ``contig:start-end``, with a 1-based start.
+    Source: the on-disk format of AnnData, https://anndata.readthedocs.io/en/latest/fileformat-prose.html
+    """
+    import h5py
+
+    text = h5py.string_dtype()
+
+    def group(parent: Any, name: str, encoding: str, version: str) -> Any:
+        made = parent.create_group(name)
+        made.attrs.update({"encoding-type": encoding, "encoding-version": version})
+        return made
+
+    def dataset(parent: Any, name: str, dtype: Any, shape: tuple[int, ...], blocks: Iterable[Any]) -> None:
+        made = parent.create_dataset(name, shape, dtype=dtype)
+        encoding = "string-array" if dtype is text else "array"
+        made.attrs.update({"encoding-type": encoding, "encoding-version": "0.2.0"})
+        first = 0
+        for block in blocks:
+            made[first : first + len(block)] = block.astype(object) if dtype is text else block
+            first += len(block)
+
+    def frame(name: str, order: list[str]) -> Any:
+        made = group(file, name, "dataframe", "0.2.0")
+        made.attrs["_index"] = "_index"
+        made.attrs.create("column-order", order, dtype=text, shape=(len(order),))
+        return made
+
+    with atomic_file(output) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
+        dataset(file, "X", spool.dtype, (spool.rows, spool.width), spool.vectors())
+        obs = frame("obs", list(COLUMNS))
+        each_once = metadata["rows"] == "records" and not metadata["per_base"]
+        dataset(obs, "_index", text, (spool.rows,), spool.column("name") if each_once else _places(spool))
+        for name in COLUMNS:
+            dtype = np.int64 if name in ("start", "end") else text
+            dataset(obs, name, dtype, (spool.rows,), spool.column(name))
+        dataset(frame("var", []), "_index", text, (spool.width,), [np.arange(spool.width).astype(str)])
+        for what in ("layers", "obsm", "obsp", "varm", "varp"):
+            group(file, what, "dict", "0.1.0")
+        facts = group(file, "uns", "dict", "0.1.0").create_dataset("genoconv", data=json.dumps(metadata), dtype=text)
+        facts.attrs.update({"encoding-type": "string", "encoding-version": "0.2.0"})
+
+
+def _places(spool: Spool) -> Iterator[npt.NDArray[Any]]:
+    for contigs, starts, ends in zip(spool.column("contig"), spool.column("start"), spool.column("end"), strict=True):
+        yield np.array([f"{c}:{s + 1}-{e}" for c, s, e in zip(contigs, starts, ends, strict=True)])
+
+
+# suffix -> writer, module that it needs, extra that brings it.
+_FORMATS: dict[str, tuple[Writer, str, str]] = {
+    ".npz": (write_npz, "numpy", ""),
+    ".npy": (write_npy, "numpy", ""),
+    ".parquet": (write_parquet, "pyarrow", "parquet"),
+    ".h5ad": (write_h5ad, "h5py", "h5ad"),
+}
+
+
+def writer_for(output: Path, *, force: bool) -> Writer:
+    """The writer for a file's name, after a look at whether it could write it.
+
+    Raises:
+        UsageError: no such format, or the package that writes it is not installed.
+        OutputError: the file exists, or its folder does not.
+    """
+    suffix = output.suffix.lower()
+    if suffix not in _FORMATS or str(output) == "-":
+        raise UsageError(f"--output {output}: the name should end in {', '.join(_FORMATS)}")
+    writer, module, extra = _FORMATS[suffix]
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        raise UsageError(f"{output}: {suffix} needs {module}; pip install 'genoconv[{extra}]'") from error
+    for path in _npy_files(output) if writer is write_npy else (output,):
+        refuse_existing(path, force=force)
+    return writer

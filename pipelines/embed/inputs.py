@@ -1,0 +1,196 @@
+"""What ``genoconv embed`` reads: the records of a FASTA, windows over them, or the intervals of a BED file."""
+
+import hashlib
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from genoconv.errors import DataError, UsageError
+from genoconv.genome.contigs import match_contigs
+from genoconv.genome.fasta.access import Fasta
+from genoconv.genome.fasta.digests import SequencesDigest, digest_of
+from genoconv.genome.fasta.records import read_records
+from genoconv.genome.windows.intervals import bed_rows
+from genoconv.pipelines.provenance import file_name
+from genoconv.progress import Advance
+from genoconv.tasks.embed import Span
+from genoconv.tokens import A, T, encode
+
+STDIN = "standard input"
+
+
+@dataclass(slots=True)
+class Odd:
+    """How many of one odd kind there were, and the first of them."""
+
+    count: int = 0
+    first: str = ""
+
+    def add(self, name: str) -> None:
+        self.first = self.first or name
+        self.count += 1
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a pass over an input met.
+
+    Attributes:
+        records: records, or intervals of a BED file.
+        bases: bases of the spans, overlaps counted as often as they are read.
+        longer: spans longer than the model takes; ``pieces``, in how many they are read.
+        empty: records without a base.
+        unknown: spans without A, C, G or T.
+    """
+
+    records: int = 0
+    bases: int = 0
+    longer: int = 0
+    pieces: int = 0
+    empty: Odd = field(default_factory=Odd)
+    unknown: Odd = field(default_factory=Odd)
+
+    def add_span(self, length: int, pieces: int) -> None:
+        self.bases += length
+        if pieces > 1:
+            self.longer += 1
+            self.pieces += pieces
+
+
+class Source(Protocol):
+    """Spans in the input's order.
+
+    Attributes:
+        name: for messages and metadata.
+        counts: of the latest pass, survey or spans.
+        origin: what is known of the input before it is read: key -> digest, also for the journal.
+    """
+
+    name: str
+    counts: Counts
+    origin: dict[str, str]
+
+    def survey(self, advance: Advance) -> Counts | None:
+        """Look at all of the input, so that its faults are found first; None where it can be read only once."""
+
+    def spans(self) -> Iterator[Span]:
+        """Read the input from its start."""
+
+    def digest(self) -> str:
+        """:class:`SequencesDigest` of what has been read so far; at the end, of the genome."""
+
+
+class FastaSpans:
+    """Records of a FASTA, whole or in windows of ``window`` bases every ``stride``; a :class:`Source`.
+
+    Windows never leave their record; the last is shorter where the record ends first, and a record shorter than the
+    window is one window.
+    """
+
+    def __init__(self, path: Path, *, window: int | None, stride: int | None, pieces: Callable[[int], int]) -> None:
+        self.path = path
+        self.window = window
+        self.stride = stride or window or 0
+        self.pieces = pieces
+        self.name = STDIN if str(path) == "-" else file_name(path)
+        self.origin: dict[str, str] = {}
+        self.counts = Counts()
+        self._digest = SequencesDigest()
+
+    def survey(self, advance: Advance) -> Counts | None:
+        if str(self.path) == "-" or not stat.S_ISREG(self.path.stat().st_mode):
+            return None
+        for span in self.spans():
+            advance(len(span.tokens))
+        self.origin = {"input": self.digest()}
+        return self.counts
+
+    def spans(self) -> Iterator[Span]:
+        self._digest, self.counts = SequencesDigest(), Counts()
+        for record in read_records(self.path):
+            self._digest.add_sequence(record.name, record.sequence)
+            self.counts.records += 1
+            tokens = encode(record.sequence)
+            if not len(tokens):
+                self.counts.empty.add(record.name)
+            for start, end in self._places(len(tokens)):
+                part = tokens[start:end]
+                self.counts.add_span(len(part), self.pieces(len(part)))
+                if len(part) and not ((part >= A) & (part <= T)).any():
+                    self.counts.unknown.add(record.name)
+                yield Span(record.name, record.name, start, end, "+", part)
+
+    def digest(self) -> str:
+        return self._digest.hexdigest()
+
+    def _places(self, length: int) -> Iterator[tuple[int, int]]:
+        if self.window is None:
+            yield 0, length
+        elif length:
+            overlap = max(self.window - self.stride, 0)
+            for start in range(0, max(1, length - overlap), self.stride):
+                yield start, min(start + self.window, length)
+
+
+class BedSpans:
+    """Intervals of a BED file on a FASTA, each in the direction of its strand; a :class:`Source`.
+
+    Raises:
+        DataError: a row that is no BED, on a contig that the FASTA does not have, or beyond its end; the line is named.
+    """
+
+    def __init__(self, path: Path, bed: Path, *, pieces: Callable[[int], int]) -> None:
+        if str(path) == "-" or str(bed) == "-":
+            raise UsageError("--bed needs files: intervals cannot be looked up in a pipe; write it to disk first")
+        self.fasta = Fasta(path)
+        self.bed = bed
+        self.pieces = pieces
+        self.name = file_name(path)
+        self.counts = Counts()
+        self.names = self._contigs()
+        self.origin: dict[str, str] = {}
+        self._digest = ""
+
+    def _contigs(self) -> dict[str, str]:
+        """Contig name of the BED -> of the FASTA, after a look at every row."""
+        furthest: dict[str, tuple[int, int]] = {}
+        for line, (contig, _, end, *_) in bed_rows(self.bed):
+            furthest[contig] = max(furthest.get(contig, (0, 0)), (end, -line))
+        names = match_contigs(dict.fromkeys(furthest), self.fasta.contigs)
+        for contig, (end, line) in furthest.items():
+            where = f"{self.bed}: line {-line}: "
+            if contig not in names:
+                known = ", ".join(list(self.fasta.contigs)[:5])
+                raise DataError(f"{where}no contig {contig!r} in {self.fasta.path}; it has {known}, ...")
+            if end > self.fasta.contigs[names[contig]]:
+                length = self.fasta.contigs[names[contig]]
+                raise DataError(f"{where}the interval ends at {end:,}, and {contig} has {length:,} bases")
+        return names
+
+    def survey(self, advance: Advance) -> Counts | None:
+        self.counts = Counts()
+        for _, (_, start, end, *_) in bed_rows(self.bed):
+            self.counts.records += 1
+            self.counts.add_span(end - start, self.pieces(end - start))
+        self._digest = digest_of(self.fasta, self.names.values(), advance=advance)
+        with self.bed.open("rb") as stream:
+            self.origin = {"input": self._digest, "intervals": hashlib.file_digest(stream, "sha256").hexdigest()}
+        return self.counts
+
+    def spans(self) -> Iterator[Span]:
+        self.counts = Counts()
+        for _, (contig, start, end, strand, name, _) in bed_rows(self.bed):
+            tokens = self.fasta.tokens(self.names[contig], start, end)
+            name = name or f"{contig}:{start + 1}-{end}"
+            self.counts.records += 1
+            self.counts.add_span(end - start, self.pieces(end - start))
+            if not np.any((tokens >= A) & (tokens <= T)):
+                self.counts.unknown.add(name)
+            yield Span(name, contig, start, end, strand, tokens)
+
+    def digest(self) -> str:
+        return self._digest

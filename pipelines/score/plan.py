@@ -1,0 +1,169 @@
+"""From the options of ``genoconv score-variants`` to what decides a score, and what the output says about it."""
+
+import hashlib
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genoconv import __version__
+from genoconv.errors import UsageError
+from genoconv.genome.fasta.digests import digest_of
+from genoconv.pipelines.provenance import file_name, recorded_command
+from genoconv.pipelines.score.inputs import longest_allele, window_widths
+from genoconv.progress import progress_bar
+from genoconv.tasks.score import Reduce, Settings, Strand
+from genoconv.variants.alleles import trimmed
+from genoconv.variants.chunks import grid_place
+from genoconv.variants.reader import Record
+from genoconv.variants.reference import Reference
+
+if TYPE_CHECKING:
+    from genoconv.variants.genes import GeneIndex
+
+_CHUNK_TOKENS = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRun:
+    """One call of ``genoconv score-variants``: the command's options by the same names.
+
+    ``output`` and ``tsv`` are None where they are not wanted; ``Path("-")`` is standard output. ``windows`` empty
+    and ``strand`` None stand for the defaults that depend on the model and on ``context``. ``shard`` is (which,
+    of how many), counted from 1.
+    """
+
+    vcf: Path
+    fasta: Path
+    model: Path
+    output: Path | None = Path("-")
+    output_type: str | None = None
+    tsv: Path | None = None
+    windows: tuple[int, ...] = ()
+    grid: int | None = None
+    reduce: str = "sum"
+    strand: str | None = None
+    context: str = "window"
+    annotation: Path | None = None
+    max_indel: int | None = None
+    regions: tuple[str, ...] = ()
+    regions_file: Path | None = None
+    pass_only: bool = False
+    ref_mismatch: str = "stop"
+    explain: bool = False
+    info_prefix: str = "GCONV"
+    shard: tuple[int, int] | None = None
+    batch_size: int | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    resume: bool = False
+    force: bool = False
+    index: bool = True
+    quiet: bool = False
+
+
+def gene_index(run: ScoreRun, reference: Reference) -> "GeneIndex | None":
+    """The genes for ``--context gene``; None for windows on the grid.
+
+    Raises:
+        UsageError: options that do not go together.
+        DataError: an annotation that cannot be used.
+    """
+    if run.context != "gene":
+        if run.annotation is not None:
+            raise UsageError("--annotation is for --context gene")
+        return None
+    if run.annotation is None:
+        raise UsageError("--context gene needs the genes: give --annotation GENES.gtf (or .gff3)")
+    if run.windows or run.grid:
+        raise UsageError("--context gene: the window is the gene body; leave out --window and --grid")
+    from genoconv.genome.annotation.genes import read_genes
+    from genoconv.variants.genes import GeneIndex
+
+    genes = read_genes(run.annotation, contigs=reference.contigs, fasta=run.fasta)
+    return GeneIndex(genes, contigs=reference.contigs)
+
+
+def score_settings(run: ScoreRun, *, genes: "GeneIndex | None", max_length: int) -> Settings:
+    """What decides a score besides model, genome and allele.
+
+    Raises:
+        UsageError: a window, grid or allele length that cannot be.
+    """
+    widths = () if genes else window_widths(run.windows, grid=run.grid, max_length=max_length)
+    return Settings(
+        widths=tuple(width for width, _ in widths) or (0,),
+        grid=tuple(grid for _, grid in widths) or (1,),
+        max_length=max_length,
+        reduce=Reduce(run.reduce),
+        strand=Strand(run.strand or ("forward" if genes else "both")),
+        max_indel=longest_allele(run.max_indel, widths),
+        gene=genes,
+    )
+
+
+def chunk_size(settings: Settings, *, genes: "GeneIndex | None") -> int:
+    """Records that are scored at once: few where windows are long, which bounds memory and what a kill costs."""
+    longest = min(genes.longest, settings.max_length) if genes else max(settings.widths)
+    return max(16, min(1024, _CHUNK_TOKENS // max(longest, 1)))
+
+
+def place(settings: Settings, *, genes: "GeneIndex | None", names: Mapping[str, str]) -> Callable[[Record], Hashable]:
+    """For :func:`genoconv.variants.chunks.chunks`: what two records share that are scored in one window."""
+    if genes is None:
+        return grid_place(max(settings.grid))
+    return lambda record: (
+        record.contig,
+        genes(names.get(record.contig, ""), trimmed(record.start, record.ref, "")),
+    )
+
+
+def header_lines(run: ScoreRun, settings: Settings, names: Mapping[str, str], reference: Reference) -> dict[str, str]:
+    """Header lines that say how the numbers came about; also what a resumed run must agree with."""
+    from genoconv.models import model_digest
+
+    command = recorded_command(
+        "score-variants",
+        {
+            "vcf": run.vcf,
+            "--fasta": run.fasta,
+            "--model": run.model,
+            "--window": ",".join(map(str, run.windows)) or None,
+            "--grid": run.grid,
+            "--reduce": run.reduce,
+            "--strand": run.strand,
+            "--context": run.context,
+            "--annotation": run.annotation,
+            "--max-indel": run.max_indel,
+            "--region": run.regions,
+            "--regions-file": run.regions_file,
+            "--pass-only": run.pass_only,
+            "--ref-mismatch": run.ref_mismatch,
+            "--explain": run.explain,
+            "--info-prefix": run.info_prefix,
+            "--precision": run.precision,
+        },
+    )
+    total = sum(reference.contigs[name] for name in set(names.values()))
+    with progress_bar("Reading the reference", total=total, unit="bases", quiet=run.quiet) as advance:
+        digest = digest_of(reference.fasta, names.values(), advance=advance)
+    lines = {
+        "genoconvVersion": __version__,
+        "genoconvCommand": command,
+        "genoconvModel": f"name={file_name(run.model)};sha256={model_digest(run.model)}",
+        "genoconvReference": f"name={file_name(run.fasta)};sha256={digest}",
+    }
+    if run.annotation is not None:
+        lines["genoconvAnnotation"] = f"name={file_name(run.annotation)};sha256={file_digest(run.annotation)}"
+    where = "gene" if settings.gene else ",".join(map(str, settings.widths))
+    lines["genoconvScore"] = (
+        f"prefix={run.info_prefix};window={where};grid={','.join(map(str, settings.grid))};reduce={settings.reduce};"
+        f"strand={settings.strand};max_indel={settings.max_indel};sign=negative means less likely than REF"
+    )
+    return lines
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
