@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from genoconv.errors import OutputError
+from genoconv.workfiles import retired, temporary_prefix
 
 
 def refuse_existing(path: Path, *, force: bool) -> None:
@@ -54,7 +55,9 @@ def atomic_file(final: Path) -> Iterator[Path]:
         OutputError: the file system refused (full, read-only, missing folder).
     """
     try:
-        handle, name = tempfile.mkstemp(prefix=".genoconv-", suffix=f"-{final.name}", dir=final.parent)
+        handle, name = tempfile.mkstemp(
+            prefix=temporary_prefix(final), suffix="".join(final.suffixes), dir=final.parent
+        )
         os.close(handle)
     except OSError as error:
         raise OutputError(f"{final}: cannot write there: {error.strerror}") from error
@@ -80,7 +83,7 @@ def atomic_dir(final: Path) -> Iterator[Path]:
     An existing ``final`` is replaced: callers decide beforehand with :func:`refuse_existing` whether it may be.
     """
     try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".genoconv-{final.name}-", dir=final.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=temporary_prefix(final), dir=final.parent))
     except OSError as error:
         raise OutputError(f"{final}: cannot write there: {error.strerror}") from error
     try:
@@ -91,10 +94,10 @@ def atomic_dir(final: Path) -> Iterator[Path]:
                 with path.open("rb") as stream:
                     os.fsync(stream.fileno())
         if final.exists():
-            retired = final.with_name(f".genoconv-retired-{temporary.name}")
-            os.replace(final, retired)
+            before = retired(final, temporary)
+            os.replace(final, before)
             os.replace(temporary, final)
-            shutil.rmtree(retired)
+            shutil.rmtree(before)
         else:
             os.replace(temporary, final)
         fsync_dir(final.parent)

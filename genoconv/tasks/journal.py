@@ -1,8 +1,8 @@
-"""What a long run has finished, kept beside its output so that it can go on after an interruption.
+"""What a long run has finished, kept beside its output so that it can resume after an interruption.
 
-A journal is a text file of one JSON value a line. The first line describes the run; each later line is one finished
-piece of work and the SHA-256 of its text. A line that was cut short by a kill or a power failure is dropped when the
-journal is opened again, with everything after it.
+A journal is a text file with one JSON value per line. The first line describes the run; each later line is one
+finished piece of work, behind the SHA-256 of its text. A line that was cut short by a kill or a power failure is
+dropped when the journal is opened again, with everything after it.
 """
 
 import hashlib
@@ -13,11 +13,30 @@ from pathlib import Path
 from typing import Any, Self
 
 from genoconv.errors import OutputError, UsageError
+from genoconv.workfiles import open_private, work_path
 
 
 def journal_path(output: Path) -> Path:
     """The journal of ``output``: a hidden file in the same folder."""
-    return output.with_name(f".{output.name}.genoconv-journal")
+    return work_path(output, "journal")
+
+
+def refuse_finished_pieces(output: Path, *, resume: bool, force: bool) -> None:
+    """Ask before the finished pieces of an interrupted run are thrown away.
+
+    Raises:
+        OutputError: there are some, and the call says neither to continue from them nor to discard them.
+    """
+    path = journal_path(output)
+    if resume or force or not path.is_file():
+        return
+    with path.open("rb") as stream:
+        pieces = sum(1 for line in stream if _value(line) is not None) - 1
+    if pieces > 0:
+        raise OutputError(
+            f"{output}: an interrupted run left {pieces} finished piece{'s' if pieces > 1 else ''}; "
+            "pass --resume to continue from there, or --force to start again"
+        )
 
 
 def _line(value: Any) -> bytes:
@@ -31,7 +50,10 @@ def _value(line: bytes) -> Any:
     digest, _, text = line.partition(b" ")
     if not line.endswith(b"\n") or hashlib.sha256(text[:-1]).hexdigest()[:16].encode() != digest:
         return None
-    return json.loads(text)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 class Journal:
@@ -40,51 +62,55 @@ class Journal:
     Args:
         path: from :func:`journal_path`.
         run: what decides the result (digests, options), as plain JSON values; a resumed run must describe itself alike.
-        resume: go on from what is there; otherwise start afresh.
+        resume: continue from what is there; otherwise start afresh.
 
     Attributes:
         finished: values of the pieces that an earlier run finished, in order.
 
     Raises:
         UsageError: the journal belongs to a run with other inputs or options; the first difference is named.
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, or another user's file or a link has the journal's name.
     """
 
     def __init__(self, path: Path, *, run: Mapping[str, Any], resume: bool) -> None:
         self.path = path
         self.finished: list[Any] = []
         described = json.loads(json.dumps(run))
-        valid = self._read(described) if resume and path.exists() else 0
+        self._file = open_private(path, fresh=not resume)
         try:
-            self._file = path.open("r+b" if valid else "wb")
+            valid = self._read(described)
             self._file.truncate(valid)
             self._file.seek(valid)
             if not valid:
                 self._put(described)
         except OSError as error:
+            self._file.close()
+            if isinstance(error, OutputError):
+                raise
             raise OutputError(f"{path}: cannot write the journal of this run: {error.strerror}") from error
+        except BaseException:
+            self._file.close()
+            raise
 
     def _read(self, described: Mapping[str, Any]) -> int:
         """Fill :attr:`finished`; return how many bytes of the file are sound."""
-        valid = 0
-        with self.path.open("rb") as stream:
-            first = stream.readline()
-            before = _value(first)
-            if before is None:
-                return 0
-            for key in {**before, **described}:
-                if before.get(key) != described.get(key):
-                    raise UsageError(
-                        f"--resume: the interrupted run had {key} {before.get(key)!r}, this one has "
-                        f"{described.get(key)!r}; repeat the call as it was, or leave --resume out to start again"
-                    )
-            valid += len(first)
-            for line in stream:
-                value = _value(line)
-                if value is None:
-                    break
-                self.finished.append(value)
-                valid += len(line)
+        first = self._file.readline()
+        before = _value(first)
+        if not isinstance(before, dict):
+            return 0
+        for key in {**before, **described}:
+            if before.get(key) != described.get(key):
+                raise UsageError(
+                    f"--resume: the interrupted run had {key} {before.get(key)!r}, this one has "
+                    f"{described.get(key)!r}; repeat the call as it was, or pass --force to start again"
+                )
+        valid = len(first)
+        for line in self._file:
+            value = _value(line)
+            if value is None:
+                break
+            self.finished.append(value)
+            valid += len(line)
         return valid
 
     def _put(self, value: Any) -> None:

@@ -203,7 +203,7 @@ def test_the_cache_keeps_no_leftovers_of_plain_gzip(plain: Path) -> None:
     packed = plain.with_name("genome.fa.gz")
     packed.write_bytes(gzip.compress(plain.read_bytes()))
     before = scratch.make_folder(packed)
-    killed = before / ".genoconv-killed-genome.fa.plain.fa"
+    killed = before / ".genome.fa.plain.fa.genoconv-tmp-killed.fa"
     killed.write_text("half a copy")
     Fasta(packed)
     assert not killed.exists()

@@ -10,6 +10,7 @@ from filelock import FileLock
 from genoconv import atomic, paths
 from genoconv.errors import OutputError
 from genoconv.genome.formats import open_binary
+from genoconv.workfiles import remove_temporaries
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +55,7 @@ def plain_copy(path: Path) -> Path:
     folder = make_folder(path)
     with FileLock(folder / "lock"):
         if not final.exists():
-            for left in folder.glob(f".genoconv-*-{final.name}"):  # by a process that was killed: we hold the lock
-                left.unlink()
+            remove_temporaries(final)  # of a process that was killed: we hold the lock
             log.info("%s is plain gzip: decompressing it once into %s (bgzip would be read as it is)", path, final)
             with atomic.atomic_file(final) as temporary, open_binary(path) as packed, temporary.open("wb") as plain:
                 shutil.copyfileobj(packed, plain, 1 << 20)

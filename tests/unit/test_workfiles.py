@@ -1,0 +1,138 @@
+"""Work files beside an output: one process holds them, links are never followed, dead processes leave nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from genoconv.atomic import atomic_dir, atomic_file
+from genoconv.errors import OutputError, UsageError
+from genoconv.tasks.journal import Journal, journal_path, refuse_finished_pieces
+from genoconv.workfiles import claimed, open_private, work_path
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out.vcf"
+
+
+def hold(out: Path) -> subprocess.Popen[bytes]:
+    """A process that writes ``out`` and stays in the middle of it."""
+    code = (
+        "import sys, time; from pathlib import Path; from genoconv.atomic import *; from genoconv.workfiles import *\n"
+        "out = Path(sys.argv[1])\n"
+        "with claimed(out), atomic_file(out) as t:\n"
+        "    t.write_text('half'); print('ready', flush=True); time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(out)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    return process
+
+
+def test_a_second_process_is_refused_and_the_first_is_named(out: Path) -> None:
+    process = hold(out)
+    try:
+        with pytest.raises(OutputError, match=rf"out.vcf: process {process.pid} on \S+ is writing it"), claimed(out):
+            pass
+        # Another output of the same folder is free.
+        with claimed(out.with_name("out.vcf.gz")):
+            pass
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_the_next_run_removes_what_a_killed_one_left(out: Path) -> None:
+    process = hold(out)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    neighbours = [out.with_name(name) for name in (".out.vcf.gz.genoconv-tmp-x.vcf.gz", ".out.vcf.genoconv-journal")]
+    for path in neighbours:
+        path.write_text("not yours")
+    assert len(list(out.parent.iterdir())) == 4
+    with claimed(out):
+        assert sorted(out.parent.iterdir()) == sorted([*neighbours, work_path(out, "lock")])
+    assert sorted(out.parent.iterdir()) == sorted(neighbours)
+
+
+def test_a_folder_that_was_being_replaced_gets_its_name_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "weights").write_text("old")
+    real = os.replace
+    calls = []
+
+    def struck(source: Path, target: Path) -> None:
+        calls.append(target)
+        if len(calls) == 2:
+            raise KeyboardInterrupt  # as a kill: the old folder is retired, the new one has no name yet
+        real(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", struck)
+        with pytest.raises(KeyboardInterrupt), atomic_dir(model) as temporary:
+            (temporary / "weights").write_text("new")
+    assert not model.exists()
+    with claimed(model):
+        assert (model / "weights").read_text() == "old"
+
+
+@pytest.mark.parametrize("plant", ["link", "dangling", "hard link", "fifo", "folder"])
+@pytest.mark.parametrize("fresh", [True, False])
+def test_what_somebody_planted_is_never_opened(out: Path, plant: str, fresh: bool) -> None:
+    victim = out.with_name("victim")
+    path = work_path(out, "journal")
+    if plant != "dangling":
+        victim.write_text("precious")
+    if plant in ("link", "dangling"):
+        path.symlink_to(victim)
+    elif plant == "hard link":
+        path.hardlink_to(victim)
+    elif plant == "fifo":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    began = time.monotonic()
+    with pytest.raises(OutputError, match=r"\.out\.vcf\.genoconv-journal"):
+        open_private(path, fresh=fresh)
+    assert time.monotonic() - began < 5
+    assert not victim.exists() if plant == "dangling" else victim.read_text() == "precious"
+
+
+def test_a_file_of_another_user_is_refused(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = work_path(out, "journal")
+    path.write_text("theirs")
+    monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    for fresh in (True, False):
+        with pytest.raises(OutputError, match="owned by another user"):
+            open_private(path, fresh=fresh)
+    assert path.read_text() == "theirs"
+
+
+def test_temporary_files_keep_the_suffixes(out: Path) -> None:
+    with atomic_file(out.with_name("a.b.vcf.gz")) as temporary:
+        assert temporary.name.startswith(".a.b.vcf.gz.genoconv-tmp-")
+        assert temporary.name.endswith(".vcf.gz")
+
+
+def test_finished_pieces_are_not_thrown_away_unasked(out: Path) -> None:
+    refuse_finished_pieces(out, resume=False, force=False)
+    with Journal(journal_path(out), run={"a": 1}, resume=False) as journal:
+        refuse_finished_pieces(out, resume=False, force=False)  # nothing is finished yet
+        journal.append([1])
+        journal.append([2])
+    with pytest.raises(OutputError, match=r"left 2 finished pieces; pass --resume .* --force to start again"):
+        refuse_finished_pieces(out, resume=False, force=False)
+    refuse_finished_pieces(out, resume=True, force=False)
+    refuse_finished_pieces(out, resume=False, force=True)
+    with Journal(journal_path(out), run={"a": 1}, resume=True) as journal:
+        assert journal.finished == [[1], [2]]
+    with pytest.raises(UsageError, match="had a 1, this one has 2"):
+        Journal(journal_path(out), run={"a": 2}, resume=True)
+    with Journal(journal_path(out), run={"a": 2}, resume=False) as journal:
+        assert journal.finished == []
