@@ -6,13 +6,15 @@ import signal
 import sys
 from typing import NoReturn
 
+from genoconv.wording import printable
+
 
 class _Line(logging.Formatter):
     """One line a message, with the level named where it is a warning or worse."""
 
     def format(self, record: logging.LogRecord) -> str:
         level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        return f"genoconv: {level}{record.getMessage()}"
+        return f"genoconv: {level}{_lines(record.getMessage())}"
 
 
 def set_up_logging() -> None:
@@ -34,7 +36,17 @@ def quieten(quiet: bool) -> None:
 
 def error(message: str) -> None:
     """Print the line that explains a failure, and below it, indented, the further ones where all are told at once."""
-    print("genoconv: error: " + message.replace("\n", "\n  "), file=sys.stderr)
+    print(f"genoconv: error: {_lines(message)}", file=sys.stderr)
+
+
+def line(text: str) -> None:
+    """Print a line of text to stdout, with what a terminal would obey made visible."""
+    print(printable(text))
+
+
+def _lines(message: str) -> str:
+    """Our own line ends are kept, and the lines after the first indented; nothing else reaches the terminal raw."""
+    return "\n  ".join(map(printable, message.split("\n")))
 
 
 def summary(message: str) -> None:

@@ -4,24 +4,62 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from genoconv.errors import OutputError
-from genoconv.workfiles import retired, temporary_prefix
+from genoconv.errors import OutputError, UsageError
+from genoconv.workfiles import remove_abandoned, retired, temporary_prefix
+
+_NAME_BYTES = 255
 
 
 def refuse_existing(path: Path, *, force: bool) -> None:
-    """Raise :class:`OutputError` where ``path`` exists and may not be replaced; also where its folder is missing.
+    """Raise :class:`OutputError` where ``path`` exists and may not be replaced, or could not be created.
 
-    A device or a pipe may never be replaced.
+    A missing folder is fine, as it will be created; a device or a pipe may never be replaced.
     """
-    if not path.parent.is_dir():
-        raise OutputError(f"{path}: the folder {path.parent} does not exist; create it first")
+    try:
+        _refuse_existing(path, force=force)
+    except PermissionError as error:
+        raise OutputError(f"{path}: cannot write there: {error.strerror}") from error
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"{path}: not a name that can be written: {error.strerror}") from error
+
+
+def _refuse_existing(path: Path, *, force: bool) -> None:
+    parent = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+    if not parent.is_dir():
+        raise OutputError(f"{path}: {parent} is not a folder; choose another name")
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise OutputError(f"{path} is a device or a pipe, which cannot be replaced by a file; - is standard output")
     if path.exists() and not force:
         raise OutputError(f"{path} exists already; choose another name or pass --force to replace it")
+    if not path.name or len(os.fsencode(path.name)) > _NAME_BYTES:
+        raise OutputError(f"{path}: not a name for a file")
+
+
+def refuse_inputs(outputs: Iterable[Path | None], *, inputs: Mapping[str, Path | None]) -> None:
+    """Refuse to write over what is read, under whatever name, ``--force`` or not.
+
+    Args:
+        outputs: files or folders to be written; None and ``-`` are passed over.
+        inputs: what each input is called in messages (``--fasta``) -> the file or folder; None is passed over.
+
+    Raises:
+        UsageError: an output is an input, by a link too, or is a folder that holds one.
+    """
+    for output in outputs:
+        if output is None or str(output) == "-" or not output.exists():
+            continue
+        for name, path in inputs.items():
+            if path is None or str(path) == "-" or not path.exists():
+                continue
+            if output.samefile(path):
+                raise UsageError(f"{output}: this output is the input {name}; choose another name")
+            if output.is_dir() and path.resolve().is_relative_to(output.resolve()):
+                raise UsageError(f"{output}: this output folder holds the input {name} {path}; choose another name")
 
 
 def fsync_dir(folder: Path) -> None:
@@ -45,18 +83,31 @@ def commit(temporary: Path, final: Path) -> None:
     fsync_dir(final.parent)
 
 
+def _begin(final: Path) -> None:
+    final.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(final)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
 @contextlib.contextmanager
 def atomic_file(final: Path) -> Iterator[Path]:
     """Give a temporary path beside ``final``; on a clean exit it becomes ``final``, on any error it is removed.
 
-    The suffixes of ``final`` are kept, so that writers which choose a format by suffix do the right thing.
+    The suffixes of ``final`` are kept, so that writers which choose a format by suffix do the right thing. Missing
+    folders are created, and what a killed process left of the same output is removed.
 
     Raises:
-        OutputError: the file system refused (full, read-only, missing folder).
+        OutputError: the file system refused (full, read-only).
     """
     try:
+        _begin(final)
         handle, name = tempfile.mkstemp(
-            prefix=temporary_prefix(final), suffix="".join(final.suffixes), dir=final.parent
+            prefix=temporary_prefix(final), suffix="".join(final.suffixes[-2:])[-40:], dir=final.parent
         )
         os.close(handle)
     except OSError as error:
@@ -64,9 +115,7 @@ def atomic_file(final: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
+        temporary.chmod(0o666 & ~_umask())
         commit(temporary, final)
     except OSError as error:
         if isinstance(error, OutputError) or error.filename not in (None, name):
@@ -83,12 +132,13 @@ def atomic_dir(final: Path) -> Iterator[Path]:
     An existing ``final`` is replaced: callers decide beforehand with :func:`refuse_existing` whether it may be.
     """
     try:
+        _begin(final)
         temporary = Path(tempfile.mkdtemp(prefix=temporary_prefix(final), dir=final.parent))
     except OSError as error:
         raise OutputError(f"{final}: cannot write there: {error.strerror}") from error
     try:
         yield temporary
-        temporary.chmod(0o755)
+        temporary.chmod(0o777 & ~_umask())
         for path in temporary.rglob("*"):
             if path.is_file():
                 with path.open("rb") as stream:
@@ -101,8 +151,17 @@ def atomic_dir(final: Path) -> Iterator[Path]:
         else:
             os.replace(temporary, final)
         fsync_dir(final.parent)
+    except OSError as error:
+        if isinstance(error, OutputError) or not _within(error.filename, temporary):
+            raise
+        raise OutputError(f"{final}: cannot write: {error.strerror or error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _within(filename: object, folder: Path) -> bool:
+    """Whether an error is about a file in ``folder``, or does not say which."""
+    return filename is None or str(filename).startswith(str(folder))
 
 
 def write_text(final: Path, text: str) -> None:

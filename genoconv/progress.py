@@ -1,10 +1,18 @@
-"""Progress on stderr: drawn on a terminal, silent everywhere else."""
+"""Progress on stderr: a bar on a terminal, a line now and then everywhere else."""
 
 import contextlib
+import logging
 import sys
+import time
 from collections.abc import Callable, Iterator
 
+from genoconv.wording import printable
+
 Advance = Callable[[float], None]
+
+log = logging.getLogger(__name__)
+
+_FIRST_LINE_SECONDS, _LINE_SECONDS = 10.0, 60.0
 
 
 def wanted(quiet: bool = False) -> bool:
@@ -28,10 +36,13 @@ def progress_bar(
         total: amount at which the bar is full; ``None`` draws a pulse.
         unit: what is counted ("variants", "records").
         as_bytes: amounts are bytes: show sizes and speed.
-        quiet: never draw.
+        quiet: say nothing.
     """
-    if not wanted(quiet):
+    if quiet:
         yield lambda amount: None
+        return
+    if not wanted():
+        yield _Lines(description, total=total, unit="bytes" if as_bytes else unit)
         return
     from rich.console import Console
     from rich.progress import (
@@ -49,12 +60,42 @@ def progress_bar(
         [DownloadColumn(), TransferSpeedColumn()] if as_bytes else [MofNCompleteColumn(), TextColumn(unit)]
     )
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         *amounts,
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
     ) as bar:
-        task = bar.add_task(description, total=total)
+        task = bar.add_task(printable(description), total=total)
         yield lambda amount: bar.advance(task, amount)
+
+
+class _Lines:
+    """An :data:`Advance` that logs how far it is, after ten seconds first and then ever more rarely."""
+
+    def __init__(self, description: str, *, total: float | None, unit: str) -> None:
+        self.description, self.total, self.unit = description, total, unit
+        self.done = 0.0
+        self.began = time.monotonic()
+        self.next = _FIRST_LINE_SECONDS
+
+    def __call__(self, amount: float) -> None:
+        self.done += amount
+        elapsed = time.monotonic() - self.began
+        if elapsed >= self.next:
+            self.next = elapsed + min(_LINE_SECONDS, max(_FIRST_LINE_SECONDS, elapsed / 2))
+            log.info("%s: %s", self.description, self._state(elapsed))
+
+    def _state(self, elapsed: float) -> str:
+        if not self.total:
+            return f"{self.done:,.0f} {self.unit} in {_duration(elapsed)}".replace("  ", " ")
+        share = self.done / self.total
+        left = f", about {_duration(elapsed / share - elapsed)} left" if 0 < share < 1 else ""
+        return f"{self.done:,.0f} of {self.total:,.0f} {self.unit} ({share:.0%}){left}".replace("  ", " ")
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

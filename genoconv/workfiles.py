@@ -6,32 +6,47 @@ user with no other name.
 """
 
 import contextlib
+import datetime
 import errno
 import fcntl
+import hashlib
 import logging
 import os
 import shutil
 import socket
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from genoconv import processes
 from genoconv.errors import OutputError
+from genoconv.wording import printable
 
 log = logging.getLogger(__name__)
 
 _TEMPORARY, _RETIRED, _LOCK = "tmp-", "retired-", "lock"
+# Of the 255 bytes of a name; leaves room for what is put around it.
+_LONGEST_NAME = 160
 
 
 def work_path(output: Path, what: str) -> Path:
-    """The hidden file ``what`` of ``output``, in the same folder."""
-    return output.with_name(f".{output.name}.genoconv-{what}")
+    """The hidden file ``what`` of ``output``, a file or folder; in the same folder."""
+    if output.is_dir():
+        output = output.resolve()  # so that a link to it, and ., have the same
+    name = output.name
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    return output.with_name(f".{name}.genoconv-{what}")
 
 
 def temporary_prefix(output: Path) -> str:
-    """How names of temporary files of ``output`` begin; :func:`claimed` removes those of dead processes."""
-    return work_path(output, _TEMPORARY).name
+    """How names of this process's temporary files of ``output`` begin; at least one character has to follow.
+
+    The name says which process made it: :func:`remove_abandoned` removes those of processes that have ended.
+    """
+    return work_path(output, f"{_TEMPORARY}{processes.tag()}-").name
 
 
 def retired(output: Path, temporary: Path) -> Path:
@@ -39,22 +54,45 @@ def retired(output: Path, temporary: Path) -> Path:
     return work_path(output, _RETIRED + temporary.name.removeprefix(temporary_prefix(output)))
 
 
+def remove_abandoned(output: Path) -> None:
+    """Delete the temporary files of ``output`` whose process has ended; those of other hosts are left alone."""
+    for path in _named(output, _TEMPORARY):
+        tag = path.name.removeprefix(work_path(output, _TEMPORARY).name)
+        if processes.ended("-".join(tag.split("-")[:3])):
+            _remove(path)
+
+
 def remove_temporaries(output: Path) -> None:
     """Delete the temporary files of ``output``; only for a process that knows that no other is writing it.
 
     An output that was being replaced when the process was killed gets its name back.
     """
-    with contextlib.suppress(OSError):
-        for path in sorted(output.parent.iterdir()):
-            old = path.name.startswith(work_path(output, _RETIRED).name)
-            if old and not output.exists():
+    for path in _named(output, _RETIRED):
+        if output.exists():
+            _remove(path)
+        else:
+            with contextlib.suppress(OSError):
                 os.replace(path, output)
-            elif old or path.name.startswith(temporary_prefix(output)):
-                log.debug("%s: removed, a killed process left it", path)
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink(missing_ok=True)
+    for path in _named(output, _TEMPORARY):
+        _remove(path)
+
+
+def _named(output: Path, what: str) -> list[Path]:
+    """Work files of ``output`` whose names begin so."""
+    start = work_path(output, what)
+    try:
+        return sorted(path for path in start.parent.iterdir() if path.name.startswith(start.name))
+    except OSError:
+        return []
+
+
+def _remove(path: Path) -> None:
+    log.debug("%s: removed, a killed process left it", path)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def open_private(path: Path, *, fresh: bool = False) -> BinaryIO:
@@ -76,11 +114,22 @@ def open_private(path: Path, *, fresh: bool = False) -> BinaryIO:
         pass
     except OSError as error:
         raise _cannot_write(path, error) from error
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        handle = os.open(path, flags | (os.O_EXCL if fresh else 0), 0o666)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    while True:
+        try:
+            return os.fdopen(os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666), "r+b")
+        except FileExistsError as error:
+            if fresh:
+                raise _cannot_write(path, error) from error
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+        try:
+            handle = os.open(path, flags)
+            break
+        except FileNotFoundError:  # removed since
+            continue
+        except OSError as error:
+            raise _cannot_write(path, error) from error
     try:
         _check_private(path, os.fstat(handle))
     except OutputError:
@@ -104,24 +153,37 @@ def _check_private(path: Path, status: os.stat_result) -> None:
         why = "not a plain file"
     elif status.st_nlink > 1:
         why = "a hard link to another file"
-    elif status.st_uid != os.geteuid():
+    elif status.st_uid != os.geteuid() and status.st_uid != _owner_of_new_files(path.parent):
         why = f"owned by another user (uid {status.st_uid})"
     else:
         return
     raise OutputError(f"{path}: has the name of a work file but is {why}; remove it if nobody needs it")
 
 
+def _owner_of_new_files(folder: Path) -> int | None:
+    """Whom the file system names as the owner of what this process creates: a network's can name somebody else."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            return os.fstat(probe.fileno()).st_uid
+    except OSError:
+        return None
+
+
 @contextlib.contextmanager
 def claimed(*outputs: Path) -> Iterator[None]:
-    """Hold ``outputs`` for this process while the block runs, and remove what killed processes left for them.
+    """Hold ``outputs`` (files or folders) for this process while the block runs; their folders are created.
 
-    Where the file system has no locks, nothing is held and nothing removed.
+    What killed processes left for them is removed. Where the file system has no locks, nothing is held or removed.
 
     Raises:
-        OutputError: another process is writing one of them; it is named.
+        OutputError: another process is writing one of them; it is named. Or the folder cannot be written.
     """
     with contextlib.ExitStack() as stack:
         for output in outputs:
+            try:
+                output.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise OutputError(f"{output}: cannot create the folder {output.parent}: {error.strerror}") from error
             if stack.enter_context(_locked(output)):
                 remove_temporaries(output)
         yield
@@ -135,7 +197,7 @@ def _locked(output: Path) -> Iterator[bool]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = stream.read(200).decode(errors="replace").strip() or "another process"
+            holder = printable(stream.read(200).decode(errors="replace").strip()) or "another process"
             stream.close()
             raise OutputError(f"{output}: {holder} is writing it; wait for it to end, or choose another name") from None
         except OSError as error:
@@ -150,9 +212,11 @@ def _locked(output: Path) -> Iterator[bool]:
         stream.close()
     try:
         if held:
-            stream.truncate(0)
-            stream.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
-            stream.flush()
+            since = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
+            with contextlib.suppress(OSError):  # on a full disk the message to others says less
+                stream.truncate(0)
+                stream.write(f"process {os.getpid()} on {socket.gethostname()} (since {since})".encode())
+                stream.flush()
         yield held
     finally:
         path.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from genoconv import workfiles
 from genoconv.atomic import atomic_dir, atomic_file
 from genoconv.errors import OutputError, UsageError
 from genoconv.tasks.journal import Journal, journal_path, refuse_finished_pieces
@@ -37,7 +38,12 @@ def hold(out: Path) -> subprocess.Popen[bytes]:
 def test_a_second_process_is_refused_and_the_first_is_named(out: Path) -> None:
     process = hold(out)
     try:
-        with pytest.raises(OutputError, match=rf"out.vcf: process {process.pid} on \S+ is writing it"), claimed(out):
+        with (
+            pytest.raises(
+                OutputError, match=rf"out.vcf: process {process.pid} on \S+ \(since [-\d]+ [^)]+\) is writing it"
+            ),
+            claimed(out),
+        ):
             pass
         # Another output of the same folder is free.
         with claimed(out.with_name("out.vcf.gz")):
@@ -108,15 +114,33 @@ def test_a_file_of_another_user_is_refused(out: Path, monkeypatch: pytest.Monkey
     path = work_path(out, "journal")
     path.write_text("theirs")
     monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    monkeypatch.setattr(workfiles, "_owner_of_new_files", lambda folder: path.stat().st_uid + 1)
     for fresh in (True, False):
         with pytest.raises(OutputError, match="owned by another user"):
             open_private(path, fresh=fresh)
     assert path.read_text() == "theirs"
 
 
+def test_a_file_system_that_names_another_owner_is_no_obstacle(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: out.parent.stat().st_uid + 1)
+    for _ in range(2):  # created, and opened again
+        with claimed(out), open_private(work_path(out, "journal")) as stream:
+            stream.write(b"ours")
+
+
+def test_a_folder_has_one_lock_under_all_its_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "link").symlink_to("run")
+    monkeypatch.chdir(tmp_path / "run")
+    names = [tmp_path / "run", tmp_path / "link", Path()]
+    assert {work_path(name, "lock") for name in names} == {tmp_path / ".run.genoconv-lock"}
+    with claimed(tmp_path / ("x" * 255)):  # the longest name there can be
+        pass
+
+
 def test_temporary_files_keep_the_suffixes(out: Path) -> None:
     with atomic_file(out.with_name("a.b.vcf.gz")) as temporary:
-        assert temporary.name.startswith(".a.b.vcf.gz.genoconv-tmp-")
+        assert temporary.name.startswith(workfiles.temporary_prefix(out.with_name("a.b.vcf.gz")))
         assert temporary.name.endswith(".vcf.gz")
 
 

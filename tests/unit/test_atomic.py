@@ -1,0 +1,100 @@
+"""Outputs are complete or not there; nothing stays behind, and no input is written over."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from genoconv import atomic
+from genoconv.errors import OutputError, UsageError
+
+BEGIN = """
+import pathlib, signal, sys, os
+from genoconv import atomic
+name = pathlib.Path(sys.argv[1])
+with atomic.atomic_file(name) as a, atomic.atomic_dir(name.with_name("folder")) as b:
+    a.write_text("half"), (b / "x").write_text("half")
+    if sys.argv[2] == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    print(flush=True)
+    input()
+"""
+
+
+def begin(output: Path, how: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", BEGIN, output, how],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_a_killed_process_left_is_removed_and_a_living_ones_is_not(tmp_path):
+    output, other = tmp_path / "out.tsv", tmp_path / "other.tsv"
+    for final in (output, other):
+        process = begin(final, "killed")
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    assert len(names(tmp_path)) == 3  # the second run has removed the folder that the first one began
+    living = begin(output, "living")
+    assert living.stdout
+    living.stdout.readline()
+    theirs = [name for name in names(tmp_path) if f"-{living.pid}-" in name]
+    assert len(theirs) == 2
+    atomic.write_text(output, "whole")
+    with atomic.atomic_dir(tmp_path / "folder") as folder:
+        (folder / "x").write_text("whole")
+    left = [name for name in names(tmp_path) if ".genoconv-" in name]
+    assert set(left) > set(theirs)
+    assert [name.startswith(".other.tsv.") for name in left if name not in theirs] == [True]
+    living.communicate(b"\n")
+    assert living.returncode == 0
+
+
+def test_a_folder_replaces_a_folder_and_nothing_stays(tmp_path):
+    for text in ("old", "new"):
+        with atomic.atomic_dir(tmp_path / "model") as folder:
+            (folder / "x").write_text(text)
+    assert (tmp_path / "model" / "x").read_text() == "new"
+    assert names(tmp_path) == ["model"]
+    with pytest.raises(OutputError, match="model: cannot write"), atomic.atomic_dir(tmp_path / "model") as folder:
+        (folder / "missing" / "x").write_text("broken")
+    assert (tmp_path / "model" / "x").read_text() == "new"
+    assert names(tmp_path) == ["model"]
+
+
+def test_missing_folders_are_created_and_the_longest_name_works(tmp_path):
+    for name in ("a/b/c.txt", "x" * 251 + ".txt"):
+        atomic.refuse_existing(tmp_path / name, force=False)
+        atomic.write_text(tmp_path / name, "text")
+        assert (tmp_path / name).read_text() == "text"
+
+
+def test_what_cannot_be_created_is_refused_beforehand(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="file is not a folder"):
+        atomic.refuse_existing(tmp_path / "file" / "b" / "c", force=True)
+    with pytest.raises(OutputError, match="exists already"):
+        atomic.refuse_existing(tmp_path / "file", force=False)
+    with pytest.raises(OutputError, match="not a name"):
+        atomic.refuse_existing(tmp_path / ("x" * 256), force=True)
+
+
+def test_an_output_is_never_an_input(tmp_path):
+    fasta, link = tmp_path / "g.fa", tmp_path / "link.fa"
+    fasta.touch()
+    link.symlink_to(fasta)
+    model = tmp_path / "runs" / "model"
+    model.mkdir(parents=True)
+    inputs = {"--fasta": fasta, "--model": model, "--bed": None, "VCF": Path("-")}
+    atomic.refuse_inputs([tmp_path / "new", Path("-"), None, model / "new"], inputs=inputs)
+    for output, name in ((fasta, "--fasta"), (link, "--fasta"), (model, "--model"), (tmp_path / "runs", "--model")):
+        with pytest.raises(UsageError, match=name):
+            atomic.refuse_inputs([output], inputs=inputs)
