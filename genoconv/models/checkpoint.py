@@ -150,10 +150,10 @@ def bare_model(config: ModelConfig, *, device: str = "cpu") -> HyenaDNA:
 
 
 class _Uninitialised(TorchFunctionMode):
-    """Leaves out ``torch.nn.init``.
+    """Leaves out ``torch.nn.init``, and the values of ``torch.linspace``.
 
-    What it draws would be overwritten, would move the user's random state, and on the meta device needs torch._dynamo,
-    whose import takes two seconds.
+    What they give would be overwritten. ``init`` would also move the user's random state, and on the meta device one
+    imports torch._dynamo and the other sympy, which takes one to two seconds each.
     """
 
     def __torch_function__(
@@ -162,6 +162,8 @@ class _Uninitialised(TorchFunctionMode):
         kwargs = kwargs or {}
         if getattr(func, "__module__", None) == "torch.nn.init":
             return kwargs.get("tensor", args[0] if args else None)
+        if func is torch.linspace:
+            return torch.empty(args[2])
         return func(*args, **kwargs)
 
 

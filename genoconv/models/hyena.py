@@ -160,15 +160,37 @@ class HyenaOperator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, D) -> (B, N, D); output n depends on inputs 0 to n only."""
-        B, N, _ = x.shape
-        in_weight, in_bias = self.in_proj.weight, self.in_proj.bias
-        u = torch.baddbmm(in_bias[:, None], in_weight.expand(B, -1, -1), x.transpose(1, 2))  # (B, 3D, N)
-        u = F.pad(u, (self.short_filter.kernel_size[0] - 1, 0))
-        x0, x1, v = self.short_filter(u).chunk(3, dim=1)  # (B, D, N) each
-        k, skip = self._filter(N)
-        y = fftconv(v, k, D=skip, gate_in=x1, gate_out=x0)
-        out_weight, out_bias = self.out_proj.weight, self.out_proj.bias
-        return torch.baddbmm(out_bias, y.transpose(1, 2), out_weight.T.expand(B, -1, -1))
+        x0, x1, v = self.short_convolve(self.project(x))
+        return self.merge(self.convolve(x0, x1, v))
+
+    def project(self, x: Tensor) -> Tensor:
+        """(B, N, D) -> (B, 3D, N): the projections, channels first."""
+        weight, bias = self.in_proj.weight, self.in_proj.bias
+        return torch.baddbmm(bias[:, None], weight.expand(len(x), -1, -1), x.transpose(1, 2))
+
+    @property
+    def reach(self) -> int:
+        """How many earlier positions the short filter looks back to."""
+        return self.short_filter.kernel_size[0] - 1
+
+    def short_convolve(self, u: Tensor, *, before: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Short causal convolution of projections (B, 3D, N) -> x0, x1, v, each (B, D, N).
+
+        ``before`` (B, 3D, ``reach``) are the projections just before ``u``; zeros if None.
+        """
+        u = F.pad(u, (self.reach, 0)) if before is None else torch.cat([before, u], dim=2)
+        x0, x1, v = self.short_filter(u).chunk(3, dim=1)
+        return x0, x1, v
+
+    def convolve(self, x0: Tensor, x1: Tensor, v: Tensor) -> Tensor:
+        """x0 * (k conv (x1 * v) + D (x1 * v)), all (B, D, N)."""
+        k, skip = self._filter(v.shape[2])
+        return fftconv(v, k, D=skip, gate_in=x1, gate_out=x0)
+
+    def merge(self, y: Tensor) -> Tensor:
+        """(B, D, N) -> (B, N, D): the output projection."""
+        weight, bias = self.out_proj.weight, self.out_proj.bias
+        return torch.baddbmm(bias, y.transpose(1, 2), weight.T.expand(len(y), -1, -1))
 
     def prepare(self, lengths: tuple[int, ...]) -> None:
         """Keep the transforms of this layer's filters for inputs of these lengths."""
@@ -222,9 +244,17 @@ class Block(nn.Module):
 
     def forward(self, residual: Tensor) -> Tensor:
         """(B, N, D) float32 -> the same."""
-        dtype = self.norm1.weight.dtype
-        residual = residual + self.dropout(self.mixer(self.norm1(residual.to(dtype))))
-        residual = residual + self.dropout(self.mlp(self.norm2(residual.to(dtype))))
+        return self.finish(residual, self.mixer(self.normalise(residual)))
+
+    def normalise(self, residual: Tensor) -> Tensor:
+        """What the operator reads of the residual stream."""
+        x: Tensor = self.norm1(residual.to(self.norm1.weight.dtype))
+        return x
+
+    def finish(self, residual: Tensor, mixed: Tensor) -> Tensor:
+        """The rest of the block, from the operator's output ``mixed`` on; all (B, N, D)."""
+        residual = residual + self.dropout(mixed)
+        residual = residual + self.dropout(self.mlp(self.norm2(residual.to(self.norm2.weight.dtype))))
         return residual
 
 

@@ -76,20 +76,19 @@ class SuffixReuse:
         x: Tensor = self.model.embedding(ids.int()).float()
         states = []
         for block, (transform, _) in zip(self._blocks, self._filters, strict=True):
-            mixer = block.mixer
-            projected = _project(mixer, block.norm1(x.to(block.norm1.weight.dtype)))
-            reach = mixer.short_filter.kernel_size[0] - 1
-            padded = F.pad(projected, (reach, 0))
-            x0, x1, v = mixer.short_filter(padded).chunk(3, dim=1)
+            mixer, s = block.mixer, self.start
+            projected = mixer.project(block.normalise(x))
+            x0, x1, v = mixer.short_convolve(projected)
             gated = x1 * v
             convolved = fftconv(gated, transform)
-            s = self.start
-            states.append(Kept(padded[:, :, s : s + reach].clone(), -gated[:, :, s:], convolved[:, :, s:].clone()))
+            reach = mixer.reach
+            edge = F.pad(projected[:, :, max(0, s - reach) : s], (max(0, reach - s), 0))
+            states.append(Kept(edge.clone(), -gated[:, :, s:], convolved[:, :, s:].clone()))
             mixed = convolved.mul_(x0)
             if not whole and block is self._blocks[-1]:
                 # Nobody looks at what comes before s any more.
                 x, mixed = x[:, s:], mixed[:, :, s:]
-            x = _finish(block, x, mixed)
+            x = block.finish(x, mixer.merge(mixed))
         return base_logits(self.model, x), states
 
     def alternative(self, ids: Tensor, states: list[Kept], rows: Tensor) -> Tensor:
@@ -106,10 +105,10 @@ class SuffixReuse:
         x: Tensor = self.model.embedding(ids.int()).float()
         for block, (_, suffix), kept in zip(self._blocks, self._filters, states, strict=True):
             mixer = block.mixer
-            projected = _project(mixer, block.norm1(x.to(block.norm1.weight.dtype)))
-            x0, x1, v = mixer.short_filter(torch.cat([kept.edge[rows], projected], dim=2)).chunk(3, dim=1)
+            x0, x1, v = mixer.short_convolve(mixer.project(block.normalise(x)), before=kept.edge[rows])
             change = torch.addcmul(kept.minus_gated[rows], x1, v)
-            x = _finish(block, x, fftconv(change, suffix).add_(kept.convolved[rows]).mul_(x0))
+            mixed = fftconv(change, suffix).add_(kept.convolved[rows]).mul_(x0)
+            x = block.finish(x, mixer.merge(mixed))
         return base_logits(self.model, x)
 
 
@@ -121,17 +120,3 @@ def base_logits(model: HyenaDNA, x: Tensor) -> Tensor:
     norm, head = model.backbone.ln_f, model.lm_head
     x = F.layer_norm(x, norm.normalized_shape, norm.weight.float(), norm.bias.float(), norm.eps)
     return F.linear(x, head.weight[A : T + 1].float())
-
-
-def _project(mixer: HyenaOperator, x: Tensor) -> Tensor:
-    """(B, N, D) -> (B, 3D, N), as in :meth:`HyenaOperator.forward`."""
-    weight, bias = mixer.in_proj.weight, mixer.in_proj.bias
-    return torch.baddbmm(bias[:, None], weight.expand(len(x), -1, -1), x.transpose(1, 2))
-
-
-def _finish(block: Block, residual: Tensor, y: Tensor) -> Tensor:
-    """The rest of a block after its long convolution; y (B, D, N)."""
-    weight, bias = block.mixer.out_proj.weight, block.mixer.out_proj.bias
-    residual = residual + torch.baddbmm(bias, y.transpose(1, 2), weight.T.expand(len(y), -1, -1))
-    branch: Tensor = block.mlp(block.norm2(residual.to(block.norm2.weight.dtype)))
-    return residual + branch

@@ -1,0 +1,29 @@
+"""Start-up: what ``genoconv score-variants`` must not import to score one record."""
+
+from pathlib import Path
+
+from vcf_files import tiny_model
+
+from support import run_cli
+
+
+def test_one_record_without_the_slow_half_of_torch(tmp_path: Path, home: Path) -> None:
+    model = tiny_model(tmp_path / "tiny")
+    fasta, vcf = tmp_path / "g.fa", tmp_path / "in.vcf"
+    fasta.write_text(">c\n" + "ACGTTGCA" * 40 + "\n")
+    vcf.write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\nc\t100\t.\tT\tA\t.\t.\t.\n")
+    script = tmp_path / "sitecustomize.py"
+    script.write_text(
+        "import atexit, sys\natexit.register(lambda: print('IMPORTED', *sorted(sys.modules), file=sys.stderr))\n"
+    )
+    out = tmp_path / "out.vcf"
+    result = run_cli(
+        "score-variants", vcf, "-f", fasta, "-m", model, "-w", "64", "-o", out, home=home,
+        env={"PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr.decode()
+    assert "GCONV_LLR=" in out.read_text()
+    imported = set(result.stderr.decode().partition("IMPORTED")[2].split())
+    assert "torch" in imported
+    slow = {"sympy", "torch._dynamo", "pandas", "requests", "pytorch_lightning", "matplotlib", "Bio", "triton"}
+    assert not slow & imported
