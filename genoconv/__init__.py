@@ -27,11 +27,13 @@ _LAZY = {
 __all__ = ["__version__", "fftconv", "load_model"]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        module, attribute = _LAZY[name]
-        return getattr(import_module(module), attribute)
-    raise AttributeError(f"module 'genoconv' has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker would take any name for Any
+
+    def __getattr__(name: str) -> Any:
+        if name in _LAZY:
+            module, attribute = _LAZY[name]
+            return getattr(import_module(module), attribute)
+        raise AttributeError(f"module 'genoconv' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

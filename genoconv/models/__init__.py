@@ -21,7 +21,9 @@ _HOMES = {
 __all__ = ["PRESETS", "HyenaDNA", "ModelConfig", "load_model", "model_digest", "preset", "save_model"]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"genoconv.models.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'genoconv.models' has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker would take any name for Any
+
+    def __getattr__(name: str) -> Any:
+        if name in _HOMES:
+            return getattr(import_module(f"genoconv.models.{_HOMES[name]}"), name)
+        raise AttributeError(f"module 'genoconv.models' has no attribute {name!r}")

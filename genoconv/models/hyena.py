@@ -14,7 +14,7 @@ long convolution runs along N: the two projections read and write that layout th
 
 import math
 from collections.abc import Callable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 import torch.nn as nn
@@ -277,6 +277,10 @@ class HyenaDNA(nn.Module):
         checkpointing: while training, keep only each block's input and compute the rest again in the backward pass:
             about a third more time for a several times longer sequence.
     """
+
+    if TYPE_CHECKING:  # torch calls the result of any module Any
+
+        def __call__(self, input_ids: Tensor) -> Tensor: ...
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

@@ -12,7 +12,9 @@ _LAZY = {"FilterSpectrum": "longconv.spectrum", "fftconv": "longconv.conv", "pre
 __all__ = ["FilterSpectrum", "fftconv", "prepare_filter"]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(import_module(f"genoconv.ops.{_LAZY[name]}"), name)
-    raise AttributeError(f"module 'genoconv.ops' has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker would take any name for Any
+
+    def __getattr__(name: str) -> Any:
+        if name in _LAZY:
+            return getattr(import_module(f"genoconv.ops.{_LAZY[name]}"), name)
+        raise AttributeError(f"module 'genoconv.ops' has no attribute {name!r}")

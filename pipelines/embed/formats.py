@@ -74,8 +74,8 @@ def write_npy(output: Path, spool: Spool, metadata: Metadata) -> None:
                 stream.write(block.tobytes())
         with table.open("w", encoding="utf-8", newline="") as lines:
             lines.write("\t".join(COLUMNS) + "\n")
-            for block in spool.lines():
-                lines.writelines(block)
+            for rows in spool.lines():
+                lines.writelines(rows)
         facts.write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
 
 

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 _BCF_LIMIT = 2**31 - 1
 
-WriteScores = Callable[[Record, Sequence[Sequence[Score]]], None]
+WriteScores = Callable[[Record, Sequence[Sequence[Score]]], object]
 
 
 def check_outputs(output: Path | None, tsv: Path | None, *, resume: bool, force: bool) -> None:

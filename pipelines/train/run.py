@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 import signal
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -137,7 +136,9 @@ def _finished(folder: Path, config: TrainConfig) -> bool:
 
     done = read_config(folder)["provenance"]
     steps, minutes = config.run.max_steps, config.run.max_minutes
-    return done.get("steps", 0) >= (steps or math.inf) or done.get("seconds", 0) >= 60 * (minutes or math.inf)
+    enough_steps = steps is not None and int(done.get("steps", 0)) >= steps
+    enough_time = minutes is not None and float(done.get("seconds", 0)) >= 60 * minutes
+    return enough_steps or enough_time
 
 
 def _gather(config: TrainConfig, model: "HyenaDNA", *, offline: bool, quiet: bool) -> Inputs:
