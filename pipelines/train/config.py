@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from genoconv.errors import ModelError, UsageError
 from genoconv.models.config import ModelConfig, preset
 from genoconv.paths import shipped
+from genoconv.pipelines.yaml_values import parse_yaml, plain, read_yaml
 from genoconv.train.settings import DataSettings, OptimSettings, RunSettings
 
 DEMO_GENOME = "demo"
@@ -109,7 +110,7 @@ class TrainConfig(BaseModel):
 
 def recipe(name: str) -> dict[str, Any]:
     """A configuration that ships with genoconv, as plain values."""
-    return _read(shipped("pipelines") / "recipes" / f"{name}.yaml")
+    return read_yaml(shipped("pipelines") / "recipes" / f"{name}.yaml")
 
 
 def configure(file: Path | None, *, options: Mapping[str, Any], assignments: Iterable[str]) -> TrainConfig:
@@ -177,7 +178,7 @@ def resolve(
     values: dict[str, Any] = {}
     _merge(values, base or {})
     if file is not None:
-        _merge(values, _anchored(_read(file), file.absolute().parent))
+        _merge(values, _anchored(read_yaml(file), file.absolute().parent))
     given: dict[str, Any] = {}
     for key, value in options.items():
         if value is not None:
@@ -186,11 +187,8 @@ def resolve(
         key, equals, value = text.partition("=")
         if not equals:
             raise UsageError(f"--set {text}: write it as key=value, for example --set optim.lr=0.001")
-        try:
-            _assign(given, key.strip(), yaml.safe_load(value))
-        except yaml.YAMLError:
-            raise UsageError(f"--set {text}: {value!r} is not a YAML value") from None
-    _merge(values, _anchored(given, Path.cwd()))
+        _assign(given, key.strip(), parse_yaml(value, where=f"--set {key}"))
+    _merge(values, _anchored(plain(given, where="the command line"), Path.cwd()))
     if values.get("init") is None:
         if values.get("preset") is None:
             values["preset"] = _DEFAULT_PRESET
@@ -218,20 +216,6 @@ def _check(config: TrainConfig) -> None:
         config.sizes()
     elif config.preset is not None or config.model:
         raise UsageError("--init brings the sizes of the model; drop --preset and the model.* settings")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; the argument is a configuration, see --print-config") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise UsageError(f"{path}: expected keys and values, found {type(values).__name__}; see --print-config")
-    return values
 
 
 def _anchored(values: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -265,12 +249,16 @@ def _assign(values: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _explain(problem: Any) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
+    where = _printable(".".join(str(part) for part in problem["loc"]))
     if problem["type"] != "extra_forbidden":
         message = problem["msg"].removeprefix("Value error, ")
         return f"{where}: {message[0].lower()}{message[1:]}, got {str(problem['input'])[:80]!r}"
     near = difflib.get_close_matches(where, list(_keys(TrainConfig)), n=1, cutoff=0.3)
     return f"unknown key {where}{f'; did you mean {near[0]}?' if near else ''}"
+
+
+def _printable(text: str) -> str:
+    return (text if text.isprintable() else ascii(text))[:80]
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterable[str]:

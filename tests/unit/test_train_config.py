@@ -64,7 +64,7 @@ REFUSED = {
     "out of range": (["optim.lr=-1"], "optim.lr: input should be greater than 0, got '-1'"),
     "one of several": (["run.precision=fp8"], "run.precision: input should be 'auto', '32' or 'bf16', got 'fp8'"),
     "no equals sign": (["optim.lr"], "--set optim.lr: write it as key=value"),
-    "not YAML": (["optim.lr=[1"], "'[1' is not a YAML value"),
+    "not YAML": (["optim.lr=[1"], "--set optim.lr: not YAML"),
     "value as group": (["preset.x=1"], "preset"),
     "open stages": (["data.stages=[{length: 64, steps: 3}]"], "the last takes the rest: leave its steps out"),
     "unknown size": (["model.d_modle=64"], "model.d_modle: not a setting of a model; did you mean d_model?"),
@@ -91,7 +91,7 @@ def test_a_wrong_setting_says_what_is_right(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("[1, 2]", "found list"), ("a: [", "not YAML"), (None, "No such file"), ("1: 2", "found dict")],
+    [("[1, 2]", "found list"), ("a: [", "not YAML"), (None, "No such file"), ("1: 2", "key 1 is not text")],
 )
 def test_a_wrong_file_is_named(tmp_path: Path, text: str | None, message: str) -> None:
     file = tmp_path / "run.yaml"
@@ -100,6 +100,50 @@ def test_a_wrong_file_is_named(tmp_path: Path, text: str | None, message: str) -
     with pytest.raises(UsageError, match=message) as caught:
         configure(file, options={}, assignments=[])
     assert str(file) in str(caught.value)
+
+
+HOSTILE = {
+    "nested 1,000 deep": "[" * 1000 + "]" * 1000,
+    "nested 100,000 deep": "[" * 100_000 + "]" * 100_000,
+    "a long integer": "run: {seed: " + "9" * 4400 + "}",
+    "a long hexadecimal integer": "run: {seed: 0x" + "f" * 20_000 + "}",
+    "a lone surrogate": 'fasta: "\\ud800.fa"',
+    "a lone surrogate as a key": '"\\udfff": 1',
+    "a NUL": 'fasta: "a\\0b"',
+    "an impossible date": "genome: 2020-13-45",
+    "a date": "genome: 2020-11-28",
+    "aliases that unfold": "a: &a [x, x, x, x, x, x, x, x, x]\n"
+    + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)),
+    "an alias of itself": "model: &m {d_model: *m}",
+    "a list as a key": "? [1, 2]\n: 3",
+    "a foreign tag": "fasta: !!python/object/apply:os.system [ls]",
+    "control characters in a key": '"\\e]0;title\\a": 1',
+    "binary": "fasta: !!binary aGVsbG8=",
+    "a bad float": "optim: {lr: !!float x}",
+    "a bad timestamp": "optim: {lr: !!timestamp x}",
+    "a set": "windows: !!set {a, b}",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_yaml_gets_one_clear_line(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(HOSTILE[name])
+    with pytest.raises(UsageError) as caught:
+        configure(file, options={}, assignments=[])
+    message = str(caught.value)
+    assert str(file) in message
+    assert message.isprintable()
+    assert len(message) < 500 + len(str(file))
+    if ": " in HOSTILE[name] and "\n" not in HOSTILE[name]:  # the same value by --set
+        key, _, value = HOSTILE[name].partition(": ")
+        with pytest.raises(UsageError):
+            configure(None, options={}, assignments=[f"{key}={value}"])
+
+
+def test_a_file_name_that_is_not_utf8_is_refused_before_anything_is_written() -> None:
+    with pytest.raises(UsageError, match="is not UTF-8 text"):
+        config(fasta="genome\udcff.fa")
 
 
 def test_a_model_to_go_on_from_keeps_its_sizes_on_the_demo_too() -> None:
