@@ -59,3 +59,23 @@ def one_clear_line(result: subprocess.CompletedProcess[bytes], *, code: int) -> 
     lines = [line for line in text.splitlines() if line.startswith("genoconv: error:")]
     assert len(lines) == 1, text
     return lines[0]
+
+
+def _printed(page: str, mark: str) -> tuple[str, str, str]:
+    """The text of a page before, within and after ``<!-- mark -->`` and ``<!-- end of mark -->``."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    before, begin, rest = text.partition(f"<!-- {mark} -->\n")
+    within, end, after = rest.partition(f"<!-- end of {mark} -->")
+    assert end, f"{page} lacks the marks of {mark!r}"
+    return before + begin, within, end + after
+
+
+def print_into(page: str, mark: str, text: str) -> None:
+    """Replace what stands between two marks of a Markdown page."""
+    before, _, after = _printed(page, mark)
+    (ROOT / page).write_text(f"{before}\n{text}\n\n{after}", encoding="utf-8")
+
+
+def check_printed(page: str, mark: str, text: str) -> None:
+    """Assert that a Markdown page holds ``text`` between two marks."""
+    assert _printed(page, mark)[1] == f"\n{text}\n\n", f"{page}: {mark} is out of date; run the test file as a script"
