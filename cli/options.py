@@ -1,10 +1,164 @@
-"""Options that several commands share: one name, one meaning, one help text everywhere."""
+"""From a record of options to a Typer command: its parameters, and the call that a user makes of it."""
 
+import functools
+import inspect
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
+import annotated_types
 import typer
+from pydantic import BaseModel
 
+from genoconv.cli import console
+from genoconv.pipelines.options import Option, Parameter, parameters, to_yaml
+from genoconv.pipelines.resolve import Call
+
+R = TypeVar("R", bound=BaseModel)
+
+_CONFIGURATION = "Configuration"
+_File = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="RUN.yaml",
+        rich_help_panel=_CONFIGURATION,
+        help="Options from a file; see --print-config. Those on the command line come first.",
+    ),
+]
+_Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", rich_help_panel=_CONFIGURATION, help="Any key of the file; may be repeated."
+    ),
+]
+_Print = Annotated[
+    bool,
+    typer.Option(
+        "--print-config", rich_help_panel=_CONFIGURATION, help="Print what would be run, as a file, and stop."
+    ),
+]
+
+
+def takes(record: type[R], *, configurable: bool = True) -> Callable[[Callable[[R], None]], Callable[..., None]]:
+    """Make a function of a record a function of that record's options, for ``app.command``.
+
+    Args:
+        record: describes the options.
+        configurable: add ``--config``, ``--set`` and ``--print-config``.
+    """
+
+    def decorate(run: Callable[[R], None]) -> Callable[..., None]:
+        @takes_call(record, configurable=configurable)
+        @functools.wraps(run)
+        def command(call: Call[R]) -> None:
+            options = call.resolve()
+            if call.print_config:
+                print(to_yaml(options), end="")
+                return
+            run(options)
+
+        return command
+
+    return decorate
+
+
+def takes_call(
+    record: type[R], *, configurable: bool = True
+) -> Callable[[Callable[[Call[R]], None]], Callable[..., None]]:
+    """As :func:`takes`, for a function of the :class:`.Call` itself, which has to look at ``print_config``."""
+
+    def decorate(run: Callable[[Call[R]], None]) -> Callable[..., None]:
+        known = {parameter.key.replace(".", "__"): parameter for parameter in parameters(record)}
+
+        @functools.wraps(run)
+        def command(**values: Any) -> None:
+            given = {known[name].key: value for name, value in values.items() if name in known and _is_given(value)}
+            console.quieten(bool(given.get("quiet")))
+            run(
+                Call(
+                    record,
+                    file=values.get("config_file"),
+                    given=given,
+                    assignments=values.get("settings") or (),
+                    print_config=values.get("print_config", False),
+                )
+            )
+
+        own = [_parameter(name, parameter) for name, parameter in known.items()]
+        command.__signature__ = inspect.Signature([*own, *(_configuration() if configurable else ())])  # type: ignore[attr-defined]
+        command.__annotations__ = {}
+        del command.__wrapped__
+        return command
+
+    return decorate
+
+
+def _is_given(value: Any) -> bool:
+    return value is not None and value != []
+
+
+def _configuration() -> Iterator[inspect.Parameter]:
+    for name, kind, default in (
+        ("config_file", _File, None),
+        ("settings", _Settings, None),
+        ("print_config", _Print, False),
+    ):
+        yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+
+
+def _parameter(name: str, parameter: Parameter) -> inspect.Parameter:
+    """A parameter as Typer reads it; None stands for an option that is not given, and the record has the defaults."""
+    found, kind = parameter.option, _command_line_kind(parameter.kind)
+    limits: dict[str, Any] = {}
+    for item in parameter.field.metadata if kind in (int, float) else ():
+        if isinstance(item, annotated_types.Ge):
+            limits["min"] = item.ge
+        elif isinstance(item, annotated_types.Le):
+            limits["max"] = item.le
+    common: dict[str, Any] = {
+        "help": _help(parameter),
+        "rich_help_panel": found.panel,
+        "metavar": found.metavar,
+        "envvar": found.envvar,
+        "allow_dash": found.dash,
+        "show_default": False,
+        **limits,
+    }
+    info = (
+        typer.Argument(**{**common, "metavar": found.label})
+        if found.positional
+        else typer.Option(*found.flags, **common)
+    )
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, info]
+    )
+
+
+def _command_line_kind(kind: Any) -> Any:
+    if kind in (bool, int, float, str, Path) or get_origin(kind) is Literal:
+        return kind
+    if get_origin(kind) is tuple and get_args(kind)[1:] == (...,):
+        return list[_command_line_kind(get_args(kind)[0])]  # type: ignore[misc]
+    return str
+
+
+def _help(parameter: Parameter) -> str:
+    return f"{parameter.option.help}{_default(parameter)}"
+
+
+def _default(parameter: Parameter) -> str:
+    """The end of a help text: what holds where the option is not given."""
+    found: Option = parameter.option
+    if found.default is not None:
+        return f" Default: {found.default}."
+    if parameter.field.is_required():
+        return " Required."
+    value = parameter.field.default
+    return "" if value is None or value == () or isinstance(value, bool) else f" Default: {value}."
+
+
+# For commands that have no record of options yet.
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say warnings and errors only; no progress bar.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists.")]
 Device = Annotated[

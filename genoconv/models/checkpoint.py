@@ -89,6 +89,11 @@ def load_model(folder: Path | str, *, device: str | torch.device = "cpu", dtype:
     return model.to(target, dtype or torch.float32).eval()
 
 
+def model_files(folder: Path | str) -> list[Path]:
+    """The files that make a folder a model: what no output may replace."""
+    return [Path(folder) / name for name in (CONFIG_NAME, WEIGHTS_NAME)]
+
+
 def read_config(folder: Path | str) -> dict[str, Any]:
     """``config.json`` of a model folder, checked to be one of ours and to name its parts.
 

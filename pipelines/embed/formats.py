@@ -168,7 +168,7 @@ def writer_for(output: Path, *, force: bool) -> Writer:
 
     Raises:
         UsageError: no such format, or the package that writes it is not installed.
-        OutputError: the file exists, or its folder does not.
+        OutputError: the file exists, or could not be created.
     """
     suffix = output.suffix.lower()
     if suffix not in _FORMATS or str(output) == "-":
@@ -178,6 +178,11 @@ def writer_for(output: Path, *, force: bool) -> Writer:
         importlib.import_module(module)
     except ImportError as error:
         raise UsageError(f"{output}: {suffix} needs {module}; pip install 'genoconv[{extra}]'") from error
-    for path in _npy_files(output) if writer is write_npy else (output,):
+    for path in files_of(output):
         refuse_existing(path, force=force)
     return writer
+
+
+def files_of(output: Path) -> tuple[Path, ...]:
+    """All files that the writer of an output makes."""
+    return _npy_files(output) if output.suffix.lower() == ".npy" else (output,)

@@ -3,79 +3,28 @@
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from genoconv import __version__
+from genoconv.atomic import refuse_inputs
 from genoconv.errors import DataError, Interrupted, UsageError
-from genoconv.pipelines.embed.formats import writer_for
-from genoconv.pipelines.embed.inputs import BedSpans, Counts, FastaSpans, Odd, Source
+from genoconv.pipelines.embed.formats import Writer, files_of, writer_for
+from genoconv.pipelines.embed.inputs import BedSpans, Counts, FastaSpans, Source
+from genoconv.pipelines.embed.options import EmbedOptions
+from genoconv.pipelines.embed.report import Summary, report_longer, report_unusual
 from genoconv.pipelines.embed.spool import Row, Spool
-from genoconv.pipelines.provenance import file_name, recorded_command
+from genoconv.pipelines.options import recorded_command
+from genoconv.pipelines.provenance import file_name
 from genoconv.progress import progress_bar
 from genoconv.tasks.embed import Embedder, Pool, Reading, Span, chunked, most_bases
-from genoconv.tasks.journal import journal_path
+from genoconv.tasks.journal import refuse_finished_pieces
+from genoconv.workfiles import claimed
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class EmbedRun:
-    """One call of ``genoconv embed``: the command's options by the same names.
-
-    ``fasta`` may be ``Path("-")``. ``layer`` None is the last normalised states, ``max_length`` None the model's
-    length, ``batch_size`` None goes by memory. ``special_tokens`` and ``left_padding`` are the command's
-    ``--hyenadna-special-tokens`` and ``--hyenadna-left-padding``. ``chunk`` is how many bases are read between two
-    saves; it does not matter to the vectors beyond rounding.
-    """
-
-    fasta: Path
-    model: Path
-    output: Path
-    bed: Path | None = None
-    window: int | None = None
-    stride: int | None = None
-    pool: str = "mean"
-    layer: int | None = None
-    strand: str = "forward"
-    special_tokens: str = "none"
-    left_padding: int | None = None
-    max_length: int | None = None
-    dtype: str = "float32"
-    batch_size: int | None = None
-    device: str = "auto"
-    precision: str = "auto"
-    resume: bool = False
-    force: bool = False
-    quiet: bool = False
-    chunk: int = 1 << 20
-
-
-@dataclass(slots=True)
-class Summary:
-    """What a run did."""
-
-    output: Path
-    counts: Counts
-    intervals: bool
-    rows: int
-    width: int
-    resumed: int
-    bases: int
-    seconds: float
-
-    def __str__(self) -> str:
-        rate = self.bases / self.seconds if self.seconds else 0.0
-        again = f" ({self.resumed:,} from the interrupted run)" if self.resumed else ""
-        read = _number(self.counts.records, "interval" if self.intervals else "record")
-        return (
-            f"{self.output}: {read}, {_number(self.rows, 'row')} of {self.width}{again}, "
-            f"{_number(self.counts.bases, 'base')}; {rate:,.0f} bases/s"
-        )
-
-
-def embed(run: EmbedRun) -> Summary:
+def embed(options: EmbedOptions) -> Summary:
     """Do it all; ``docs/embed.md`` says what is computed.
 
     Raises:
@@ -84,66 +33,97 @@ def embed(run: EmbedRun) -> Summary:
         ModelError: the model folder cannot be used.
         OutputError: an output exists already or cannot be written.
     """
-    write = writer_for(run.output, force=run.force)
-    _check(run)
-    run = _settled(run)
-    embedder = _load(run)
-    source = _source(run, embedder)
-    with progress_bar("Checking", unit="bases", quiet=run.quiet) as advance:
-        found = source.survey(advance)
-    if found is not None:
-        _say_longer(found, embedder)
-    if journal_path(run.output).exists() and not run.resume:
-        log.warning("an earlier run towards %s was interrupted; this one starts again (--resume goes on)", run.output)
-    facts = _facts(run, embedder)
-    described = {**facts, **source.origin, "device": run.device, "batch size": run.batch_size}
-    with Spool(run.output, width=embedder.width, dtype=run.dtype, run=described, resume=run.resume) as spool:
+    _check(options)
+    write = writer_for(options.output, force=options.force)
+    fasta = _fasta(options)
+    _refuse_inputs(options, fasta)
+    options = _settled(options)
+    with claimed(options.output):
+        refuse_finished_pieces(options.output, resume=options.resume, force=options.force)
+        embedder = _load(options)
+        source = _source(options, fasta, embedder)
+        with progress_bar("Checking", unit="bases", quiet=options.quiet) as advance:
+            found = source.survey(advance)
+        if found is not None:
+            report_longer(found, embedder)
+        return _spooled(options, source, embedder, write, found)
+
+
+def _spooled(options: EmbedOptions, source: Source, embedder: Embedder, write: Writer, found: Counts | None) -> Summary:
+    """Compute the rows into the spool, and the output from the spool; an interrupted run leaves its spool."""
+    facts = _facts(options, embedder)
+    described = {**facts, **source.origin, "device": options.device, "batch size": options.batch_size}
+    with Spool(
+        options.output, width=embedder.width, dtype=options.dtype, run=described, resume=options.resume
+    ) as spool:
         try:
-            summary = _embed_all(run, source, embedder, spool, total=None if found is None else found.bases)
+            summary = _embed_all(options, source, embedder, spool, total=None if found is None else found.bases)
             if found is None:
-                _say_longer(source.counts, embedder)
+                report_longer(source.counts, embedder)
             elif source.origin["input"] != source.digest():
-                raise DataError(f"{run.fasta}: the file has changed while it was read; run again")
-            _say_odd(source.counts, run)
-            with progress_bar("Writing", unit="files", quiet=run.quiet):
-                write(run.output, spool, {**facts, "genome": {"name": source.name, "sha256": source.digest()}})
+                raise DataError(f"{source.name}: the file has changed while it was read; run again")
+            report_unusual(source, options)
+            with progress_bar("Writing", unit="files", quiet=options.quiet):
+                write(options.output, spool, {**facts, "genome": {"name": source.name, "sha256": source.digest()}})
         except BaseException as stop:
             if not spool.rows:
                 spool.remove()
                 raise
-            again = "finished rows are kept; the same call with --resume goes on from them"
+            again = "finished rows are kept; the same call with --resume continues from them"
             if isinstance(stop, KeyboardInterrupt):
                 raise Interrupted(again) from stop
-            log.warning("%s: %s", run.output, again)
+            log.warning("%s: %s", options.output, again)
             raise
         spool.remove()
     return summary
 
 
-def _check(run: EmbedRun) -> None:
-    if run.bed is not None and run.window is not None:
+def _check(options: EmbedOptions) -> None:
+    if (options.fasta is None) == (options.genome is None):
+        raise UsageError("give one of FASTA and --genome NAME")
+    if options.bed is not None and options.window is not None:
         raise UsageError("--window lays windows over whole records, --bed takes intervals; give one of the two")
-    if run.stride is not None and run.window is None:
+    if options.stride is not None and options.window is None:
         raise UsageError("--stride is the distance between windows; give their length with --window")
-    if run.left_padding is not None and run.special_tokens == "none":
+    if options.left_padding is not None and options.special_tokens == "none":
         raise UsageError("--hyenadna-left-padding goes with --hyenadna-special-tokens sep or cls-sep; give both")
 
 
-def _settled(run: EmbedRun) -> EmbedRun:
-    """The run with the precision that it will have here, so that a resumed one has the same."""
+def _fasta(options: EmbedOptions) -> Path:
+    """The file that is read; a genome known by its name is fetched if it is not here."""
+    if options.genome is None:
+        assert options.fasta is not None
+        return options.fasta
+    from genoconv.genome.assemblies.fetch import resolve_genome
+
+    return resolve_genome(options.genome, offline=options.offline).fasta
+
+
+def _refuse_inputs(options: EmbedOptions, fasta: Path) -> None:
+    """Refuse an output that is an input, whatever the flags."""
+    from genoconv.models.checkpoint import model_files
+
+    inputs = {"FASTA": fasta, "--bed": options.bed}
+    inputs |= {f"--model ({path.name})": path for path in model_files(options.model)}
+    refuse_inputs(files_of(options.output), inputs=inputs)
+
+
+def _settled(options: EmbedOptions) -> EmbedOptions:
+    """The options with the precision that they will have here, so that a resumed run has the same."""
     from genoconv.models.devices import resolve_precision
 
-    return replace(run, precision=resolve_precision(run.precision, device=run.device))
+    precision = resolve_precision(options.precision, device=options.device)
+    return options.model_copy(update={"precision": precision})
 
 
-def _load(run: EmbedRun) -> Embedder:
+def _load(options: EmbedOptions) -> Embedder:
     """The model, ready to read, with the options that it must allow."""
     from genoconv.models import load_model
     from genoconv.models.devices import DTYPES
     from genoconv.models.published.special_tokens import Framing, SpecialTokens
 
-    model = load_model(run.model, device=run.device, dtype=DTYPES[run.precision])
-    framing = Framing(SpecialTokens(run.special_tokens), run.left_padding)
+    model = load_model(options.model, device=options.device, dtype=DTYPES[options.precision])
+    framing = Framing(SpecialTokens(options.special_tokens), options.left_padding)
     extra, blocks = framing.policy.extra, model.config.n_layer
     if framing.length is not None and not extra < framing.length <= model.config.max_length:
         raise UsageError(
@@ -151,75 +131,65 @@ def _load(run: EmbedRun) -> Embedder:
             f"and {extra} of them {'is' if extra == 1 else 'are'} special; give {extra + 1} or more"
         )
     longest = most_bases(model.config, framing)
-    for option, value in (("--window", run.window), ("--max-length", run.max_length)):
+    for option, value in (("--window", options.window), ("--max-length", options.max_length)):
         if value is not None and not 1 <= value <= longest:
             beside = " beside the special tokens" if extra else ""
             raise UsageError(f"{option} {value}: this model reads 1 to {longest:,} bases at once{beside}")
-    if run.layer is not None and not -blocks <= run.layer < blocks:
-        raise UsageError(f"--layer {run.layer}: this model has {blocks} blocks, 0 to {blocks - 1} or -{blocks} to -1")
+    if options.layer is not None and not -blocks <= options.layer < blocks:
+        raise UsageError(
+            f"--layer {options.layer}: this model has {blocks} blocks, 0 to {blocks - 1} or -{blocks} to -1"
+        )
     return Embedder(
         model,
-        pool=Pool(run.pool),
-        reading=Reading(run.strand),
-        layer=run.layer,
-        max_length=run.max_length,
-        batch_size=run.batch_size,
+        pool=Pool(options.pool),
+        reading=Reading(options.strand),
+        layer=options.layer,
+        max_length=options.max_length,
+        batch_size=options.batch_size,
         framing=framing,
     )
 
 
-def _source(run: EmbedRun, embedder: Embedder) -> Source:
-    if run.bed is not None:
-        return BedSpans(run.fasta, run.bed, pieces=embedder.pieces)
-    return FastaSpans(run.fasta, window=run.window, stride=run.stride, pieces=embedder.pieces)
+def _source(options: EmbedOptions, fasta: Path, embedder: Embedder) -> Source:
+    if options.bed is not None:
+        return BedSpans(fasta, options.bed, pieces=embedder.pieces)
+    return FastaSpans(fasta, window=options.window, stride=options.stride, pieces=embedder.pieces)
 
 
-def _facts(run: EmbedRun, embedder: Embedder) -> dict[str, Any]:
+def _facts(options: EmbedOptions, embedder: Embedder) -> dict[str, Any]:
     """What the output says of itself, and what a resumed run must agree with; the genome is known at the end."""
     from genoconv.models import model_digest
 
-    options = {
-        "--bed": run.bed,
-        "--window": run.window,
-        "--stride": run.stride,
-        "--pool": run.pool,
-        "--layer": run.layer,
-        "--strand": run.strand,
-        "--hyenadna-special-tokens": None if run.special_tokens == "none" else run.special_tokens,
-        "--hyenadna-left-padding": run.left_padding,
-        "--max-length": run.max_length,
-        "--dtype": run.dtype,
-        "--precision": run.precision,
-    }
-    command = recorded_command("embed", {"fasta": run.fasta, "--model": run.model, **options})
-    framed = {"special_tokens": run.special_tokens, "left_padding": run.left_padding}
+    framed = {"special_tokens": options.special_tokens, "left_padding": options.left_padding}
     return {
         "genoconv": __version__,
-        "model": {"name": file_name(run.model), "sha256": model_digest(run.model)},
-        "rows": "intervals" if run.bed else "windows" if run.window else "records",
+        "model": {"name": file_name(options.model), "sha256": model_digest(options.model)},
+        "rows": "intervals" if options.bed else "windows" if options.window else "records",
         "per_base": embedder.pool == Pool.NONE,
-        "pool": run.pool,
-        "layer": "last, normalised" if run.layer is None else run.layer % embedder.model.config.n_layer,
-        "strand": run.strand,
-        **(framed if run.special_tokens != "none" else {}),
-        "window": run.window,
-        "stride": run.stride or run.window,
+        "pool": options.pool,
+        "layer": "last, normalised" if options.layer is None else options.layer % embedder.model.config.n_layer,
+        "strand": options.strand,
+        **(framed if options.special_tokens != "none" else {}),
+        "window": options.window,
+        "stride": options.stride or options.window,
         "max_length": embedder.max_length,
-        "precision": run.precision,
-        "dtype": run.dtype,
+        "precision": options.precision,
+        "dtype": options.dtype,
         "coordinates": "0-based, half-open, on the forward strand",
-        "command": command,
+        "command": recorded_command("embed", options),
     }
 
 
-def _embed_all(run: EmbedRun, source: Source, embedder: Embedder, spool: Spool, *, total: int | None) -> Summary:
+def _embed_all(
+    options: EmbedOptions, source: Source, embedder: Embedder, spool: Spool, *, total: int | None
+) -> Summary:
     # Without a pool a base leaves thousands of bytes: less is held at a time.
-    tokens = run.chunk // 16 if embedder.pool == Pool.NONE else run.chunk
+    tokens = options.chunk // 16 if embedder.pool == Pool.NONE else options.chunk
     finished = list(spool.finished)
     resumed, skipped = spool.rows, 0
     number = -1
     began = time.monotonic()
-    with progress_bar("Embedding", total=total, unit="bases", quiet=run.quiet) as advance:
+    with progress_bar("Embedding", total=total, unit="bases", quiet=options.quiet) as advance:
         for number, spans in enumerate(chunked(source.spans(), tokens=tokens)):
             if number < len(finished):
                 if finished[number] != source.digest():
@@ -238,7 +208,14 @@ def _embed_all(run: EmbedRun, source: Source, embedder: Embedder, spool: Spool, 
     seconds = time.monotonic() - began
     counts = source.counts
     return Summary(
-        run.output, counts, run.bed is not None, spool.rows, embedder.width, resumed, counts.bases - skipped, seconds
+        options.output,
+        counts,
+        options.bed is not None,
+        spool.rows,
+        embedder.width,
+        resumed,
+        counts.bases - skipped,
+        seconds,
     )
 
 
@@ -251,35 +228,3 @@ def _rows(spans: list[Span], embedder: Embedder) -> Iterator[Row]:
         positions = range(span.start, span.end)
         for position in reversed(positions) if span.strand == "-" else positions:
             yield Row(span.name, span.contig, position, position + 1, span.strand)
-
-
-def _say_longer(counts: Counts, embedder: Embedder) -> None:
-    if counts.longer:
-        how = {
-            Pool.MEAN: "in {} windows, and averaged over all bases",
-            Pool.MAX: "in {} windows, and the maximum taken over all",
-            Pool.LAST: "at their end only, the last bases that fit",
-            Pool.NONE: "in {} windows, which do not see each other",
-        }[embedder.pool]
-        log.info(
-            "%s longer than the %s bases that are read at once: read %s",
-            f"{_number(counts.longer, 'sequence')} {'is' if counts.longer == 1 else 'are'}",
-            f"{embedder.max_length:,}",
-            how.format(f"{counts.pieces:,}"),
-        )
-
-
-def _say_odd(counts: Counts, run: EmbedRun) -> None:
-    if counts.empty.count:
-        row = "has no row" if run.window or run.pool == Pool.NONE else "is a row of NaN"
-        log.warning("%s: %s; each %s", run.fasta, _some(counts.empty, "without a base"), row)
-    if counts.unknown.count:
-        log.warning("%s: %s; the vectors say nothing", run.fasta, _some(counts.unknown, "without A, C, G or T"))
-
-
-def _some(odd: Odd, what: str) -> str:
-    return f"{_number(odd.count, 'sequence')} {what} (first: {odd.first})"
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

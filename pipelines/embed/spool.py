@@ -1,27 +1,25 @@
 """Finished rows of ``genoconv embed`` on their way to the output: on disk beside it, in pieces that survive a kill.
 
-Three hidden files: the vectors, one after another in the type that is asked for; the table, a line a row; and the
-journal, which says after every piece how much of the other two is sound. When all is done, the output is made of them
+Three hidden files: the vectors, one after another in the type that is asked for; the table, one line per row; and the
+journal, which says after every piece how much of the other two is sound. :func:`genoconv.workfiles.claimed` keeps a
+second run away from them. When all is done, the output is made of them
 in one more pass, a block at a time, and they go.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import itertools
-import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from genoconv.errors import DataError, OutputError
 from genoconv.tasks.journal import Journal, journal_path
-
-log = logging.getLogger(__name__)
+from genoconv.workfiles import open_private, work_path
 
 _BLOCK_BYTES = 1 << 23
 _BLOCK_ROWS = 1 << 14
@@ -47,7 +45,7 @@ class Spool:
         width: length of a vector.
         dtype: of the vectors.
         run: as for :class:`Journal`.
-        resume: go on from what an interrupted run left.
+        resume: continue from what an interrupted run left.
 
     Attributes:
         finished: what :meth:`append` was given as ``mark`` for each piece of the interrupted run.
@@ -57,30 +55,16 @@ class Spool:
     def __init__(self, output: Path, *, width: int, dtype: str, run: Mapping[str, Any], resume: bool) -> None:
         self.width = width
         self.dtype = np.dtype(dtype)
-        self._vectors, self._table = (output.with_name(f".{output.name}.genoconv-{what}") for what in ("rows", "table"))
+        self._vectors, self._table = (work_path(output, what) for what in ("rows", "table"))
         self._open = contextlib.ExitStack()
         with contextlib.ExitStack() as failing:
             failing.push(self._open)
-            self._files = [self._claimed(path, output) for path in (self._vectors, self._table)]
+            self._files = [self._open.enter_context(open_private(path)) for path in (self._vectors, self._table)]
             self._journal = self._open.enter_context(Journal(journal_path(output), run=run, resume=resume))
-            self._go_on()
+            self._resume()
             failing.pop_all()
 
-    def _claimed(self, path: Path, output: Path) -> BinaryIO:
-        """A file opened for reading and writing, for this process alone."""
-        try:
-            stream = self._open.enter_context(os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b"))
-        except OSError as error:
-            raise OutputError(f"{path}: cannot keep finished rows there: {error.strerror}") from error
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputError(f"{output}: another run is writing it; wait for that, or choose another name") from error
-        except OSError:
-            log.debug("%s: this file system has no locks", path)
-        return stream
-
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         """Cut the files where the journal says that they are sound, and see whether they are."""
         pieces = self._journal.finished
         self.finished: list[str] = [piece["mark"] for piece in pieces]
@@ -108,7 +92,7 @@ class Spool:
         Args:
             vectors: arrays (n, width), together as many rows as ``rows``.
             rows: their places.
-            mark: told again, as part of :attr:`finished`, to a run that goes on from here.
+            mark: comes back as part of :attr:`finished` in a run that resumes here.
 
         Raises:
             OutputError: the disk is full, or a value is beyond the range of the type.
@@ -163,7 +147,7 @@ class Spool:
             yield np.array(values, np.int64 if name in ("start", "end") else np.str_)
 
     def remove(self) -> None:
-        """Delete the files: the output is complete, or there is nothing to go on from."""
+        """Delete the files: the output is complete, or there is nothing to resume."""
         self._open.close()
         self._journal.remove()
         self._vectors.unlink(missing_ok=True)

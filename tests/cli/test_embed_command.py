@@ -6,7 +6,6 @@ import logging
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +21,11 @@ from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.fasta.digests import digest_of
 from genoconv.models import model_digest
 from genoconv.pipelines.embed.inputs import FastaSpans
-from genoconv.pipelines.embed.run import EmbedRun, embed
+from genoconv.pipelines.embed.options import EmbedOptions
+from genoconv.pipelines.embed.run import embed
 from genoconv.tasks.journal import journal_path
 from genoconv.tokens import encode
+from genoconv.workfiles import claimed
 from support import DATA, needs_data, one_clear_line, run_cli
 
 NASTY = DATA / "nasty"
@@ -46,7 +47,7 @@ def fasta(tmp_path) -> Path:
 def run(model, tmp_path):
     def call(fasta, **options):
         options = {"output": tmp_path / "out.npz", "force": True, **options}
-        embed(EmbedRun(fasta=Path(fasta), model=model, **options))
+        embed(EmbedOptions(fasta=Path(fasta), model=model, **options))
         return read_npz(options["output"])
 
     return call
@@ -288,7 +289,7 @@ def test_a_failure_after_finished_rows_leaves_them_for_resume(run, fasta, tmp_pa
 
 
 def test_resume_refuses_another_run(run, fasta, model, tmp_path, monkeypatch):
-    options = EmbedRun(fasta=fasta, model=model, output=tmp_path / "o.npz", chunk=60)
+    options = EmbedOptions(fasta=fasta, model=model, output=tmp_path / "o.npz", chunk=60)
     from genoconv.tasks.embed import Embedder
 
     whole, calls = Embedder.__call__, []
@@ -300,18 +301,22 @@ def test_resume_refuses_another_run(run, fasta, model, tmp_path, monkeypatch):
         return whole(self, spans, **rest)
 
     monkeypatch.setattr(Embedder, "__call__", stops)
-    with pytest.raises(Interrupted, match="the same call with --resume goes on from them"):
+    with pytest.raises(Interrupted, match="the same call with --resume continues from them"):
         embed(options)
     monkeypatch.undo()
+    with pytest.raises(OutputError, match=r"left 1 finished piece; pass --resume .* or --force to start again"):
+        embed(options)
+    with claimed(options.output), pytest.raises(OutputError, match=rf"o.npz: process {os.getpid()} .* is writing it"):
+        embed(options.model_copy(update={"resume": True}))
     with pytest.raises(UsageError, match="the interrupted run had pool 'mean', this one has 'max'"):
-        embed(replace(options, pool="max", resume=True))
+        embed(options.model_copy(update={"pool": "max", "resume": True}))
     changed = fasta.read_text()
     fasta.write_text(changed[:-3] + "A\n")
     with pytest.raises(UsageError, match="the interrupted run had input"):
-        embed(replace(options, resume=True))
+        embed(options.model_copy(update={"resume": True}))
     fasta.write_text(changed)
-    embed(replace(options, resume=True))
-    embed(replace(options, output=tmp_path / "p.npz"))
+    embed(options.model_copy(update={"resume": True}))
+    embed(options.model_copy(update={"output": tmp_path / "p.npz"}))
     assert (tmp_path / "o.npz").read_bytes() == (tmp_path / "p.npz").read_bytes()
 
 
@@ -344,15 +349,15 @@ def test_special_tokens_are_told_resumed_and_off_by_default(run, fasta, model, t
     def stops(self, *_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    options = EmbedRun(fasta=fasta, model=model, output=tmp_path / "o.npz", chunk=60, special_tokens="sep")
+    options = EmbedOptions(fasta=fasta, model=model, output=tmp_path / "o.npz", chunk=60, special_tokens="sep")
     with monkeypatch.context() as patch:
-        patch.setattr("genoconv.pipelines.embed.run._say_odd", stops)
+        patch.setattr("genoconv.pipelines.embed.run.report_unusual", stops)
         with pytest.raises(KeyboardInterrupt):
             embed(options)
     with pytest.raises(UsageError, match="had special_tokens 'sep', this one has None"):
-        embed(replace(options, special_tokens="none", resume=True))
+        embed(options.model_copy(update={"special_tokens": "none", "resume": True}))
     with pytest.raises(UsageError, match="had left_padding None, this one has 90"):
-        embed(replace(options, left_padding=90, resume=True))
+        embed(options.model_copy(update={"left_padding": 90, "resume": True}))
 
 
 def test_a_file_that_changes_while_it_is_read(run, fasta, tmp_path, monkeypatch):

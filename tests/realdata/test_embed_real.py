@@ -16,7 +16,8 @@ from embed_files import model_folder, places, rc, read_npz, states
 from genoconv.genome.annotation.genes import read_genes
 from genoconv.genome.fasta.access import Fasta
 from genoconv.models import load_model
-from genoconv.pipelines.embed.run import EmbedRun, embed
+from genoconv.pipelines.embed.options import EmbedOptions
+from genoconv.pipelines.embed.run import embed
 from genoconv.pipelines.models import import_model
 from genoconv.tasks.journal import journal_path
 from genoconv.tokens import decode
@@ -43,7 +44,7 @@ def test_an_imported_model_gives_the_published_states(tmp_path: Path, layout: st
     ids, truth = golden["input_ids.1024"], golden["hidden.1024"]
     fasta.write_text("".join(f">r{n}\n{decode(row)}\n" for n, row in enumerate(ids)))
     for pool, expected in (("none", np.concatenate(truth)), ("mean", truth.mean(1))):
-        run = EmbedRun(fasta, tmp_path / "model", tmp_path / f"{pool}.npz", pool=pool)
+        run = EmbedOptions(fasta, tmp_path / "model", tmp_path / f"{pool}.npz", pool=pool)
         embed(run)
         np.testing.assert_allclose(read_npz(run.output)["embeddings"], expected, atol=2e-5)
         assert np.std(expected) > 0.1
@@ -58,7 +59,7 @@ def test_genes_are_read_on_their_strand(model: Path, tmp_path: Path) -> None:
     assert {strand for *_, strand, _ in rows} == {"+", "-"}
     bed = tmp_path / "genes.bed"
     bed.write_text("".join(f"{c}\t{s}\t{e}\t{name}\t0\t{strand}\n" for c, s, e, strand, name in rows))
-    run = EmbedRun(fasta.path, model, tmp_path / "genes.npz", bed=bed, pool="last")
+    run = EmbedOptions(fasta.path, model, tmp_path / "genes.npz", bed=bed, pool="last")
     embed(run)
     found = read_npz(run.output)
     assert places(found) == [(name, s, e, strand) for _, s, e, strand, name in rows]
@@ -92,7 +93,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(model: Path, home: Path, t
     whole, out = tmp_path / "whole.npz", tmp_path / "out.npz"
     bed = tmp_path / "tiles.bed"
     bed.write_text("".join(f"z\t{start}\t{start + 16}\n" for start in range(0, 900_000, 40)))
-    run = EmbedRun(CHR20, model, out, bed=bed)
+    run = EmbedOptions(CHR20, model, out, bed=bed)
     embed(replace(run, output=whole))
     arguments = ["embed", CHR20, "-m", model, "--bed", bed, "-o", out]
     assert stopped(arguments, out, home, SIGINT, 1) == 130
@@ -110,9 +111,10 @@ MEASURE = """
 import json, resource, sys
 from dataclasses import replace
 from pathlib import Path
-from genoconv.pipelines.embed.run import EmbedRun, embed
+from genoconv.pipelines.embed.options import EmbedOptions
+from genoconv.pipelines.embed.run import embed
 small, large, model, out = map(Path, sys.argv[1:])
-run = EmbedRun(small, model, out, pool="none", chunk=1 << 17, force=True, quiet=True)
+run = EmbedOptions(small, model, out, pool="none", chunk=1 << 17, force=True, quiet=True)
 peaks = []
 for fasta in (small, large):
     summary = embed(replace(run, fasta=fasta))

@@ -135,18 +135,6 @@ def test_a_spool_goes_on_after_its_last_whole_piece(tmp_path: Path) -> None:
         assert (fresh.rows, fresh.finished, list(fresh.vectors())) == (0, [], [])
 
 
-def test_two_runs_towards_one_file_do_not_mix(tmp_path: Path) -> None:
-    output = tmp_path / "x.npz"
-    with filled(output, rows=20) as first:
-        for resume in (False, True):
-            with pytest.raises(OutputError, match="another run is writing it; wait for that, or choose another name"):
-                spool(output, resume=resume)
-        first.append([VECTORS[20:]], ROWS[20:], mark="20")
-        assert np.array_equal(np.concatenate(list(first.vectors())), VECTORS)
-    with spool(output, resume=True) as again:
-        assert again.finished == ["0", "10", "20"]
-
-
 @pytest.mark.parametrize("what", ["rows", "table"])
 def test_altered_remains_are_not_believed(tmp_path: Path, what: str) -> None:
     output = tmp_path / "x.npz"

@@ -1,0 +1,123 @@
+"""The options of ``genoconv embed``."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from genoconv.pipelines.options import (
+    COMPUTE,
+    BatchSize,
+    Device,
+    Force,
+    Genome,
+    Model,
+    Offline,
+    Options,
+    Precision,
+    Quiet,
+    Resume,
+    argument,
+    option,
+)
+
+ROWS, VECTORS, PARITY = "Rows", "Vectors", "Parity with published pipelines"
+
+CHUNK_BASES = 1 << 20
+
+
+class EmbedOptions(Options):
+    """One call of ``genoconv embed``.
+
+    ``fasta`` may be ``Path("-")``. ``chunk`` is how many bases are read between two saves; it does not matter to the
+    vectors beyond rounding.
+    """
+
+    fasta: Annotated[
+        Path | None,
+        argument("FASTA", dash=True, help="DNA (plain, bgzip or gzip); - for standard input, which is read once."),
+    ] = None
+    model: Model
+    output: Annotated[
+        Path,
+        option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            recorded=False,
+            help="A file ending in .npz, .npy (with a .tsv and a .json beside it), .parquet or .h5ad.",
+        ),
+    ]
+    genome: Genome = None
+    offline: Offline = False
+    bed: Annotated[
+        Path | None, option("--bed", metavar="BED", panel=ROWS, help="One row per interval, on its strand.")
+    ] = None
+    window: Annotated[
+        int | None,
+        Field(ge=1),
+        option("--window", "-w", metavar="N", panel=ROWS, help="One row for every N bases of each record."),
+    ] = None
+    stride: Annotated[
+        int | None,
+        Field(ge=1),
+        option("--stride", metavar="M", panel=ROWS, default="N", help="Distance between the starts of windows."),
+    ] = None
+    pool: Annotated[
+        Literal["mean", "max", "last", "none"],
+        option("--pool", panel=VECTORS, help="How states become a vector; none keeps one row per base."),
+    ] = "mean"
+    layer: Annotated[
+        int | None,
+        option(
+            "--layer",
+            metavar="L",
+            panel=VECTORS,
+            default="the last normalised states",
+            help="Output of block L, from 0, or from -1 backwards.",
+        ),
+    ] = None
+    strand: Annotated[
+        Literal["forward", "both"],
+        option("--strand", panel=VECTORS, help="Read as given, or also in reverse complement and average."),
+    ] = "forward"
+    special_tokens: Annotated[
+        Literal["none", "sep", "cls-sep"],
+        option(
+            "--hyenadna-special-tokens",
+            metavar="WHICH",
+            panel=PARITY,
+            help="What HyenaDNA's tokenizers add: sep (at the end), cls-sep (both ends) or none.",
+        ),
+    ] = "none"
+    left_padding: Annotated[
+        int | None,
+        option(
+            "--hyenadna-left-padding",
+            metavar="N",
+            panel=PARITY,
+            default="no padding",
+            help="Also pad on the left, to N tokens.",
+        ),
+    ] = None
+    max_length: Annotated[
+        int | None,
+        option(
+            "--max-length",
+            "-l",
+            metavar="N",
+            panel=COMPUTE,
+            default="what the model reads",
+            help="Bases read at once; longer sequences are read in parts.",
+        ),
+    ] = None
+    dtype: Annotated[
+        Literal["float32", "float16"], option("--dtype", panel=VECTORS, help="Number type of the output.")
+    ] = "float32"
+    batch_size: BatchSize = None
+    device: Device = "auto"
+    precision: Precision = "auto"
+    resume: Resume = False
+    force: Force = False
+    quiet: Quiet = False
+    chunk: Annotated[int, Field(ge=1)] = CHUNK_BASES

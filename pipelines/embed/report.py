@@ -1,0 +1,67 @@
+"""What ``genoconv embed`` says of a run: the closing line, and what was unusual about the input."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from genoconv.pipelines.embed.inputs import Counts, Odd, Source
+from genoconv.pipelines.embed.options import EmbedOptions
+from genoconv.tasks.embed import Embedder, Pool
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a run did."""
+
+    output: Path
+    counts: Counts
+    intervals: bool
+    rows: int
+    width: int
+    resumed: int
+    bases: int
+    seconds: float
+
+    def __str__(self) -> str:
+        rate = self.bases / self.seconds if self.seconds else 0.0
+        again = f" ({self.resumed:,} from the interrupted run)" if self.resumed else ""
+        read = _number(self.counts.records, "interval" if self.intervals else "record")
+        return (
+            f"{self.output}: {read}, {_number(self.rows, 'row')} of {self.width}{again}, "
+            f"{_number(self.counts.bases, 'base')}; {rate:,.0f} bases/s"
+        )
+
+
+def report_longer(counts: Counts, embedder: Embedder) -> None:
+    if counts.longer:
+        how = {
+            Pool.MEAN: "in {} windows, and averaged over all bases",
+            Pool.MAX: "in {} windows, and the maximum taken over all",
+            Pool.LAST: "at their end only, the last bases that fit",
+            Pool.NONE: "in {} windows, which do not see each other",
+        }[embedder.pool]
+        log.info(
+            "%s longer than the %s bases that are read at once: read %s",
+            f"{_number(counts.longer, 'sequence')} {'is' if counts.longer == 1 else 'are'}",
+            f"{embedder.max_length:,}",
+            how.format(f"{counts.pieces:,}"),
+        )
+
+
+def report_unusual(source: Source, options: EmbedOptions) -> None:
+    counts = source.counts
+    if counts.empty.count:
+        row = "has no row" if options.window or options.pool == "none" else "is a row of NaN"
+        log.warning("%s: %s; each %s", source.name, _some(counts.empty, "without a base"), row)
+    if counts.unknown.count:
+        log.warning("%s: %s; the vectors say nothing", source.name, _some(counts.unknown, "without A, C, G or T"))
+
+
+def _some(odd: Odd, what: str) -> str:
+    return f"{_number(odd.count, 'sequence')} {what} (first: {odd.first})"
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

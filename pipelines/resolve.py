@@ -1,0 +1,241 @@
+"""From a call (a YAML file, options, ``--set``) to a checked record of options."""
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from genoconv.errors import UsageError
+from genoconv.pipelines.options import bare, parameters
+
+R = TypeVar("R", bound=BaseModel)
+
+_LARGEST_FILE = 1 << 20
+# YAML reads 1e-3 as text; whoever writes it means a number.
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+
+
+@dataclass(frozen=True)
+class Call(Generic[R]):
+    """What a user said, before defaults.
+
+    Attributes:
+        record: what is to come of it.
+        file: YAML with any of the record's keys; relative paths in it start at its folder.
+        given: dotted key -> value of the options that are on the command line.
+        assignments: ``dotted.key=value``, the value read as YAML.
+        print_config: print the record as YAML and do nothing.
+    """
+
+    record: type[R]
+    file: Path | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
+    assignments: Sequence[str] = ()
+    print_config: bool = False
+
+    def resolve(self) -> R:
+        """The record.
+
+        Raises:
+            UsageError: as :meth:`values` and :meth:`check`.
+        """
+        return self.check(self.values())
+
+    def values(self, base: Mapping[str, Any] | None = None, *, absolute: bool = False) -> dict[str, Any]:
+        """Plain nested values, merged, weakest first: ``base``, the file, options, ``--set``.
+
+        Args:
+            base: what suits the case; may be overruled by all that the user says.
+            absolute: anchor paths of the command line, so that the values mean the same in another folder.
+
+        Raises:
+            UsageError: the file cannot be read, or an assignment is malformed.
+        """
+        values: dict[str, Any] = {}
+        merge(values, base or {})
+        if self.file is not None:
+            merge(values, anchored(self.record, read_yaml(self.file), self.file.absolute().parent))
+        given: dict[str, Any] = {}
+        for key, value in self.given.items():
+            if value is not None:
+                _assign(given, key, value)
+        for text in self.assignments:
+            _assign(given, *_assignment(text))
+        merge(values, anchored(self.record, given, Path.cwd()) if absolute else given)
+        return values
+
+    def check(self, values: Mapping[str, Any]) -> R:
+        """The record with these values.
+
+        Raises:
+            UsageError: an unknown key (the nearest known one is named), a value of the wrong kind, or one that is
+                missing; every problem is named.
+        """
+        try:
+            return self.record.model_validate(_plain(values))
+        except ValidationError as error:
+            problems = error.errors()
+        absent = [self._label(_key(problem["loc"])) for problem in problems if problem["type"] == "missing"]
+        found = [self._explain(problem) for problem in problems if problem["type"] != "missing"]
+        if absent:
+            found.insert(0, f"missing: {', '.join(absent)}")
+        raise UsageError("; ".join(found))
+
+    def _explain(self, problem: Any) -> str:
+        key = _key(problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(key, list(keys(self.record)), n=1, cutoff=0.3)
+            return f"{self._where(key)}unknown key {key}{f'; did you mean {near[0]}?' if near else ''}"
+        message = problem["msg"].removeprefix("Value error, ")
+        name = self._label(key) if self._is_given(key) else self._where(key) + key
+        if problem["type"] == "value_error":  # in the record's own words
+            return f"{name}: {message}"
+        return f"{name}: {message[0].lower()}{message[1:]}, got {str(problem['input'])[:80]!r}"
+
+    def _is_given(self, key: str) -> bool:
+        return any(self.given.get(name) is not None and (key + ".").startswith(name + ".") for name in self.given)
+
+    def _where(self, key: str) -> str:
+        """The file, unless the key was given otherwise."""
+        names = (text.partition("=")[0].strip() for text in self.assignments)
+        assigned = any(f"{key}.".startswith(f"{name}.") or name.startswith(f"{key}.") for name in names)
+        return "--set " if assigned else f"{self.file}: " if self.file and not self._is_given(key) else ""
+
+    def _label(self, key: str) -> str:
+        # A problem with an item of a tuple has its number behind the key.
+        known = {p.key: p.option.label for p in parameters(self.record)}
+        return next((label for name, label in known.items() if (key + ".").startswith(name + ".")), key)
+
+
+def _key(location: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, location))
+
+
+def keys(record: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """All dotted keys of a record."""
+    for name, found in record.model_fields.items():
+        yield prefix + name
+        kind = bare(found.annotation)
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from keys(kind, f"{prefix}{name}.")
+
+
+def anchored(record: type[BaseModel], values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """``values`` with the relative paths among them made absolute: they start at ``folder``."""
+    result = dict(values)
+    for name, found in record.model_fields.items():
+        kind, value = bare(found.annotation), values.get(name)
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and isinstance(value, Mapping):
+            result[name] = anchored(kind, value, folder)
+        elif Path in (kind, *get_args(kind)):
+            if isinstance(value, str | Path):
+                result[name] = _anchored(value, folder)
+            elif isinstance(value, list | tuple) and get_origin(kind) is tuple:
+                result[name] = [_anchored(v, folder) if isinstance(v, str | Path) else v for v in value]
+    return result
+
+
+def _anchored(path: str | Path, folder: Path) -> str:
+    if str(path) == "-":
+        return "-"
+    try:
+        return os.path.normpath(folder / Path(path).expanduser())
+    except RuntimeError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
+    """Lay nested ``values`` over ``into``, key by key."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            merge(into[key], value)
+        else:
+            into[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _assign(values: dict[str, Any], key: str, value: Any) -> None:
+    *groups, last = key.split(".")
+    for group in groups:
+        inner = values.setdefault(group, {})
+        if not isinstance(inner, dict):
+            raise UsageError(f"{key}: {group} is a value, not a group")
+        values = inner
+    values[last] = value
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--set {text}: write it as KEY=VALUE, for example --set max_length=1000")
+    return key.strip(), load_yaml(value, name=f"--set {text}")
+
+
+def _plain(value: Any) -> Any:
+    """Values as pydantic should see them: numbers that YAML took for text as numbers."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Keys and values of a YAML file.
+
+    Raises:
+        UsageError: it cannot be read, is not YAML, or holds something else.
+    """
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(_LARGEST_FILE + 1)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; a configuration is expected, see --print-config") from None
+    if len(content) > _LARGEST_FILE:
+        raise UsageError(f"{path}: larger than {_LARGEST_FILE:,} bytes, so not a configuration; see --print-config")
+    try:
+        values = load_yaml(content.decode("utf-8-sig"), name=str(path))
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not YAML: byte {error.start} is not UTF-8") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise UsageError(f"{path}: expected keys and values, found {type(values).__name__}; see --print-config")
+    return values
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as configurations need it: no aliases, which can unfold without end, and no key twice."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not supported")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.MarkedYAMLError(None, None, f"the key {key.value} is there twice", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def load_yaml(text: str, *, name: str) -> Any:
+    """The value of a YAML text; ``name`` begins the messages.
+
+    Raises:
+        UsageError: it is not YAML, or beyond all measure.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except RecursionError:
+        raise UsageError(f"{name}: nested too deeply for a configuration") from None
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # ValueError: numbers and dates that cannot be
+        raise UsageError(f"{name}: not YAML: {' '.join(str(error).split())[:300]}") from None

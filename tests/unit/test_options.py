@@ -1,0 +1,136 @@
+"""Records of options: where values come from, which come first, and what is said about wrong ones."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+import yaml
+from pydantic import BeforeValidator, Field
+
+from genoconv.errors import UsageError
+from genoconv.pipelines.options import Options, argument, option, parameters, recorded_command, to_yaml
+from genoconv.pipelines.resolve import Call
+
+
+def _shard(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    which, _, count = value.partition("/")
+    if not (which.isdigit() and count.isdigit()):
+        raise ValueError(f"{value!r} is not which part of how many, such as 1/4")
+    return int(which), int(count)
+
+
+class Inner(Options):
+    flank: Annotated[int, Field(ge=0), option("--flank", help="Bases on both sides.")] = 0
+    rate: float = 0.5
+
+
+class Example(Options):
+    fasta: Annotated[Path, argument("FASTA", help="DNA.")]
+    model: Annotated[Path, option("--model", "-m", help="Model.")]
+    output: Annotated[Path | None, option("--output", "-o", recorded=False, help="Output.")] = None
+    kind: Annotated[Literal["a", "b"], option("--kind", help="Kind.")] = "a"
+    regions: Annotated[tuple[str, ...], option("--region", "-r", help="Regions.")] = ()
+    beds: tuple[Path, ...] = ()
+    index: Annotated[bool, option("--index/--no-index", help="Index.")] = True
+    explain: Annotated[bool, option("--explain", help="Explain.")] = False
+    shard: Annotated[tuple[int, int] | None, BeforeValidator(_shard), option("--shard", help="Part.")] = None
+    inner: Inner = Inner()
+
+
+NEEDED = {"fasta": "in.fa", "model": "m"}
+
+
+def test_what_is_said_later_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "runs" / "run.yaml"
+    file.parent.mkdir()
+    file.write_text("model: here\nkind: b\nregions: [x]\nbeds: [a.bed, /b.bed]\ninner: {flank: 3, rate: 1e-1}\n")
+    call = Call(
+        Example, file, {"fasta": Path("in.fa"), "inner.flank": 5}, ["inner.rate=2", "explain=true", "shard=2/4"]
+    )
+    found = call.resolve()
+    assert (found.fasta, found.model, found.kind) == (Path("in.fa"), file.parent / "here", "b")
+    assert found.beds == (file.parent / "a.bed", Path("/b.bed"))
+    assert (found.inner.flank, found.inner.rate, found.explain, found.shard) == (5, 2.0, True, (2, 4))
+    assert call.values({"kind": "a", "index": False})["kind"] == "b"
+    assert call.values({"index": False})["index"] is False
+    assert call.values(absolute=True)["fasta"] == str(tmp_path / "in.fa")
+    again = tmp_path / "again.yaml"
+    again.write_text(to_yaml(found))
+    assert Call(Example, again, {"fasta": Path("in.fa")}).resolve() == found
+
+
+def test_the_recorded_command_gives_the_same_record(tmp_path):
+    values = {"kind": "b", "regions": ("x y", "z"), "index": False, "explain": True, "inner": {"flank": 2}}
+    command = recorded_command("example", Example(**NEEDED, **values, output=tmp_path))
+    assert command == (
+        "genoconv example in.fa --model m --kind b --region 'x y' --region z --no-index --explain --flank 2"
+    )
+
+
+def test_keys_of_nested_records_are_options_where_they_say_so():
+    assert [parameter.key for parameter in parameters(Example)][-2:] == ["shard", "inner.flank"]
+
+
+@pytest.mark.parametrize(
+    ("given", "assignments", "message"),
+    [
+        ({"model": "m"}, [], "missing: FASTA"),
+        ({}, [], "missing: FASTA, --model"),
+        ({**NEEDED, "kind": "c"}, [], "--kind: input should be 'a' or 'b', got 'c'"),
+        ({**NEEDED, "inner.flank": -1}, [], "--flank: input should be greater than or equal to 0, got '-1'"),
+        ({**NEEDED, "shard": "x"}, [], "--shard: 'x' is not which part of how many, such as 1/4"),
+        (NEEDED, ["inner.flnk=1"], "--set unknown key inner.flnk; did you mean inner.flank?"),
+        (NEEDED, ["kind"], "--set kind: write it as KEY=VALUE"),
+        (NEEDED, ["kind=[a"], "--set kind=[a: not YAML"),
+        (NEEDED, ["kind.x=1"], "--set kind: input should be 'a' or 'b'"),
+        ({**NEEDED, "regions": [1]}, [], "--region: input should be a valid string, got '1'"),
+    ],
+)
+def test_one_line_names_the_option_and_the_value(given, assignments, message):
+    with pytest.raises(UsageError) as refused:
+        Call(Example, None, given, assignments).resolve()
+    assert str(refused.value).startswith(message)
+    assert "\n" not in str(refused.value)
+
+
+DIGITS = "9" * 4400
+# A file that cannot be a configuration, and what is said of it.
+FILES = {
+    "kind: c": "run.yaml: kind: input should be 'a' or 'b', got 'c'",
+    "kin: a": "run.yaml: unknown key kin; did you mean kind?",
+    "[a, b]": "run.yaml: expected keys and values, found list",
+    "1: a": "run.yaml: expected keys and values",
+    "kind: {a": "run.yaml: not YAML: ",
+    "kind: a\nkind: b": "run.yaml: not YAML: the key kind is there twice",
+    "kind: &x [a]\nregions: *x": "run.yaml: not YAML: aliases",
+    "? [a]\n: b": "run.yaml: not YAML: ",
+    "kind: 2001-99-99": "run.yaml: not YAML: ",
+    f"kind: {DIGITS}": "run.yaml: not YAML: ",
+    "kind: " + "[" * 3000: "run.yaml: nested too deeply",
+    "kind: !!python/object:os.system x": "run.yaml: not YAML: ",
+    "\xff": "run.yaml: not YAML: byte 0 is not UTF-8",
+    "#" * (1 << 20) + "\n": "run.yaml: larger than 1,048,576 bytes",
+}
+
+
+@pytest.mark.parametrize("text", FILES, ids=range(len(FILES)))
+def test_a_file_that_is_no_configuration_is_one_line(tmp_path, text):
+    file = tmp_path / "run.yaml"
+    file.write_bytes(text.encode("latin-1"))
+    with pytest.raises(UsageError) as refused:
+        Call(Example, file, NEEDED).resolve()
+    assert FILES[text] in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 600
+    with pytest.raises(UsageError, match=r"gone\.yaml: No such file"):
+        Call(Example, tmp_path / "gone.yaml", NEEDED).resolve()
+
+
+def test_the_printed_file_explains_its_keys():
+    text = to_yaml(Example(**NEEDED))
+    assert "# Bases on both sides." not in text  # inside of a block of its own
+    assert "# Kind.\nkind: a\n" in text
+    assert yaml.safe_load(text)["fasta"] == "in.fa"
