@@ -42,11 +42,13 @@ def explain(
         genoconv kernels explain --length 4096
 
         genoconv kernels explain --length 8192 --arch sm_86 --dtype fp16
+
+        genoconv kernels explain --length 2400000 --taps 8192
     """
-    from genoconv.pipelines.kernels import plan_of
+    from genoconv.pipelines import kernels
 
     names = {"bf16": "bfloat16", "fp16": "float16"}
-    print(plan_of(length, arch=arch, dtype=names[dtype], taps=taps).explain())
+    print(kernels.explain(length, arch=arch, dtype=names[dtype], taps=taps))
 
 
 @app.command()

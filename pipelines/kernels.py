@@ -9,6 +9,7 @@ from genoconv.gpu import jit
 from genoconv.gpu.targets import KERNEL_TARGETS
 from genoconv.ops.longconv.one_sm.blocks import DTYPES, SIZES
 from genoconv.ops.longconv.one_sm.plan import FITS, KERNELS, Kernel, Plan, choose_plan, longest
+from genoconv.ops.longconv.overlap_save.plan import choose_chunks
 from genoconv.progress import progress_bar
 
 SHARED_MEMORY = {"sm_80": 163, "sm_86": 99, "sm_87": 163, "sm_89": 99, "sm_90": 227, "sm_100": 227, "sm_120": 99}
@@ -28,6 +29,20 @@ def plan_of(length: int, *, arch: str, dtype: str, taps: int | None = None) -> P
         raise UsageError(f"--arch {arch}: known are {', '.join(SHARED_MEMORY)}")
     smem = SHARED_MEMORY[arch] * 1024
     return choose_plan(length, filter_length=taps, dtype=dtype, arch=arch, smem_per_block=smem, sm_count=SM_COUNT[arch])
+
+
+def explain(length: int, *, arch: str, dtype: str, taps: int | None = None) -> str:
+    """How rows of ``length`` positions are convolved with filters of ``taps`` (None: as long) on ``arch``, in words.
+
+    Raises:
+        UsageError: as :func:`plan_of`; where a filter is short enough, rows longer than the kernels' run in chunks.
+    """
+    smem = SHARED_MEMORY.get(arch, 0) * 1024
+    sizes = tuple(size for size in SIZES if size <= longest(smem))
+    chunks = choose_chunks(length, taps=taps, sizes=sizes) if sizes and taps and 1 <= taps <= length else None
+    if chunks is None:
+        return plan_of(length, arch=arch, dtype=dtype, taps=taps).explain()
+    return "\n".join((chunks.explain(), plan_of(chunks.points, arch=arch, dtype=dtype, taps=taps).explain()))
 
 
 def every_kernel(arch: str) -> Iterator[Kernel]:

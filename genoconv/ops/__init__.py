@@ -6,10 +6,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genoconv.ops.longconv.conv import fftconv, prepare_filter
     from genoconv.ops.longconv.spectrum import FilterSpectrum
+    from genoconv.ops.longconv.stream import ConvState, fftconv_stream
 
-_LAZY = {"FilterSpectrum": "longconv.spectrum", "fftconv": "longconv.conv", "prepare_filter": "longconv.conv"}
+_LAZY = {
+    "ConvState": "longconv.stream",
+    "FilterSpectrum": "longconv.spectrum",
+    "fftconv": "longconv.conv",
+    "fftconv_stream": "longconv.stream",
+    "prepare_filter": "longconv.conv",
+}
 
-__all__ = ["FilterSpectrum", "fftconv", "prepare_filter"]
+__all__ = ["ConvState", "FilterSpectrum", "fftconv", "fftconv_stream", "prepare_filter"]
 
 
 if not TYPE_CHECKING:  # a type checker would take any name for Any

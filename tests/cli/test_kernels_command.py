@@ -35,6 +35,9 @@ def test_explain(arch: str, dtype: str) -> None:
 
 def test_explain_a_partial_convolution() -> None:
     assert "filter 128" in run("explain", "-n", "4096", "--taps", "128")
+    text = run("explain", "-n", "2400000", "--taps", "2000")
+    assert "2,000 taps over 2,400,000 positions, in 388 chunks of 8,192 positions that overlap by 2,000" in text
+    assert "length 8,192, filter 2,000, bfloat16, sm_90" in text
 
 
 @pytest.mark.parametrize(

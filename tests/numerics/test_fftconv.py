@@ -89,15 +89,15 @@ def test_what_auto_chooses_on_a_gpu_and_that_it_says_so_once(
         rows = partial(torch.empty, 1, 1, device="cuda")
         for _ in range(2):
             with mock.patch.object(jit, "missing", return_value=None):
-                assert conv._choose(rows(32768, dtype=torch.bfloat16), "auto") == "cuda"
-                assert conv._choose(rows(32769, dtype=torch.bfloat16), "auto") == "torch"
-                assert conv._choose(rows(99), "cuda") == "torch"
+                assert conv.choose(rows(32768, dtype=torch.bfloat16), 32768, "auto") == "cuda"
+                assert conv.choose(rows(32769, dtype=torch.bfloat16), 32769, "auto") == "torch"
+                assert conv.choose(rows(99), 99, "cuda") == "torch"
                 with pytest.raises(KernelError, match="rows of 32,769 positions exceed the 32,768"):
-                    conv._choose(rows(32769, dtype=torch.float16), "cuda")
+                    conv.choose(rows(32769, dtype=torch.float16), 32769, "cuda")
             with mock.patch.object(jit, "missing", return_value="no compiler: pip install it"):
-                assert conv._choose(rows(99, dtype=torch.float16), "auto") == "torch"
+                assert conv.choose(rows(99, dtype=torch.float16), 99, "auto") == "torch"
                 with pytest.raises(KernelError, match="pip install it"):
-                    conv._choose(rows(99, dtype=torch.float16), "cuda")
+                    conv.choose(rows(99, dtype=torch.float16), 99, "cuda")
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 4
     assert [("fused" in s, "32,769" in s, "cuFFT" in s, "pip install" in s).index(True) for s in said] == [0, 1, 2, 3]

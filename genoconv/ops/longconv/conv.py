@@ -2,7 +2,8 @@
 
     y = gate_out * ( k conv (gate_in * u)  +  D * (gate_in * u) )        causal, one filter a channel
 
-Letters: B batch, H channels, N positions, K filter taps (K <= N; fewer make a partial convolution).
+Letters: B batch, H channels, N positions, K filter taps (K <= N; fewer make a partial convolution, which runs in chunks
+where K is much shorter than N: see `genoconv.ops.longconv.overlap_save`).
 """
 
 import logging
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from genoconv.errors import KernelError, UsageError
 from genoconv.ops.longconv import fused
+from genoconv.ops.longconv.overlap_save import operator
+from genoconv.ops.longconv.overlap_save.plan import Chunks, choose_chunks
 from genoconv.ops.longconv.spectrum import FilterSpectrum, fast_size, wide
 
 log = logging.getLogger(__name__)
@@ -52,8 +55,11 @@ def fftconv(
         UsageError: shapes, types or devices do not fit; the message gives both sides.
         KernelError: ``backend="cuda"`` and the kernels cannot serve this call.
     """
-    _check(u, k, D, gate_in, gate_out, backend)
-    if _choose(u, backend) == "cuda":
+    check(u, k, D, gate_in, gate_out, backend)
+    way = choose(u, (k.taps if isinstance(k, FilterSpectrum) else k).shape[1], backend)
+    if isinstance(way, Chunks):
+        return operator.fftconv(u, k, D, gate_in, gate_out, way)
+    if way == "cuda":
         return fused.fftconv(u, k, D, gate_in, gate_out)
     return _torch_path(u, k, D, gate_in, gate_out)
 
@@ -82,22 +88,26 @@ def prepare_filter(k: Tensor, length: int, *, D: Tensor | None = None) -> Filter
     return FilterSpectrum(k.detach(), None if D is None else D.detach(), length)
 
 
-def _choose(u: Tensor, backend: str) -> str:
-    """``cuda`` or ``torch``; never another than the one that was asked for by name."""
+def choose(u: Tensor, taps: int, backend: str) -> str | Chunks:
+    """``cuda`` or ``torch`` for whole rows, or chunks of them; never another backend than was asked for by name."""
     if backend == "auto":
         backend = os.environ.get("GENOCONV_KERNELS", "auto")
         if backend not in BACKENDS:
             raise UsageError(f"GENOCONV_KERNELS is {backend!r}; it must be one of {', '.join(BACKENDS)}")
+    length = u.shape[-1]
     if backend == "torch" or (backend == "auto" and u.device.type != "cuda"):
-        return "torch"
+        return choose_chunks(length, taps=taps) or "torch"
     if u.device.type == "cuda" and u.dtype in _WIDE:
         _say_once("cuFFT, in full precision, for rows of float32 and float64")
-        return "torch"
-    reason = fused.unsupported(u)
+        return choose_chunks(length, taps=taps) or "torch"
+    chunks = choose_chunks(length, taps=taps, sizes=fused.sizes(u))
+    reason = fused.unsupported(u if chunks is None else u[..., : chunks.points])
     if backend == "cuda" and reason:
         raise KernelError(reason)
     _say_once(f"torch.fft: {reason}" if reason else "genoconv's fused CUDA kernels")
-    return "torch" if reason else "cuda"
+    if reason:
+        return choose_chunks(length, taps=taps) or "torch"
+    return chunks or "cuda"
 
 
 _said: set[str] = set()
@@ -125,7 +135,7 @@ def _torch_path(
     with torch.autocast(u.device.type, enabled=False):
         x = wide(u) if gate_in is None else wide(u) * wide(gate_in)
         if isinstance(k, FilterSpectrum):
-            size, spectrum, D = k.size, k.rfft, k.skip
+            size, spectrum, D = k.size, k.rfft(k.size), k.skip
         else:
             size = fast_size(N + k.shape[1] - 1)
             spectrum = torch.fft.rfft(k.to(x.dtype), n=size)
@@ -138,14 +148,17 @@ def _torch_path(
     return result
 
 
-def _check(
+def check(
     u: Tensor,
     k: Tensor | FilterSpectrum,
     D: Tensor | None,
     gate_in: Tensor | None,
     gate_out: Tensor | None,
     backend: str,
+    *,
+    piece: bool = False,
 ) -> None:
+    """Raise where arguments of :func:`fftconv` do not fit; with ``piece``, K may exceed N and what was prepared."""
     if backend not in BACKENDS:
         raise UsageError(f"backend is {backend!r}; it must be one of {', '.join(BACKENDS)}")
     if u.ndim != 3 or 0 in u.shape:
@@ -157,9 +170,11 @@ def _check(
     if isinstance(k, FilterSpectrum):
         if D is not None:
             raise UsageError("D was given beside a prepared filter; pass it to prepare_filter instead")
-        if k.length < N:
+        if k.length < N and not piece:
             raise UsageError(f"the filter was prepared for {k.length:,} positions; u has {N:,}: prepare it for those")
-    elif k.ndim != 2 or not 1 <= k.shape[1] <= N:
+    elif k.ndim != 2 or k.shape[1] < 1:
+        raise UsageError(f"k must be (H, K) with K >= 1; got {tuple(k.shape)}")
+    elif k.shape[1] > N and not piece:
         raise UsageError(f"k must be (H, K) with 1 <= K <= N = {N:,}; got {tuple(k.shape)}: cut it to k[:, :{N}]")
     if taps.shape[0] != H:
         raise UsageError(f"k has {taps.shape[0]} channels and u has {H}")

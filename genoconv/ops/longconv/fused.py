@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from genoconv.gpu import jit
 from genoconv.ops.longconv.one_sm import launches as cuda
+from genoconv.ops.longconv.one_sm.blocks import SIZES
 from genoconv.ops.longconv.spectrum import FilterSpectrum
 
 _PLAIN = (Tensor, torch.nn.Parameter)
@@ -37,6 +38,14 @@ def unsupported(u: Tensor) -> str | None:
             f"that the kernels count to: use fewer channels a call, or backend='torch'"
         )
     return None
+
+
+def sizes(u: Tensor) -> tuple[int, ...]:
+    """Transform sizes that the kernels offer to rows like u, ascending; empty where they offer none."""
+    if u.device.type != "cuda" or u.dtype not in cuda.DTYPES:
+        return ()
+    limit, obstacle = _reach(u.device.index)
+    return () if obstacle else tuple(size for size in SIZES if size <= limit)
 
 
 def _reach(index: int | None) -> tuple[int, str | None]:

@@ -1,7 +1,6 @@
 """Filters that were transformed once, for inference with many batches."""
 
 import math
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,18 +26,19 @@ class FilterSpectrum:
         self.skip = skip
         self.length = length
         self._fused: dict[int, CudaSpectrum] = {}
+        self._rfft: dict[int, Tensor] = {}
 
     @property
     def size(self) -> int:
         """Points of the transform on the torch path."""
         return fast_size(self.length + self.taps.shape[1] - 1)
 
-    @cached_property
-    def rfft(self) -> Tensor:
+    def rfft(self, size: int) -> Tensor:
         """Transform of the taps for torch.fft, (H, size / 2 + 1) complex."""
-        with torch.no_grad():
-            transform: Tensor = torch.fft.rfft(wide(self.taps), n=self.size)
-        return transform
+        if size not in self._rfft:
+            with torch.no_grad():
+                self._rfft[size] = torch.fft.rfft(wide(self.taps), n=size)
+        return self._rfft[size]
 
     def fused(self, size: int) -> "CudaSpectrum":
         """T(k) + D for the fused kernels' transforms of ``size`` points."""

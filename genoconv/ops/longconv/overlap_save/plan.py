@@ -1,0 +1,154 @@
+"""How a row is cut into chunks when its filter is much shorter: a pure function of lengths, printable.
+
+A causal filter of K taps looks back K - 1 positions. A chunk of P positions that begins K - 1 positions early (overlap
+save) therefore has all it needs for the others, whatever else is in the row: no chunk waits for another, each result is
+rounded once, and nothing grows with the length of the row.
+
+The gradients mirror that. A chunk owns P - L positions of u (L is the overlap, at least K - 1); they reach results up
+to K - 1 positions later, so the gradient of the results is read that much further, and each product of the filter's
+gradient belongs to the one chunk that owns its position of u.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+ALIGNMENT = 16
+"""Chunks begin at multiples of this many positions (in whole 16-byte pieces of any type), except the last."""
+
+_LEAST_POINTS = 1 << 15
+"""Shorter chunks of torch.fft cost more time on the host than they save in the transform."""
+
+_LEAST_LENGTH = 1 << 16
+"""Shorter rows are transformed whole, where the kernels can."""
+
+_LEAST_KERNEL_POINTS = 4096
+
+_CLEAR_GAIN = 0.9
+"""Chunks are used where they should take less than this fraction of the time of one transform of the whole row."""
+
+# Time of a position by size of the transform, in multiples of what copying its inputs and output takes (one H200).
+_KERNEL_COSTS = ((4096, 1.4), (8192, 1.65), (16384, 1.95), (32768, 2.2))
+_LONG_KERNEL_COST = 3.0
+_TORCH_COST = 25.0
+"""Of torch.fft, which serves rows that the kernels do not."""
+_FILTER_COST = 2.0
+"""Of making, writing and reading the transform of a filter as long as the row, for a batch of one."""
+_COPY_COST = 0.5
+"""Moving a chunk's results into the row: one more read and one more write, of four passes over memory."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """One chunk: positions ``start`` to ``stop`` are read, ``first`` to ``last`` are owned; 0-based, half-open."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """The chunks of a row.
+
+    Attributes:
+        length: N, positions in a row.
+        taps: K.
+        points: P, positions in a chunk and points of its circular transform.
+        overlap: L, positions that two chunks share: at least K - 1.
+        fused: whether the fused kernels convolve the chunks; torch.fft otherwise.
+    """
+
+    length: int
+    taps: int
+    points: int
+    overlap: int
+    fused: bool = False
+
+    @property
+    def step(self) -> int:
+        """Positions that a chunk owns."""
+        return self.points - self.overlap
+
+    @property
+    def count(self) -> int:
+        """Chunks of a row."""
+        return -(-self.length // self.step)
+
+    def forward(self) -> Iterator[Span]:
+        """Chunks of results: each reads ``overlap`` positions before those it owns."""
+        for first in range(0, self.length, self.step):
+            last = min(first + self.step, self.length)
+            yield Span(max(0, first - self.overlap), last, first, last)
+
+    def backward(self) -> Iterator[Span]:
+        """Chunks of inputs: each reads ``overlap`` positions after those it owns."""
+        for first in range(0, self.length, self.step):
+            yield Span(first, min(first + self.points, self.length), first, min(first + self.step, self.length))
+
+    def explain(self) -> str:
+        """The chunks in plain words."""
+        waste = 100 * (self.count * self.points / self.length - 1)
+        return (
+            f"partial convolution: {self.taps:,} taps over {self.length:,} positions, in {self.count:,} chunks of"
+            f" {self.points:,} positions that overlap by {self.overlap:,} ({waste:.0f} % more work than their length)"
+        )
+
+
+def choose_chunks(length: int, *, taps: int, sizes: Sequence[int] = ()) -> Chunks | None:
+    """The chunks of rows of ``length`` positions, or None where one transform of the whole row is as good.
+
+    Args:
+        length: N, positions.
+        taps: K, 1 to N.
+        sizes: transform sizes of the fused kernels, ascending; empty where torch.fft serves the rows.
+    """
+    if 2 * taps > length:
+        return None
+    length, taps = int(length), int(taps)  # a compiler that follows sizes as symbols takes them for numbers here
+    overlap = -(-(taps - 1) // ALIGNMENT) * ALIGNMENT
+    if length < _LEAST_LENGTH and not (sizes and length > sizes[-1]):
+        return None
+    if sizes:
+        served = [_kernel_cost(size) * size / length for size in sizes if size >= length]
+        whole = (served[0] if served else _TORCH_COST) + _FILTER_COST
+        choices, cost = [p for p in sizes if p >= _LEAST_KERNEL_POINTS], lambda p: _kernel_cost(p) + _COPY_COST
+    else:
+        whole = _torch_cost(length + taps) * (length + taps) / length
+        choices, cost = _fast_points(taps), _torch_cost
+    best = _cheapest([p for p in choices if overlap < p < length], cost, length=length, overlap=overlap)
+    if best is None or best[1] > _CLEAR_GAIN * whole:
+        return None
+    return Chunks(length=length, taps=taps, points=best[0], overlap=overlap, fused=bool(sizes))
+
+
+def _cheapest(
+    choices: Sequence[int], cost: Callable[[int], float], *, length: int, overlap: int
+) -> tuple[int, float] | None:
+    """Points and cost per position of the smallest chunks that are within a tenth of the best."""
+    found = [(p, cost(p) * p * -(-length // (p - overlap)) / length) for p in choices]
+    if not found:
+        return None
+    least = min([each for _, each in found])
+    good = [(p, each) for p, each in found if each <= 1.1 * least]
+    return good[0]
+
+
+def _kernel_cost(size: int) -> float:
+    for limit, cost in _KERNEL_COSTS:
+        if size <= limit:
+            return cost
+    return _LONG_KERNEL_COST
+
+
+def _torch_cost(points: int) -> float:
+    """Of a position, in nanoseconds of one CPU core: from half a million points on, no cache holds a transform."""
+    return 12.0 + 6.0 * max(0.0, math.log2(points) - 18)
+
+
+def _fast_points(taps: int) -> list[int]:
+    """Sizes that every FFT library does fast, from the least that is worth a call to 16 times the filter."""
+    most = max(2 * _LEAST_POINTS, 16 * taps)
+    octaves = range(_LEAST_POINTS.bit_length() - 1, most.bit_length())
+    return [p for a in octaves for p in (1 << a, 3 << (a - 1)) if p <= most]

@@ -1,0 +1,33 @@
+"""Chunks of partial convolutions through the kernels' own source, strides and all."""
+
+import pytest
+import torch
+from emulation import harness
+from long_convolutions import Problem, faults
+
+from genoconv.ops.longconv.overlap_save import through_kernels
+from genoconv.ops.longconv.overlap_save.plan import Chunks
+
+pytestmark = pytest.mark.skipif(not harness.available(), reason="needs g++ with C++20")
+
+
+@pytest.mark.parametrize(
+    ("N", "K", "overlap", "dtype"), [(704, 50, 64, torch.bfloat16), (600, 130, 136, torch.float16)]
+)
+def test_chunks_of_the_kernels_are_the_convolution_and_its_gradients(
+    N: int, K: int, overlap: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunks = Chunks(N, K, 256, overlap, fused=True)
+    monkeypatch.setattr(through_kernels, "_VALUES", 3 * 256)  # three chunks at once
+    x = Problem(N, H=1, K=K, dtype=dtype, skip=dtype == torch.bfloat16).inputs()
+    with harness.machine() as gpu:
+        kept = through_kernels.transform(x.k, x.D, chunks, spectrum=None, scale=None)
+        got = {"y": through_kernels.forward(x.u, kept, x.gate_in, x.gate_out, chunks)}
+        du, dk, dD, dgate_in = through_kernels.backward(x.dy, x.u, kept, x.gate_in, x.gate_out, chunks)
+        dgate_out = through_kernels.forward(x.u, kept, x.gate_in, x.dy, chunks)
+    assert dgate_in is not None
+    got |= {"du": du, "dk": dk, "dgate_in": dgate_in, "dgate_out": dgate_out}
+    if x.D is not None:
+        got["dD"] = dD
+    assert not faults(got, x)
+    assert not gpu.overrun()
