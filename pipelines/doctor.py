@@ -20,7 +20,7 @@ _EXTRAS = {
     "cuda": "cuda.core",
     "plot": "matplotlib",
     "parquet": "pyarrow",
-    "h5ad": "anndata",
+    "h5ad": "h5py",
     "tensorboard": "tensorboard",
     "hub": "huggingface_hub",
 }

@@ -49,7 +49,7 @@ ROOMS = {
     "genome": Room(
         "FASTA access, genes, windows, reference genomes and their downloads; never torch",
         EVERY_GROUND,
-        ("numpy", "pandas", "pysam", "Bio", "pydantic", "requests", "urllib3", "filelock"),
+        ("numpy", "pandas", "pysam", "pyfaidx", "Bio", "pydantic", "requests", "urllib3", "filelock"),
     ),
     "variants": Room(
         "VCF in and out, alleles, windows around variants; never torch", EVERY_GROUND, ("numpy", "pandas", "pysam")
@@ -83,7 +83,7 @@ ROOMS = {
     "cli": Room(
         "parse, call a pipeline, print; the only room that imports Typer",
         ("pipelines", "errors", "wording"),
-        ("typer",),
+        ("typer", "pydantic", "annotated_types"),
     ),
 }
 

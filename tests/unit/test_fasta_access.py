@@ -100,6 +100,25 @@ def test_the_index_is_the_one_that_pyfaidx_makes(plain: Path) -> None:
     assert ours == plain.with_name("theirs.fai").read_text()
 
 
+@pytest.mark.parametrize("kind", ["plain", "bgzip", "gzip"])
+def test_the_reader_of_pyfaidx_reads_every_kind_even_in_a_read_only_folder(plain: Path, kind: str) -> None:
+    path = plain
+    if kind == "bgzip":
+        path = bgzipped(plain)
+    elif kind == "gzip":
+        path = plain.with_name("genome.fa.gz")
+        path.write_bytes(gzip.compress(plain.read_bytes()))
+    before = sorted(plain.parent.iterdir())
+    plain.parent.chmod(0o555)
+    try:
+        reader = Fasta(path).reader()
+        assert list(reader.keys()) == list(TRUTH)
+        assert str(reader["chr1"][3:70]) == TRUTH["chr1"][3:70]
+        assert sorted(plain.parent.iterdir()) == before  # root may write there, and must not
+    finally:
+        plain.parent.chmod(0o755)
+
+
 def test_an_index_older_than_the_file_is_made_again(plain: Path) -> None:
     Fasta(plain)
     write_fasta(plain, {"chr1": "GG" + TRUTH["chr1"]})

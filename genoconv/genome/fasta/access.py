@@ -95,6 +95,21 @@ class Fasta:
         """Which bases of ``[start, end)`` are lower case, shape (end - start,)."""
         return self.tokens_and_mask(contig, start, end)[1]
 
+    def reader(self) -> Any:
+        """The same file as a :class:`pyfaidx.Fasta`, for interactive work: slices, reverse complements, lines.
+
+        It reads through this index, so it also opens a FASTA that is plain gzip or in a read-only folder. Slices are
+        0-based half-open; names and letters are as stored. One process and one thread may use it: workers should
+        call :meth:`sequence` or :meth:`tokens`.
+        """
+        import pyfaidx
+
+        index = self._index
+        gzi = str(index.gzi) if index.gzi else None
+        return pyfaidx.Fasta(
+            str(index.data), indexname=str(index.fai), gzi_indexname=gzi, rebuild=False, build_index=False
+        )
+
     def digests(self) -> dict[str, str]:
         """MD5 of every contig in upper case, hexadecimal: ``M5`` of the SAM specification, also a refget id.
 

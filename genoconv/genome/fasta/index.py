@@ -108,7 +108,7 @@ def _read(fai: Path) -> dict[str, Entry] | None:
 def _build(data: Path, kind: Compression) -> Index:
     """Index ``data`` beside it, or in the scratch cache where its folder is read-only."""
     folder = data.parent
-    if not os.access(folder, os.W_OK):
+    if not _may_write(folder):
         folder = make_folder(data)
     fai, gzi = _index_paths(data, folder, kind)
     with contextlib.ExitStack() as stack:
@@ -123,6 +123,11 @@ def _build(data: Path, kind: Compression) -> Index:
                 diagnose(data)
                 raise DataError(f"{data}: its lines do not fit an index; rewrite it, e.g. with `seqkit seq`")
     return Index(data, gzi is not None, fai, gzi, entries)
+
+
+def _may_write(folder: Path) -> bool:
+    """Whether a folder is meant to be written: root may write everywhere, also where every write bit is off."""
+    return os.access(folder, os.W_OK) and bool(folder.stat().st_mode & 0o222)
 
 
 def _samtools_faidx(data: Path, fai: Path, gzi: Path | None) -> bool:
