@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from genoconv.cli import console, doctor, embed, genomes, kernels, models, score, train, windows
+from genoconv.cli import console, doctor, embed, genomes, kernels, models, score, train, windows, workflow
 
 
 class _Commands(TyperGroup):
@@ -54,6 +54,7 @@ app.command("windows", rich_help_panel="Genomes")(windows.windows)
 app.command("train", rich_help_panel="Models")(train.train)
 app.command("embed", rich_help_panel="Inference")(embed.embed)
 app.command("score-variants", rich_help_panel="Inference")(score.score_variants)
+app.add_typer(workflow.app, rich_help_panel="Inference")
 app.add_typer(models.app, rich_help_panel="Models")
 app.add_typer(kernels.app, rich_help_panel="This machine")
 app.command("doctor", rich_help_panel="This machine")(doctor.doctor)

@@ -1,0 +1,124 @@
+"""A table and a plot of the scores of many samples: what to look at before opening a VCF."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from genoconv.atomic import atomic_file, refuse_existing
+from genoconv.errors import DataError, UsageError
+from genoconv.variants.reader import Record, open_variants
+
+_SUFFIX = "_LLR"
+_QUANTILES = {"percentile_1": 0.01, "median": 0.5, "percentile_99": 0.99}
+
+
+def report_scores(samples: Mapping[str, Path], *, table: Path, plot: Path, force: bool) -> pd.DataFrame:
+    """Describe the scores of every sample.
+
+    Args:
+        samples: name -> scored VCF or BCF.
+        table: TSV to write, one row per sample and score field.
+        plot: PNG to write, one histogram per sample and score field.
+        force: replace both.
+
+    Returns:
+        The table.
+
+    Raises:
+        DataError: a file has no score field.
+        OutputError: an output exists or cannot be written.
+        UsageError: matplotlib is not installed.
+    """
+    for path in (table, plot):
+        refuse_existing(path, force=force)
+    scores = {sample: read_scores(path) for sample, path in samples.items()}
+    rows = [_describe(sample, *found, field) for sample, found in scores.items() for field in found[1]]
+    frame = pd.DataFrame(rows)
+    with atomic_file(table) as temporary:
+        frame.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
+    with atomic_file(plot) as temporary:
+        _draw({sample: found for sample, (_, found) in scores.items()}, temporary)
+    return frame
+
+
+def named_samples(arguments: Sequence[str]) -> dict[str, Path]:
+    """Names and files from arguments such as ``blood=runs/a.vcf.gz``; without a name, the file's own is taken.
+
+    Raises:
+        UsageError: two samples have one name.
+    """
+    samples: dict[str, Path] = {}
+    for argument in arguments:
+        name, separator, file = argument.partition("=")
+        path = Path(file if separator else argument)
+        name = name if separator else path.name.split(".vcf")[0].removesuffix(".bcf")
+        if name in samples:
+            raise UsageError(f"two samples are called {name!r}: {samples[name]} and {path}; write NAME=FILE")
+        samples[name] = path
+    return samples
+
+
+def read_scores(path: Path) -> tuple[int, pd.DataFrame]:
+    """Number of records, and one row per ALT allele with a column per score field (NaN where there is no score).
+
+    Raises:
+        DataError: the header declares no field whose name ends in ``_LLR`` or ``_LLR_N``.
+    """
+    vcf = open_variants(path)
+    names = [line.split("ID=", 1)[1].split(",", 1)[0] for line in vcf.header if line.startswith("##INFO=<ID=")]
+    fields = [name for name in names if name.rstrip("0123456789").removesuffix("_").endswith(_SUFFIX)]
+    if not fields:
+        raise DataError(f"{path}: no score field in the header; is it an output of genoconv score-variants?")
+    records, rows = 0, []
+    for record in vcf.records():
+        records += 1
+        info = dict(item.partition("=")[::2] for item in record.columns[7].split(";"))
+        rows += zip(*(_values(info.get(field), record, field=field, name=vcf.name) for field in fields), strict=True)
+    return records, pd.DataFrame(rows, columns=fields, dtype=float)
+
+
+def _values(text: str | None, record: Record, *, field: str, name: str) -> list[float]:
+    """A score field's values, one per ALT allele; NaN for a dot or an absent field."""
+    if text is None:
+        return [np.nan] * len(record.alts)
+    try:
+        values = [np.nan if x == "." else float(x) for x in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) != len(record.alts):
+        raise DataError(
+            f"{name}: {record.contig}:{record.start + 1}: {field}={text[:80]} for {len(record.alts)} ALT alleles; "
+            "expected one number or dot for each"
+        )
+    return values
+
+
+def _describe(sample: str, records: int, scores: pd.DataFrame, field: str) -> dict[str, Any]:
+    column = scores[field]
+    row = {"sample": sample, "field": field, "records": records, "alleles": len(column)}
+    row |= {"scored": int(column.notna().sum()), "mean": column.mean()}
+    return row | {name: column.quantile(q) for name, q in _QUANTILES.items()}
+
+
+def _draw(scores: Mapping[str, pd.DataFrame], path: Path) -> None:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UsageError("the plot needs matplotlib: pip install 'genoconv[plot]'") from error
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for sample, frame in scores.items():
+        for field in frame:
+            drawn = frame[field].dropna()
+            if len(drawn):
+                label = (
+                    f"{sample} ({len(drawn):,})" if len(frame.columns) == 1 else f"{sample} {field} ({len(drawn):,})"
+                )
+                axes.hist(drawn, bins=50, histtype="step", density=True, label=label)
+    axes.set(xlabel="ln P(alt window) - ln P(ref window), in nats", ylabel="density", title="Scores of ALT alleles")
+    if axes.has_data() and len(scores) <= 20:
+        axes.legend(fontsize="small")
+    figure.savefig(path, format="png", dpi=150)
