@@ -35,7 +35,7 @@ def report_scores(samples: Mapping[str, Path], *, table: Path, plot: Path, force
     for path in (table, plot):
         refuse_existing(path, force=force)
     scores = {sample: read_scores(path) for sample, path in samples.items()}
-    rows = [_describe(sample, *found, field) for sample, found in scores.items() for field in found[1]]
+    rows = [_describe(sample, *found, field) for sample, found in scores.items() for field in map(str, found[1])]
     frame = pd.DataFrame(rows)
     with atomic_file(table) as temporary:
         frame.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
@@ -72,7 +72,8 @@ def read_scores(path: Path) -> tuple[int, pd.DataFrame]:
     fields = [name for name in names if name.rstrip("0123456789").removesuffix("_").endswith(_SUFFIX)]
     if not fields:
         raise DataError(f"{path}: no score field in the header; is it an output of genoconv score-variants?")
-    records, rows = 0, []
+    records = 0
+    rows: list[tuple[float, ...]] = []
     for record in vcf.records():
         records += 1
         info = dict(item.partition("=")[::2] for item in record.columns[7].split(";"))
