@@ -1,0 +1,35 @@
+"""The options of ``genoconv workflow init``, ``gather`` and ``report``."""
+
+from pathlib import Path
+from typing import Annotated
+
+from genoconv.pipelines.options import Force, Options, Quiet, argument, option
+
+
+class InitOptions(Options):
+    """One call of ``genoconv workflow init``."""
+
+    folder: Annotated[Path, argument("DIR", help="The project's folder.")]
+    force: Force = False
+    quiet: Quiet = False
+
+
+class GatherOptions(Options):
+    """One call of ``genoconv workflow gather``."""
+
+    shards: Annotated[tuple[Path, ...], argument("SHARD...", help="Shards 1 to N, in that order.")]
+    output: Annotated[Path, option("--output", "-o", metavar="FILE", help="The joined .vcf, .vcf.gz or .bcf.")]
+    force: Force = False
+    quiet: Quiet = False
+
+
+class ReportOptions(Options):
+    """One call of ``genoconv workflow report``."""
+
+    samples: Annotated[
+        tuple[str, ...], argument("[NAME=]VCF...", help="Scored files; a sample without a name has its file's.")
+    ]
+    table: Annotated[Path, option("--table", metavar="TSV", help="Table with one row per sample and score field.")]
+    plot: Annotated[Path, option("--plot", metavar="PNG", help="Histograms of the scores.")]
+    force: Force = False
+    quiet: Quiet = False
