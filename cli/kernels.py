@@ -18,9 +18,9 @@ def list_kernels() -> None:
 
         genoconv kernels list
     """
-    from genoconv.gpu import jit
+    from genoconv.gpu import cache
 
-    found = jit.entries()
+    found = cache.entries()
     for entry in found:
         print(f"{entry.bytes:>9,}  {entry.path.name}")
     console.summary(f"{len(found)} kernels, {sum(entry.bytes for entry in found) / 1e6:.1f} MB")
@@ -83,9 +83,9 @@ def clear() -> None:
 
         genoconv kernels clear
     """
-    from genoconv.gpu import jit
+    from genoconv.gpu import cache
 
-    console.summary(f"{jit.clear()} kernels removed")
+    console.summary(f"{cache.clear()} kernels removed")
 
 
 @app.command()

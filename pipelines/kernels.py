@@ -4,19 +4,16 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
-from genoconv.errors import KernelError, UsageError
-from genoconv.gpu import jit
-from genoconv.gpu.targets import KERNEL_TARGETS
-from genoconv.ops.longconv.one_sm.blocks import DTYPES, SIZES
-from genoconv.ops.longconv.one_sm.plan import FITS, KERNELS, Kernel, Plan, choose_plan, longest
+from genoconv.errors import KernelError
+from genoconv.gpu import cache, compiler
+from genoconv.gpu.compiler import Kernel
+from genoconv.gpu.targets import ARCHS, KERNEL_TARGETS, card_of
+from genoconv.ops.longconv import plan as plans
 from genoconv.ops.longconv.overlap_save.plan import choose_chunks
+from genoconv.ops.longconv.plan import DTYPES, Plan
 from genoconv.progress import progress_bar
 
-SHARED_MEMORY = {"sm_80": 163, "sm_86": 99, "sm_87": 163, "sm_89": 99, "sm_90": 227, "sm_100": 227, "sm_120": 99}
-"""Shared memory that a block may use on each architecture, KB (CUDA C++ programming guide, compute capabilities)."""
-
-SM_COUNT = {"sm_80": 108, "sm_86": 84, "sm_87": 16, "sm_89": 128, "sm_90": 132, "sm_100": 148, "sm_120": 170}
-"""Multiprocessors of a common card of each: A100, RTX 3090's class, Orin, RTX 4090, H100, B200, RTX 5090."""
+__all__ = ["ARCHS", "every_kernel", "local_archs", "plan_of", "warm"]
 
 
 def plan_of(length: int, *, arch: str, dtype: str, taps: int | None = None) -> Plan:
@@ -25,10 +22,7 @@ def plan_of(length: int, *, arch: str, dtype: str, taps: int | None = None) -> P
     Raises:
         UsageError: an unknown architecture, or no kernel fits.
     """
-    if arch not in SHARED_MEMORY:
-        raise UsageError(f"--arch {arch}: known are {', '.join(SHARED_MEMORY)}")
-    smem = SHARED_MEMORY[arch] * 1024
-    return choose_plan(length, filter_length=taps, dtype=dtype, arch=arch, smem_per_block=smem, sm_count=SM_COUNT[arch])
+    return plans.choose_plan(length, card=card_of(arch), filter_length=taps, dtype=dtype)
 
 
 def explain(length: int, *, arch: str, dtype: str, taps: int | None = None) -> str:
@@ -37,8 +31,7 @@ def explain(length: int, *, arch: str, dtype: str, taps: int | None = None) -> s
     Raises:
         UsageError: as :func:`plan_of`; where a filter is short enough, rows longer than the kernels' run in chunks.
     """
-    smem = SHARED_MEMORY.get(arch, 0) * 1024
-    sizes = tuple(size for size in SIZES if size <= longest(smem))
+    sizes = tuple(size for _, size, _ in plans.transforms(card_of(arch)))
     chunks = choose_chunks(length, taps=taps, sizes=sizes) if sizes and taps and 1 <= taps <= length else None
     if chunks is None:
         return plan_of(length, arch=arch, dtype=dtype, taps=taps).explain()
@@ -46,19 +39,9 @@ def explain(length: int, *, arch: str, dtype: str, taps: int | None = None) -> s
 
 
 def every_kernel(arch: str) -> Iterator[Kernel]:
-    """All kernels that models of any length need on ``arch``: both row types, gated, rows of every fit."""
-    seen = set()
-    for size in SIZES:
-        if size > longest(SHARED_MEMORY[arch] * 1024):
-            continue
-        for dtype in DTYPES:
-            plan = plan_of(size, arch=arch, dtype=dtype)
-            for name in KERNELS:
-                for fit in FITS:
-                    kernel = plan.kernel(name, fit=fit)
-                    if kernel not in seen:
-                        seen.add(kernel)
-                        yield kernel
+    """All kernels that models of any length need on ``arch``, for both types of rows."""
+    every = (k for dtype in DTYPES for plan in plans.every_plan(card_of(arch), dtype=dtype) for k in plan.kernels())
+    yield from dict.fromkeys(every)
 
 
 def warm(archs: Sequence[str], *, quiet: bool = False) -> int:
@@ -72,8 +55,8 @@ def warm(archs: Sequence[str], *, quiet: bool = False) -> int:
         UsageError: an unknown architecture.
     """
     for arch in archs:
-        plan_of(1, arch=arch, dtype=DTYPES[0])
-    if reason := jit.missing():
+        card_of(arch)
+    if reason := compiler.missing():
         raise KernelError(reason)
     wanted = [(arch, kernel) for arch in archs for kernel in every_kernel(arch)]
     # The compiler works without Python's lock, so threads share the cores.
@@ -81,7 +64,7 @@ def warm(archs: Sequence[str], *, quiet: bool = False) -> int:
         ThreadPoolExecutor(os.cpu_count()) as pool,
         progress_bar("Compiling", total=len(wanted), unit="kernels", quiet=quiet) as advance,
     ):
-        running = [pool.submit(jit.compile_kernel, k.name, k.defines, arch=arch) for arch, k in wanted]
+        running = [pool.submit(cache.compile_kernel, k.source, k.defines, arch=arch) for arch, k in wanted]
         try:
             for done in as_completed(running):
                 done.result()

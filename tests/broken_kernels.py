@@ -3,27 +3,27 @@
 import shutil
 from pathlib import Path
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from genoconv.ops.longconv.one_sm.tables import build
 from genoconv.paths import shipped
 
 CHANGES = {
-    "tail dropped": ("rows.cuh", "? room - Place", "? room - 8 - Place"),
-    "zeros": ("rows.cuh", "pack_scaled(v[2 * i], v[2 * i + 1], factor)", "0"),
+    "tail dropped": ("one_sm/rows.cuh", "? room - Place", "? room - 8 - Place"),
+    "zeros": ("one_sm/rows.cuh", "pack_scaled(v[2 * i], v[2 * i + 1], factor)", "0"),
     "row shifted": (
-        "rows.cuh",
+        "one_sm/rows.cuh",
         "pack_scaled(v[2 * i], v[2 * i + 1], factor)",
         "pack_scaled(v[2 * i + 1], v[(2 * i + 2) % 8], factor)",
     ),
-    "last batch dropped": ("rows.cuh", "rows(at.batches - ", "rows(at.batches - 1 - "),
-    "scale not undone": ("rows.cuh", "exponent - static_cast<u32>(kTop) * kOne", "127 * kOne"),
-    "D left out": ("spectrum.cu", "skip[channel_of(item)] : 0.0f", "0.0f : 0.0f"),
-    "filter not reversed in du": ("backward.cu", "conjugate_of_correlation(k, z)", "conjugate_of_product(k, z)"),
-    "dk of one slice missing": ("filter_grad.cu", "slice = 0; slice < slices", "slice = 1; slice < slices"),
-    "dk of all steps but the first missing": ("backward.cu", "add_sums(partial_of(item), sum);", ";"),
-    "dk of one share missing": ("backward.cu", "share = 0; share < kShares", "share = 1; share < kShares"),
+    "last batch dropped": ("one_sm/rows.cuh", "rows(at.batches - ", "rows(at.batches - 1 - "),
+    "scale not undone": ("common/values.cuh", "exponent - static_cast<u32>(kTop) * kOne", "127 * kOne"),
+    "D left out": ("one_sm/spectrum.cu", "skip[channel_of(item)] : 0.0f", "0.0f : 0.0f"),
+    "filter not reversed in du": ("one_sm/backward.cu", "conjugate_of_correlation(k, z)", "conjugate_of_product(k, z)"),
+    "dk of one slice missing": ("one_sm/filter_grad.cu", "slice = 0; slice < slices", "slice = 1; slice < slices"),
+    "dk of all steps but the first missing": ("one_sm/backward.cu", "add_sums(partial_of(item), sum);", ";"),
+    "dk of one share missing": ("one_sm/backward.cu", "share = 0; share < kShares", "share = 1; share < kShares"),
 }
 """What is wrong: (source file, text, what stands there instead)."""
 
@@ -53,11 +53,11 @@ def broken_sources(change: str, folder: Path) -> Path:
     return copy
 
 
-def wrong_tables(radix: int, split: int, *, part: float) -> Tensor:
+def wrong_tables(radix: int, split: int, *, part: float) -> NDArray[np.uint32]:
     """The kernels' tables with the sign of one twiddle wrong, ``part`` (0 to 1) of the way through them."""
     words = build(radix, split).copy()
     at = int(part * (len(words) - 1))
     while words[at] & 0x7FFF7FFF < 0x1000:  # nothing, or next to it
         at += 1
     words[at] ^= 0x80008000
-    return torch.from_numpy(words.view("int32"))
+    return words

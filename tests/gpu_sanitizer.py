@@ -6,23 +6,24 @@ from collections.abc import Iterator
 import torch
 from long_convolutions import Problem, differentiated, faults
 
+from genoconv.gpu.targets import local_card
 from genoconv.ops.longconv.one_sm import launches as cuda
-from genoconv.ops.longconv.one_sm.blocks import SIZES
-from genoconv.ops.longconv.one_sm.plan import Plan, Shares
+from genoconv.ops.longconv.one_sm.plan import OneSm, OneSmPlan, Shares
+from genoconv.ops.longconv.plan import plan_on
 
 shares_of_a_plan = cuda._shares
 
 
-def shares(plan: Plan, batches: int, channels: int) -> Shares:
+def shares(plan: OneSmPlan, batches: int, channels: int) -> Shares:
     """As the plan has it, but for long rows two blocks to a channel, as only larger problems have them."""
-    if plan.span == 1 or batches <= plan.backward.rows:
+    if plan.span == 1 or batches <= plan.backward_block.rows:
         return shares_of_a_plan(plan, batches, channels)
     return Shares(2 * channels, 1, 2)
 
 
 def problems() -> Iterator[Problem]:
     """Of few channels; and where that is not too much to watch, of more than all blocks have at first."""
-    for turn, size in enumerate(size for size in SIZES if size <= cuda.gpu(0).limit):
+    for turn, size in enumerate(OneSm().sizes(local_card(0))):
         gates = {"gate_in": turn % 3 != 2, "gate_out": turn % 3 != 1}
         for ragged in (False, True):
             dtype = (torch.bfloat16, torch.float16)[(turn + ragged) % 2]
@@ -30,8 +31,8 @@ def problems() -> Iterator[Problem]:
             rows = max(16 * 1024 // size, 1) + 1 + (size > 4096)
             yield Problem(size - 3 * ragged, B=rows, H=2, dtype=dtype, **gates)
         if size in (256, 4096, 8192):
-            plan = cuda._plan(size, torch.bfloat16, 0)
-            yield Problem(size, B=1, H=plan.sm_count * plan.filters.per_sm * plan.filters.rows + 3)
+            plan = plan_on(size, "bfloat16", 0)
+            yield Problem(size, B=1, H=plan.card.sm_count * plan.filter_block.per_sm * plan.filter_block.rows + 3)
 
 
 def main(*, check: bool) -> int:

@@ -1,1 +1,4 @@
-"""CUDA kernels at run time: compiler, cache, launches. The only package that imports cuda."""
+"""CUDA kernels at run time: targets, compiler, cache, launches.
+
+The only package that imports cuda; it knows no operator.
+"""

@@ -9,12 +9,16 @@ from typer.testing import CliRunner
 
 from genoconv.cli.app import app
 from genoconv.errors import KernelError, UsageError
-from genoconv.gpu import jit
+from genoconv.gpu import compiler
+from genoconv.gpu.targets import ARCHS, card_of
 from genoconv.ops.longconv import doctor
+from genoconv.ops.longconv import plan as plans
+from genoconv.ops.longconv.one_sm import plan as one_sm
+from genoconv.ops.longconv.one_sm.plan import OneSm
 from genoconv.pipelines import kernels
 from support import one_clear_line, run_cli
 
-needs_compiler = pytest.mark.skipif(jit.missing() is not None, reason=str(jit.missing()))
+needs_compiler = pytest.mark.skipif(compiler.missing() is not None, reason=str(compiler.missing()))
 
 
 def run(*words: str) -> str:
@@ -23,14 +27,14 @@ def run(*words: str) -> str:
     return result.stdout
 
 
-@pytest.mark.parametrize("arch", kernels.SHARED_MEMORY)
+@pytest.mark.parametrize("arch", ARCHS)
 @pytest.mark.parametrize("dtype", ["bf16", "fp16"])
 def test_explain(arch: str, dtype: str) -> None:
     text = run("explain", "--length", "5000", "--arch", arch, "--dtype", dtype)
     assert "length 5,000" in text
     assert "transform of 8,192 points as 32*16*16" in text
     assert arch in text
-    assert f"{kernels.SM_COUNT[arch]} SMs" in text
+    assert f"{card_of(arch).sm_count} SMs" in text
 
 
 def test_explain_a_partial_convolution() -> None:
@@ -43,10 +47,10 @@ def test_explain_a_partial_convolution() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--length", "40000"), "40,000 samples exceed the 32,768.*backend='torch', or 'auto'"),
-        (("--length", "10000", "--arch", "sm_86"), "10,000 samples exceed the 8,192.*99 KB"),
+        (("--length", "40000000"), "40,000,000 positions exceed the .*backend='torch', or 'auto'"),
+        (("--length", "40000000", "--arch", "sm_86"), "40,000,000 positions exceed the .*99 KB"),
         (("--length", "0"), "at least 1"),
-        (("--length", "8", "--taps", "9"), "a filter of 9 lags"),
+        (("--length", "8", "--taps", "9"), "K = 9 taps do not fit N = 8"),
         (("--length", "8", "--arch", "sm_75"), "--arch sm_75: known are sm_80"),
     ],
 )
@@ -56,14 +60,15 @@ def test_explain_what_no_kernel_serves(words: tuple[str, ...], message: str) -> 
 
 
 def test_a_length_beyond_the_kernels_ends_in_one_line(home: Path) -> None:
-    result = run_cli("kernels", "explain", "--length", "1000000", home=home)
-    assert "1,000,000 samples exceed" in one_clear_line(result, code=2)
+    result = run_cli("kernels", "explain", "--length", "100000000", home=home)
+    assert "100,000,000 positions exceed" in one_clear_line(result, code=2)
 
 
 @needs_compiler
 def test_warm_list_and_clear(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "SIZES", (256,))
-    monkeypatch.setattr(kernels, "KERNELS", ("spectrum", "filter_grad"))
+    monkeypatch.setattr(OneSm, "sizes", lambda self, card: (256,))
+    monkeypatch.setattr(plans, "REGIMES", (OneSm(),))
+    monkeypatch.setattr(one_sm, "KERNELS", ("spectrum", "filter_grad"))
     assert run("list") == ""
     run("warm", "--arch", "sm_89", "--quiet")
     listed = run("list").splitlines()
@@ -79,7 +84,7 @@ def test_warm_knows_its_targets() -> None:
 
 
 def test_doctor_says_in_words_what_will_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "SIZES", (256, 512))
+    monkeypatch.setattr(doctor, "_CPU_LONGEST", 512)
     text = run("doctor", "--device", "cpu")
     lines = [line.split() for line in text.splitlines() if re.match(r" +\d", line)]
     assert [(line[0], line[1]) for line in lines] == [("256", "torch"), ("512", "torch")]
@@ -91,7 +96,7 @@ def test_doctor_says_in_words_what_will_be_used(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_doctor_fails_where_a_result_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "SIZES", (256,))
+    monkeypatch.setattr(doctor, "_CPU_LONGEST", 256)
     monkeypatch.setattr(doctor, "TOLERANCE", 1e-6)
     with pytest.raises(KernelError, match=r"length 256 on torch: \w+ is off by .*GENOCONV_KERNELS=torch"):
         CliRunner().invoke(app, ["kernels", "doctor", "--device", "cpu"], catch_exceptions=False)

@@ -1,7 +1,7 @@
 """The kernels' own source, built with g++, behind the same host code that launches it on a GPU.
 
-Inside :func:`machine` the functions of `genoconv.ops.longconv.one_sm.launches` work on CPU tensors: kernels come from
-here in place of NVRTC, everything else (arguments, strides, grids, workspaces) is what a GPU gets.
+Inside :func:`machine` plans work on CPU tensors: kernels come from here in place of NVRTC, everything else (arguments,
+strides, grids, workspaces) is what a GPU gets.
 """
 
 import ctypes
@@ -17,14 +17,19 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import torch
 from long_convolutions import Inputs
+from numpy.typing import NDArray
 from torch import Tensor
 
-from genoconv.gpu import jit
-from genoconv.ops.longconv.one_sm import launches as cuda
-from genoconv.ops.longconv.one_sm.plan import Kernel, longest
-from genoconv.ops.longconv.one_sm.tables import build as table_words
+from genoconv.gpu import compiler, launch, targets
+from genoconv.gpu.compiler import Kernel
+from genoconv.gpu.targets import Card
+from genoconv.ops.longconv import fused, host
+from genoconv.ops.longconv import plan as plans
+from genoconv.ops.longconv.one_sm import launches as one_sm
+from genoconv.ops.longconv.one_sm import tables as one_sm_tables
 from genoconv.paths import shipped
 
 HERE = Path(__file__).parent
@@ -35,7 +40,7 @@ _BUILDS = TemporaryDirectory(prefix="genoconv-emulation-")
 _pool = ThreadPoolExecutor(os.cpu_count())
 _started: dict[tuple[object, ...], "Future[ctypes.CDLL]"] = {}
 # Kernels that have the same defines in every plan share a build.
-_TOGETHER = (("forward",), ("backward",), ("spectrum", "filter_grad"))
+_TOGETHER = (("one_sm/spectrum", "one_sm/filter_grad"),)
 _FLAGS = ("-Og", "-march=native", "-ffp-contract=off", "-std=c++20", "-w", "-shared", "-fPIC", "-U_FORTIFY_SOURCE")
 
 
@@ -70,7 +75,7 @@ def machine(
     *,
     smem: int = 227 * 1024,
     sm_count: int = 2,
-    tables: Callable[[int, int], Tensor] | None = None,
+    tables: Callable[[int, int], NDArray[np.uint32]] | None = None,
     sources: Path | None = None,
 ) -> Iterator[Machine]:
     """Stand in for a GPU of ``sm_count`` SMs whose blocks have ``smem`` bytes of shared memory.
@@ -78,12 +83,7 @@ def machine(
     ``tables`` and ``sources`` take the place of the plan's own: kernels that should go wrong.
     """
     here = Machine()
-    gpu = cuda.Gpu("sm_90", smem, sm_count, longest(smem))
-
-    def own_tables(radix: int, split: int, index: int) -> Tensor:
-        if tables is not None:
-            return tables(radix, split)
-        return torch.from_numpy(table_words(radix, split).view("int32").copy())
+    card = Card("sm_90", smem, sm_count, 50 * 2**20)
 
     def empty(*shape: Any, dtype: torch.dtype = torch.float32, device: object = None) -> Tensor:
         shape = shape[0] if isinstance(shape[0], Sequence) else shape
@@ -92,12 +92,17 @@ def machine(
         here.buffers.append(whole)
         return whole[GUARD : GUARD + count].view(shape)
 
-    kept = (cuda._plan, cuda._kernels, cuda._shares)
+    def emulated(kernels: Sequence[Kernel], **_: object) -> tuple["_Emulated", ...]:
+        return tuple(_Emulated(kernel, sources, here) for kernel in kernels)
+
+    kept = (plans.plan_on, host.loaded, one_sm._kernels, one_sm._shares, one_sm._tables)
     with (
-        mock.patch.object(cuda, "gpu", return_value=gpu),
-        mock.patch.object(cuda, "_index", return_value=0),
-        mock.patch.object(cuda, "_tables", own_tables),
-        mock.patch.object(jit, "load_all", lambda kernels, **_: tuple(_Emulated(k, sources, here) for k in kernels)),
+        mock.patch.object(targets, "local_card", return_value=card),
+        mock.patch.object(torch.cuda, "current_device", return_value=0),
+        mock.patch.object(compiler, "missing", return_value=None),
+        mock.patch.object(host, "upload", lambda words, index: torch.from_numpy(words.view("int32").copy())),
+        mock.patch.object(one_sm_tables, "build", tables or one_sm_tables.build),
+        mock.patch.object(launch, "load_all", emulated),
         mock.patch.object(torch, "empty", empty),
         mock.patch.object(torch, "empty_like", lambda x: empty(x.shape, dtype=x.dtype)),
     ):
@@ -112,10 +117,10 @@ def machine(
 
 def solve(x: Inputs) -> dict[str, Tensor]:
     """y and every gradient, by the host code that a GPU's users run."""
-    y, spectrum = cuda.convolve(x.u, x.k, x.D, x.gate_in, x.gate_out)
+    y, spectrum = fused.convolve(x.u, x.k, x.D, x.gate_in, x.gate_out)
     out = {"y": y}
     names = ("du", "dk", "dD", "dgate_in", "dgate_out")
-    gradients = cuda.backward(x.dy, x.u, spectrum, x.gate_in, x.gate_out)
+    gradients = fused.plan_of(x.u).backward(x.dy, x.u, spectrum, x.gate_in, x.gate_out)
     out |= {name: value for name, value in zip(names, gradients, strict=True) if value is not None}
     if x.D is None:
         del out["dD"]
@@ -133,14 +138,14 @@ def _poisoned(edge: Tensor) -> bool:
 
 @dataclass(frozen=True)
 class _Emulated:
-    """Takes the place of `genoconv.gpu.jit.Loaded`."""
+    """Takes the place of `genoconv.gpu.launch.Loaded`."""
 
     kernel: Kernel
     sources: Path | None
     machine: Machine
 
     def launch(self, args: Sequence[Any], *, grid: int, together: bool = False, early: bool = False) -> None:
-        pointers = ctypes.c_void_p(jit.parameters(args))
+        pointers = ctypes.c_void_p(launch.parameters(args))
         counts = (ctypes.c_long * 3)()
         library = build(self.kernel, self.sources)
         run = getattr(library, f"emulate_{self.kernel.name}")
@@ -155,10 +160,10 @@ def build(kernel: Kernel, sources: Path | None = None) -> ctypes.CDLL:
 
 def start(kernel: Kernel, sources: Path | None = None) -> "Future[ctypes.CDLL]":
     """Begin to build a kernel, if nobody has."""
-    names = next(group for group in _TOGETHER if kernel.name in group)
+    names = next((group for group in _TOGETHER if kernel.source in group), (kernel.source,))
     key = (names, kernel.defines, sources or shipped("csrc"))
     if key not in _started:
-        _started[key] = _pool.submit(_build, *key, Path(_BUILDS.name) / f"{names[0]}-{len(_started)}.so")
+        _started[key] = _pool.submit(_build, *key, Path(_BUILDS.name) / f"{kernel.name}-{len(_started)}.so")
     return _started[key]
 
 
@@ -170,7 +175,7 @@ def cancel() -> None:
 
 def _build(names: tuple[str, ...], defines: tuple[tuple[str, int], ...], sources: Path, library: Path) -> ctypes.CDLL:
     text = "".join(f"#include <{name}.cu>\n" for name in names) + "#include <emulate.h>\n"
-    text += "".join(f"EMULATED({name})\n" for name in names)
+    text += "".join(f"EMULATED({name.rpartition('/')[2]})\n" for name in names)
     # Each library keeps its own shared memory: without the flag, inline variables are one for the whole process.
     command = ["g++", *_FLAGS, "-fno-gnu-unique", *(f"-D{name}={value}" for name, value in defines)]
     command += ["-I", str(HERE), "-I", str(sources), "-x", "c++", "-", "-o", str(library)]

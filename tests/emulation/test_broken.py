@@ -10,8 +10,9 @@ from broken_kernels import CHANGES, OF_LONG_ROWS, PARTS, broken_sources, wrong_t
 from emulation import harness
 from long_convolutions import Problem, faults, truth
 
-from genoconv.ops.longconv.one_sm import launches as cuda
-from genoconv.ops.longconv.one_sm.plan import choose_plan
+from genoconv.gpu.targets import card_of
+from genoconv.ops.longconv import plan as plans
+from genoconv.ops.longconv.one_sm.plan import OneSm
 
 pytestmark = pytest.mark.skipif(not harness.available(), reason="needs g++ with C++20")
 
@@ -36,8 +37,10 @@ def test_one_wrong_twiddle_shows(N: int, part: float) -> None:
 
 def test_writing_past_a_buffer_shows(tmp_path: Path) -> None:
     sources = broken_sources("zeros", tmp_path)
-    text = (sources / "rows.cuh").read_text(encoding="utf-8")
-    (sources / "rows.cuh").write_text(text.replace("if (i < valid) to[i]", "if (valid > 0) to[i]"), encoding="utf-8")
+    text = (sources / "one_sm/rows.cuh").read_text(encoding="utf-8")
+    (sources / "one_sm/rows.cuh").write_text(
+        text.replace("if (i < valid) to[i]", "if (valid > 0) to[i]"), encoding="utf-8"
+    )
     with harness.machine(sources=sources) as gpu:
         harness.solve(Problem(509, B=1, H=1).inputs())
     assert gpu.overrun()
@@ -45,18 +48,19 @@ def test_writing_past_a_buffer_shows(tmp_path: Path) -> None:
 
 def test_bank_conflicts_and_misaligned_accesses_are_counted(tmp_path: Path) -> None:
     sources = broken_sources("zeros", tmp_path)
-    text = (sources / "shape.cuh").read_text(encoding="utf-8")
+    text = (sources / "one_sm/shape.cuh").read_text(encoding="utf-8")
     assert "c ^ slot ^" in text
-    (sources / "shape.cuh").write_text(text.replace("c ^ slot ^", "c ^"), encoding="utf-8")
+    (sources / "one_sm/shape.cuh").write_text(text.replace("c ^ slot ^", "c ^"), encoding="utf-8")
     with harness.machine(sources=sources) as gpu:
         harness.solve(SMALL.inputs())
     assert gpu.counts["forward"].wavefronts > 1.5 * gpu.counts["forward"].ideal
 
 
 def test_a_buffer_too_small_for_the_kernel_shows(monkeypatch: pytest.MonkeyPatch) -> None:
-    block = choose_plan(512).forward
-    small = replace(block, smem_bytes=block.smem_bytes - 1024)
-    monkeypatch.setattr(cuda, "choose_plan", lambda *args, **how: replace(choose_plan(*args, **how), forward=small))
+    plan = OneSm().plan(512, 512, filter_length=512, dtype="bfloat16", card=card_of("sm_90"))
+    small = replace(plan.forward_block, smem_bytes=plan.forward_block.smem_bytes - 1024)
+    plan = replace(plan, card=replace(plan.card, sm_count=2), forward_block=small)
+    monkeypatch.setattr(plans, "choose_plan", lambda *args, **how: plan)
     with harness.machine() as gpu:
         harness.solve(SMALL.inputs())
     assert gpu.counts["forward"].faults > 0

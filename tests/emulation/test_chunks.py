@@ -21,7 +21,7 @@ def test_chunks_of_the_kernels_are_the_convolution_and_its_gradients(
     monkeypatch.setattr(through_kernels, "_VALUES", 3 * 256)  # three chunks at once
     x = Problem(N, H=1, K=K, dtype=dtype, skip=dtype == torch.bfloat16).inputs()
     with harness.machine() as gpu:
-        kept = through_kernels.transform(x.k, x.D, chunks, spectrum=None, scale=None)
+        kept = through_kernels.transform(x.u, x.k, x.D, chunks, spectrum=None, scale=None)
         got = {"y": through_kernels.forward(x.u, kept, x.gate_in, x.gate_out, chunks)}
         du, dk, dD, dgate_in = through_kernels.backward(x.dy, x.u, kept, x.gate_in, x.gate_out, chunks)
         dgate_out = through_kernels.forward(x.u, kept, x.gate_in, x.dy, chunks)

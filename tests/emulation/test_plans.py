@@ -8,16 +8,22 @@ import torch
 from emulation import harness
 from long_convolutions import BARS, Problem, error, faults, large_and_small_channels, truth, worst_channel_of_dk
 
+from genoconv.gpu.compiler import Kernel
+from genoconv.gpu.targets import Card
 from genoconv.ops import prepare_filter
 from genoconv.ops.longconv import fused
-from genoconv.ops.longconv.one_sm import launches as cuda
+from genoconv.ops.longconv.host import DTYPES
 from genoconv.ops.longconv.one_sm.blocks import SIZES
-from genoconv.ops.longconv.one_sm.plan import FITS, KERNELS, Fit, Kernel, Plan, Shares, choose_plan, longest
+from genoconv.ops.longconv.one_sm.plan import FITS, KERNELS, Fit, OneSm, OneSmPlan, Shares
 
 pytestmark = pytest.mark.skipif(not harness.available(), reason="needs g++ with C++20")
 
 KILOBYTES = (227, 163, 99)
 GATES = tuple(product((True, False), repeat=2))
+
+
+def card(kilobytes: int) -> Card:
+    return Card("sm_90", kilobytes * 1024, 132, 50 * 2**20)
 
 
 @dataclass(frozen=True)
@@ -35,12 +41,13 @@ class Case:
 
     def __str__(self) -> str:
         gates = "".join("-+"[gate] for gate in self.gates)
-        words = (self.size, f"{self.kilobytes}KB", cuda.DTYPES[self.dtype], gates, self.fit)
+        words = (self.size, f"{self.kilobytes}KB", DTYPES[self.dtype], gates, self.fit)
         return "-".join(map(str, words))
 
     @property
-    def plan(self) -> Plan:
-        return choose_plan(self.size, dtype=cuda.DTYPES[self.dtype], smem_per_block=self.kilobytes * 1024)
+    def plan(self) -> OneSmPlan:
+        dtype = DTYPES[self.dtype]
+        return OneSm().plan(self.size, self.size, filter_length=self.size, dtype=dtype, card=card(self.kilobytes))
 
     def kernels(self) -> list[Kernel]:
         gate_in, gate_out = self.gates
@@ -52,7 +59,7 @@ class Case:
     def problems(self) -> list[tuple[Problem, int]]:
         """Problems, each with the SMs of the GPU that solves it."""
         shared = {"dtype": self.dtype, "gate_in": self.gates[0], "gate_out": self.gates[1]}
-        rows = max(self.plan.forward.rows, self.plan.backward.rows)
+        rows = max(self.plan.forward_block.rows, self.plan.backward_block.rows)
         shortest = 1 if self.size == SIZES[0] else self.size // 2 + 1
         short = shortest + (self.size - shortest) // 3
         short = short | 1 if self.fit == "ragged" else -(-short // 8) * 8
@@ -77,9 +84,7 @@ class Case:
 def cases() -> list[Case]:
     """Every plan that a card of 227, 163 or 99 KB can have, both types of rows where the plan is the largest card's."""
     found: list[Case] = []
-    for kilobytes, size in product(KILOBYTES, SIZES):
-        if size > longest(kilobytes * 1024):
-            continue
+    for kilobytes, size in ((n, size) for n in KILOBYTES for size in OneSm().sizes(card(n))):
         both = (torch.bfloat16, torch.float16)
         for dtype in both if kilobytes == KILOBYTES[0] else (both[len(found) % 2],):
             turn = len(found)
@@ -89,13 +94,17 @@ def cases() -> list[Case]:
 
 def test_the_cases_leave_nothing_out() -> None:
     found = cases()
-    assert {(c.size, c.dtype) for c in found} == set(product(SIZES, cuda.DTYPES))
+    assert {(c.size, c.dtype) for c in found} == set(product(SIZES, DTYPES))
     for kilobytes in KILOBYTES:
-        assert max(c.size for c in found if c.kilobytes == kilobytes) == longest(kilobytes * 1024)
+        assert max(c.size for c in found if c.kilobytes == kilobytes) == OneSm().sizes(card(kilobytes))[-1]
     assert {(c.gates, c.fit) for c in found} == set(product(GATES, FITS))
-    assert {(c.gates, c.dtype) for c in found} == set(product(GATES, cuda.DTYPES))
-    assert {(c.size > 4096, c.fit, c.dtype) for c in found} == set(product((True, False), FITS, cuda.DTYPES))
-    shares = [replace(c.plan, sm_count=n).share_out(p.B, p.H) for c in found for p, n in c.problems()]
+    assert {(c.gates, c.dtype) for c in found} == set(product(GATES, DTYPES))
+    assert {(c.size > 4096, c.fit, c.dtype) for c in found} == set(product((True, False), FITS, DTYPES))
+    shares = [
+        replace(c.plan, card=replace(c.plan.card, sm_count=n)).share_out(p.B, p.H)
+        for c in found
+        for p, n in c.problems()
+    ]
     assert any(s.slices > 1 for s in shares)
 
 
@@ -139,7 +148,7 @@ def test_blocks_of_a_team_add_to_the_same_sums_in_turns(N: int, B: int, monkeypa
     x = Problem(N, B=B, H=2).inputs()
     got = {}
     for team in (1, 3):
-        monkeypatch.setattr(Plan, "share_out", lambda *_, team=team: Shares(team, 1, team))
+        monkeypatch.setattr(OneSmPlan, "share_out", lambda *_, team=team: Shares(team, 1, team))
         with harness.machine() as gpu:
             got[team] = harness.solve(x)
         assert gpu.counts["backward"].faults == 0
@@ -147,7 +156,7 @@ def test_blocks_of_a_team_add_to_the_same_sums_in_turns(N: int, B: int, monkeypa
     for name, value in got[1].items():
         assert torch.equal(got[3][name], value), name
     # With a block less, the first has a step that must wait for the second's: that it does not go on is seen.
-    monkeypatch.setattr(Plan, "share_out", lambda *_: Shares(2, 1, 2))
+    monkeypatch.setattr(OneSmPlan, "share_out", lambda *_: Shares(2, 1, 2))
     with harness.machine() as gpu:
         harness.solve(x)
     assert gpu.counts["backward"].faults > 0

@@ -2,10 +2,8 @@
 
 import ctypes
 import logging
-import re
 from collections.abc import Callable
 from functools import partial
-from types import SimpleNamespace
 from unittest import mock
 
 import pytest
@@ -15,12 +13,14 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from genoconv.errors import KernelError, UsageError
-from genoconv.gpu import jit
+from genoconv.gpu import compiler, launch, targets
+from genoconv.gpu.targets import card_of
 from genoconv.ops import fftconv, prepare_filter
-from genoconv.ops.longconv import conv, fused
-from genoconv.ops.longconv.one_sm import launches as cuda
+from genoconv.ops.longconv import conv, host
+from genoconv.ops.longconv import plan as plans
 
-H200 = cuda.Gpu("sm_90", 227 * 1024, 132, 32768)
+H200 = card_of("sm_90")
+LIMIT = plans.reach(H200)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
@@ -85,22 +85,27 @@ def test_what_auto_chooses_on_a_gpu_and_that_it_says_so_once(
     conv._said.clear()
     monkeypatch.setattr(logging.getLogger("genoconv"), "propagate", True)
     caplog.set_level(logging.INFO, "genoconv")
-    with FakeTensorMode(), mock.patch.object(cuda, "gpu", return_value=H200):
+    with FakeTensorMode(), mock.patch.object(targets, "local_card", return_value=H200):
         rows = partial(torch.empty, 1, 1, device="cuda")
         for _ in range(2):
-            with mock.patch.object(jit, "missing", return_value=None):
-                assert conv.choose(rows(32768, dtype=torch.bfloat16), 32768, "auto") == "cuda"
-                assert conv.choose(rows(32769, dtype=torch.bfloat16), 32769, "auto") == "torch"
+            with mock.patch.object(compiler, "missing", return_value=None):
+                assert conv.choose(rows(LIMIT, dtype=torch.bfloat16), LIMIT, "auto") == "cuda"
+                assert conv.choose(rows(LIMIT + 1, dtype=torch.bfloat16), LIMIT + 1, "auto") == "torch"
                 assert conv.choose(rows(99), 99, "cuda") == "torch"
-                with pytest.raises(KernelError, match="rows of 32,769 positions exceed the 32,768"):
-                    conv.choose(rows(32769, dtype=torch.float16), 32769, "cuda")
-            with mock.patch.object(jit, "missing", return_value="no compiler: pip install it"):
+                with pytest.raises(KernelError, match=f"rows of {LIMIT + 1:,} positions exceed the {LIMIT:,}"):
+                    conv.choose(rows(LIMIT + 1, dtype=torch.float16), LIMIT + 1, "cuda")
+            with mock.patch.object(compiler, "missing", return_value="no compiler: pip install it"):
                 assert conv.choose(rows(99, dtype=torch.float16), 99, "auto") == "torch"
                 with pytest.raises(KernelError, match="pip install it"):
                     conv.choose(rows(99, dtype=torch.float16), 99, "cuda")
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 4
-    assert [("fused" in s, "32,769" in s, "cuFFT" in s, "pip install" in s).index(True) for s in said] == [0, 1, 2, 3]
+    assert [("fused" in s, f"{LIMIT + 1:,}" in s, "cuFFT" in s, "pip install" in s).index(True) for s in said] == [
+        0,
+        1,
+        2,
+        3,
+    ]
 
 
 @pytest.mark.filterwarnings("error")
@@ -109,8 +114,8 @@ def test_torch_compile_sees_one_graph_whatever_the_length(backend: str) -> None:
     torch._dynamo.reset()
     compiled = torch.compile(partial(fftconv, backend=backend), fullgraph=True, backend="eager")
     with (
-        mock.patch.object(cuda, "gpu", return_value=H200),
-        mock.patch.object(jit, "missing", return_value=None),
+        mock.patch.object(targets, "local_card", return_value=H200),
+        mock.patch.object(compiler, "missing", return_value=None),
         FakeTensorMode(allow_non_fake_inputs=True),
     ):
         for N in (1024, 1000, 700):  # the second length makes N symbolic
@@ -129,7 +134,7 @@ def test_torch_compile_on_a_cpu() -> None:
 
 def test_launch_arguments_reach_the_driver_with_their_widths() -> None:
     x = torch.zeros(3)
-    pointers = (ctypes.c_void_p * 4).from_address(jit.parameters((x, None, -7, 1 << 40)))
+    pointers = (ctypes.c_void_p * 4).from_address(launch.parameters((x, None, -7, 1 << 40)))
     read = (ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int32, ctypes.c_int64)
     values = [kind.from_address(place).value for kind, place in zip(read, pointers, strict=True)]
     assert values == [x.data_ptr(), 0, -7, 1 << 40]
@@ -137,15 +142,5 @@ def test_launch_arguments_reach_the_driver_with_their_widths() -> None:
 
 def test_strides_that_do_not_fit_32_bits_are_copied() -> None:
     near, far = (torch.empty_strided((2, 2, 8), (stride, 8, 1), device="meta") for stride in (2**32 - 1, 2**32))
-    assert cuda._rows(near) is near
-    assert cuda._rows(far).stride() == (16, 8, 1)
-
-
-@pytest.mark.parametrize(("channels", "refused"), [(2**17 - 1, False), (2**17, True)])
-def test_a_batch_of_too_many_values_is_refused(channels: int, refused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused, "_reach", lambda index: (32768, None))
-    u = SimpleNamespace(device=torch.device("cuda", 0), dtype=torch.bfloat16, shape=(1, channels, 32768))
-    reason = fused.unsupported(u)
-    assert (reason is not None) is refused
-    if reason:
-        assert re.search(r"131,072 channels of 32,768 positions exceed the 4,294,967,295 .*'torch'", reason)
+    assert host.rows(near, largest_stride=2**32 - 1) is near
+    assert host.rows(far, largest_stride=2**32 - 1).stride() == (16, 8, 1)

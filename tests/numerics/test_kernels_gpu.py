@@ -29,12 +29,16 @@ from long_convolutions import (
 from torch import Tensor
 
 from genoconv.errors import KernelError, UsageError
-from genoconv.gpu import jit
+from genoconv.gpu import cache, compiler, launch
+from genoconv.gpu.compiler import Kernel
+from genoconv.gpu.targets import local_card
 from genoconv.ops import fftconv, prepare_filter
-from genoconv.ops.longconv import conv, fused
-from genoconv.ops.longconv.one_sm import launches as cuda
+from genoconv.ops.longconv import conv, fused, host
+from genoconv.ops.longconv.one_sm import launches as one_sm
+from genoconv.ops.longconv.one_sm import tables as one_sm_tables
 from genoconv.ops.longconv.one_sm.blocks import SIZES
-from genoconv.ops.longconv.one_sm.plan import FITS, KERNELS, Fit, Kernel, Shares
+from genoconv.ops.longconv.one_sm.plan import FITS, KERNELS, Fit, OneSm, OneSmPlan, Shares
+from genoconv.ops.longconv.plan import plan_on, reach
 
 pytestmark = [
     pytest.mark.gpu,
@@ -54,16 +58,22 @@ def _poisoned_memory() -> Iterator[None]:
 
 
 def served() -> int:
-    return cuda.gpu(0).limit if torch.cuda.is_available() else 0
+    return OneSm().sizes(local_card(0))[-1] if torch.cuda.is_available() else 0
+
+
+def plan_of(size: int, dtype: torch.dtype) -> OneSmPlan:
+    plan = plan_on(size, host.DTYPES[dtype], 0)
+    assert isinstance(plan, OneSmPlan)
+    return plan
 
 
 def kernels(size: int, dtype: torch.dtype, gates: Iterable[tuple[bool, bool]], fits: Iterable[Fit]) -> set[Kernel]:
-    plan, ways = cuda._plan(size, dtype, 0), product(KERNELS, gates, fits)
+    plan, ways = plan_of(size, dtype), product(KERNELS, gates, fits)
     return {plan.kernel(name, fit=fit, gate_in=g[0], gate_out=g[1]) for name, g, fit in ways}
 
 
 def compile_all(wanted: Iterable[Kernel]) -> None:
-    jit.compile_all(wanted, arch=cuda.gpu(0).arch)
+    cache.compile_all(wanted, arch=local_card(0).arch)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -116,9 +126,9 @@ def test_every_plan(size: int, dtype: torch.dtype) -> None:
 def test_one_block_after_another_channel(size: int) -> None:
     """More channels than blocks, small ones after large: what one leaves behind in a block must not reach the next."""
     needs(size)
-    plan = cuda._plan(size, torch.bfloat16, 0)
-    blocks = plan.sm_count * plan.filters.per_sm
-    x = large_and_small_channels(Problem(size, B=2, H=blocks * plan.filters.rows + 5).inputs("cuda"))
+    plan = plan_of(size, torch.bfloat16)
+    blocks = plan.card.sm_count * plan.filter_block.per_sm
+    x = large_and_small_channels(Problem(size, B=2, H=blocks * plan.filter_block.rows + 5).inputs("cuda"))
     got = differentiated(x, backend="cuda")
     assert not faults(got, x)
     assert worst_channel_of_dk(got, x) < 2.3e-3
@@ -207,7 +217,7 @@ def test_teams_of_blocks_add_in_the_order_of_the_batch(
     got = {}
     for team in (1, *teams):
         shares = Shares(5 * team, 1, team)
-        monkeypatch.setattr(cuda, "_shares", lambda *_, shares=shares: shares)
+        monkeypatch.setattr(one_sm, "_shares", lambda *_, shares=shares: shares)
         got[team] = differentiated(x, backend="cuda")
     assert not faults(got[1], x)
     for team in teams:
@@ -228,7 +238,7 @@ def test_opcheck(N: int) -> None:
     torch.use_deterministic_algorithms(False)
     torch.library.opcheck(torch.ops.genoconv.fftconv.default, operands(x))
     torch.library.opcheck(torch.ops.genoconv.fftconv.default, (*operands(x)[:2], None, None, None))
-    made = cuda.prepare_filter(x.k, x.D, N)
+    made = plan_of(N, torch.bfloat16).prepare_filter(x.k, x.D)
     prepared = (x.u.clone().requires_grad_(), made.filter, made.scale, N, x.gate_in, None)
     torch.library.opcheck(torch.ops.genoconv.fftconv_prepared.default, prepared)
 
@@ -341,7 +351,7 @@ def test_prepared_filters() -> None:
         got = fftconv(u, kept, gate_out=gate, backend="cuda")
         assert error(got, want["y"][..., :N]) < 2e-3
     assert torch.equal(fftconv(x.u, kept, gate_out=x.gate_out, backend="cuda"), whole)
-    assert sorted(kept._fused) == [512, 1024]
+    assert sorted(kept.made) == [("one-sm", 512), ("one-sm", 1024)]
     u = x.u.clone().requires_grad_()
     fftconv(u, kept, gate_out=x.gate_out, backend="cuda").backward(x.dy)
     assert error(u.grad, want["du"]) < 2.3e-3
@@ -364,7 +374,7 @@ def test_forward_needs_no_memory_beyond_the_filters() -> None:
 
 
 def test_what_the_kernels_refuse() -> None:
-    limit = served()
+    limit = reach(local_card(0))
     long = torch.zeros(1, 1, limit + 1, dtype=torch.bfloat16, device="cuda")
     k = torch.zeros(1, 4, device="cuda")
     with pytest.raises(KernelError, match=rf"{limit + 1:,} positions exceed the {limit:,}.*backend='torch'"):
@@ -385,7 +395,7 @@ def test_auto_says_once_what_it_does(caplog: pytest.LogCaptureFixture, monkeypat
     k = torch.zeros(1, 4, device="cuda")
     for _ in range(3):
         fftconv(torch.zeros(1, 1, 64, dtype=torch.bfloat16, device="cuda"), k)
-        fftconv(torch.zeros(1, 1, served() + 1, dtype=torch.bfloat16, device="cuda"), k)
+        fftconv(torch.zeros(1, 1, reach(local_card(0)) + 1, dtype=torch.bfloat16, device="cuda"), k)
         fftconv(torch.zeros(1, 1, 64, device="cuda"), k)
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 3, said
@@ -397,7 +407,7 @@ def test_auto_says_once_what_it_does(caplog: pytest.LogCaptureFixture, monkeypat
 @pytest.fixture
 def other_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing compiled or loaded beforehand is used, and nothing of the test afterwards."""
-    kept = (jit._sources_digest, jit.load, cuda._kernels)
+    kept = (cache.sources_digest, launch.load, host.loaded, one_sm._kernels)
     for function in kept:
         function.cache_clear()
     yield
@@ -410,7 +420,8 @@ def other_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_broken_kernel_shows(change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sources = broken_sources(change, tmp_path)
-    monkeypatch.setattr(jit, "shipped", lambda name: sources)
+    for module in (cache, compiler):
+        monkeypatch.setattr(module, "shipped", lambda name: sources)
     N = 8192 if change in OF_LONG_ROWS else 512
     x = Problem(N, B=67, H=3).inputs("cuda")
     assert fused.unsupported(x.u) is None
@@ -419,8 +430,12 @@ def test_a_broken_kernel_shows(change: str, tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(("N", "part"), [(N, part) for N, parts in PARTS.items() for part in parts])
-def test_one_wrong_twiddle_shows(N: int, part: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_wrong_twiddle_shows(
+    N: int, part: float, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     x = Problem(N, B=32, H=2).inputs("cuda")
     assert not faults(differentiated(x, backend="cuda"), x)
-    monkeypatch.setattr(cuda, "_tables", lambda radix, split, index: wrong_tables(radix, split, part=part).cuda(index))
+    monkeypatch.setattr(one_sm_tables, "build", partial(wrong_tables, part=part))
+    one_sm._tables.cache_clear()
+    request.addfinalizer(one_sm._tables.cache_clear)
     assert faults(differentiated(x, backend="cuda"), x)

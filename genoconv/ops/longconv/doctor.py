@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 
 from genoconv.errors import KernelError
-from genoconv.gpu import jit
+from genoconv.gpu import cache, launch, targets
 from genoconv.ops import fftconv
 from genoconv.ops.longconv import fused
-from genoconv.ops.longconv.one_sm.blocks import SIZES
-from genoconv.ops.longconv.one_sm.plan import longest
+from genoconv.ops.longconv import plan as plans
 
 NAMES = ("y", "du", "dk", "dD", "dgate_in", "dgate_out")
 TOLERANCE = 4e-3
@@ -20,6 +19,7 @@ TOLERANCE = 4e-3
 
 _ROWS = (4, 8)
 _REPEATS = 9
+_CPU_STANDS_FOR, _CPU_LONGEST = "sm_90", 4096  # where no kernel runs, the lengths of this card up to here
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Check:
 
 def kernel_status() -> dict[str, str]:
     """What CUDA, the driver, the compiler and the kernels are here, in words; measures nothing and needs no GPU."""
-    report = jit.driver_report()
+    report = launch.driver_report()
     available = torch.cuda.is_available()
-    count = len(jit.entries())
+    count = len(cache.entries())
     found = {
         "CUDA": f"torch is built for CUDA {torch.version.cuda}"
         if torch.version.cuda
@@ -67,7 +67,7 @@ def kernel_status() -> dict[str, str]:
     found["GPU"] = f"{torch.cuda.device_count()} x {properties.name}, sm_{properties.major}{properties.minor}"
     if reason:
         return {**found, "backend": f"torch.fft on the GPU: {reason}"}
-    limit = longest(properties.shared_memory_per_block_optin)  # type: ignore[attr-defined]
+    limit = plans.reach(targets.local_card(0))
     return {
         **found,
         "backend": f"fused CUDA kernels for bfloat16 and float16 rows up to {limit:,} positions, torch.fft beyond",
@@ -80,15 +80,19 @@ def check(device: torch.device) -> Iterator[Check]:
     Raises:
         KernelError: a kernel that should serve this device fails to compile or launch.
     """
-    served = [N for N in SIZES if device.type == "cuda" and fused.unsupported(_rows(N, device, H=1)) is None]
-    for N in served or SIZES[:5]:
-        backend = "cuda" if N in served else "torch"
+    here = device.type == "cuda" and fused.unsupported(_rows(1, device, H=1)) is None
+    card = targets.local_card(device.index or 0) if here else targets.card_of(_CPU_STANDS_FOR)
+    for plan in plans.every_plan(card):
+        N = plan.size
+        if not here and N > _CPU_LONGEST:
+            return
+        backend = "cuda" if here else "torch"
         inputs = _problem(N, device)
         want = _results(tuple(x.double() for x in inputs), "torch")
         got = _results(inputs, backend)
         errors = tuple(_error(a, b) for a, b in zip(got, want, strict=True))
         baseline = _milliseconds(inputs, "torch")
-        yield Check(backend, N, errors, _milliseconds(inputs, backend) if served else baseline, baseline)
+        yield Check(backend, N, errors, _milliseconds(inputs, backend) if here else baseline, baseline)
 
 
 def _rows(N: int, device: torch.device, *, H: int) -> Tensor:

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from genoconv.gpu import jit
-from genoconv.ops.longconv.one_sm import launches as cuda
-from genoconv.ops.longconv.one_sm.blocks import SIZES
-from genoconv.ops.longconv.spectrum import FilterSpectrum
+from genoconv.gpu import compiler, targets
+from genoconv.ops.longconv import plan as plans
+from genoconv.ops.longconv.host import DTYPES, device_index
+from genoconv.ops.longconv.plan import Plan
+from genoconv.ops.longconv.spectrum import FilterSpectrum, StoredSpectrum
 
 _PLAIN = (Tensor, torch.nn.Parameter)
 
@@ -22,49 +23,59 @@ def unsupported(u: Tensor) -> str | None:
     """Why the kernels cannot serve rows u (B, H, N), and the way out; None where they can."""
     if u.device.type != "cuda":
         return f"the kernels need CUDA tensors, u is on {u.device.type}: move it, or use backend='torch'"
-    if u.dtype not in cuda.DTYPES:
+    if u.dtype not in DTYPES:
         return f"the kernels take bfloat16 or float16 rows, u is {u.dtype}: cast it, or use backend='torch'"
-    limit, obstacle = _reach(u.device.index)
+    found, obstacle = _served(u.device.index)
     if obstacle:
         return obstacle
-    if u.shape[-1] > limit:
+    longest = found[-1][1]
+    if u.shape[-1] > longest:
         return (
-            f"rows of {u.shape[-1]:,} positions exceed the {limit:,} that one block of this GPU holds: "
+            f"rows of {u.shape[-1]:,} positions exceed the {longest:,} that this GPU's kernels serve: "
             f"use backend='torch' (auto does)"
         )
-    if u.shape[1] * u.shape[2] > cuda.LARGEST_STRIDE:
-        return (
-            f"{u.shape[1]:,} channels of {u.shape[2]:,} positions exceed the {cuda.LARGEST_STRIDE:,} values of a batch "
-            f"that the kernels count to: use fewer channels a call, or backend='torch'"
-        )
-    return None
+    if torch.compiler.is_compiling():
+        return None  # sizes may be symbols there; what a plan still refuses shows when it runs
+    return plan_of(u).obstacle(u.shape[1])
 
 
 def sizes(u: Tensor) -> tuple[int, ...]:
     """Transform sizes that the kernels offer to rows like u, ascending; empty where they offer none."""
-    if u.device.type != "cuda" or u.dtype not in cuda.DTYPES:
+    if u.device.type != "cuda" or u.dtype not in DTYPES:
         return ()
-    limit, obstacle = _reach(u.device.index)
-    return () if obstacle else tuple(size for size in SIZES if size <= limit)
+    found, obstacle = _served(u.device.index)
+    return () if obstacle else tuple(size for _, size, _ in found)
 
 
-def _reach(index: int | None) -> tuple[int, str | None]:
-    """Longest row, in positions, on one GPU, and what keeps the kernels from running there at all."""
-    gpu = cuda.gpu(torch.cuda.current_device() if index is None else index)
-    if gpu.limit == 0:
-        return 0, f"the kernels need compute capability 8.0 or later, this GPU is {gpu.arch}: use backend='torch'"
-    return gpu.limit, jit.missing()
+def _served(index: int | None) -> tuple[tuple[tuple[str, int, int], ...], str | None]:
+    """The transforms of one GPU, and what keeps its kernels from running at all."""
+    card = targets.local_card(torch.cuda.current_device() if index is None else index)
+    found = plans.transforms(card)
+    if not found:
+        return (), f"the kernels need compute capability 8.0 or later, this GPU is {card.arch}: use backend='torch'"
+    return found, compiler.missing()
 
 
 # As torch.compiler.assume_constant_result does, which would load the compiler, two seconds of every start.
-_reach._dynamo_marked_constant = True  # type: ignore[attr-defined]
+_served._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def _transform_of(u: Tensor) -> tuple[str, int, int]:
+    """Regime, size and scales of the transform of rows u, whose length may be a symbol."""
+    found, _ = _served(u.device.index)
+    return next(transform for transform in found if transform[1] >= u.shape[-1])
+
+
+def plan_of(u: Tensor) -> Plan:
+    """The plan for rows u (B, H, N)."""
+    return plans.plan_on(u.shape[-1], DTYPES[u.dtype], device_index(u))
 
 
 def fftconv(
     u: Tensor, k: Tensor | FilterSpectrum, D: Tensor | None, gate_in: Tensor | None, gate_out: Tensor | None
 ) -> Tensor:
     """As :func:`genoconv.ops.fftconv`, for rows that :func:`unsupported` has nothing against."""
-    made = k.fused(cuda.transform_size(u.shape[-1])) if isinstance(k, FilterSpectrum) else None
+    made = stored(k, u) if isinstance(k, FilterSpectrum) else None
     taps = None if isinstance(k, FilterSpectrum) else k.float()
     skip = None if D is None else D.float()
     y: Tensor
@@ -72,12 +83,36 @@ def fftconv(
         if torch.is_grad_enabled():
             y = _Launches.apply(u, taps, skip, gate_in, gate_out, made)  # type: ignore[no-untyped-call]
         else:
-            y, _ = cuda.convolve(u, taps, skip, gate_in, gate_out, made)
+            y, _ = convolve(u, taps, skip, gate_in, gate_out, made)
     elif made is not None:
         y = _prepared(u, made.filter, made.scale, made.taps, gate_in, gate_out)
     else:
         y = _convolve(u, taps, skip, gate_in, gate_out)[0]
     return y
+
+
+def stored(k: FilterSpectrum, u: Tensor) -> StoredSpectrum:
+    """T(k) + D of a prepared filter for rows like u (B, H, N), made at its first use."""
+    regime, size, _ = _transform_of(u)
+    made = k.made.get((regime, size))
+    return k.make(plan_of(u)) if made is None else made
+
+
+def convolve(
+    u: Tensor,
+    k: Tensor | None,
+    D: Tensor | None,
+    gate_in: Tensor | None,
+    gate_out: Tensor | None,
+    made: StoredSpectrum | None = None,
+) -> tuple[Tensor, StoredSpectrum]:
+    """y, and T(k) + D: `made`, or else from k and D."""
+    plan = plan_of(u)
+    if made is not None:
+        return plan.forward(u, made, gate_in, gate_out), made
+    assert k is not None
+    spectrum = plan.prepare_filter(k, D)
+    return plan.forward(u, spectrum, gate_in, gate_out, fresh=True), spectrum
 
 
 class _Launches(torch.autograd.Function):
@@ -91,10 +126,10 @@ class _Launches(torch.autograd.Function):
         D: Tensor | None,
         gate_in: Tensor | None,
         gate_out: Tensor | None,
-        made: cuda.CudaSpectrum | None,
+        made: StoredSpectrum | None,
     ) -> Tensor:
         ctx.has_taps, ctx.has_skip = k is not None, D is not None
-        y, made = cuda.convolve(u, k, D, gate_in, gate_out, made)
+        y, made = convolve(u, k, D, gate_in, gate_out, made)
         ctx.save_for_backward(u, made.filter, made.scale, gate_in, gate_out)
         ctx.taps = made.taps
         return y
@@ -103,7 +138,7 @@ class _Launches(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         u, kept, scale, gate_in, gate_out = ctx.saved_tensors
-        du, dk, dD, d_in, d_out = cuda.backward(dy, u, _spectrum(kept, scale, ctx.taps), gate_in, gate_out)
+        du, dk, dD, d_in, d_out = plan_of(u).backward(dy, u, StoredSpectrum(kept, scale, ctx.taps), gate_in, gate_out)
         return du, dk if ctx.has_taps else None, dD if ctx.has_skip else None, d_in, d_out, None
 
 
@@ -119,30 +154,28 @@ def _watched(*tensors: Tensor | None) -> bool:
     return any(x is not None and type(x) not in _PLAIN for x in tensors)
 
 
-def _spectrum(kept: Tensor, scale: Tensor, taps: int) -> cuda.CudaSpectrum:
-    return cuda.CudaSpectrum(kept, scale, kept.shape[1], taps)
-
-
 @torch.library.custom_op("genoconv::fftconv", mutates_args=(), device_types="cuda")
 def _convolve(
     u: Tensor, k: Tensor, D: Tensor | None, gate_in: Tensor | None, gate_out: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """y (B, H, N), and the filter's transform: (H, size) int32 and its scale (H,)."""
-    y, made = cuda.convolve(u, k, D, gate_in, gate_out)
+    """y (B, H, N), and the filter's transform: (H, size) int32 and its scales (H, ...)."""
+    y, made = convolve(u, k, D, gate_in, gate_out)
     return y, made.filter, made.scale
 
 
 @_convolve.register_fake
 def _(u: Tensor, k: Tensor, D: Any, gate_in: Any, gate_out: Any) -> tuple[Tensor, Tensor, Tensor]:
-    kept = u.new_empty((u.shape[1], cuda.transform_size(u.shape[-1])), dtype=torch.int32)
-    return u.new_empty(u.shape), kept, u.new_empty(u.shape[1], dtype=torch.float32)
+    _, size, scales = _transform_of(u)
+    H = u.shape[1]
+    kept, scale = u.new_empty((H, size), dtype=torch.int32), u.new_empty((H, scales), dtype=torch.float32)
+    return u.new_empty(u.shape), kept, scale
 
 
 @torch.library.custom_op("genoconv::fftconv_prepared", mutates_args=(), device_types="cuda")
 def _prepared(
     u: Tensor, kept: Tensor, scale: Tensor, taps: int, gate_in: Tensor | None, gate_out: Tensor | None
 ) -> Tensor:
-    return cuda.forward(u, _spectrum(kept, scale, taps), gate_in, gate_out)
+    return plan_of(u).forward(u, StoredSpectrum(kept, scale, taps), gate_in, gate_out)
 
 
 @_prepared.register_fake
@@ -155,7 +188,7 @@ def _gradients(
     dy: Tensor, u: Tensor, kept: Tensor, scale: Tensor, taps: int, gate_in: Tensor | None, gate_out: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """du, dk, dD and the gates' gradients; an absent gate's is empty."""
-    du, dk, dD, d_in, d_out = cuda.backward(dy, u, _spectrum(kept, scale, taps), gate_in, gate_out)
+    du, dk, dD, d_in, d_out = plan_of(u).backward(dy, u, StoredSpectrum(kept, scale, taps), gate_in, gate_out)
     return du, dk, dD, u.new_empty(0) if d_in is None else d_in, u.new_empty(0) if d_out is None else d_out
 
 

@@ -1,13 +1,34 @@
 """Filters that were transformed once, for inference with many batches."""
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from genoconv.ops.longconv.one_sm.launches import CudaSpectrum
+    from genoconv.ops.longconv.plan import Plan
+
+
+@dataclass(frozen=True)
+class StoredSpectrum:
+    """T(k) + D of H filters in the order of the kernels of one regime and transform size.
+
+    Attributes:
+        filter: (H, size) complex fp16 as int32, scaled by powers of two.
+        scale: (H, scales) fp32, what undoes that.
+        taps: K.
+    """
+
+    filter: Tensor
+    scale: Tensor
+    taps: int
+
+    @property
+    def size(self) -> int:
+        """Points of the transform."""
+        return self.filter.shape[1]
 
 
 class FilterSpectrum:
@@ -19,13 +40,14 @@ class FilterSpectrum:
         taps: the filter itself, (H, K).
         skip: the D skip, (H,), or None.
         length: the longest N, in positions, that it serves.
+        made: transforms for the kernels, by regime and transform size.
     """
 
     def __init__(self, taps: Tensor, skip: Tensor | None, length: int) -> None:
         self.taps = taps
         self.skip = skip
         self.length = length
-        self._fused: dict[int, CudaSpectrum] = {}
+        self.made: dict[tuple[str, int], StoredSpectrum] = {}
         self._rfft: dict[int, Tensor] = {}
 
     @property
@@ -40,13 +62,11 @@ class FilterSpectrum:
                 self._rfft[size] = torch.fft.rfft(wide(self.taps), n=size)
         return self._rfft[size]
 
-    def fused(self, size: int) -> "CudaSpectrum":
-        """T(k) + D for the fused kernels' transforms of ``size`` points."""
-        if size not in self._fused:
-            from genoconv.ops.longconv.one_sm import launches as cuda
-
-            self._fused[size] = cuda.prepare_filter(self.taps[:, :size], self.skip, size)
-        return self._fused[size]
+    def make(self, plan: "Plan") -> StoredSpectrum:
+        """T(k) + D for the kernels of one plan, kept in :attr:`made`."""
+        made = plan.prepare_filter(self.taps[:, : plan.size], self.skip)
+        self.made[plan.regime, plan.size] = made
+        return made
 
 
 def wide(x: Tensor) -> Tensor:

@@ -8,11 +8,13 @@ products and element-wise twiddles: `tables.py` beside this file writes them dow
 What lies where while that happens: `genoconv.ops.longconv.one_sm.blocks`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from genoconv.errors import UsageError
+from genoconv.gpu.compiler import Kernel
+from genoconv.gpu.targets import Card
 from genoconv.ops.longconv.one_sm.blocks import (
     DTYPES,
     FACTORS,
@@ -25,25 +27,16 @@ from genoconv.ops.longconv.one_sm.blocks import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from genoconv.ops.longconv.spectrum import StoredSpectrum
+
+LARGEST_STRIDE = 2**32 - 1
+"""Elements that the kernels count to: of a stride, and of all channels of one batch."""
 
 KERNELS = ("spectrum", "forward", "backward", "filter_grad")
 Fit = Literal["ragged", "aligned", "whole"]
 FITS: tuple[Fit, ...] = ("ragged", "aligned", "whole")
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """One kernel to compile and launch: `csrc/<name>.cu` with `defines`, entry point `name`.
-
-    defines: sorted (macro, value) pairs. smem_bytes: dynamic shared memory of a launch with `threads` threads.
-    """
-
-    name: str
-    defines: tuple[tuple[str, int], ...]
-    smem_bytes: int
-    threads: int
 
 
 class Shares(NamedTuple):
@@ -59,31 +52,30 @@ class Shares(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Plan:
-    """One row length's way through the kernels of one GPU. Make it with `choose_plan`.
+class OneSmPlan:
+    """A row that fits the shared memory of one multiprocessor.
 
-    length, filter_length: samples of a row and lags of its filter. size: points of the transform, length <= size.
-    radix, split: R and S above. smem: shared memory a block may use, bytes. forward, backward, filters: the blocks of
-    those kernels; `filters` are `spectrum` and `filter_grad`.
+    length, filter_length: positions of a row and taps of its filter. size: points of the transform, length <= size.
+    radix, split: R and S above. forward, backward, filters: the blocks of those kernels; `filters` are `spectrum` and
+    `filter_grad`.
     """
 
     length: int
     filter_length: int
     dtype: str
-    arch: str
+    card: Card
     size: int
     radix: int
     split: int
-    smem: int
-    sm_count: int
-    forward: Block
-    backward: Block
-    filters: Block
+    forward_block: Block
+    backward_block: Block
+    filter_block: Block
 
     regime = "one-sm"
+    scales = 1
 
     def __hash__(self) -> int:
-        return hash((self.length, self.dtype, self.smem))  # of all fields it would cost a launch's time
+        return hash((self.length, self.dtype, self.card.smem))  # hashing all fields would take as long as a launch
 
     @property
     def packed(self) -> int:
@@ -108,12 +100,12 @@ class Plan:
     @property
     def begins_early(self) -> bool:
         """Whether a kernel's blocks may begin before the kernel that they depend on has ended."""
-        return int(self.arch.removeprefix("sm_").rstrip("a")) >= 90
+        return self.card.capability >= 90
 
     @property
-    def workspace_bytes(self) -> int:
+    def kept_bytes(self) -> int:
         """Device bytes that each block of the backward kernel needs for T(v)."""
-        return 0 if self.backward.spectrum_in_smem else SPECTRUM_TILE * self.backward.groups * self.span
+        return 0 if self.backward_block.spectrum_in_smem else SPECTRUM_TILE * self.backward_block.groups * self.span
 
     @property
     def partial_bytes(self) -> int:
@@ -133,7 +125,7 @@ class Plan:
         `spectrum` and `filter_grad` touch no rows, so they are the same whatever the rows' type, gates and fit.
         """
         rows = name in ("forward", "backward")
-        block = self.forward if name == "forward" else self.backward if name == "backward" else self.filters
+        block = {"forward": self.forward_block, "backward": self.backward_block}.get(name, self.filter_block)
         defines = {
             "PLAN_RADIX": self.radix,
             "PLAN_SPLIT": self.split,
@@ -150,7 +142,7 @@ class Plan:
             "GATE_IN": int(rows and gate_in),
             "GATE_OUT": int(rows and gate_out),
         }
-        return Kernel(name, tuple(sorted(defines.items())), block.smem_bytes, 32 * block.warps)
+        return Kernel(f"one_sm/{name}", tuple(sorted(defines.items())), block.smem_bytes, 32 * block.warps)
 
     def fit(self, block: Block, batches: int, *, aligned: bool) -> Fit:
         """How well a batch of rows suits the kernel of `block` (`forward` or `backward`).
@@ -164,7 +156,7 @@ class Plan:
 
     def share_out(self, batches: int, channels: int) -> Shares:
         """How the backward kernel's blocks share out B `batches` of H `channels`."""
-        steps, blocks = -(-batches // self.backward.rows), self.sm_count * self.backward.per_sm
+        steps, blocks = -(-batches // self.backward_block.rows), self.card.sm_count * self.backward_block.per_sm
         if self.span == 1:
             # The fewest slices (each costs a partial sum) among those that finish first, a job's own cost counted as
             # half a step.
@@ -196,32 +188,73 @@ class Plan:
         )
         return Shares(team * min(blocks // team, channels * slices), slices, team)
 
-    @cached_property
-    def permutation(self) -> "NDArray[np.int64]":
-        """Frequency f held at each place (b', a', c', d') of a stored spectrum: shape (split, radix, 16, 16)."""
-        import numpy as np
+    def obstacle(self, channels: int) -> str | None:
+        """The kernels count the values of a batch in 32 bits."""
+        if channels * self.length <= LARGEST_STRIDE:
+            return None
+        return (
+            f"{channels:,} channels of {self.length:,} positions exceed the {LARGEST_STRIDE:,} values per batch that "
+            f"the kernels count to: use fewer channels per call, or backend='torch'"
+        )
 
-        b, a, c, d = np.ogrid[: self.split, : self.radix, :16, :16]
-        return np.asarray(a + self.radix * (b + self.split * (c + 16 * d)), np.int64)
+    def workspace_bytes(self, batches: int, channels: int, *, backward: bool) -> int:
+        """T(v) of every block, partial sums and their counters."""
+        if not backward:
+            return 0
+        shares = self.share_out(batches, channels)
+        counters = 0 if self.span == 1 else 4 * self.radix * self.split
+        return shares.grid * self.kept_bytes + shares.slices * channels * (self.partial_bytes + counters)
 
-    def tables(self) -> "NDArray[np.uint32]":
-        """Every matrix and twiddle, packed in the order the kernels load them (`one_sm.tables`)."""
-        from genoconv.ops.longconv.one_sm.tables import build
+    def kernels(self) -> Iterator[Kernel]:
+        """Every kernel, gated, for rows of every fit; no kernel twice."""
+        yield from dict.fromkeys(self.kernel(name, fit=fit) for name in KERNELS for fit in FITS)
 
-        return build(self.radix, self.split)
+    def prepare_filter(self, k: "Tensor", D: "Tensor | None") -> "StoredSpectrum":
+        """T(k) + D of filters k (H, K), D (H,)."""
+        from genoconv.ops.longconv.one_sm import launches
+
+        return launches.prepare_filter(self, k, D)
+
+    def forward(
+        self,
+        u: "Tensor",
+        spectrum: "StoredSpectrum",
+        gate_in: "Tensor | None",
+        gate_out: "Tensor | None",
+        *,
+        fresh: bool = False,
+    ) -> "Tensor":
+        """y (B, H, N)."""
+        from genoconv.ops.longconv.one_sm import launches
+
+        return launches.forward(self, u, spectrum, gate_in, gate_out, fresh=fresh)
+
+    def backward(
+        self,
+        dy: "Tensor",
+        u: "Tensor",
+        spectrum: "StoredSpectrum",
+        gate_in: "Tensor | None",
+        gate_out: "Tensor | None",
+    ) -> "tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]":
+        """(du, dk, dD, dgate_in, dgate_out)."""
+        from genoconv.ops.longconv.one_sm import launches
+
+        return launches.backward(self, dy, u, spectrum, gate_in, gate_out)
 
     def explain(self) -> str:
         """The plan in plain words, one fact a line."""
         rows = f"{self.packed} rows to a tile" if self.packed > 1 else f"tiles to a row: {self.span}"
+        card = f"{self.card.arch}, {self.card.sm_count} SMs"
         lines = [
-            f"length {self.length:,}, filter {self.filter_length:,}, {self.dtype}, {self.arch}, {self.sm_count} SMs",
+            f"length {self.length:,}, filter {self.filter_length:,}, {self.dtype}, {card}",
             f"regime {self.regime}: transform of {self.size:,} points as {'*'.join(map(str, self.radices))}",
-            f"tiles of 4,096 points, {rows}, {self.smem / 1024:.0f} KB of shared memory a block at most",
+            f"tiles of 4,096 points, {rows}, {self.card.smem / 1024:.0f} KB of shared memory a block at most",
         ]
         for name, block in (
-            ("forward", self.forward),
-            ("backward", self.backward),
-            ("filters", self.filters),
+            ("forward", self.forward_block),
+            ("backward", self.backward_block),
+            ("filters", self.filter_block),
         ):
             kept = {"forward": "the filter", "backward": "T(v)"}
             lines.append(
@@ -231,61 +264,34 @@ class Plan:
                 + (f", {kept[name]} kept" if block.spectrum_in_smem else "")
                 + (", sums aside" if block.sums_aside else "")
             )
-        return "\n".join((*lines, f"spectrum of a filter: {self.spectrum_bytes:,} bytes a channel"))
+        return "\n".join((*lines, f"spectrum of a filter: {self.spectrum_bytes:,} bytes per channel"))
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def longest(smem_per_block: int) -> int:
-    """Longest row, in samples, whose kernels fit `smem_per_block` bytes of shared memory (0: none)."""
-    return max((size for size in SIZES if fit_blocks(size, DTYPES[0], smem_per_block)), default=0)
+class OneSm:
+    """The regime of rows that fit one multiprocessor."""
+
+    name = "one-sm"
+
+    def sizes(self, card: Card) -> tuple[int, ...]:
+        """Powers of two from 256 on."""
+        return _sizes(card.smem)
+
+    def scales(self, size: int) -> int:
+        """One per channel."""
+        return 1
+
+    def plan(self, length: int, size: int, *, filter_length: int, dtype: str, card: Card) -> OneSmPlan:
+        """As :meth:`genoconv.ops.longconv.plan.Regime.plan`."""
+        radix, split = FACTORS[size]
+        blocks = fit_blocks(size, dtype, card.smem)
+        assert blocks is not None
+        return OneSmPlan(length, filter_length, dtype, card, size, radix, split, *blocks)
 
 
-def choose_plan(
-    length: int,
-    *,
-    filter_length: int | None = None,
-    dtype: str = "bfloat16",
-    arch: str = "sm_90",
-    smem_per_block: int = 227 * 1024,
-    sm_count: int = 132,
-) -> Plan:
-    """The plan for rows of `length` samples, pure in its arguments.
-
-    dtype: "bfloat16" or "float16", the type of the rows. arch: "sm_80" and so on. smem_per_block: bytes a block may
-    use. Raises UsageError, naming the value, the limit and the way out, where no kernel fits.
-    """
-    filter_length = length if filter_length is None else filter_length
-    if length < 1:
-        raise UsageError(f"a row of {length} samples cannot be convolved: the length must be at least 1")
-    if not 1 <= filter_length <= length:
-        raise UsageError(f"a filter of {filter_length} lags does not suit rows of {length}: give 1 to {length} lags")
-    if dtype not in DTYPES:
-        raise UsageError(f"no kernel for {dtype} rows: use bfloat16 or float16, or backend='torch'")
-    limit = longest(smem_per_block)
-    if length > limit:
-        raise UsageError(
-            f"rows of {length:,} samples exceed the {limit:,} that one {arch} block of {smem_per_block // 1024} KB "
-            f"of shared memory can hold: use backend='torch', or 'auto', which does"
-        )
-    size = next(size for size in SIZES if size >= length)
-    radix, split = FACTORS[size]
-    blocks = fit_blocks(size, dtype, smem_per_block)
-    assert blocks is not None
-    forward, backward, filters = blocks
-    return Plan(
-        length=length,
-        filter_length=filter_length,
-        dtype=dtype,
-        arch=arch,
-        size=size,
-        radix=radix,
-        split=split,
-        smem=smem_per_block,
-        sm_count=sm_count,
-        forward=forward,
-        backward=backward,
-        filters=filters,
-    )
+@lru_cache
+def _sizes(smem: int) -> tuple[int, ...]:
+    return tuple(size for size in SIZES if fit_blocks(size, DTYPES[0], smem))

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genoconv.ops.longconv.fused import stored
 from genoconv.ops.longconv.overlap_save import through_torch
 from genoconv.ops.longconv.overlap_save.plan import Chunks
 from genoconv.ops.longconv.spectrum import FilterSpectrum
@@ -27,7 +28,7 @@ def fftconv(
     if isinstance(k, FilterSpectrum):
         taps, skip = k.taps, k.skip
         if chunks.fused:
-            made = k.fused(chunks.points)
+            made = stored(k, u[..., : chunks.points])
             spectrum, scale = made.filter, made.scale
         else:
             spectrum = k.rfft(chunks.points)
@@ -56,7 +57,7 @@ def _convolve(
     if fused:
         from genoconv.ops.longconv.overlap_save import through_kernels
 
-        made = through_kernels.transform(k, D, chunks, spectrum=spectrum, scale=scale)
+        made = through_kernels.transform(u, k, D, chunks, spectrum=spectrum, scale=scale)
         return through_kernels.forward(u, made, gate_in, gate_out, chunks)
     with torch.autocast(u.device.type, enabled=False):
         kept = through_torch.transform(k, chunks, like=u) if spectrum is None else spectrum
@@ -87,7 +88,7 @@ def _gradients(
     if fused:
         from genoconv.ops.longconv.overlap_save import through_kernels
 
-        made = through_kernels.transform(k, D, chunks, spectrum=spectrum, scale=scale)
+        made = through_kernels.transform(u, k, D, chunks, spectrum=spectrum, scale=scale)
         du, dk, dD, dgate_in = through_kernels.backward(dy, u, made, gate_in, gate_out, chunks)
     else:
         with torch.autocast(u.device.type, enabled=False):

@@ -11,24 +11,25 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from genoconv.ops.longconv.one_sm import launches as cuda
+from genoconv.ops.longconv.fused import plan_of
 from genoconv.ops.longconv.overlap_save.plan import Chunks, Span
+from genoconv.ops.longconv.spectrum import StoredSpectrum
 
 _VALUES = 1 << 25
 """Values of the chunks that are convolved in one launch: many blocks, and 64 MB for each of their results."""
 
 
 def transform(
-    k: Tensor, D: Tensor | None, chunks: Chunks, *, spectrum: Tensor | None, scale: Tensor | None
-) -> cuda.CudaSpectrum:
-    """T(k) + D for chunks, as it was prepared, or else from k (H, K) and D (H,)."""
+    u: Tensor, k: Tensor, D: Tensor | None, chunks: Chunks, *, spectrum: Tensor | None, scale: Tensor | None
+) -> StoredSpectrum:
+    """T(k) + D for chunks of rows u, as it was prepared, or else from k (H, K) and D (H,)."""
     if spectrum is not None and scale is not None:
-        return cuda.CudaSpectrum(spectrum, scale, spectrum.shape[1], chunks.taps)
-    return cuda.prepare_filter(k, D, chunks.points)
+        return StoredSpectrum(spectrum, scale, chunks.taps)
+    return plan_of(u[..., : chunks.points]).prepare_filter(k, D)
 
 
 def forward(
-    u: Tensor, spectrum: cuda.CudaSpectrum, gate_in: Tensor | None, gate_out: Tensor | None, chunks: Chunks
+    u: Tensor, spectrum: StoredSpectrum, gate_in: Tensor | None, gate_out: Tensor | None, chunks: Chunks
 ) -> Tensor:
     """y (B, H, N) contiguous, of u's type. spectrum: T(k) + D for transforms of P points."""
     y = torch.empty(u.shape, dtype=u.dtype, device=u.device)
@@ -36,7 +37,7 @@ def forward(
         for run in _runs(list(chunks.forward()), chunks, channels=u.shape[1]):
             rows = [_batch(x, b, run, chunks) for x in (u, gate_in, gate_out)]
             assert rows[0] is not None
-            found = cuda.forward(rows[0], spectrum, rows[1], rows[2])
+            found = plan_of(rows[0]).forward(rows[0], spectrum, rows[1], rows[2])
             _keep_own(found, y[b], run, chunks)
     return y
 
@@ -44,7 +45,7 @@ def forward(
 def backward(
     dy: Tensor,
     u: Tensor,
-    spectrum: cuda.CudaSpectrum,
+    spectrum: StoredSpectrum,
     gate_in: Tensor | None,
     gate_out: Tensor | None,
     chunks: Chunks,
@@ -63,7 +64,9 @@ def backward(
             # Every product of dk belongs to the chunk that owns its position of u: no other chunk may see it.
             owned, own = torch.zeros(rows[1].shape, dtype=u.dtype, device=u.device), _own(run[0], chunks)
             owned[..., own] = rows[1][..., own]
-            du_rows, dk_part, dD_part, dgate_rows, _ = cuda.backward(rows[0], owned, spectrum, rows[2], rows[3])
+            du_rows, dk_part, dD_part, dgate_rows, _ = plan_of(owned).backward(
+                rows[0], owned, spectrum, rows[2], rows[3]
+            )
             dk += dk_part
             dD += dD_part
             _keep_own(du_rows, du[b], run, chunks)

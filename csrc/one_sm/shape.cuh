@@ -1,6 +1,6 @@
 // The plan as compile-time numbers: every size and every shared-memory address, computed once.
 #pragma once
-#include <ptx.cuh>
+#include <common/tiles.cuh>
 
 template <int kRadix_, int kSplit_, int kGroups_, int kWarps_, int kStaged_, bool kSpectrumInShared_, bool kSumsAside_,
           bool kLagsTurn_>
@@ -34,7 +34,8 @@ struct Shape {
 
   // Shared memory: [peak of each row][tables][tiles of complex fp16][tiles of real fp16][gate_in][gate_out].
   static constexpr u32 kPeaks = 0, kTables = 512;
-  // Bytes from kTables of what lives in shared memory; `genoconv/ops/longconv/one_sm/tables.py` writes it in this order.
+  // Bytes from kTables of what lives in shared memory; `genoconv/ops/longconv/one_sm/tables.py` writes it in this
+  // order.
   static constexpr u32 kStageBytes = 1024 * kTall * kTall, kTwistBytes = 1024 * (kSplit - 1);
   static constexpr u32 kStageIn = 0, kStageBack = kStageBytes, kTurnedIn = 2 * kStageBytes,
                        kTurnedBack = kTurnedIn + 1024;
@@ -76,9 +77,6 @@ struct Shape {
 
 using Plan = Shape<PLAN_RADIX, PLAN_SPLIT, PLAN_GROUPS, PLAN_WARPS, PLAN_STAGED, PLAN_SPECTRUM_IN_SMEM, PLAN_SUMS_ASIDE,
                    PLAN_LAGS_TURN>;
-
-DEVICE int lane_index() { return thread_index() & 31; }
-DEVICE int warp_index() { return thread_index() >> 5; }
 
 // What an item is, of this thread's warp.
 template <class S>

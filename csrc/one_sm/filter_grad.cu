@@ -1,8 +1,8 @@
 // dk and dD from the partial sums of conj T(v) T(dc) that the backward kernel left: added up in a fixed order over
 // slices of the batch, then one way back. Channels take the places of rows.
-#include <outer.cuh>
-#include <products.cuh>
-#include <rows.cuh>
+#include <one_sm/outer.cuh>
+#include <one_sm/products.cuh>
+#include <one_sm/rows.cuh>
 
 // The sums that make up an item's: fp32, one of every slice.
 template <class S>

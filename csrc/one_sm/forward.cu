@@ -1,7 +1,7 @@
 // y = gate_out * (k conv (gate_in * u) + D * gate_in * u); `filter` (fp16) times `filter_scale` (fp32) is T(k) + D.
-#include <outer.cuh>
-#include <products.cuh>
-#include <rows.cuh>
+#include <one_sm/outer.cuh>
+#include <one_sm/products.cuh>
+#include <one_sm/rows.cuh>
 
 // A channel's filter: in registers where a warp has one place of it, in shared memory where there is room; else it is
 // read in every step, a pair of items ahead.

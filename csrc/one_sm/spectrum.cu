@@ -1,8 +1,8 @@
 // filter = T(k) + D in stored order, each channel scaled by a power of two to fp16; filter_scale undoes it. Channels
 // take the places of rows.
-#include <outer.cuh>
-#include <products.cuh>
-#include <rows.cuh>
+#include <one_sm/outer.cuh>
+#include <one_sm/products.cuh>
+#include <one_sm/rows.cuh>
 
 // Eight taps from `lag` on, zeros past the last; `whole`: rows start on 16 bytes and end with them.
 DEVICE void load_taps(float (&v)[8], const float* row, int lag, int taps, bool whole) {

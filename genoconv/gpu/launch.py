@@ -1,187 +1,28 @@
-"""From CUDA source to a running kernel: NVRTC at first use, cubins on disk, launches on torch's stream.
-
-The only module that touches ``cuda.*``. Nothing happens at import, and compiling needs neither a GPU nor a driver, so
-a login node can fill the cache and the tests compile every kernel for every target. A cubin's name in the cache is a
-digest of all sources, the flags, the compiler's version, the target and the defines; each file begins with the digest
-of its content, so that a damaged one is a miss.
-"""
+"""Kernels on a GPU: loaded once, launched on torch's current stream."""
 
 import contextlib
 import ctypes
-import hashlib
-import os
-import re
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib import import_module
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from genoconv import atomic
-from genoconv.errors import KernelCompileError, KernelError
-from genoconv.paths import kernels_dir, shipped
+from genoconv.errors import KernelError
+from genoconv.gpu.cache import compile_all, compile_kernel
+from genoconv.gpu.compiler import Kernel, compiler_version, missing
 
-_STANDARD = "c++17"
-_DIGEST_BYTES = 32
-_CONFIGS = 256  # ways to launch a kernel that are kept
-
-
-class KernelSource(Protocol):
-    """What is compiled: ``csrc/<name>.cu`` with ``defines``, entry point ``name``; a launch takes the rest."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def defines(self) -> tuple[tuple[str, int], ...]: ...
-    @property
-    def smem_bytes(self) -> int: ...
-    @property
-    def threads(self) -> int: ...
-    def __hash__(self) -> int: ...
-
-
-@dataclass(frozen=True)
-class CacheEntry:
-    """One compiled kernel on disk."""
-
-    path: Path
-    bytes: int
-
-
-def missing() -> str | None:
-    """Why nothing can be compiled here, with the way out; None where NVRTC is there."""
-    try:
-        compiler_version()
-    except (ImportError, RuntimeError, OSError) as error:
-        return f"the CUDA run-time compiler is not installed ({error}); pip install 'genoconv[cuda]'"
-    return None
-
-
-@cache
-def compiler_version() -> str:
-    """Version of NVRTC, such as ``13.0``; an ImportError where that or cuda-core is not installed."""
-    import_module("cuda.core")  # whole, here: threads that compile would meet it half imported
-    from cuda.bindings import nvrtc
-
-    status, major, minor = nvrtc.nvrtcVersion()
-    if int(status) != 0:
-        raise RuntimeError(f"nvrtcVersion failed with {status}")
-    return f"{major}.{minor}"
-
-
-def compile_kernel(name: str, defines: Iterable[tuple[str, int]], *, arch: str) -> bytes:
-    """The cubin of one kernel, from the cache or fresh.
-
-    Args:
-        name: of the source file below ``csrc``, without ``.cu``.
-        defines: (macro, value) pairs.
-        arch: ``sm_80`` and so on, exactly the GPU's.
-
-    Raises:
-        KernelCompileError: the compiler refused it; carries its first error.
-        KernelError: no compiler is installed.
-    """
-    reason = missing()
-    if reason:
-        raise KernelError(reason)
-    flags = tuple(f"{macro}={value}" for macro, value in sorted(defines))
-    entry = kernels_dir() / f"{name}-{arch}-{_key(name, flags, arch)}.cubin"
-    cubin = _read(entry)
-    if cubin is None:
-        cubin = _compile(name, flags, arch)
-        _write(entry, cubin)
-    return cubin
-
-
-def compile_all(kernels: Iterable[KernelSource], *, arch: str) -> None:
-    """Bring all of ``kernels`` to the cache, as many at a time as there are processors; raises as the first would."""
-    missing()  # imports the compiler here: threads would meet it half imported
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for compiled in [pool.submit(compile_kernel, k.name, k.defines, arch=arch) for k in kernels]:
-            compiled.result()
-
-
-def _key(name: str, flags: Sequence[str], arch: str) -> str:
-    digest = hashlib.sha256(_sources_digest())
-    digest.update("\0".join((name, *flags, arch, _STANDARD, compiler_version())).encode())
-    return digest.hexdigest()[:32]
-
-
-@cache
-def _sources_digest() -> bytes:
-    digest = hashlib.sha256()
-    for path in sorted(shipped("csrc").glob("*.cu*")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.digest()
-
-
-def _read(entry: Path) -> bytes | None:
-    try:
-        data = entry.read_bytes()
-    except OSError:
-        return None
-    cubin = data[_DIGEST_BYTES:]
-    return cubin if cubin and hashlib.sha256(cubin).digest() == data[:_DIGEST_BYTES] else None
-
-
-def _write(entry: Path, cubin: bytes) -> None:
-    # A cache that cannot be written (read-only home, full disk) costs time at the next start, nothing else.
-    with contextlib.suppress(OSError):
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        with atomic.atomic_file(entry) as temporary:
-            temporary.write_bytes(hashlib.sha256(cubin).digest() + cubin)
-
-
-def _compile(name: str, flags: Sequence[str], arch: str) -> bytes:
-    from cuda.core import Program, ProgramOptions
-
-    folder = shipped("csrc")
-    options = ProgramOptions(
-        name=f"{name}.cu",
-        arch=arch,
-        std=_STANDARD,
-        include_path=str(folder),
-        define_macro=[(macro, value) for macro, _, value in (flag.partition("=") for flag in flags)],
-    )
-    try:
-        code = (
-            Program((folder / f"{name}.cu").read_text(encoding="utf-8"), "c++", options=options).compile("cubin").code
-        )
-    except Exception as error:
-        # NVRTC's log comes as the text of the binding's own exception type.
-        first = re.search(r"^.*\berror\b.*$", str(error), flags=re.M)
-        shown = first.group(0).strip() if first else " ".join(str(error).split())[:300]
-        raise KernelCompileError(
-            f"csrc/{name}.cu does not compile for {arch} with {' '.join(flags)}: {shown}"
-        ) from error
-    return bytes(code)
-
-
-def entries() -> list[CacheEntry]:
-    """What the cache holds, by name."""
-    return [CacheEntry(path, path.stat().st_size) for path in sorted(kernels_dir().glob("*.cubin"))]
-
-
-def clear() -> int:
-    """Empty the cache; return how many kernels were in it."""
-    found = entries()
-    for entry in found:
-        entry.path.unlink(missing_ok=True)
-    return len(found)
+_CONFIGS = 256  # launch configurations that are kept
 
 
 class Loaded:
     """A kernel on one GPU, ready to be launched. Make it with :func:`load`, which keeps it."""
 
-    def __init__(self, kernel: KernelSource, arch: str, index: int) -> None:
+    def __init__(self, kernel: Kernel, arch: str, index: int) -> None:
         import torch
         from cuda.bindings import driver
         from cuda.core import Device, ObjectCode
 
-        cubin = compile_kernel(kernel.name, kernel.defines, arch=arch)
+        cubin = compile_kernel(kernel.source, kernel.defines, arch=arch)
         with torch.cuda.device(index):
             Device(index).set_current()  # the primary context, which is torch's as well
             # The handles die with the object code, so it is kept.
@@ -294,7 +135,7 @@ def parameters(args: Sequence[Any]) -> int:
 
 
 @cache
-def load(kernel: KernelSource, *, arch: str, index: int) -> Loaded:
+def load(kernel: Kernel, *, arch: str, index: int) -> Loaded:
     """``kernel`` on GPU ``index`` (architecture ``arch``): compiled, or found in the cache, and loaded once.
 
     Raises:
@@ -304,7 +145,7 @@ def load(kernel: KernelSource, *, arch: str, index: int) -> Loaded:
     return Loaded(kernel, arch, index)
 
 
-def load_all(kernels: Sequence[KernelSource], *, arch: str, index: int) -> tuple[Loaded, ...]:
+def load_all(kernels: Sequence[Kernel], *, arch: str, index: int) -> tuple[Loaded, ...]:
     """As :func:`load`, of kernels that are needed together: they are compiled at the same time."""
     compile_all(kernels, arch=arch)
     return tuple(load(kernel, arch=arch, index=index) for kernel in kernels)

@@ -1,9 +1,9 @@
 // Gradients of y = gate_out * c, c = (k + D) conv v, v = gate_in * u, recomputed from the inputs:
 //   dgate_out = dy c,   dc = dy gate_out,   dv = (k + D) correlated with dc,   du = dv gate_in,   dgate_in = dv u,
 // and sums over the batch of conj T(v) T(dc), from which filter_grad makes dk and dD. Every sum has a fixed order.
-#include <outer.cuh>
-#include <products.cuh>
-#include <rows.cuh>
+#include <one_sm/outer.cuh>
+#include <one_sm/products.cuh>
+#include <one_sm/rows.cuh>
 
 // T(v) of an item between the two halves of a step: in shared memory, or in this block's part of a workspace.
 template <class S>

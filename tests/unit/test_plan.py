@@ -1,0 +1,185 @@
+"""Everything about a length is asked of its plan: a regime that nobody has heard of is served like the others."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+import pytest
+import torch
+from torch import Tensor
+from typer.testing import CliRunner
+
+from genoconv.cli.app import app
+from genoconv.errors import UsageError
+from genoconv.gpu import cache, compiler, targets
+from genoconv.gpu.compiler import Kernel
+from genoconv.gpu.targets import ARCHS, Card, card_of
+from genoconv.ops import fftconv, prepare_filter
+from genoconv.ops.longconv import conv, doctor, fused
+from genoconv.ops.longconv import plan as plans
+from genoconv.ops.longconv.plan import choose_plan, every_plan, reach, transforms
+from genoconv.ops.longconv.spectrum import StoredSpectrum
+
+H200 = card_of("sm_90")
+
+
+@dataclass(frozen=True)
+class ToyPlan:
+    """Convolves with torch, on a CPU, rows between what the other regimes serve and 2^30 positions."""
+
+    length: int
+    filter_length: int
+    dtype: str
+    card: Card
+    size: int
+
+    regime = "toy"
+    radices = (2**30,)
+    spectrum_bytes = 4
+    scales = 3
+
+    def obstacle(self, channels: int) -> str | None:
+        return "the toy has no more than 5 channels" if channels > 5 else None
+
+    def workspace_bytes(self, batches: int, channels: int, *, backward: bool) -> int:
+        return 0
+
+    def kernels(self) -> Iterator[Kernel]:
+        yield Kernel("toy/convolve", (("TOY", self.size),), 0, 32)
+
+    def explain(self) -> str:
+        return f"toy of {self.length:,}"
+
+    def prepare_filter(self, k: Tensor, D: Tensor | None) -> StoredSpectrum:
+        skip = torch.zeros(len(k)) if D is None else D
+        return StoredSpectrum(torch.cat([k, skip[:, None]], 1), torch.ones(len(k), 3), k.shape[1])
+
+    def forward(
+        self,
+        u: Tensor,
+        spectrum: StoredSpectrum,
+        gate_in: Tensor | None,
+        gate_out: Tensor | None,
+        *,
+        fresh: bool = False,
+    ) -> Tensor:
+        k, D = spectrum.filter[:, :-1], spectrum.filter[:, -1]
+        return fftconv(u, k, D=D, gate_in=gate_in, gate_out=gate_out, backend="torch") + 1
+
+    def backward(
+        self, dy: Tensor, u: Tensor, spectrum: StoredSpectrum, gate_in: Tensor | None, gate_out: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
+        return dy * 2, spectrum.filter[:, :-1] * 3, spectrum.filter[:, -1] * 4, None, None
+
+
+class Toy:
+    name = "toy"
+
+    def sizes(self, card: Card) -> tuple[int, ...]:
+        return (2**10, 2**30)
+
+    def scales(self, size: int) -> int:
+        return 3
+
+    def plan(self, length: int, size: int, *, filter_length: int, dtype: str, card: Card) -> ToyPlan:
+        return ToyPlan(length, filter_length, dtype, card, size)
+
+
+@pytest.fixture
+def _toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(plans, "REGIMES", (*plans.REGIMES, Toy()))
+    monkeypatch.setattr(targets, "local_card", lambda index: H200)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(compiler, "missing", lambda: None)
+    plans.plan_on.cache_clear()
+    yield
+    plans.plan_on.cache_clear()
+
+
+BEYOND = 2**24 + 1
+"""A length that no other regime serves."""
+
+
+@pytest.mark.usefixtures("_toy")
+def test_a_new_regime_is_explained_and_warmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from genoconv.pipelines import kernels
+
+    result = CliRunner().invoke(app, ["kernels", "explain", "-n", str(BEYOND)], catch_exceptions=False)
+    assert result.stdout == f"toy of {BEYOND:,}\n"
+    assert Kernel("toy/convolve", (("TOY", 2**30),), 0, 32) in list(kernels.every_kernel("sm_90"))
+    compiled: list[str] = []
+    monkeypatch.setattr(cache, "compile_kernel", lambda source, defines, *, arch: compiled.append(source))
+    monkeypatch.setattr(plans, "REGIMES", (Toy(),))
+    count = kernels.warm(["sm_90"], quiet=True)
+    assert compiled == ["toy/convolve"] * 2
+    assert count == 2
+
+
+@pytest.mark.usefixtures("_toy")
+def test_a_new_regime_is_dispatched_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    u = torch.zeros(1, 2, BEYOND, dtype=torch.bfloat16, device="meta")
+    monkeypatch.setattr(torch.Tensor, "device", torch.device("cuda", 0))
+    assert fused.unsupported(u) is None
+    assert conv.choose(u, BEYOND, "auto") == "cuda"
+    assert fused.plan_of(u).regime == "toy"
+    assert "no more than 5 channels" in str(fused.unsupported(torch.zeros(1, 1, 1).expand(1, 6, BEYOND).bfloat16()))
+    monkeypatch.setattr(plans, "REGIMES", plans.REGIMES[:-1])
+    assert "positions exceed the" in str(fused.unsupported(u))
+
+
+@pytest.mark.usefixtures("_toy")
+def test_a_new_regime_convolves_differentiates_and_keeps_filters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plans, "REGIMES", (Toy(),))
+    u, k, D = torch.randn(2, 3, 8).bfloat16().requires_grad_(), torch.randn(3, 8), torch.randn(3)
+    taps = k.clone().requires_grad_()
+    y = fused.fftconv(u, taps, D, None, None)
+    torch.testing.assert_close(y, fftconv(u, k, D=D) + 1)
+    du, dk = torch.autograd.grad(y.sum(), (u, taps))
+    assert (du == 2).all()
+    torch.testing.assert_close(dk, 3 * k)
+    kept = prepare_filter(k, 8, D=D)
+    torch.testing.assert_close(fused.fftconv(u, kept, None, None, None), y)
+    assert list(kept.made) == [("toy", 1024)]
+
+
+@pytest.mark.usefixtures("_toy")
+def test_the_doctor_examines_a_new_regime(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert reach(H200) == 2**30
+    monkeypatch.setattr(plans, "REGIMES", (Toy(),))
+    found = list(doctor.check(torch.device("cpu")))
+    assert [check.length for check in found] == [1024]
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_transforms_ascend_and_serve_every_length(arch: str) -> None:
+    card = card_of(arch)
+    sizes = [size for _, size, _ in transforms(card)]
+    assert sizes == sorted(set(sizes))
+    assert sizes[-1] == reach(card)
+    for plan, (name, size, scales) in zip(every_plan(card), transforms(card), strict=True):
+        assert (plan.regime, plan.size, plan.length, plan.scales) == (name, size, size, scales)
+        assert prod(plan.radices) == size
+        assert plan.spectrum_bytes >= 4 * size
+
+
+def test_a_card_that_is_too_old_has_no_plan() -> None:
+    old = Card("sm_75", 64 * 1024, 40, 4 * 2**20)
+    assert reach(old) == 0
+    with pytest.raises(UsageError, match=r"rows of 8 positions exceed the 0 that the kernels serve on sm_75"):
+        choose_plan(8, card=old)
+
+
+@pytest.mark.parametrize(
+    ("length", "taps", "dtype", "message"),
+    [
+        (0, None, "bfloat16", "a row of 0 positions.*at least 1"),
+        (-5, None, "bfloat16", "a row of -5 positions"),
+        (8, 9, "bfloat16", "K = 9 taps do not fit N = 8 positions: use 1 <= K <= 8"),
+        (8, 0, "bfloat16", "K = 0 taps"),
+        (8, None, "float32", "no kernel for float32 rows: use bfloat16 or float16, or backend='torch'"),
+        (2**30, None, "bfloat16", r"rows of 1,073,741,824 positions exceed the [\d,]+ .*227 KB.*'torch', or 'auto'"),
+    ],
+)
+def test_what_cannot_be_planned(length: int, taps: int | None, dtype: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        choose_plan(length, filter_length=taps, dtype=dtype, card=H200)
