@@ -13,10 +13,12 @@ from genoconv.tokens import encode
 COMPLEMENT = str.maketrans("ACGTacgt", "TGCAtgca")
 
 
-def small_model(*, max_length: int = 100, d_model: int = 8) -> HyenaDNA:
+def small_model(*, max_length: int = 100, d_model: int = 8, filter_length: int = 0) -> HyenaDNA:
     """Two blocks of random weights, large enough that every base matters."""
     torch.manual_seed(7)
-    model = HyenaDNA(ModelConfig(d_model=d_model, n_layer=2, max_length=max_length, filter_order=8))
+    model = HyenaDNA(
+        ModelConfig(d_model=d_model, n_layer=2, max_length=max_length, filter_length=filter_length, filter_order=8)
+    )
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim == 2:

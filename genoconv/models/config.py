@@ -22,8 +22,10 @@ class ModelConfig:
     Attributes:
         d_model: width of the residual stream and number of long filters a layer.
         n_layer: number of blocks.
-        max_length: longest input in tokens; also the length that the positional features are scaled to, so two models
-            with different ``max_length`` make different filters from the same weights.
+        max_length: longest window in training, in tokens, and the longest input unless ``filter_length`` is set.
+        filter_length: taps of the long filters; 0 means ``max_length``. Where it is set, an input may have any length:
+            each position sees the ``filter_length - 1`` before it in every layer. The positional features are scaled
+            to the taps, so two models with different taps make different filters from the same weights.
         d_inner: width inside the MLP; 0 means four times ``d_model``.
         filter_order: width of the small network that makes the long filters.
         emb_dim: positional features of that network: time, and (emb_dim - 1) / 2 cosines and sines. Odd, at least 3.
@@ -48,6 +50,7 @@ class ModelConfig:
     d_model: int
     n_layer: int
     max_length: int
+    filter_length: int = 0
     d_inner: int = 0
     filter_order: int = 64
     emb_dim: int = 5
@@ -78,13 +81,31 @@ class ModelConfig:
         return -(-VOCAB_SIZE // self.pad_vocab_size_multiple) * self.pad_vocab_size_multiple
 
     @property
+    def taps(self) -> int:
+        """Taps of the long filters of an input that is long enough; their time runs from 0 to 1 over these."""
+        return self.filter_length or self.max_length
+
+    @property
+    def input_limit(self) -> int | None:
+        """Longest input in tokens; None where there is no limit, because filters are shorter than windows."""
+        return None if self.filter_length else self.max_length
+
+    @property
     def max_bases(self) -> int:
         """Longest window of bases that commands read at once without special tokens, which need no place there.
 
         Of published lengths that is less than ``max_length``: the two positions more would double the transforms.
+        Where ``input_limit`` is None, longer windows can be asked for.
         """
         bases = self.max_length - SPECIAL_POSITIONS
         return bases if bases in PUBLISHED_LENGTHS else self.max_length
+
+    def beyond(self, bases: int) -> str:
+        """What to tell a person whose windows of ``bases`` are longer than those that the model was trained on."""
+        return (
+            f"windows of {bases:,} bases are longer than the {self.max_bases:,} that the model was trained on;"
+            f" in each layer a base sees the {self.taps - 1:,} before it"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON or YAML."""
@@ -112,6 +133,7 @@ _INTEGERS = {
     "d_model": (1, 2**16),
     "n_layer": (1, 1024),
     "max_length": (2, MAX_LENGTH_LIMIT),
+    "filter_length": (0, MAX_LENGTH_LIMIT),
     "d_inner": (0, 2**20),
     "filter_order": (1, 2**14),
     "emb_dim": (3, 2**12 + 1),
@@ -147,6 +169,11 @@ def _problems(config: ModelConfig) -> list[str]:
     found += [
         f"{n}: {getattr(config, n)!r} is not true or false" for n in _FLAGS if type(getattr(config, n)) is not bool
     ]
+    if type(config.filter_length) is int and type(config.max_length) is int:
+        if config.filter_length > config.max_length:
+            found.append(f"filter_length: {config.filter_length:,} exceeds max_length, {config.max_length:,}")
+        if config.filter_length == 1:
+            found.append("filter_length: 1 is too few for time to run from 0 to 1; the least is 2")
     if type(config.emb_dim) is int and config.emb_dim % 2 == 0:
         found.append(f"emb_dim: {config.emb_dim} is even; it is 1 (time) plus pairs of cosine and sine")
     return found

@@ -55,14 +55,14 @@ class Positions(nn.Module):
         self.z: Tensor | None
         self.register_buffer("z", None)
         if config.stored_positions:
-            self.register_buffer("z", torch.zeros(1, config.max_length, config.emb_dim))
+            self.register_buffer("z", torch.zeros(1, config.taps, config.emb_dim))
 
     def time(self, start: int, stop: int, device: torch.device) -> Tensor:
-        """t_n = n / (max_length - 1), shape (stop - start,), rounded as ``torch.linspace(0, 1, max_length)`` does."""
-        last = self.config.max_length - 1
+        """t_n = n / (taps - 1), shape (stop - start,), rounded as ``torch.linspace(0, 1, taps)`` does."""
+        last = self.config.taps - 1
         n = torch.arange(start, stop, device=device, dtype=torch.float32)
         step = torch.tensor(1.0 / last, dtype=torch.float32, device=device)
-        return torch.where(n < self.config.max_length // 2, n * step, 1.0 - (last - n) * step)
+        return torch.where(n < self.config.taps // 2, n * step, 1.0 - (last - n) * step)
 
     def forward(self, start: int, stop: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Features (E, n) and time (n,) of positions start to stop, in the published code's float32 arithmetic."""
@@ -71,7 +71,7 @@ class Positions(nn.Module):
             return self.z[0, start:stop].T, t
         bands = (self.config.emb_dim - 1) // 2
         n = torch.arange(start, stop, device=device, dtype=torch.float32)
-        angle = 2 * math.pi * n / self.config.max_length
+        angle = 2 * math.pi * n / self.config.taps
         f = torch.linspace(1e-4, bands - 1, bands, device=device)[:, None]
         return torch.cat([t[None], torch.cos(-f * angle), torch.sin(-f * angle)]), t
 
@@ -102,6 +102,7 @@ class HyenaFilter(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        self.taps = config.taps
         width = config.filter_order
         act = Sin(config)  # one module: all activations of a layer share their frequencies, as published
         layers: list[nn.Module] = [nn.Linear(config.emb_dim, width), act]
@@ -113,7 +114,11 @@ class HyenaFilter(nn.Module):
         self.modulation = Modulation(config)
 
     def forward(self, length: int) -> Tensor:
-        """k (D, length) float32, differentiable. Where it is long, a backward pass makes each chunk again."""
+        """k (D, K) float32 for inputs of ``length`` tokens, differentiable; K is the length, or all taps if fewer.
+
+        Where it is long, a backward pass makes each chunk again.
+        """
+        length = min(length, self.taps)
         with torch.autocast(self.bias.device.type, enabled=False):
             if length <= _CHUNK:
                 return self._piece(0, length)
@@ -303,7 +308,7 @@ class HyenaDNA(nn.Module):
         """Logits of the token after each position.
 
         Args:
-            input_ids: (B, N) integers, 1 <= N <= ``config.max_length``; right-pad shorter rows with PAD: what comes
+            input_ids: (B, N) integers, 1 <= N <= ``config.input_limit``; right-pad shorter rows with PAD: what comes
                 later never changes what came before.
 
         Returns:
@@ -357,7 +362,7 @@ class HyenaDNA(nn.Module):
         :meth:`train`. Costs some 4 to 16 bytes x d_model x length a layer for each length.
 
         Raises:
-            ModelError: a length below 1 or above ``config.max_length``.
+            ModelError: a length below 1 or above ``config.input_limit``.
         """
         for length in lengths:
             self._check_length(length)
@@ -385,9 +390,10 @@ class HyenaDNA(nn.Module):
                 )
 
     def _check_length(self, length: int) -> None:
-        if not 1 <= length <= self.config.max_length:
-            limit = self.config.max_length
-            raise ModelError(f"a sequence of {length:,} tokens: this model takes 1 to {limit:,}; cut it into windows")
+        limit = self.config.input_limit
+        if length < 1 or (limit is not None and length > limit):
+            takes = "1 or more" if limit is None else f"1 to {limit:,}; cut it into windows"
+            raise ModelError(f"a sequence of {length:,} tokens: this model takes {takes}")
 
     @torch.no_grad()
     def _initialise(self) -> None:

@@ -78,7 +78,10 @@ class _Piece:
 
 
 def most_bases(config: ModelConfig, framing: Framing) -> int:
-    """Longest piece, in bases, that is read at once beside the special tokens of ``framing``."""
+    """Longest piece, in bases, that is read at once beside the special tokens of ``framing``, unless more is asked for.
+
+    More can be asked of models whose ``config.input_limit`` is None.
+    """
     if framing.length is None and not framing.policy.extra:
         return config.max_bases
     return (framing.length or config.max_length) - framing.policy.extra
@@ -93,7 +96,7 @@ class Embedder:
             last state is that after the last base, with as many bases before it as the model takes.
         reading: see :class:`Reading`. BOTH averages the vectors of the two directions; without a pool, base by base.
         layer: as in :meth:`.HyenaDNA.hidden`.
-        max_length: longest piece, in bases; the model's own limit if None.
+        max_length: longest piece, in bases; if None as long as the windows that the model was trained on.
         batch_size: pieces in a batch; from free memory if None.
         framing: what each piece has around its bases. States of bases are pooled, those of special tokens and padding
             not, but for LAST: it is the state after the last token, which is [SEP] where there is one.
@@ -121,7 +124,8 @@ class Embedder:
         self.layer = layer
         self.framing = framing
         limit = most_bases(model.config, framing)
-        self.max_length = min(max_length or limit, limit)
+        unlimited = model.config.input_limit is None and framing.length is None
+        self.max_length = (max_length or limit) if unlimited else min(max_length or limit, limit)
         self.batch_size = batch_size
         self._rows: dict[int, int] = {}
         self._prepared = 0

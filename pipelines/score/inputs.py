@@ -22,13 +22,20 @@ _MISMATCH_SHARE = 0.1
 _MISMATCH_LEAST = 10
 
 
-def window_widths(windows: tuple[int, ...], *, grid: int | None, max_length: int) -> tuple[tuple[int, int], ...]:
-    """Window lengths and the grid of each; by default one window as long as the model allows, up to 32,768.
+def window_widths(
+    windows: tuple[int, ...], *, grid: int | None, max_length: int, trained: int
+) -> tuple[tuple[int, int], ...]:
+    """Window lengths and the grid of each; by default one window as long as those in training, up to 32,768.
+
+    Args:
+        windows, grid: as given.
+        max_length: longest window that the model reads, in bases.
+        trained: longest window that it was trained on.
 
     Raises:
         UsageError: longer than the model's length, absurdly short, twice the same, or a grid beyond half a window.
     """
-    widths = windows or (min(DEFAULT_WINDOW, max_length),)
+    widths = windows or (min(DEFAULT_WINDOW, trained),)
     for width in widths:
         if not 8 <= width <= max_length:
             raise UsageError(f"--window {width}: this model takes windows of 8 to {max_length:,} bases")

@@ -1,6 +1,8 @@
 """From the options of ``genoconv score-variants`` to what decides a score, and what the output says about it."""
 
 import hashlib
+import logging
+import sys
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,10 @@ from genoconv.variants.reader import Record
 from genoconv.variants.reference import Reference
 
 if TYPE_CHECKING:
+    from genoconv.models.config import ModelConfig
     from genoconv.variants.genes import GeneIndex
+
+log = logging.getLogger(__name__)
 
 _CHUNK_TOKENS = 1 << 22
 
@@ -84,13 +89,18 @@ def gene_index(run: ScoreRun, reference: Reference) -> "GeneIndex | None":
     return GeneIndex(genes, contigs=reference.contigs)
 
 
-def score_settings(run: ScoreRun, *, genes: "GeneIndex | None", max_length: int) -> Settings:
-    """What decides a score besides model, genome and allele.
+def score_settings(run: ScoreRun, *, genes: "GeneIndex | None", sizes: "ModelConfig") -> Settings:
+    """What decides a score besides model, genome and allele; says where windows are longer than those in training.
 
     Raises:
         UsageError: a window, grid or allele length that cannot be.
     """
-    widths = () if genes else window_widths(run.windows, grid=run.grid, max_length=max_length)
+    trained = sizes.max_bases
+    max_length = sys.maxsize if sizes.input_limit is None else trained
+    widths = () if genes else window_widths(run.windows, grid=run.grid, max_length=max_length, trained=trained)
+    longest = min(genes.longest, max_length) if genes else max(width for width, _ in widths)
+    if longest > trained:
+        log.warning("%s", sizes.beyond(longest))
     return Settings(
         widths=tuple(width for width, _ in widths) or (0,),
         grid=tuple(grid for _, grid in widths) or (1,),

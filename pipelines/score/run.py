@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from genoconv.errors import Interrupted
 from genoconv.genome.fasta.access import Fasta
@@ -34,6 +34,9 @@ from genoconv.variants.reader import Record, VariantFile, open_variants
 from genoconv.variants.reference import Reference
 from genoconv.variants.survey import survey
 from genoconv.variants.writer import output_kind
+
+if TYPE_CHECKING:
+    from genoconv.models.config import ModelConfig
 
 log = logging.getLogger(__name__)
 
@@ -78,9 +81,9 @@ def score_variants(run: ScoreRun) -> Summary:
         log.warning("%s: %s", source.name, note)
     reference = Reference(Fasta(run.fasta))
     run = _settled(run)
-    likelihood, max_length = _load(run)
+    likelihood, sizes = _load(run)
     genes = gene_index(run, reference)
-    settings = score_settings(run, genes=genes, max_length=max_length)
+    settings = score_settings(run, genes=genes, sizes=sizes)
     if genes is None:
         likelihood.starts = {w: suffix_start(w, g) for w, g in zip(settings.widths, settings.grid, strict=True)}
 
@@ -154,15 +157,15 @@ def _settled(run: ScoreRun) -> ScoreRun:
     return replace(run, precision=resolve_precision(run.precision, device=run.device))
 
 
-def _load(run: ScoreRun) -> tuple[CausalLikelihood, int]:
-    """The model, ready to read, and the longest sequence that it takes."""
+def _load(run: ScoreRun) -> tuple[CausalLikelihood, "ModelConfig"]:
+    """The model, ready to read, and its sizes."""
     from genoconv.models import load_model
     from genoconv.models.devices import DTYPES
 
     model = load_model(run.model, device=run.device, dtype=DTYPES[run.precision])
     device = next(model.parameters()).device
-    longest = model.config.max_bases
-    return CausalLikelihood(model, device=device, max_length=longest, batch_size=run.batch_size), longest
+    longest = None if model.config.input_limit is None else model.config.max_bases
+    return CausalLikelihood(model, device=device, max_length=longest, batch_size=run.batch_size), model.config
 
 
 def _journal(

@@ -6,7 +6,7 @@ bit for bit, what cannot be made again with certainty is kept beside the model (
 was there, and how, is written into the provenance.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,8 @@ def restore_published(folder: Path, layout: Layout) -> tuple[dict[str, Any], dic
     provenance = checkpoint.read_config(folder)["provenance"]
     source = provenance.get("published") or {}
     model = checkpoint.load_model(folder)  # validates the folder
-    config = model.config
+    # The published code scales filters to the longest input, so that is what an input may have at most there.
+    config = replace(model.config, max_length=model.config.taps, filter_length=0)
     own = checkpoint.read_tensors(folder / checkpoint.WEIGHTS_NAME)
     full = {name: own.get(name) for name in model.state_dict()}
     for name in [name for name, tensor in full.items() if tensor is None]:  # stored under its first name
