@@ -14,6 +14,10 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+# A checkpoint beside what the public implementation computes from it: see tests/data/README.md.
+GOLDEN = Path(__file__).parent / "data" / "hyenadna"
+GOLDEN_SIZES = {"d_model": 16, "n_layer": 2, "l_max": 1026, "d_inner": 32, "filter_order": 16, "emb_dim": 5, "inner": 2}
+
 SIZES = {"d_model": 12, "n_layer": 3, "l_max": 50, "d_inner": 40, "filter_order": 8, "emb_dim": 7, "inner": 1}
 
 
@@ -168,3 +172,18 @@ def _linear(w: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
 def _norm(w: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
     x = x - x.mean(-1, keepdim=True)
     return x / torch.sqrt((x**2).mean(-1, keepdim=True) + 1e-5) * w[f"{name}.weight"] + w[f"{name}.bias"]
+
+
+def golden(layout: str, folder: Path) -> Path:
+    """The checkpoint of :data:`GOLDEN` in ``hf`` or ``original`` layout; the latter is written into ``folder``."""
+    if layout == "hf":
+        return GOLDEN
+    named = safetensors.torch.load_file(GOLDEN / "model.safetensors")
+    tensors = {name.removeprefix("hyena."): tensor for name, tensor in named.items()}
+    return write_original(folder / "golden-original", tensors, **original_config(**GOLDEN_SIZES))
+
+
+def expected() -> dict[str, Tensor]:
+    """``input_ids.N``, ``logits.N`` for N = 7, 256, 1024; ``hidden.N``, ``filter.layer0.N`` for the shorter two."""
+    found = safetensors.torch.load_file(GOLDEN / "expected.safetensors")
+    return {name: tensor.long() if name.startswith("input_ids") else tensor for name, tensor in found.items()}

@@ -4,16 +4,16 @@ The yardstick is torch's own bfloat16 path on the same GPU: the kernels may have
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-import safetensors.torch
 import torch
+from published_checkpoints import GOLDEN, expected, golden
 from torch import Tensor
 
 from genoconv.models import HyenaDNA, ModelConfig
 from genoconv.models.checkpoint import build
 from genoconv.models.published.conversion import read_published
-from support import DATA, needs_data
 
 pytestmark = [
     pytest.mark.gpu,
@@ -47,13 +47,13 @@ def logits(model: HyenaDNA, ids: Tensor, low_precision: str) -> Tensor:
 
 
 @pytest.mark.parametrize("layout", ["hf", "original"])
-@needs_data("hyenadna_golden")
-def test_fused_kernels_stay_within_twice_torchs_own_error(layout: str, low_precision: str, backends) -> None:
-    folder = DATA / "hyenadna_golden" / f"tiny-1k-{layout}"
-    expected = safetensors.torch.load_file(folder / "expected.safetensors")
-    read = read_published(folder)
+def test_fused_kernels_stay_within_twice_torchs_own_error(
+    layout: str, low_precision: str, backends, tmp_path: Path
+) -> None:
+    values = expected()
+    read = read_published(golden(layout, tmp_path))
     for N in (256, 1024):
-        ids, true = expected[f"input_ids.{N}"].cuda(), expected[f"logits.{N}"]
+        ids, true = values[f"input_ids.{N}"].cuda(), values[f"logits.{N}"]
         errors = {}
         for backend in ("torch", "cuda"):
             backends(backend)
@@ -66,16 +66,14 @@ def test_fused_kernels_stay_within_twice_torchs_own_error(layout: str, low_preci
         assert errors["cuda, prepared"] <= 2 * errors["torch"], errors
 
 
-@needs_data("hyenadna_golden")
 def test_float32_on_a_gpu_agrees_with_the_public_implementation() -> None:
-    folder = DATA / "hyenadna_golden" / "tiny-1k-hf"
-    expected = safetensors.torch.load_file(folder / "expected.safetensors")
-    read = read_published(folder)
+    values = expected()
+    read = read_published(GOLDEN)
     model = build(read.config, read.tensors).eval().cuda()
     with torch.no_grad():
-        assert relative(model(expected["input_ids.1024"].cuda()), expected["logits.1024"]) < 1e-4
-        k = model.backbone.layers[0].mixer.filter_fn(1024)
-    assert relative(k, expected["filter.layer0.1024"]) < 1e-5
+        assert relative(model(values["input_ids.1024"].cuda()), values["logits.1024"]) < 1e-4
+        k = model.backbone.layers[0].mixer.filter_fn(256)
+    assert relative(k, values["filter.layer0.256"]) < 1e-5
 
 
 @pytest.mark.parametrize("N", [1, 100, 1000, 4096])

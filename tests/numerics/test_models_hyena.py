@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from published_checkpoints import random_tensors, reference, reference_filter, write_hf, write_original
+from published_checkpoints import (
+    expected,
+    golden,
+    random_tensors,
+    reference,
+    reference_filter,
+    write_hf,
+    write_original,
+)
 from torch import Tensor
 
 from genoconv.errors import ModelError
@@ -44,21 +52,38 @@ def random_ids(*shape: int, seed: int = 0) -> Tensor:
 
 
 @pytest.mark.parametrize("layout", ["hf", "original"])
+def test_it_agrees_with_the_public_implementation(layout: str, tmp_path: Path) -> None:
+    values = expected()
+    read = read_published(golden(layout, tmp_path))
+    model = build(read.config, read.tensors).eval()
+    for N in (7, 256, 1024):
+        ids = values[f"input_ids.{N}"]
+        with torch.no_grad():
+            for prepared in ((), (N,), (1024,)):
+                model.prepare(*prepared)
+                assert relative(model(ids), values[f"logits.{N}"]) < 1e-5
+                if N < 1024:
+                    assert relative(model.hidden(ids), values[f"hidden.{N}"]) < 1e-5
+                    k = model.backbone.layers[0].mixer.filter_fn(N)
+                    assert relative(k, values[f"filter.layer0.{N}"]) < 1e-5
+
+
+@pytest.mark.parametrize("layout", ["hf", "original"])
 @needs_data("hyenadna_golden")
-def test_it_agrees_with_the_public_implementation(layout: str) -> None:
+def test_it_agrees_with_the_public_implementation_at_a_published_size(layout: str) -> None:
     folder = DATA / "hyenadna_golden" / f"tiny-1k-{layout}"
-    expected = safetensors.torch.load_file(folder / "expected.safetensors")
+    values = safetensors.torch.load_file(folder / "expected.safetensors")
     read = read_published(folder)
     model = build(read.config, read.tensors).eval()
     for N in (7, 256, 1024):
-        ids = expected[f"input_ids.{N}"]
+        ids = values[f"input_ids.{N}"]
         with torch.no_grad():
             k = model.backbone.layers[0].mixer.filter_fn(N)
-            assert relative(k, expected[f"filter.layer0.{N}"]) < 1e-5
+            assert relative(k, values[f"filter.layer0.{N}"]) < 1e-5
             for prepared in ((), (N,), (1024,)):
                 model.prepare(*prepared)
-                assert relative(model(ids), expected[f"logits.{N}"]) < 1e-5
-                assert relative(model.hidden(ids), expected[f"hidden.{N}"]) < 1e-5
+                assert relative(model(ids), values[f"logits.{N}"]) < 1e-5
+                assert relative(model.hidden(ids), values[f"hidden.{N}"]) < 1e-5
 
 
 @pytest.mark.parametrize("write", [write_hf, write_original])

@@ -7,11 +7,11 @@ variants alike. ``docs/score-variants.md`` states these bounds.
 import numpy as np
 import pytest
 import torch
+from published_checkpoints import GOLDEN
 from toy_scoring import record, scorer, write_fasta
 
 from genoconv.models.checkpoint import build
 from genoconv.models.published.conversion import read_published
-from support import DATA, needs_data
 
 CONTIG = "".join(np.random.default_rng(9).choice(list("ACGT"), 1500))
 WIDTH = 256
@@ -44,11 +44,10 @@ def scores(path, model, records, *, batch_size=None) -> np.ndarray:
     return np.array([window.llr for alleles in found for allele in alleles for window in allele])
 
 
-@needs_data("hyenadna_golden")
 @pytest.mark.parametrize("device", ["cpu", GPU])
 def test_bfloat16_moves_scores_little(tmp_path, device):
     path = write_fasta(tmp_path / "c.fa", {"c": CONTIG})
-    read = read_published(DATA / "hyenadna_golden/tiny-1k-hf")
+    read = read_published(GOLDEN)
     records = variants(75 if device == "cpu" else 15)  # a CPU takes its time over bfloat16
     true = scores(path, build(read.config, read.tensors).eval(), records)
     spread = true.std()
@@ -64,11 +63,10 @@ def test_bfloat16_moves_scores_little(tmp_path, device):
     assert np.sqrt(np.mean((others - found) ** 2)) < 0.05 * spread
 
 
-@needs_data("hyenadna_golden")
 @pytest.mark.parametrize("device", [GPU])
 def test_float32_is_the_same_on_a_gpu(tmp_path, device):
     path = write_fasta(tmp_path / "c.fa", {"c": CONTIG})
-    read = read_published(DATA / "hyenadna_golden/tiny-1k-hf")
+    read = read_published(GOLDEN)
     records = variants(15)
     true = scores(path, build(read.config, read.tensors).eval(), records)
     model = build(read.config, read.tensors).eval().to(device)

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -18,10 +19,12 @@ SHIPPED = ("genoconv", "cli", "pipelines")
 LOADED_BY_OTHERS = {
     "cuda-toolkit": "libnvrtc and libcudart, which cuda-bindings loads",
     "tensorboard": "Lightning's TensorBoardLogger imports it",
+    "snakemake": "the workflow is run by its command",
     "genoconv": "the extra `all` names the others",
 }
 # Tools of the dev group that are run and not imported.
 RUN = {"pytest-xdist", "pytest-timeout", "ruff", "mypy", "clang-format", "build", "setuptools", "codespell"}
+RUN |= {"snakefmt", "snakemake-executor-plugin-slurm"}
 STUBS = re.compile(r"types-.*|.*-stubs")
 # Peers that a benchmark measures where they are installed.
 MEASURED = {"flashfftconv", "subquadratic_ops_torch"}
@@ -118,31 +121,24 @@ def test_every_extra_is_in_the_readme() -> None:
 
 
 def test_packages_in_pyproject_are_the_folders() -> None:
+    """setuptools takes no folder that is not on the list: a wheel would lack it."""
     mapped = PROJECT["tool"]["setuptools"]["package-dir"]
-    declared = set(PROJECT["tool"]["setuptools"]["packages"])
     found = {
         ".".join([package, *path.parent.relative_to(ROOT / folder).parts])
         for package, folder in mapped.items()
-        for path in (ROOT / folder).rglob("*")
-        if path.suffix in {".py", ".toml", ".cu", ".cuh"} and "__pycache__" not in path.parts
+        for path in (ROOT / folder).rglob("*.py")
     }
-    assert declared == found
+    data = {package for package in mapped if not list((ROOT / mapped[package]).rglob("*.py"))}
+    assert set(PROJECT["tool"]["setuptools"]["packages"]) == found | data
 
 
 def test_files_that_ship_beside_code_are_package_data() -> None:
     mapped = PROJECT["tool"]["setuptools"]["package-dir"]
-    data = PROJECT["tool"]["setuptools"]["package-data"]
     shipped: set[Path] = set()
-    for package, patterns in data.items():
-        folder = mapped.get(package) or mapped["genoconv." + package.split(".")[1]] + "/" + "/".join(
-            package.split(".")[2:]
-        )
-        for pattern in patterns:
-            shipped |= set((ROOT / folder).glob(pattern))
-    beside = {
-        path
-        for folder in mapped.values()
-        for path in (ROOT / folder).rglob("*")
-        if path.is_file() and path.suffix not in {".py", ".pyc"}
-    }
-    assert beside == shipped
+    for package, patterns in PROJECT["tool"]["setuptools"]["package-data"].items():
+        longest = max((name for name in mapped if f"{package}.".startswith(f"{name}.")), key=len)
+        folder = ROOT.joinpath(mapped[longest], *package.removeprefix(longest).strip(".").split("."))
+        shipped |= {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
+    tracked = subprocess.run(["git", "ls-files", "-z", *mapped.values()], cwd=ROOT, capture_output=True, check=True)
+    files = {ROOT / name for name in tracked.stdout.decode().split("\0") if name}
+    assert {path for path in files if path.suffix != ".py"} == shipped & files

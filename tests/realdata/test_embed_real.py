@@ -4,14 +4,13 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from signal import SIGINT, SIGKILL
 
 import numpy as np
 import pytest
-import safetensors.numpy
 from embed_files import model_folder, places, rc, read_npz, states
+from published_checkpoints import expected, golden
 
 from genoconv.genome.annotation.genes import read_genes
 from genoconv.genome.fasta.access import Fasta
@@ -23,7 +22,6 @@ from genoconv.tasks.journal import journal_path
 from genoconv.tokens import decode
 from support import DATA, cli_environment, command, needs_data
 
-GOLDEN = DATA / "hyenadna_golden"
 CHR20 = DATA / "genomes/b37_chr20_1_2M/z.fa.gz"
 PROMOTERS = DATA / "sequences/promoters_tata_human.fa.gz"
 LOCI = DATA / "human_gene_loci"
@@ -34,20 +32,18 @@ def model(tmp_path_factory) -> Path:
     return model_folder(tmp_path_factory.mktemp("models") / "small", max_length=512)
 
 
-@needs_data("hyenadna_golden")
-@pytest.mark.parametrize("layout", ["tiny-1k-hf", "tiny-1k-original"])
+@pytest.mark.parametrize("layout", ["hf", "original"])
 def test_an_imported_model_gives_the_published_states(tmp_path: Path, layout: str) -> None:
     """Against hidden states that the public implementation computed, base by base and pooled."""
-    import_model(str(GOLDEN / layout), tmp_path / "model")
-    golden = safetensors.numpy.load_file(GOLDEN / layout / "expected.safetensors")
+    import_model(str(golden(layout, tmp_path)), tmp_path / "model")
     fasta = tmp_path / "in.fa"
-    ids, truth = golden["input_ids.1024"], golden["hidden.1024"]
+    ids, truth = (expected()[f"{name}.256"].numpy() for name in ("input_ids", "hidden"))
     fasta.write_text("".join(f">r{n}\n{decode(row)}\n" for n, row in enumerate(ids)))
-    for pool, expected in (("none", np.concatenate(truth)), ("mean", truth.mean(1))):
-        run = EmbedOptions(fasta, tmp_path / "model", tmp_path / f"{pool}.npz", pool=pool)
+    for pool, vectors in (("none", np.concatenate(truth)), ("mean", truth.mean(1))):
+        run = EmbedOptions(fasta=fasta, model=tmp_path / "model", output=tmp_path / f"{pool}.npz", pool=pool)
         embed(run)
-        np.testing.assert_allclose(read_npz(run.output)["embeddings"], expected, atol=2e-5)
-        assert np.std(expected) > 0.1
+        np.testing.assert_allclose(read_npz(run.output)["embeddings"], vectors, atol=2e-5)
+        assert np.std(vectors) > 0.1
 
 
 @needs_data("human_gene_loci")
@@ -59,7 +55,7 @@ def test_genes_are_read_on_their_strand(model: Path, tmp_path: Path) -> None:
     assert {strand for *_, strand, _ in rows} == {"+", "-"}
     bed = tmp_path / "genes.bed"
     bed.write_text("".join(f"{c}\t{s}\t{e}\t{name}\t0\t{strand}\n" for c, s, e, strand, name in rows))
-    run = EmbedOptions(fasta.path, model, tmp_path / "genes.npz", bed=bed, pool="last")
+    run = EmbedOptions(fasta=fasta.path, model=model, output=tmp_path / "genes.npz", bed=bed, pool="last")
     embed(run)
     found = read_npz(run.output)
     assert places(found) == [(name, s, e, strand) for _, s, e, strand, name in rows]
@@ -93,8 +89,8 @@ def test_interrupted_and_resumed_equals_uninterrupted(model: Path, home: Path, t
     whole, out = tmp_path / "whole.npz", tmp_path / "out.npz"
     bed = tmp_path / "tiles.bed"
     bed.write_text("".join(f"z\t{start}\t{start + 16}\n" for start in range(0, 900_000, 40)))
-    run = EmbedOptions(CHR20, model, out, bed=bed)
-    embed(replace(run, output=whole))
+    run = EmbedOptions(fasta=CHR20, model=model, output=out, bed=bed)
+    embed(run.model_copy(update={"output": whole}))
     arguments = ["embed", CHR20, "-m", model, "--bed", bed, "-o", out]
     assert stopped(arguments, out, home, SIGINT, 1) == 130
     assert not out.exists()
@@ -102,22 +98,21 @@ def test_interrupted_and_resumed_equals_uninterrupted(model: Path, home: Path, t
     assert not list(tmp_path.glob(".genoconv-*"))
     assert stopped([*arguments, "--resume"], out, home, SIGKILL, 3) == -SIGKILL
     assert not out.exists()
-    assert "from the interrupted run" in str(embed(replace(run, resume=True)))
+    assert "from the interrupted run" in str(embed(run.model_copy(update={"resume": True})))
     assert out.read_bytes() == whole.read_bytes()
     assert not list(tmp_path.glob(".*"))
 
 
 MEASURE = """
 import json, resource, sys
-from dataclasses import replace
 from pathlib import Path
 from genoconv.pipelines.embed.options import EmbedOptions
 from genoconv.pipelines.embed.run import embed
 small, large, model, out = map(Path, sys.argv[1:])
-run = EmbedOptions(small, model, out, pool="none", chunk=1 << 17, force=True, quiet=True)
+run = EmbedOptions(fasta=small, model=model, output=out, pool="none", chunk=1 << 17, force=True, quiet=True)
 peaks = []
 for fasta in (small, large):
-    summary = embed(replace(run, fasta=fasta))
+    summary = embed(run.model_copy(update={"fasta": fasta}))
     peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 print(json.dumps([peaks, summary.rows]))
 """

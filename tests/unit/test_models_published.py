@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from published_checkpoints import SIZES, hf_config, original_config, random_tensors, reference, write_hf, write_original
+from published_checkpoints import (
+    SIZES,
+    golden,
+    hf_config,
+    original_config,
+    random_tensors,
+    reference,
+    write_hf,
+    write_original,
+)
 from torch import Tensor
 
 from genoconv.errors import ModelError, OutputError
@@ -55,6 +64,17 @@ def test_a_checkpoint_comes_back_bit_for_bit(layout: str, parts: tuple[str, ...]
     assert export_model(tmp_path / "model", tmp_path / "back", layout=LAYOUTS[layout]) == []
     assert same_bits(raw_tensors(tmp_path / "back"), raw_tensors(source))
     assert json.loads((tmp_path / "back/config.json").read_text()) == json.loads((source / "config.json").read_text())
+
+
+@pytest.mark.parametrize("layout", WRITERS)
+def test_the_golden_checkpoint_comes_back_bit_for_bit(layout: str, tmp_path: Path) -> None:
+    source = golden(layout.removeprefix("hyenadna-"), tmp_path)
+    import_model(str(source), tmp_path / "model")
+    export_model(tmp_path / "model", tmp_path / "back", layout=LAYOUTS[layout])
+    assert same_bits(raw_tensors(tmp_path / "back"), raw_tensors(source))
+    assert json.loads((tmp_path / "back/config.json").read_text()) == json.loads((source / "config.json").read_text())
+    if layout == "hyenadna-hf":
+        assert (tmp_path / "back/model.safetensors").read_bytes() == (source / "model.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("layout", WRITERS)
