@@ -14,8 +14,13 @@ from genoconv.errors import DataError
 
 Compression = Literal["plain", "gzip", "bgzip"]
 
+STDIN = "standard input"
+BOM = b"\xef\xbb\xbf"
 _BUFFER = 1 << 18
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
+# A decompression bomb is what unpacks to more than a ratio that no genome and no annotation reaches (GENCODE: 30).
+_MOST_RATIO = 100
+_ALWAYS_ALLOWED = 1 << 26
 
 # First bytes of what people give by mistake -> what to call it.
 _FOREIGN = {
@@ -24,16 +29,17 @@ _FOREIGN = {
     b"\x1a\x41\x27\x43": "UCSC 2bit (big-endian); convert it with `twoBitToFa`",
     b"LOCUS ": "GenBank; export its sequence as FASTA",
     b"ID   ": "EMBL or Swiss-Prot; export its sequence as FASTA",
+    b">": "FASTA",
     b"##fileformat=VCF": "VCF",
     b"##gff-version": "GFF3",
     b"@": "FASTQ or SAM; convert it with `samtools fasta`",
     b"BAM\x01": "BAM; convert it with `samtools fasta`",
+    b"BCF\x02": "BCF; convert it with `bcftools view`",
     b"CRAM": "CRAM; convert it with `samtools fasta`",
     b"BZh": "bzip2-compressed; decompress it with `bunzip2`",
     b"PK\x03\x04": "a zip archive; unpack it first",
     b"\xfd7zXZ": "xz-compressed; decompress it with `unxz`",
     b"\x28\xb5\x2f\xfd": "zstd-compressed; decompress it with `unzstd`",
-    b"\xef\xbb\xbf": "text with a byte-order mark; save it as UTF-8 without one",
     b"\xff\xfe": "UTF-16 text; save it as UTF-8",
     b"\xfe\xff": "UTF-16 text; save it as UTF-8",
     b"<": "a web page or XML; the download went wrong",
@@ -53,8 +59,17 @@ def compression(path: Path) -> Compression:
         return compression_of(stream.read(18))
 
 
+def most_unpacked(packed: int) -> int:
+    """Bytes that ``packed`` compressed bytes may become before they are taken for a decompression bomb."""
+    return _MOST_RATIO * packed + _ALWAYS_ALLOWED
+
+
 def foreign_format(head: bytes) -> str | None:
-    """Name of a known format that is neither FASTA nor an annotation table, with the way out; None if not known."""
+    """Name of a known format, with the way out; None if not known.
+
+    Args:
+        head: the first line of a file, or as much of it as there is.
+    """
     for magic, name in _FOREIGN.items():
         if head.startswith(magic):
             return name
@@ -74,23 +89,32 @@ def whole_number(text: str) -> int:
 
 
 @contextlib.contextmanager
-def open_binary(path: Path | Literal["-"]) -> Iterator[BinaryIO]:
+def open_binary(path: Path | Literal["-"]) -> Iterator[io.BufferedReader]:
     """Decompressed bytes of a file, or of standard input for ``-``, whatever the suffix says.
 
     Raises:
-        DataError: the compressed data is damaged or cut short (while reading, inside the block).
+        DataError: the compressed data is damaged or cut short (while reading, inside the block), or compressed twice.
     """
+    name = STDIN if path == "-" else str(path)
+    if path == "-" and sys.stdin is None:
+        raise DataError(f"{STDIN} is closed; give a file, or something to read")
     with contextlib.ExitStack() as stack:
-        raw = sys.stdin.buffer if path == "-" else stack.enter_context(Path(path).open("rb"))
-        buffered = cast(io.BufferedReader, raw)
-        packed = compression_of(buffered.peek(18)[:18]) != "plain"
-        stream = cast(BinaryIO, raw)
-        if packed:
-            # The buffer cuts lines in C: GzipFile does it a call at a time.
-            unpacked = cast(io.RawIOBase, stack.enter_context(gzip.GzipFile(fileobj=raw)))
-            stream = io.BufferedReader(unpacked, _BUFFER)
+        raw = cast(io.BufferedReader, sys.stdin.buffer if path == "-" else stack.enter_context(Path(path).open("rb")))
+        stream = raw
         try:
+            if compression_of(raw.peek(18)[:18]) != "plain":
+                # The buffer cuts lines in C: GzipFile does it a call at a time.
+                unpacked = cast(io.RawIOBase, stack.enter_context(gzip.GzipFile(fileobj=cast(BinaryIO, raw))))
+                stream = io.BufferedReader(unpacked, _BUFFER)
+                if compression_of(stream.peek(18)[:18]) != "plain":
+                    raise DataError(f"{name}: compressed twice with gzip; unpack it once, e.g. with `gunzip`")
             yield stream
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            name = "standard input" if path == "-" else path
-            raise DataError(f"{name}: the compressed data is damaged or cut short ({error}); fetch it again") from error
+            raise damaged_gzip(name, error) from error
+
+
+def damaged_gzip(name: object, error: BaseException) -> DataError:
+    """The error for gzip data that cannot be undone."""
+    return DataError(
+        f"{name}: the compressed data is damaged or cut short ({error}); copy it again or download it again"
+    )

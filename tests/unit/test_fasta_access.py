@@ -180,7 +180,7 @@ def test_beside_a_read_only_file_the_index_goes_to_the_cache(
     monkeypatch.setattr(index.os, "access", lambda path, mode: False)
     assert Fasta(target).sequence("chr1", 100, 200) == TRUTH["chr1"][100:200]
     assert not target.with_name(target.name + ".fai").exists()
-    monkeypatch.setattr(index, "_build", lambda *_: pytest.fail("the index in the cache was not found again"))
+    monkeypatch.setattr(index, "_built", lambda *_: pytest.fail("the index in the cache was not found again"))
     assert Fasta(target).sequence("chr1", 100, 200) == TRUTH["chr1"][100:200]
 
 
@@ -199,8 +199,8 @@ def test_two_threads_that_meet_a_plain_gzip_file_decompress_it_once(
     packed = plain.with_name("genome.fa.gz")
     packed.write_bytes(gzip.compress(plain.read_bytes()))
     copies: list[object] = []
-    copy = shutil.copyfileobj
-    monkeypatch.setattr(scratch.shutil, "copyfileobj", lambda *args: (copies.append(args), copy(*args)))
+    copy = scratch._unwrap
+    monkeypatch.setattr(scratch, "_unwrap", lambda *args: (copies.append(args), copy(*args)))
     threads = [threading.Thread(target=scratch.plain_copy, args=(packed,)) for _ in range(8)]
     for thread in threads:
         thread.start()
@@ -239,7 +239,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(plain: Path, monkeypatch: pytest
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(scratch.shutil, "copyfileobj", full)
+        patch.setattr(scratch, "_unwrap", full)
         with pytest.raises(OutputError, match="No space left on device"):
             Fasta(packed)
     assert [path.name for path in scratch.scratch_folder(packed).iterdir()] == ["lock"]

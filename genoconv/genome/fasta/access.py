@@ -1,15 +1,12 @@
 """Random access to a FASTA that is right under fork, spawn and threads.
 
 The popular readers seek and read on one shared file handle, so forked workers and threads move each other's position
-and get wrong bases without an error. Here a plain file is read with ``os.pread``, which has no position to share, and
-``bytes.translate`` turns letters into tokens and drops line ends in one C call. A bgzip file is read through pysam
-with a handle for every process and thread. Coordinates are 0-based half-open.
+and get wrong bases without an error. Here a file is read with ``os.pread``, which has no position to share (BGZF: the
+blocks that hold the bases), and ``bytes.translate`` turns letters into tokens and drops line ends in one C call.
+Coordinates are 0-based half-open.
 """
 
 import hashlib
-import os
-import threading
-import weakref
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +15,27 @@ import numpy.typing as npt
 
 from genoconv.errors import DataError
 from genoconv.genome.fasta.agreement import Entry
-from genoconv.genome.fasta.alphabet import check_dna
-from genoconv.genome.fasta.index import Index, load_index
+from genoconv.genome.fasta.alphabet import SAMPLE, check_dna
+from genoconv.genome.fasta.index import SAMPLED, Index, load_index, reader_of
 from genoconv.genome.fasta.records import FastaRecord, read_records
+from genoconv.genome.fasta.scan import LETTERS, WHITE
 from genoconv.tokens import ENCODE_TABLE, Tokens
 
 __all__ = ["Fasta", "FastaRecord", "read_records"]
 
-_WHITE = b"\r\n \t\v\f"
+# What is no letter of a sequence becomes this, which no token and no letter is.
+_FOREIGN = 0xFF
 _LOWER = bytes(range(ord("a"), ord("z") + 1))
-_SOFT_TABLE = bytes(1 if letter in _LOWER else 0 for letter in range(256))
+
+
+def _table(values: bytes) -> bytes:
+    return bytes(value if letter in LETTERS else _FOREIGN for letter, value in enumerate(values))
+
+
+_TOKEN_TABLE = _table(ENCODE_TABLE)
+_LETTER_TABLE = _table(bytes(range(256)))
+_SOFT_TABLE = _table(bytes(1 if letter in _LOWER else 0 for letter in range(256)))
 _CHUNK = 1 << 20
-_RECORDS_CHECKED = 16
-_BASES_CHECKED = 4096
 
 
 class Fasta:
@@ -72,23 +77,23 @@ class Fasta:
         """Bases ``[start, end)`` as stored: soft mask, IUPAC codes and gap characters kept.
 
         Raises:
-            DataError: unknown contig, or coordinates outside it.
+            DataError: unknown contig, coordinates outside it, or a file that is not as its index has it.
         """
-        return self._whole(self._read(contig, start, end), None, contig, start, end).decode("latin-1")
+        return self._whole(self._read(contig, start, end), _LETTER_TABLE, contig, start, end).decode("latin-1")
 
     def tokens(self, contig: str, start: int, end: int) -> Tokens:
-        """Tokens of ``[start, end)``, shape (end - start,), uint8, writable; ids as in :mod:`.tokenizer`.
+        """Tokens of ``[start, end)``, shape (end - start,), uint8, writable; ids as in :mod:`genoconv.tokens`.
 
         Raises:
-            DataError: unknown contig, or coordinates outside it.
+            DataError: unknown contig, coordinates outside it, or a file that is not as its index has it.
         """
         raw = self._read(contig, start, end)
-        return np.frombuffer(self._whole(raw, ENCODE_TABLE, contig, start, end), np.uint8)
+        return np.frombuffer(self._whole(raw, _TOKEN_TABLE, contig, start, end), np.uint8)
 
     def tokens_and_mask(self, contig: str, start: int, end: int) -> tuple[Tokens, npt.NDArray[np.bool_]]:
         """:meth:`tokens` and, from the same read, which bases are lower case (soft-masked): bool, same shape."""
         raw = self._read(contig, start, end)
-        tokens = np.frombuffer(self._whole(raw, ENCODE_TABLE, contig, start, end), np.uint8)
+        tokens = np.frombuffer(self._whole(raw, _TOKEN_TABLE, contig, start, end), np.uint8)
         return tokens, np.frombuffer(self._whole(raw, _SOFT_TABLE, contig, start, end), np.bool_)
 
     def soft_mask(self, contig: str, start: int, end: int) -> npt.NDArray[np.bool_]:
@@ -123,19 +128,34 @@ class Fasta:
         length = self._entry(contig).length
         for start in range(0, length, _CHUNK):
             end = min(start + _CHUNK, length)
-            md5.update(self._whole(self._read(contig, start, end), None, contig, start, end).upper())
+            md5.update(self._whole(self._read(contig, start, end), _LETTER_TABLE, contig, start, end).upper())
         return md5.hexdigest()
 
     def _entry(self, contig: str) -> Entry:
         try:
-            return self._index.entries[contig]
+            entry = self._index.entries[contig]
         except KeyError:
             some = ", ".join(list(self.contigs)[:5])
             more = ", ..." if len(self.contigs) > 5 else ""
             raise DataError(f"{self.path}: no contig {contig!r}; it has {some}{more}") from None
+        if contig not in self._checked:
+            self._check(contig)
+        return entry
+
+    def _check(self, contig: str) -> None:
+        """Compare a contig of an index that was found with the file, before its first base is given out."""
+        if not self._numbers:
+            self._numbers.update((name, number) for number, name in enumerate(self.contigs))
+        try:
+            fits = self._agreement.record(self._numbers[contig])
+        except ValueError:
+            fits = False
+        if not fits:
+            raise self._misfit(f"{contig!r} is not where the index has it")
+        self._checked.add(contig)
 
     def _read(self, contig: str, start: int, end: int) -> bytes:
-        """Stored bytes of ``[start, end)``; those of a plain file still hold line ends."""
+        """Stored bytes of ``[start, end)``, line ends included."""
         entry = self._entry(contig)
         if not 0 <= start <= end <= entry.length:
             raise DataError(
@@ -143,53 +163,48 @@ class Fasta:
             )
         if start == end:
             return b""
-        if self._index.bgzip:
-            sequence: str = self._pysam().fetch(contig, start, end)
-            return sequence.encode("latin-1")
         first, last = entry.span(start, end)
-        data = os.pread(self._descriptor, last - first, first)
-        # Linux stops at 2 GB; the file may also have been cut.
-        while len(data) < last - first:
-            more = os.pread(self._descriptor, last - first - len(data), first + len(data))
-            if not more:
-                break
-            data += more
-        return data
+        try:
+            raw = self._bytes(first, last)
+        except ValueError as error:
+            raise self._misfit(f"{contig}:{start}-{end} cannot be read ({error})") from error
+        line_end = raw.find(b"\n")
+        if line_end >= 0 and line_end != entry.line_width - 1 - start % entry.line_bases:
+            raise self._misfit(f"{contig}:{start}-{end}: a line ends where the index has none")
+        return raw
 
-    def _whole(self, raw: bytes, table: bytes | None, contig: str, start: int, end: int) -> bytearray:
-        """Translate letters, drop line ends, and hold that exactly the bases asked for came back."""
-        translated = bytearray(raw).translate(table, _WHITE)
+    def _whole(self, raw: bytes, table: bytes, contig: str, start: int, end: int) -> bytearray:
+        """Translate letters, drop line ends, and make sure that exactly the bases asked for came back."""
+        translated = bytearray(raw.translate(table, WHITE))  # bytes.translate is twice as fast
         if len(translated) != end - start:
+            raise self._misfit(f"{contig}:{start}-{end} gave {len(translated)} bases")
+        if _FOREIGN in translated:
+            position = translated.index(_FOREIGN)
+            letter = raw.translate(None, WHITE)[position : position + 1]
             raise DataError(
-                f"{self.path}: {contig}:{start}-{end} gave {len(translated)} bases: the file has changed or its index"
-                f" is wrong; delete {self._index.fai} and open it again"
+                f"{self.path}: {contig}:{start + position + 1} (1-based) is {letter!r}, which is no letter of a"
+                " sequence"
             )
         return translated
+
+    def _misfit(self, what: str) -> DataError:
+        return DataError(
+            f"{self.path}: {what}: the file has changed or its index is wrong; delete {self._index.fai} and open it"
+            " again"
+        )
 
     def _stamp_now(self) -> tuple[int, int]:
         status = self._index.data.stat()
         return status.st_size, status.st_mtime_ns
 
     def _open(self) -> None:
-        self._local = threading.local()
-        if not self._index.bgzip:
-            self._descriptor = os.open(self._index.data, os.O_RDONLY)
-            weakref.finalize(self, os.close, self._descriptor)
-
-    def _pysam(self) -> Any:
-        """pysam's reader for this process and thread: htslib's are neither safe to share nor to inherit."""
-        if getattr(self._local, "pid", None) != os.getpid():
-            import pysam
-
-            index = self._index
-            self._local.reader = pysam.FastaFile(
-                str(index.data), filepath_index=str(index.fai), filepath_index_compressed=str(index.gzi)
-            )
-            self._local.pid = os.getpid()
-        return self._local.reader
+        self._bytes, self._agreement = reader_of(self._index)
+        self._checked = set(self.contigs) if self._index.checked else set()
+        self._numbers: dict[str, int] = {}
 
     def _check_dna(self) -> None:
-        step = max(1, len(self.contigs) // _RECORDS_CHECKED)
+        """A sample of the records of an index that was found; all are looked at where one is built."""
+        step = max(1, len(self.contigs) // SAMPLED)
         for contig in list(self.contigs)[::step]:
-            sample = self._read(contig, 0, min(self.contigs[contig], _BASES_CHECKED))
-            check_dna(sample, source=str(self.path), record=contig)
+            start = self.sequence(contig, 0, min(self.contigs[contig], SAMPLE))
+            check_dna(start.encode("latin-1"), source=str(self.path), record=contig)

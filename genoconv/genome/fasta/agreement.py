@@ -1,16 +1,15 @@
 """Whether an index and its FASTA belong together: asked of every index before a base is read through it."""
 
-import bisect
-import gzip
-import zlib
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
-import numpy as np
+from genoconv.genome.fasta.scan import LONGEST_HEADER
+from genoconv.genome.formats import BOM
 
-from genoconv.genome.fasta.records import LONGEST_HEADER
+_LOOKED_AT = 1 << 12
+
+ReadBytes = Callable[[int, int], bytes]
+"""``read(first, last)``: those bytes of the decompressed file, or as many as there are before its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +19,8 @@ class Entry:
     Attributes:
         length: bases.
         offset: byte of the first base.
-        line_bases: bases a line.
-        line_width: bytes a line, line end included.
+        line_bases: bases per line.
+        line_width: bytes per line, line end included.
     """
 
     length: int
@@ -39,79 +38,80 @@ class Entry:
         """Byte after the last base."""
         return self.span(0, self.length)[1] if self.length else self.offset
 
-
-class Seekable(Protocol):
-    """What :func:`misfit` reads: a file, or a BGZF file with its ``.gzi``."""
-
-    def seek(self, offset: int, /) -> object:
-        """Go to a byte of the decompressed content."""
-
-    def read(self, size: int, /) -> bytes:
-        """At most ``size`` bytes from there."""
-
-
-class Blocks:
-    """Decompressed content of a BGZF file from any byte on, without what lies before it.
-
-    A ``.gzi`` is a count and pairs of 64-bit integers, little-endian: where a block starts in the file, and in the
-    decompressed content; the first block is left out (bgzip(1)). What does not fit is read as nothing.
-    """
-
-    def __init__(self, data: Path, gzi: Path) -> None:
-        table = np.fromfile(gzi, "<u8").tolist()
-        whole = bool(table) and len(table) == 1 + 2 * table[0]
-        self._packed, self._plain = ([0, *table[1::2]], [0, *table[2::2]]) if whole else ([0], [0])
-        self._file = data.open("rb")
-        self._offset = 0
-
-    def __enter__(self) -> "Blocks":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
-
-    def seek(self, offset: int, /) -> None:
-        self._offset = offset
-
-    def read(self, size: int, /) -> bytes:
-        block = bisect.bisect_right(self._plain, self._offset) - 1
-        within = self._offset - self._plain[block]
-        if within >= 1 << 16:  # larger than any block: past the end, or a table cut short
-            return b""
-        self._file.seek(self._packed[block])
-        try:
-            with gzip.GzipFile(fileobj=self._file) as stream:
-                stream.seek(within)
-                content = stream.read(size)
-        except (OSError, EOFError, zlib.error):
-            return b""
-        self._offset += len(content)
-        return content
+    @property
+    def possible(self) -> bool:
+        """Whether any file could have such an entry."""
+        extra = self.line_width - self.line_bases
+        return (
+            0 <= self.length < 1 << 62
+            and 0 < self.offset < 1 << 62
+            and (self.line_bases > 0 or not self.length)
+            and 0 <= extra <= 2
+            and (extra > 0 or self.length <= self.line_bases)
+        )
 
 
-def misfit(stream: Seekable, entries: dict[str, Entry], *, numbers: Iterable[int]) -> bool:
-    """Whether an index contradicts its file.
-
-    Between the last base of a record and the first of the next, as the index tells them, there must be the line end,
-    perhaps blank lines, and the next one's header; anything else means wrong line widths or a record left out. After
-    the last record nothing but blanks may follow.
+class Agreement:
+    """Compares the entries of an index with the file, record by record.
 
     Args:
-        stream: decompressed FASTA.
-        entries: the index.
-        numbers: ascending numbers of the records whose header is looked at.
+        entries: name -> entry, in the order of the index.
+        read: the file.
+        size: its bytes, decompressed.
     """
-    names = list(entries)
-    for number in numbers:
-        before = entries[names[number - 1]].end if number else 0
-        gap = entries[names[number]].offset - before
-        if not 0 < gap <= LONGEST_HEADER:
-            return True
-        stream.seek(before)
-        lines = stream.read(gap).split(b"\n")
+
+    def __init__(self, entries: dict[str, Entry], *, read: ReadBytes, size: int) -> None:
+        self._names = list(entries)
+        self._entries = list(entries.values())
+        self._read = read
+        self._size = size
+
+    def arithmetic(self) -> bool:
+        """Whether the entries are possible and follow each other inside the file; reads nothing."""
+        before = 0
+        for entry in self._entries:
+            if not (entry.possible and before < entry.offset and entry.end <= self._size):
+                return False
+            before = entry.end
+        return bool(self._entries)
+
+    def record(self, number: int) -> bool:
+        """Whether one record is as the index has it.
+
+        Before its first base there must be its header, after the line end of the record before and perhaps blank
+        lines; its first line must end where the index says, and after its last base must come a line end.
+        """
+        entry = self._entries[number]
+        before = self._entries[number - 1].end if number else 0
+        return self._header_fits(number, before, entry.offset) and self._lines_fit(entry) and self._end_fits(number)
+
+    def _header_fits(self, number: int, before: int, offset: int) -> bool:
+        if not before < offset <= before + LONGEST_HEADER:
+            return False
+        gap = self._read(before, offset)
+        lines = (gap if number else gap.removeprefix(BOM)).split(b"\n")
         blank = all(not line.strip() for line in lines[:-2])
-        header = lines[-2].split(maxsplit=1)[:1] if len(lines) > 1 else []
-        if not blank or lines[-1] or header != [b">" + names[number].encode()]:
+        # A file may end with a header without its line end.
+        title = lines[-2] if len(lines) > 1 and not lines[-1] else lines[-1] if offset == self._size else b""
+        return blank and title.split(None, 1)[:1] == [b">" + self._names[number].encode()]
+
+    def _lines_fit(self, entry: Entry) -> bool:
+        if not entry.length:
             return True
-    stream.seek(entries[names[-1]].end)
-    return bool(stream.read(LONGEST_HEADER).strip())
+        looked_at = min(entry.length, entry.line_bases, _LOOKED_AT)
+        first = self._read(entry.offset, entry.offset + looked_at)
+        if len(first) != looked_at or b"\n" in first or b">" in first:
+            return False
+        if entry.length <= entry.line_bases:
+            return True
+        line_end = self._read(entry.offset + entry.line_bases, entry.offset + entry.line_width)
+        return line_end in (b"\n", b"\r\n")
+
+    def _end_fits(self, number: int) -> bool:
+        """What lies between the last base and the next header, or the end of the file, is blank."""
+        end = self._entries[number].end
+        last = number + 1 == len(self._entries)
+        behind = self._read(end, min(self._size, end + _LOOKED_AT))
+        if last:
+            return not behind.strip()
+        return behind[:1] in (b"\n", b"\r") or end == self._entries[number].offset

@@ -9,6 +9,8 @@ _NUCLEOTIDE = frozenset(b"ACGTNRYSWKMBDHV" + b"acgtnryswkmbdhv")
 _TOLERATED = frozenset(b"Xx.-*~ \t\r\n")
 _URACIL = frozenset(b"Uu")
 _LIMIT = 0.1
+SAMPLE = 1 << 14
+"""Letters at the start of a record that are looked at."""
 
 
 def check_dna(sample: bytes, *, source: str, record: str) -> None:

@@ -1,28 +1,29 @@
 """Indexes of FASTA files: built once, checked against the file every time, kept beside it or in the scratch cache.
 
-samtools (inside pysam) builds, because it streams: its memory does not grow with a line. It trusts what it reads,
-though: mixed line ends, blanks inside lines and repeated names give it a wrong index without a word. So every index
-is checked against the file before it is believed (:func:`misfit`), and a file that fails is read line by line for an
-error that names the line.
+Building one reads the whole file and finds whatever is wrong in it, with its line. An index that is there already may
+have been made by another tool, of another file, or by hand: it is believed only as far as it agrees with the file.
 """
 
-import contextlib
 import logging
 import os
 import stat
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
 from genoconv import atomic
 from genoconv.errors import DataError
-from genoconv.genome.fasta.agreement import Blocks, Entry, misfit
-from genoconv.genome.fasta.diagnosis import diagnose
-from genoconv.genome.fasta.scratch import make_folder, plain_copy, scratch_folder
-from genoconv.genome.formats import Compression, compression, open_binary
+from genoconv.genome.fasta.agreement import Agreement, Entry, ReadBytes
+from genoconv.genome.fasta.bgzf import BgzfFile, Blocks, find_blocks, gzi_of, lacks_end_marker, read_gzi
+from genoconv.genome.fasta.layout import find_entries
+from genoconv.genome.fasta.scan import scan
+from genoconv.genome.fasta.scratch import make_folder, plain_copy, plain_path, scratch_folder
+from genoconv.genome.formats import compression, open_binary
 
 log = logging.getLogger(__name__)
 
-_SAMPLED = 64
+SAMPLED = 64
+"""Records of an existing index that are compared with the file at once; the others when they are first read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,63 +31,111 @@ class Index:
     """An index that agrees with its file.
 
     Attributes:
-        data: the file to read: the user's own, or its decompressed copy where that is plain gzip.
-        bgzip: whether ``data`` is BGZF.
-        fai, gzi: the index files (``gzi`` for BGZF alone).
+        data: the file to read: the user's own, or its copy in the cache where that cannot be entered in the middle.
+        blocks: of a BGZF file; None for a plain one.
+        fai: the index file.
         entries: contigs in file order.
+        checked: whether every entry is known to agree with the file, and not only a sample.
     """
 
     data: Path
-    bgzip: bool
+    blocks: Blocks | None
     fai: Path
-    gzi: Path | None
     entries: dict[str, Entry]
+    checked: bool
+
+
+class PlainFile:
+    """A file read with ``pread``, for any number of threads and forked workers; as :class:`.bgzf.BgzfFile`."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._descriptor)
+        self.size = os.fstat(self._descriptor).st_size
+
+    def read(self, first: int, last: int) -> bytes:
+        """Bytes ``[first, last)``, or as many as there are before the end."""
+        data = os.pread(self._descriptor, last - first, first)
+        # Linux stops at 2 GB; the file may also have been cut.
+        while len(data) < last - first:
+            more = os.pread(self._descriptor, last - first - len(data), first + len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+
+def open_data(data: Path, blocks: Blocks | None) -> PlainFile | BgzfFile:
+    """Random access to the decompressed bytes of a plain or BGZF file."""
+    return PlainFile(data) if blocks is None else BgzfFile(data, blocks)
 
 
 def load_index(path: Path) -> Index:
-    """Find, check or build the index of a FASTA; decompress it into the scratch cache first if it is plain gzip.
+    """Find, check or build the index of a FASTA.
 
-    Call it in the main process: it may write files.
+    What cannot be entered in the middle (plain gzip; records whose lines are not all of one width) is copied into the
+    scratch cache first. Call it in the main process: it may write files.
 
     Raises:
-        DataError: not a FASTA that can be indexed; the message names the line.
+        DataError: not a DNA FASTA; the message names the line.
         OutputError: neither the file's folder nor the cache can be written.
         OSError: the file cannot be read.
     """
     if not (stat.S_ISREG(path.stat().st_mode) or path.is_dir()):
         raise DataError(f"{path}: not a regular file, so no random access; write it to disk first")
+    copy = plain_path(path)
+    if copy.exists():
+        return _existing(copy, copy.parent, None) or _built(copy, None) or _unreadable(copy)
     kind = compression(path)
-    data = plain_copy(path) if kind == "gzip" else path
-    for folder in (data.parent, scratch_folder(data)):
-        index = _existing(data, folder, kind)
+    blocks = find_blocks(path) if kind == "bgzip" else None
+    if kind == "plain" or blocks:
+        for folder in (path.parent, scratch_folder(path)):
+            index = _existing(path, folder, blocks)
+            if index:
+                return index
+        index = _built(path, blocks)
         if index:
             return index
-    return _build(data, kind)
+        reason = "its lines are not all of one width"
+    else:
+        reason = "it is plain gzip (bgzip would be read as it is)"
+    log.info("%s: %s: copying it once into %s", path, reason, copy)
+    copy = plain_copy(path)
+    return _existing(copy, copy.parent, None) or _built(copy, None) or _unreadable(copy)
 
 
-def _index_paths(data: Path, folder: Path, kind: Compression) -> tuple[Path, Path | None]:
-    return folder / f"{data.name}.fai", folder / f"{data.name}.gzi" if kind == "bgzip" else None
+def _unreadable(copy: Path) -> Index:
+    raise DataError(f"{copy}: damaged; delete it and open the FASTA again")
 
 
-def _existing(data: Path, folder: Path, kind: Compression) -> Index | None:
+def _index_paths(data: Path, folder: Path) -> tuple[Path, Path]:
+    return folder / f"{data.name}.fai", folder / f"{data.name}.gzi"
+
+
+def _existing(data: Path, folder: Path, blocks: Blocks | None) -> Index | None:
     """The index in ``folder`` if it is complete, no older than the data, and agrees with it."""
-    fai, gzi = _index_paths(data, folder, kind)
+    fai, gzi = _index_paths(data, folder)
     written = data.stat().st_mtime_ns
-    if not all(p.is_file() and p.stat().st_mtime_ns >= written for p in (fai, gzi) if p):
+    if not all(p.is_file() and p.stat().st_mtime_ns >= written for p in ((fai, gzi) if blocks else (fai,))):
         return None
     entries = _read(fai)
-    if not entries:
+    found = read_gzi(gzi, size=data.stat().st_size) if blocks else None
+    if not entries or (blocks and found is None):
         return None
-    with data.open("rb") if gzi is None else Blocks(data, gzi) as stream:
-        fits = not misfit(stream, entries, numbers=_spread(len(entries)))
+    file = open_data(data, found)
+    try:
+        agreement = Agreement(entries, read=file.read, size=file.size)
+        fits = agreement.arithmetic() and all(map(agreement.record, _spread(len(entries))))
+    except ValueError:
+        fits = False
     if not fits:
         log.info("%s does not fit %s: building it again", fai, data.name)
         return None
-    return Index(data, gzi is not None, fai, gzi, entries)
+    return Index(data, found, fai, entries, checked=len(entries) <= SAMPLED)
 
 
 def _spread(count: int) -> list[int]:
-    step = max(1, count // _SAMPLED)
+    step = max(1, count // SAMPLED)
     return sorted({*range(0, count, step), count - 1})
 
 
@@ -94,35 +143,33 @@ def _read(fai: Path) -> dict[str, Entry] | None:
     """Entries of a ``.fai``, in file order; None where it is damaged or holds a name twice."""
     entries: dict[str, Entry] = {}
     try:
-        for line in fai.read_text(encoding="utf-8").splitlines():
+        for line in fai.read_text(encoding="utf-8").removesuffix("\n").split("\n"):
             name, *numbers = line.split("\t")
-            length, offset, line_bases, line_width = map(int, numbers)
             if not name or name in entries:
                 return None
+            length, offset, line_bases, line_width = map(int, numbers)
             entries[name] = Entry(length, offset, line_bases, line_width)
-    except ValueError:
+    except (OSError, ValueError):
         return None
     return entries
 
 
-def _build(data: Path, kind: Compression) -> Index:
-    """Index ``data`` beside it, or in the scratch cache where its folder is read-only."""
-    folder = data.parent
-    if not _may_write(folder):
-        folder = make_folder(data)
-    fai, gzi = _index_paths(data, folder, kind)
-    with contextlib.ExitStack() as stack:
-        new_fai = stack.enter_context(atomic.atomic_file(fai))
-        new_gzi = stack.enter_context(atomic.atomic_file(gzi)) if gzi else None
-        if not _samtools_faidx(data, new_fai, new_gzi):
-            diagnose(data)
-            raise DataError(f"{data}: samtools cannot index it; rewrite it, e.g. with `seqkit seq`")
-        entries = _read(new_fai)
-        with open_binary(data) as stream:
-            if not entries or misfit(stream, entries, numbers=range(len(entries))):
-                diagnose(data)
-                raise DataError(f"{data}: its lines do not fit an index; rewrite it, e.g. with `seqkit seq`")
-    return Index(data, gzi is not None, fai, gzi, entries)
+def _built(data: Path, blocks: Blocks | None) -> Index | None:
+    """Index ``data`` beside it, or in the scratch cache where its folder is read-only; None where none can be."""
+    if blocks and lacks_end_marker(data):
+        log.warning("%s: no BGZF end-of-file marker: the file may be cut short", data)
+    with open_binary(data) as stream:
+        entries = find_entries(scan(stream, source=str(data)))
+    if entries is None:
+        return None
+    folder = data.parent if _may_write(data.parent) else make_folder(data)
+    fai, gzi = _index_paths(data, folder)
+    if blocks:
+        with atomic.atomic_file(gzi) as temporary:
+            temporary.write_bytes(gzi_of(blocks))
+    rows = (f"{name}\t{e.length}\t{e.offset}\t{e.line_bases}\t{e.line_width}\n" for name, e in entries.items())
+    atomic.write_text(fai, "".join(rows))
+    return Index(data, blocks, fai, entries, checked=True)
 
 
 def _may_write(folder: Path) -> bool:
@@ -130,15 +177,7 @@ def _may_write(folder: Path) -> bool:
     return os.access(folder, os.W_OK) and bool(folder.stat().st_mode & 0o222)
 
 
-def _samtools_faidx(data: Path, fai: Path, gzi: Path | None) -> bool:
-    """Write the index files; False if samtools refuses. Its own messages are silenced: ours name line and way out."""
-    import pysam
-
-    verbosity = pysam.set_verbosity(0)
-    try:
-        pysam.samtools.faidx(str(data), "--fai-idx", str(fai), *(["--gzi-idx", str(gzi)] if gzi else []))
-    except pysam.SamtoolsError:
-        return False
-    finally:
-        pysam.set_verbosity(verbosity)
-    return True
+def reader_of(index: Index) -> tuple[ReadBytes, Agreement]:
+    """Access to an index's file, and what compares its entries with it."""
+    file = open_data(index.data, index.blocks)
+    return file.read, Agreement(index.entries, read=file.read, size=file.size)

@@ -1,4 +1,4 @@
-"""What is derived from a user's FASTA and cannot lie beside it: indexes of read-only folders, plain copies of gzip."""
+"""What is derived from a user's FASTA and cannot lie beside it: indexes of read-only folders, plain copies."""
 
 import hashlib
 import logging
@@ -8,8 +8,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from genoconv import atomic, paths
-from genoconv.errors import OutputError
-from genoconv.genome.formats import open_binary
+from genoconv.errors import DataError, OutputError
+from genoconv.genome.fasta.scan import WHITE, Header, scan
+from genoconv.genome.formats import compression, most_unpacked, open_binary
 from genoconv.workfiles import remove_temporaries
 
 log = logging.getLogger(__name__)
@@ -40,26 +41,48 @@ def make_folder(path: Path) -> Path:
     return folder
 
 
+def plain_path(path: Path) -> Path:
+    """Where :func:`plain_copy` of a FASTA lies, or would lie."""
+    return scratch_folder(path) / f"{path.name.removesuffix('.gz')}.plain.fa"
+
+
 def plain_copy(path: Path) -> Path:
-    """Decompressed copy of a gzip FASTA, made once: gzip cannot be entered in the middle.
+    """Decompressed copy of a FASTA with one line per record, made once, so that it can be entered in the middle.
 
     Of two processes that ask at once, one works and the other waits.
 
     Raises:
-        DataError: the compressed data is damaged.
+        DataError: damaged, not FASTA, or a decompression bomb.
         OutputError: the cache cannot be written, or is full.
     """
-    final = scratch_folder(path) / f"{path.name.removesuffix('.gz')}.plain.fa"
+    final = plain_path(path)
     if final.exists():
         return final
     folder = make_folder(path)
     with FileLock(folder / "lock"):
         if not final.exists():
             remove_temporaries(final)  # of a process that was killed: we hold the lock
-            log.info("%s is plain gzip: decompressing it once into %s (bgzip would be read as it is)", path, final)
-            with atomic.atomic_file(final) as temporary, open_binary(path) as packed, temporary.open("wb") as plain:
-                shutil.copyfileobj(packed, plain, 1 << 20)
+            with atomic.atomic_file(final) as temporary:
+                _unwrap(path, temporary)
     return final
+
+
+def _unwrap(path: Path, target: Path) -> None:
+    """Write every record on one line, and refuse to fill the disk with what no genome packs so small."""
+    packed = compression(path) != "plain"
+    limit = most_unpacked(path.stat().st_size) if packed else None
+    with open_binary(path) as stream, target.open("wb") as plain:
+        for event in scan(stream, source=str(path)):
+            if isinstance(event, Header):
+                start = b"\n>" if plain.tell() else b">"
+                plain.write(start + f"{event.name} {event.description}".encode("utf-8", "replace").strip() + b"\n")
+            else:
+                plain.write(event.raw.translate(None, WHITE))
+            if limit is not None and plain.tell() > limit:
+                raise DataError(
+                    f"{path}: unpacks to more than {limit:,} bytes, far more than a FASTA of its size holds"
+                )
+        plain.write(b"\n")
 
 
 def _folder_of(path: Path) -> Path:
@@ -67,4 +90,4 @@ def _folder_of(path: Path) -> Path:
 
 
 def _short(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:20]

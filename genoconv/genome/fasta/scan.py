@@ -1,0 +1,211 @@
+"""What the bytes of a FASTA are: headers and pieces of sequence. The same look for every reader, so that all agree.
+
+Lines end with LF or CRLF, also both in one file; blanks and blank lines are no part of a sequence; a byte-order mark
+is skipped. What is no letter and no gap character is an error that names line and record.
+"""
+
+import io
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from genoconv.errors import DataError
+from genoconv.genome.fasta.alphabet import SAMPLE, check_dna
+from genoconv.genome.formats import BOM, foreign_format
+from genoconv.genome.lines import NUL_BYTE, OLD_LINE_ENDS
+
+_BLOCK = 1 << 20
+_RECOGNISED = 512
+# Bytes; so that what looks for the header after a record never reads a chromosome into memory.
+LONGEST_HEADER = 1 << 20
+MOST_BLANK = 1 << 24
+"""Bytes of blank lines in a row."""
+
+LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz.-*~"
+"""Residues and gap characters; whether they are DNA is asked of samples (:mod:`.alphabet`)."""
+WHITE = b"\r\n \t"
+_EXPECTED = LETTERS + b"\n"
+_STRANGE = re.compile(rb"[^A-Za-z.\-*~\r\n \t]|\r(?!\n|\Z)")
+_WHAT = {
+    ord(">"): "a '>' inside a line of sequence: two files joined where the first had no newline at its end? Put the"
+    " header on a line of its own",
+    ord("\r"): OLD_LINE_ENDS,
+    0: NUL_BYTE,
+    ord(";"): "a ';', as begins a comment; remove it",
+    ord("#"): "a '#', as begins a comment; remove it",
+    **dict.fromkeys(b"0123456789", "a digit inside the sequence (position numbers?); remove it"),
+}
+
+
+class Header(NamedTuple):
+    """A header line.
+
+    Attributes:
+        name: up to the first blank.
+        description: the rest.
+        line: 1-based.
+        end: byte after its line end, in the decompressed file.
+    """
+
+    name: str
+    description: str
+    line: int
+    end: int
+
+
+class Piece(NamedTuple):
+    """Part of a record's sequence, as stored; CR and LF of one line end are never apart.
+
+    Attributes:
+        raw: letters, line ends, blanks.
+        blanks: whether ``raw`` has blanks or CR.
+        end: byte after it, in the decompressed file.
+    """
+
+    raw: bytes
+    blanks: bool
+    end: int
+
+
+def scan(stream: io.BufferedReader, *, source: str) -> Iterator[Header | Piece]:
+    """Read a FASTA once: each header, then the pieces of its sequence, of about a megabyte.
+
+    Raises:
+        DataError: not FASTA, no record at all, a header without a name or with one that another has, bytes that are
+            no sequence; the line is named. Protein or RNA; the record is named.
+    """
+    return _Scanner(stream, source).events()
+
+
+class _Scanner:
+    """Where a reading has come to."""
+
+    def __init__(self, stream: io.BufferedReader, source: str) -> None:
+        self.stream = stream
+        self.source = source
+        self.names: dict[str, int] = {}
+        self.name = ""
+        self.line = 1
+        self.offset = 0
+        self.blank = 0
+        self.sample = b""
+
+    def events(self) -> Iterator[Header | Piece]:
+        held, at_start = b"", True
+        for fresh in self._blocks():
+            block = held + fresh
+            held = b""
+            if block.endswith(b"\r"):  # perhaps half of a line end
+                block, held = block[:-1], b"\r"
+            position = 0
+            while position < len(block):
+                if at_start and block.startswith(b">", position):
+                    end = block.find(b"\n", position) + 1
+                    if not end:
+                        held = block[position:] + held
+                        self._check_length(len(held))
+                        break
+                    yield self._header(block[position:end])
+                else:
+                    end = block.find(b"\n>", position) + 1 or len(block)
+                    yield from self._sequence(block[position:end])
+                    at_start = block.endswith(b"\n", position, end)
+                position = end
+        if held.startswith(b">") and at_start:
+            yield self._header(held)
+        elif held:
+            yield from self._sequence(held)
+        self._finish()
+        if not self.names:
+            what = "no FASTA record, only blank lines" if self.offset else "the file is empty"
+            raise DataError(f"{self.source}: {what}")
+
+    def _blocks(self) -> Iterator[bytes]:
+        """The file without a byte-order mark; the first block is long enough to be recognised."""
+        first = b""
+        while len(first) < _RECOGNISED and (more := self.stream.read1(_BLOCK)):
+            first += more
+        if first.startswith(BOM):
+            self.offset = len(BOM)
+        yield first.removeprefix(BOM)
+        while block := self.stream.read1(_BLOCK):
+            yield block
+
+    def _finish(self) -> None:
+        """Ask of the record that ends here whether it is DNA."""
+        check_dna(self.sample[:SAMPLE], source=self.source, record=self.name)
+        self.sample = b""
+
+    def _header(self, raw: bytes) -> Header:
+        self._check_length(len(raw))
+        self._finish()
+        title = raw[1:].rstrip(b"\r\n")
+        if b"\r" in title or b"\0" in title:
+            raise self._wrong(OLD_LINE_ENDS if b"\r" in title else NUL_BYTE)
+        if not title[:1].strip():
+            raise self._wrong("a header without a name; write one right after '>'")
+        first, *rest = title.split(None, 1)
+        try:
+            self.name = first.decode()
+        except UnicodeDecodeError:
+            raise self._wrong("the name is not UTF-8; convert it, e.g. with `iconv -f latin1 -t utf-8`") from None
+        if self.name in self.names:
+            raise DataError(
+                f"{self.source}: two records are named {self.name!r}, on lines {self.names[self.name]} and"
+                f" {self.line}; rename one"
+            )
+        self.names[self.name] = self.line
+        self.line += 1
+        self.offset += len(raw)
+        self.blank = 0
+        description = rest[0].decode("utf-8", "backslashreplace").strip() if rest else ""
+        return Header(self.name, description, self.line - 1, self.offset)
+
+    def _sequence(self, raw: bytes) -> Iterator[Piece]:
+        strange = raw.translate(None, _EXPECTED)
+        if not self.names:
+            self._preamble(raw)
+        elif strange and (strange.translate(None, WHITE) or raw.count(b"\r") != raw.count(b"\r\n")):
+            self._explain(raw)
+        self.offset += len(raw)
+        self.line += raw.count(b"\n")
+        if len(self.sample) < SAMPLE:
+            self.sample += raw[: 2 * SAMPLE].translate(None, WHITE)
+        self.blank = 0 if raw.strip() else self.blank + len(raw)
+        if self.blank > MOST_BLANK:
+            raise self._wrong(f"more than {MOST_BLANK:,} bytes of blank lines in a row; is this FASTA?")
+        if self.names:
+            yield Piece(raw, bool(strange), self.offset)
+
+    def _preamble(self, raw: bytes) -> None:
+        """Before the first header there may be blank lines alone."""
+        text = raw.lstrip()
+        if not text:
+            return
+        known = foreign_format(text.partition(b"\n")[0])
+        if known:
+            raise DataError(f"{self.source}: not FASTA but {known}")
+        line = self.line + raw[: len(raw) - len(text)].count(b"\n")
+        shown = text.partition(b"\n")[0][:40].decode("utf-8", "backslashreplace").strip()
+        raise DataError(
+            f"{self.source}: not FASTA: line {line} is {shown!r}, where a header starting with '>' should be"
+        )
+
+    def _explain(self, raw: bytes) -> None:
+        """Raise for the first byte that is no part of a sequence; a CR at the end of the file is."""
+        match = _STRANGE.search(raw)
+        if match is None:
+            return
+        byte = match[0][0]
+        shown = repr(chr(byte)) if byte < 0x80 else f"byte 0x{byte:02x}"
+        what = _WHAT.get(byte, f"{shown}, which is no letter of a sequence; remove it")
+        self.line += raw.count(b"\n", 0, match.start())
+        raise self._wrong(what, record=True)
+
+    def _check_length(self, length: int) -> None:
+        if length > LONGEST_HEADER + 2:
+            raise self._wrong(f"a header of more than {LONGEST_HEADER:,} bytes; shorten it")
+
+    def _wrong(self, what: str, *, record: bool = False) -> DataError:
+        where = f"line {self.line}, record {self.name!r}" if record else f"line {self.line}"
+        return DataError(f"{self.source}: {where}: {what}")

@@ -1,0 +1,137 @@
+"""Lines of a text file, alike for every reader of a table (BED, GTF, GFF3, VCF, TSV).
+
+Decided here, once, for all of them: lines end with LF or CRLF, also both in one file, and the last one may have no
+end; a byte-order mark is skipped; a lone CR, a NUL byte and what is recognised as another format are errors that name
+the line; a line, a run of comments and a file have limits far above honest data.
+"""
+
+import io
+import re
+import zlib
+from collections.abc import Iterator
+from gzip import BadGzipFile
+
+from genoconv.errors import DataError
+from genoconv.genome.formats import BOM, damaged_gzip, foreign_format
+
+_BLOCK = 1 << 20
+LONGEST_LINE = 1 << 24
+"""Bytes. Lines of annotations and intervals seldom have 10,000."""
+MOST_IDLE = 1 << 26
+"""Bytes of comments and blank lines in a row."""
+MOST_BYTES = 1 << 38
+"""Bytes of a whole file, decompressed."""
+
+_LONE_CR = re.compile(rb"\r(?!\n|\Z)")
+OLD_LINE_ENDS = "old Macintosh line ends (CR); convert them, e.g. with `mac2unix`"
+NUL_BYTE = "a NUL byte; the file is damaged, copy it again or download it again"
+
+
+def numbered_lines(
+    stream: io.BufferedReader,
+    *,
+    source: str,
+    kind: str,
+    own: bytes = b"",
+    longest: int = LONGEST_LINE,
+    most_idle: int = MOST_IDLE,
+) -> Iterator[tuple[int, bytes]]:
+    """Lines without their ends, each with its number, from 1; runs of blank lines may be left out.
+
+    Args:
+        stream: decompressed bytes, from :func:`.formats.open_binary`.
+        source: the file, for messages.
+        kind: what it should be ("BED"), for messages.
+        own: first bytes that belong to ``kind``, though :func:`.formats.foreign_format` knows them.
+        longest: bytes that a line may have.
+        most_idle: bytes that comments (``#``) and blank lines may have in a row.
+
+    Raises:
+        DataError: the file is of another format, damaged, or beyond a limit; the line is named.
+    """
+    number, total, idle = 1, 0, 0
+    tail: list[bytes] = []
+    held = 0
+    while True:
+        try:
+            block = stream.read1(_BLOCK)
+        except (EOFError, zlib.error, BadGzipFile) as error:
+            raise damaged_gzip(f"{source}: after line {number - 1}", error) from error
+        total += len(block)
+        if total > MOST_BYTES:
+            raise DataError(f"{source}: more than {MOST_BYTES:,} bytes, decompressed; that is no {kind} file")
+        end = block.rfind(b"\n") + 1
+        tail.append(block[:end] if end else block)
+        held += len(tail[-1])
+        if held > longest + _BLOCK:
+            raise DataError(f"{source}: line {number} has more than {longest:,} bytes; is this {kind}?")
+        if not end and block:
+            continue
+        whole = b"".join(tail)
+        tail, held = [block[end:]], len(block) - end
+        if number == 1:
+            whole = _beginning(whole, source=source, kind=kind, own=own)
+        if b"\0" in whole or b"\r" in whole:
+            whole = _checked(whole, number, source=source)
+        lines = whole.split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        idle = idle + len(whole) if _is_idle(whole, len(lines)) else 0
+        if idle > most_idle:
+            raise DataError(
+                f"{source}: line {number + len(lines)}: more than {most_idle:,} bytes of comments and blank lines in a"
+                f" row; is this {kind}?"
+            )
+        if whole.strip(b"\n"):
+            yield from enumerate(lines, number)
+        number += len(lines)
+        if not block:
+            return
+
+
+def _beginning(whole: bytes, *, source: str, kind: str, own: bytes) -> bytes:
+    """The first lines without a byte-order mark, after a look at what they are the beginning of."""
+    whole = whole.removeprefix(BOM)
+    first = whole.partition(b"\n")[0]
+    known = None if own and first.startswith(own) else foreign_format(first)
+    if known:
+        raise DataError(f"{source}: not {kind} but {known}")
+    return whole
+
+
+def _checked(whole: bytes, number: int, *, source: str) -> bytes:
+    """Lines with LF for CRLF; raises for bytes that no text has."""
+    for found, what in ((whole.find(b"\0"), NUL_BYTE), (_lone_cr(whole), OLD_LINE_ENDS)):
+        if found >= 0:
+            line = number + whole.count(b"\n", 0, found)
+            raise DataError(f"{source}: line {line}: {what}")
+    return whole.replace(b"\r\n", b"\n").removesuffix(b"\r")
+
+
+def _lone_cr(whole: bytes) -> int:
+    if whole.count(b"\r") == whole.count(b"\r\n"):
+        return -1
+    match = _LONE_CR.search(whole)
+    return match.start() if match else -1
+
+
+def _is_idle(whole: bytes, lines: int) -> bool:
+    """Whether these are comments and blank lines alone."""
+    if not whole.startswith((b"#", b"\n", b" ")):
+        return False
+    return not whole.strip() or whole.count(b"\n#") + whole.count(b"\n\n") + 1 >= lines
+
+
+def utf8(raw: bytes, *, source: str, line: int) -> str:
+    """Text of a line.
+
+    Raises:
+        DataError: it is not UTF-8; the line and the byte are named.
+    """
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{source}: line {line}: not UTF-8 (byte 0x{raw[error.start]:02x} at column {error.start + 1}); convert"
+            " the file, e.g. with `iconv -f latin1 -t utf-8`"
+        ) from None
