@@ -15,7 +15,7 @@ from genoconv import __version__, paths
 from genoconv.errors import GenoconvError
 from genoconv.genome.assemblies import store
 
-_DEPENDENCIES = ("pytorch-lightning", "pysam", "pyfaidx", "biopython", "pandas", "safetensors")
+_DEPENDENCIES = ("pytorch-lightning", "pysam", "pyfaidx", "pandas", "safetensors")
 _EXTRAS = {
     "cuda": "cuda.core",
     "plot": "matplotlib",

@@ -41,6 +41,8 @@ GROUND = {
     "processes": Room("which processes live"),
     "workfiles": Room("private and temporary files", ("errors", "wording", "processes")),
     "atomic": Room("outputs that appear whole or not at all", ("errors", "workfiles")),
+    "formats": Room("what a file is, and streams that undo its compression", ("errors",)),
+    "lines": Room("lines of text files, alike for every reader", ("errors", "formats")),
     "progress": Room("progress bars", ("wording",), ("rich",)),
 }
 EVERY_GROUND = tuple(GROUND)
@@ -49,7 +51,7 @@ ROOMS = {
     "genome": Room(
         "FASTA access, genes, windows, reference genomes and their downloads; never torch",
         EVERY_GROUND,
-        ("numpy", "pandas", "pysam", "pyfaidx", "Bio", "pydantic", "requests", "urllib3", "filelock"),
+        ("numpy", "pandas", "pyfaidx", "pydantic", "requests", "urllib3", "filelock"),
     ),
     "variants": Room(
         "VCF in and out, alleles, windows around variants; never torch", EVERY_GROUND, ("numpy", "pandas", "pysam")

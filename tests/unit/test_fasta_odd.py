@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from fasta_files import bgzf
 
+from genoconv import formats
 from genoconv.errors import DataError
-from genoconv.genome import formats
 from genoconv.genome.fasta.access import Fasta, read_records
 
 REFUSED = {

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genoconv.errors import DataError
+from genoconv.formats import open_binary
 from genoconv.genome.annotation.gff import Row, RowReader
 from genoconv.genome.annotation.loci import CodingLoci, Gene, TranscriptLoci
 from genoconv.genome.contigs import require_contigs
-from genoconv.genome.formats import open_binary
 
 if TYPE_CHECKING:
     import pandas as pd

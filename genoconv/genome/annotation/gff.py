@@ -11,7 +11,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from genoconv.errors import DataError
-from genoconv.genome.formats import foreign_format, whole_number
+from genoconv.formats import foreign_format, whole_number
 
 _GFF3 = re.compile(r"[\s;]*[^\s=\";]+\s*=")
 # AUGUSTUS and BRAKER name a gene by a bare word.

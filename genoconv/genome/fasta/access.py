@@ -110,7 +110,7 @@ class Fasta:
         import pyfaidx
 
         index = self._index
-        gzi = str(index.gzi) if index.gzi else None
+        gzi = str(index.fai.with_suffix(".gzi")) if index.blocks else None
         return pyfaidx.Fasta(
             str(index.data), indexname=str(index.fai), gzi_indexname=gzi, rebuild=False, build_index=False
         )

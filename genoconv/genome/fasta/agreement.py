@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from genoconv.formats import BOM
 from genoconv.genome.fasta.scan import LONGEST_HEADER
-from genoconv.genome.formats import BOM
 
 _LOOKED_AT = 1 << 12
 

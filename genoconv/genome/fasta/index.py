@@ -13,12 +13,12 @@ from pathlib import Path
 
 from genoconv import atomic
 from genoconv.errors import DataError
+from genoconv.formats import compression, open_binary
 from genoconv.genome.fasta.agreement import Agreement, Entry, ReadBytes
 from genoconv.genome.fasta.bgzf import BgzfFile, Blocks, find_blocks, gzi_of, lacks_end_marker, read_gzi
 from genoconv.genome.fasta.layout import find_entries
 from genoconv.genome.fasta.scan import scan
 from genoconv.genome.fasta.scratch import make_folder, plain_copy, plain_path, scratch_folder
-from genoconv.genome.formats import compression, open_binary
 
 log = logging.getLogger(__name__)
 

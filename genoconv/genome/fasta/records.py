@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from genoconv.formats import STDIN, open_binary
 from genoconv.genome.fasta.scan import WHITE, Header, scan
-from genoconv.genome.formats import STDIN, open_binary
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from genoconv.errors import DataError
+from genoconv.formats import BOM, foreign_format
 from genoconv.genome.fasta.alphabet import SAMPLE, check_dna
-from genoconv.genome.formats import BOM, foreign_format
-from genoconv.genome.lines import NUL_BYTE, OLD_LINE_ENDS
+from genoconv.lines import NUL_BYTE, OLD_LINE_ENDS
 
 _BLOCK = 1 << 20
 _RECOGNISED = 512

@@ -9,8 +9,8 @@ from filelock import FileLock
 
 from genoconv import atomic, paths
 from genoconv.errors import DataError, OutputError
+from genoconv.formats import compression, most_unpacked, open_binary
 from genoconv.genome.fasta.scan import WHITE, Header, scan
-from genoconv.genome.formats import compression, most_unpacked, open_binary
 from genoconv.workfiles import remove_temporaries
 
 log = logging.getLogger(__name__)

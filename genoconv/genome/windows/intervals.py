@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from genoconv.errors import DataError
-from genoconv.genome.formats import foreign_format, open_binary, whole_number
+from genoconv.formats import foreign_format, open_binary, whole_number
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from gzip import BadGzipFile
 
 from genoconv.errors import DataError
-from genoconv.genome.formats import BOM, damaged_gzip, foreign_format
+from genoconv.formats import BOM, damaged_gzip, foreign_format
 
 _BLOCK = 1 << 20
 LONGEST_LINE = 1 << 24
