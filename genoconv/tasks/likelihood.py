@@ -6,6 +6,7 @@ than A, C, G, T are not predicted: both count as zero, and :func:`scored` leaves
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -55,12 +56,25 @@ def log_probabilities(logits: Tensor, ids: Tensor) -> Tensor:
     return nn.functional.pad(torch.where(known, chosen, 0.0), (1, 0))
 
 
+class _Job:
+    """One call: what to read, what belongs together, what was found."""
+
+    def __init__(
+        self, sequences: Sequence[Tokens], families: dict[int, list[int]], advance: Callable[[float], object]
+    ) -> None:
+        self.sequences = sequences
+        self.families = families
+        self.advance = advance
+        self.in_families = {*families, *(alt for alts in families.values() for alt in alts)}
+        self.results = [np.zeros(len(sequence), np.float32) for sequence in sequences]
+
+
 class CausalLikelihood:
     """Runs a model over sequences in batches that fit the memory.
 
     Args:
         model: ``model(ids (B, N)) -> logits (B, N, V)``, causal. If it has ``prepare(*lengths)``, that is called
-            before the first batch of a new length, so that its filters are made once a length.
+            before the first batch of a new length, so that its filters are made once per length.
         device: where the model is.
         starts: window length -> position up to which an alternative in such a window equals its reference, as a rule;
             sequences are padded to these lengths, longer ones to a power of two. With a :class:`HyenaDNA`,
@@ -99,48 +113,61 @@ class CausalLikelihood:
         return rounded if self.max_length is None else min(rounded, self.max_length)
 
     @torch.inference_mode()
-    def __call__(self, sequences: Sequence[Tokens], pairs: Sequence[Pair] = ()) -> list[LogP]:
+    def __call__(
+        self,
+        sequences: Sequence[Tokens],
+        pairs: Sequence[Pair] = (),
+        *,
+        advance: Callable[[float], object] | None = None,
+    ) -> list[LogP]:
         """Log-probabilities of each sequence, in order, each of its own length.
 
         A sequence of ``pairs`` may have zeros before the ``first`` of all its pairs.
 
+        Args:
+            sequences: tokens, each (L,), uint8.
+            pairs: which sequences are alternatives of which.
+            advance: called with the number of sequences just read.
+
         Raises:
             ModelError: one sequence alone does not fit into the memory of the device.
         """
-        results = [np.zeros(len(sequence), np.float32) for sequence in sequences]
-        families = self._families(sequences, pairs)
-        in_families = {*families, *(alt for alts in families.values() for alt in alts)}
-
-        def read_alone(members: list[int]) -> None:
-            length = self.padded_length(len(sequences[members[0]]))
-            values = self._read(stack([sequences[index] for index in members], length))
-            for index, row in zip(members, values, strict=True):
-                results[index][:] = row[: len(results[index])]
-
-        def read_families(refs: list[int]) -> None:
-            reuse = self._reader(len(sequences[refs[0]]))
-            whole = refs[0] in needed_whole
-            ids = stack([sequences[ref] for ref in refs], reuse.length)
-            values, states = self._read_references(reuse, ids, whole=whole)
-            for ref, row in zip(refs, values, strict=True):
-                results[ref][-len(row) :] = row
-            children = [(row, alt) for row, ref in enumerate(refs) for alt in families[ref]]
-            for batch in cut(children, len(refs) * reuse.length // (reuse.length - reuse.start)):
-                ids = stack([sequences[alt][reuse.start :] for _, alt in batch], reuse.length - reuse.start)
-                values = self._read_alternatives(reuse, ids, states, [row for row, _ in batch])
-                for (_, alt), row in zip(batch, values, strict=True):
-                    results[alt][reuse.start + 1 :] = row[1:]
-
-        alone = [index for index in range(len(sequences)) if index not in in_families]
-        needed_whole = {pair.ref for pair in pairs if pair.alt not in in_families}
-        for some in (needed_whole & families.keys(), families.keys() - needed_whole):
-            for length, members in self._by_length(sequences, sorted(some)):
+        job = _Job(sequences, self._families(sequences, pairs), advance or (lambda amount: None))
+        alone = [index for index in range(len(sequences)) if index not in job.in_families]
+        # A reference that is compared with one of these has to be known from its beginning.
+        whole = {pair.ref for pair in pairs if pair.alt not in job.in_families} & job.families.keys()
+        for refs in (whole, job.families.keys() - whole):
+            read = partial(self._read_families, job, whole=refs is whole)
+            for length, members in self._by_length(sequences, sorted(refs)):
                 for batch in cut(members, self._family_rows(length)):
-                    halving(read_families, batch, device=self.device)
+                    halving(read, batch, device=self.device)
         for length, members in self._by_length(sequences, alone):
             for batch in cut(members, self._single_rows(length)):
-                halving(read_alone, batch, device=self.device)
-        return results
+                halving(partial(self._read_alone, job), batch, device=self.device)
+        return job.results
+
+    def _read_alone(self, job: "_Job", members: list[int]) -> None:
+        length = self.padded_length(len(job.sequences[members[0]]))
+        values = self._read(stack([job.sequences[index] for index in members], length))
+        for index, row in zip(members, values, strict=True):
+            job.results[index][:] = row[: len(job.results[index])]
+        job.advance(len(members))
+
+    def _read_families(self, job: "_Job", refs: list[int], *, whole: bool) -> None:
+        """References of one length, and those of their alternatives that begin late enough."""
+        reuse = self._reader(len(job.sequences[refs[0]]))
+        ids = stack([job.sequences[ref] for ref in refs], reuse.length)
+        values, states = self._read_references(reuse, ids, whole=whole)
+        for ref, row in zip(refs, values, strict=True):
+            job.results[ref][-len(row) :] = row
+        job.advance(len(refs))
+        children = [(row, alt) for row, ref in enumerate(refs) for alt in job.families[ref]]
+        for batch in cut(children, len(refs) * reuse.length // (reuse.length - reuse.start)):
+            ids = stack([job.sequences[alt][reuse.start :] for _, alt in batch], reuse.length - reuse.start)
+            values = self._read_alternatives(reuse, ids, states, [row for row, _ in batch])
+            for (_, alt), row in zip(batch, values, strict=True):
+                job.results[alt][reuse.start + 1 :] = row[1:]
+            job.advance(len(batch))
 
     def _families(self, sequences: Sequence[Tokens], pairs: Sequence[Pair]) -> dict[int, list[int]]:
         """References, each with those of its alternatives that can be read from the suffix of the window on."""

@@ -1,10 +1,11 @@
 """Score the alleles of variants: ln P(alternative window) - ln P(reference window) under a causal model.
 
-Every distinct sequence of a call is read by the model once a strand: all alleles of a window share its reference,
+Every distinct sequence of a call is read by the model once per strand: all alleles of a window share its reference,
 and repeated alleles share everything.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -14,6 +15,7 @@ import numpy as np
 from genoconv.tasks.likelihood import CausalLikelihood, LogP, Pair, Tokens, scored
 from genoconv.tokens import reverse_complement
 from genoconv.variants.alleles import Allele, Status, check_alt, check_ref, trimmed, unwritten
+from genoconv.variants.genes import GeneBody
 from genoconv.variants.reader import Record
 from genoconv.variants.reference import Reference
 from genoconv.variants.windows import Haplotypes, Window, grid_window, haplotypes, unknown_fraction
@@ -54,17 +56,20 @@ class Strand(StrEnum):
 class Score(NamedTuple):
     """The result for one allele in one window, in nats; None where ``status`` is not ok or a strand was not asked for.
 
-    ``llr`` is the mean over the strands that were read; negative: less likely than the reference.
+    ``llr`` is the mean over the strands that were read; negative: less likely than the reference. ``gene`` is the
+    gene whose body is the window, where windows are genes and one covers the allele.
     """
 
     status: Status
     llr: float | None = None
     forward: float | None = None
     reverse: float | None = None
+    gene: str | None = None
 
 
 Span = tuple[int, int]
-GeneWindow = Callable[[str, Allele], Window | None]
+GeneFinder = Callable[[str, Allele], GeneBody | None]
+Advance = Callable[[float], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +77,13 @@ class Settings:
     """What decides a score besides model, genome and allele.
 
     Attributes:
-        widths: window lengths in bases; one score each. A single 0 with ``gene`` set stands for whole genes.
+        widths: window lengths in bases, in any order; one score each. A single 0 with ``gene`` set stands for genes.
         grid: distance between window centres for each width.
         reduce: bases that are compared.
         strand: directions that are read, relative to the gene with ``gene``.
         max_indel: greatest length of an allele, without the bases that REF and ALT share.
         max_length: longest sequence that the model takes.
-        gene: ``gene(contig, allele)`` gives the gene body that covers an allele; None for windows on the grid.
+        gene: ``gene(contig, allele)`` gives the gene that covers an allele; None for windows on the grid.
     """
 
     widths: tuple[int, ...]
@@ -87,7 +92,23 @@ class Settings:
     reduce: Reduce = Reduce.SUM
     strand: Strand = Strand.BOTH
     max_indel: int = 50
-    gene: GeneWindow | None = None
+    gene: GeneFinder | None = None
+
+    @property
+    def starts(self) -> dict[int, int]:
+        """For :class:`CausalLikelihood`: window length -> where alternatives begin to differ, as a rule."""
+        if self.gene is not None:
+            return {}
+        return {width: suffix_start(width, grid) for width, grid in zip(self.widths, self.grid, strict=True)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How one allele in one window gets its score: what to compare on each strand, or why there is none."""
+
+    status: Status
+    strands: tuple["_Strand", ...] = ()
+    gene: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,25 +165,26 @@ class VariantScorer:
         self.names = names
         self.settings = settings
 
-    def score(self, records: Sequence[Record]) -> list[list[list[Score]]]:
-        """Scores of ``records``: one list a record, in it one a ALT, in it one :class:`Score` a window length.
+    def score(self, records: Sequence[Record], *, advance: Advance | None = None) -> list[list[list[Score]]]:
+        """Scores of ``records``.
 
         A score depends on its allele alone, not on what else is in ``records``, up to the rounding of the model's
         arithmetic in batches of different size.
+
+        Args:
+            records: any number; all are planned before the first batch is read.
+            advance: called with how many records the work just done amounts to, a fraction of one too.
+
+        Returns:
+            One list per record, in it one per ALT, in it one :class:`Score` per window length.
         """
         rows = _Rows()
         plans = [
             [self._plan(record, alt, status, rows) for alt, status in self._statuses(record)] for record in records
         ]
-        pairs = [
-            direction.pair
-            for record in plans
-            for allele in record
-            for window in allele
-            if not isinstance(window, Status)
-            for direction in window
-        ]
-        log_p = self.likelihood(rows.sequences, pairs)
+        pairs = [strand.pair for record in plans for allele in record for plan in allele for strand in plan.strands]
+        with _share(advance, records=len(records), sequences=len(rows.sequences)) as read:
+            log_p = self.likelihood(rows.sequences, pairs, advance=read)
         return [[[self._reduce(plan, rows, log_p) for plan in allele] for allele in record] for record in plans]
 
     def _statuses(self, record: Record) -> list[tuple[str, Status | None]]:
@@ -177,49 +199,49 @@ class VariantScorer:
             problem = check_ref(record.ref, self.reference.tokens(target, record.start, record.end))
         return [(alt, status or problem or check_alt(alt)) for alt, status in found]
 
-    def _plan(self, record: Record, alt: str, status: Status | None, rows: _Rows) -> list[Status | list[_Strand]]:
+    def _plan(self, record: Record, alt: str, status: Status | None, rows: _Rows) -> list[_Plan]:
+        """One plan per window length."""
         if status is not None:
-            return [status] * len(self.settings.widths)
+            return [_Plan(status)] * len(self.settings.widths)
         allele = trimmed(record.start, record.ref, alt)
         if max(len(allele.ref), len(allele.alt)) > self.settings.max_indel:
-            return [Status.TOO_LONG] * len(self.settings.widths)
+            return [_Plan(Status.TOO_LONG)] * len(self.settings.widths)
         contig = self.names[record.contig]
-        return [
-            self._plan_window(contig, allele, width, grid, rows)
-            for width, grid in zip(self.settings.widths, self.settings.grid, strict=True)
-        ]
-
-    def _plan_window(self, contig: str, allele: Allele, width: int, grid: int, rows: _Rows) -> Status | list[_Strand]:
+        if self.settings.gene is not None:
+            body = self.settings.gene(contig, allele)
+            if body is None:
+                return [_Plan(Status.NO_GENE)]
+            return [self._plan_window(contig, allele, body.window, rows, gene=body.id)]
         length = self.reference.contigs[contig]
-        if self.settings.gene is None:
-            window = grid_window(allele.start, contig_length=length, width=width, grid=grid)
-        else:
-            covering = self.settings.gene(contig, allele)
-            if covering is None:
-                return Status.NO_GENE
-            window = covering
+        grids = zip(self.settings.widths, self.settings.grid, strict=True)
+        windows = [grid_window(allele.start, contig_length=length, width=width, grid=grid) for width, grid in grids]
+        return [self._plan_window(contig, allele, window, rows) for window in windows]
+
+    def _plan_window(
+        self, contig: str, allele: Allele, window: Window, rows: _Rows, *, gene: str | None = None
+    ) -> _Plan:
         if len(window) > self.settings.max_length:
-            return Status.TOO_LONG
-        circular = window.start < 0 or window.end > length
+            return _Plan(Status.TOO_LONG, gene=gene)
+        circular = window.start < 0 or window.end > self.reference.contigs[contig]
         pair = haplotypes(window, allele, fetch=self.reference.slicer(contig, circular=circular))
         if pair is None:
-            return Status.TOO_LONG
+            return _Plan(Status.TOO_LONG)
         if unknown_fraction(pair.ref) > N_RICH:
-            return Status.N_RICH
-        return self._directions(pair, rows)
+            return _Plan(Status.N_RICH, gene=gene)
+        return _Plan(Status.OK, tuple(self._strands(pair, rows)), gene)
 
-    def _directions(self, pair: Haplotypes, rows: _Rows) -> list[_Strand]:
+    def _strands(self, pair: Haplotypes, rows: _Rows) -> list[_Strand]:
         found = []
         length = len(pair.ref)
         if self.settings.strand != Strand.REVERSE:
-            found.append(self._direction(pair.ref, pair.alt, pair.ref_site, pair.alt_site, rows))
+            found.append(self._strand(pair.ref, pair.alt, pair.ref_site, pair.alt_site, rows))
         if self.settings.strand != Strand.FORWARD:
             ref_site, alt_site = ((length - end, length - start) for start, end in (pair.ref_site, pair.alt_site))
             ref, alt = map(reverse_complement, (pair.ref, pair.alt))
-            found.append(self._direction(ref, alt, ref_site, alt_site, rows))
+            found.append(self._strand(ref, alt, ref_site, alt_site, rows))
         return found
 
-    def _direction(self, ref: Tokens, alt: Tokens, ref_site: Span, alt_site: Span, rows: _Rows) -> _Strand:
+    def _strand(self, ref: Tokens, alt: Tokens, ref_site: Span, alt_site: Span, rows: _Rows) -> _Strand:
         differs = ref != alt
         first = int(differs.argmax())
         ref_row = rows.row(ref)
@@ -231,25 +253,44 @@ class VariantScorer:
         span = (first, len(ref))
         return _Strand(ref_row, alt_row, span, span)
 
-    def _reduce(self, plan: Status | list[_Strand], rows: _Rows, log_p: Sequence[LogP]) -> Score:
-        if isinstance(plan, Status):
-            return Score(plan)
-        values = [self._difference(direction, rows.sequences, log_p) for direction in plan]
-        # Adding 0.0 turns a negative zero, which would be printed as "-0", into zero.
+    def _reduce(self, plan: _Plan, rows: _Rows, log_p: Sequence[LogP]) -> Score:
+        if not plan.strands:
+            return Score(plan.status, gene=plan.gene)
+        values = [self._difference(strand, rows.sequences, log_p) for strand in plan.strands]
+        # Adding 0.0 makes zero of a negative zero, which would be printed as "-0".
         llr = sum(values) / len(values) + 0.0
         strand = self.settings.strand
         return Score(
-            Status.OK,
+            plan.status,
             llr,
             None if strand == Strand.REVERSE else values[0] + 0.0,
             None if strand == Strand.FORWARD else values[-1] + 0.0,
+            plan.gene,
         )
 
-    def _difference(self, direction: _Strand, sequences: Sequence[Tokens], log_p: Sequence[LogP]) -> float:
-        if direction.ref_row == direction.alt_row:
+    def _difference(self, strand: _Strand, sequences: Sequence[Tokens], log_p: Sequence[LogP]) -> float:
+        if strand.ref_row == strand.alt_row:
             return 0.0
-        alt = log_p[direction.alt_row][slice(*direction.alt_span)].sum(dtype=np.float64)
-        ref = log_p[direction.ref_row][slice(*direction.ref_span)].sum(dtype=np.float64)
+        alt = log_p[strand.alt_row][slice(*strand.alt_span)].sum(dtype=np.float64)
+        ref = log_p[strand.ref_row][slice(*strand.ref_span)].sum(dtype=np.float64)
         total = float(alt - ref)
-        bases = scored(sequences[direction.ref_row]) if self.settings.reduce == Reduce.MEAN else 1
+        bases = scored(sequences[strand.ref_row]) if self.settings.reduce == Reduce.MEAN else 1
         return total / max(bases, 1)
+
+
+@contextmanager
+def _share(advance: Advance | None, *, records: int, sequences: int) -> Iterator[Advance | None]:
+    """An ``advance`` for sequences in place of one for records; together they amount to all ``records``."""
+    if advance is None:
+        yield None
+        return
+    told = 0.0
+
+    def read(amount: float) -> None:
+        nonlocal told
+        part = min(amount * records / sequences, records - told)
+        told += part
+        advance(part)
+
+    yield read
+    advance(records - told)

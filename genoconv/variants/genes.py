@@ -1,12 +1,20 @@
 """Which gene a variant belongs to, for scoring whole gene bodies."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from genoconv.variants.alleles import Allele
 from genoconv.variants.windows import Window
+
+
+class GeneBody(NamedTuple):
+    """A gene and where it is; the window has the gene's direction."""
+
+    id: str
+    window: Window
 
 
 class GeneIndex:
@@ -23,10 +31,13 @@ class GeneIndex:
 
     Attributes:
         longest: bases of the longest gene.
+        lengths: gene_id -> bases of the longest gene of that name.
     """
 
     def __init__(self, genes: pd.DataFrame, *, contigs: Mapping[str, int]) -> None:
-        self.longest = int((genes["end"] - genes["start"]).max()) if len(genes) else 0
+        bases = (genes["end"] - genes["start"]).groupby(genes["gene_id"].astype(str)).max()
+        self.lengths: dict[str, int] = {str(name): int(length) for name, length in bases.items()}
+        self.longest = max(self.lengths.values(), default=0)
         length = genes["contig"].map(contigs)
         behind = genes[genes["end"] > length]
         length = length[behind.index]
@@ -39,18 +50,19 @@ class GeneIndex:
                 group["start"].to_numpy(np.int64),
                 group["end"].to_numpy(np.int64),
                 group["strand"].eq("-").to_numpy(bool),
+                group["gene_id"].astype(str).tolist(),
             )
             for contig, group in ranked.groupby("contig", sort=False)
         }
 
-    def __call__(self, contig: str, allele: Allele) -> Window | None:
-        """The gene body around ``allele``, in the gene's direction; None outside genes.
+    def __call__(self, contig: str, allele: Allele) -> GeneBody | None:
+        """The gene around ``allele``; None outside genes.
 
-        Of a gene that spans the origin of a circular contig, it begins before 0 or ends beyond the contig's length.
+        The window of a gene that spans the origin of a circular contig begins before 0 or ends beyond its length.
         """
         if contig not in self._by_contig:
             return None
-        starts, ends, minus = self._by_contig[contig]
+        starts, ends, minus, ids = self._by_contig[contig]
         # What is inserted between a gene's end and its neighbour is not in the gene.
         first = starts + 1 if not allele.ref else starts
         last = ends - 1 if not allele.ref else ends
@@ -58,4 +70,4 @@ class GeneIndex:
         if not len(covering):
             return None
         best = int(covering[0])
-        return Window(int(starts[best]), int(ends[best]), bool(minus[best]))
+        return GeneBody(ids[best], Window(int(starts[best]), int(ends[best]), bool(minus[best])))

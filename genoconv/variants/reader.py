@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from genoconv.errors import DataError
+from genoconv.workfiles import temporary_prefix
 
 log = logging.getLogger(__name__)
 
@@ -259,7 +260,7 @@ def _lacks_bgzf_eof(path: Path) -> bool:
         return stream.read() != _BGZF_EOF
 
 
-def open_variants(path: Path, *, spool_in: Path | None = None) -> VariantFile:
+def open_variants(path: Path, *, spool_for: Path | None = None) -> VariantFile:
     """Open a VCF, VCF.gz or BCF, or standard input for ``-``.
 
     A stream (standard input, a named pipe) is copied to an unnamed place first, because the header must be complete
@@ -267,7 +268,7 @@ def open_variants(path: Path, *, spool_in: Path | None = None) -> VariantFile:
 
     Args:
         path: the file, or ``-``.
-        spool_in: folder for that copy; the system's temporary folder (``TMPDIR``) if None.
+        spool_for: the output, beside which that copy is kept; the system's temporary folder (``TMPDIR``) if None.
 
     Raises:
         DataError: empty, a git-lfs pointer, not a VCF, damaged.
@@ -276,7 +277,8 @@ def open_variants(path: Path, *, spool_in: Path | None = None) -> VariantFile:
     name = "standard input" if str(path) == "-" else str(path)
     spool = None
     if str(path) == "-" or path.is_fifo() or path.is_char_device():
-        spool = tempfile.NamedTemporaryFile(prefix=".genoconv-stdin-", dir=spool_in)  # noqa: SIM115 (lives on below)
+        prefix, folder = (".genoconv-", None) if spool_for is None else (temporary_prefix(spool_for), spool_for.parent)
+        spool = tempfile.NamedTemporaryFile(prefix=prefix, dir=folder)  # noqa: SIM115 (lives on below)
         with sys.stdin.buffer if str(path) == "-" else path.open("rb") as source:
             shutil.copyfileobj(source, spool, 1 << 20)
         spool.flush()

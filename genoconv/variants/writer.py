@@ -123,9 +123,11 @@ def _through_bcftools(path: Path | None, kind: str) -> Iterator[IO[bytes]]:
     import pysam.bcftools
 
     folder = None if path is None else path.parent
+    # Named after the output's own temporary file, so that they are found and removed after a kill.
+    name = ".genoconv" if path is None else path.name
     with (
-        tempfile.NamedTemporaryFile(prefix=".genoconv-text-", suffix=".vcf", dir=folder) as text,
-        tempfile.NamedTemporaryFile(prefix=".genoconv-binary-", suffix=".bcf", dir=folder) as binary,
+        tempfile.NamedTemporaryFile(prefix=f"{name}-", suffix=".vcf", dir=folder) as text,
+        tempfile.NamedTemporaryFile(prefix=f"{name}-", suffix=".bcf", dir=folder) as binary,
     ):
         yield cast(IO[bytes], text)
         text.flush()
@@ -180,13 +182,14 @@ def write_index(path: Path, *, kind: str) -> Path | None:
 
 
 def install_index(index: Path, final: Path) -> None:
-    """Move an index made for a temporary file beside ``final``, and remove one of the other kind that is there."""
-    for suffix in (".tbi", ".csi"):
-        target = final.with_name(final.name + suffix)
-        if index.suffix == suffix:
-            os.replace(index, target)
-        else:
-            target.unlink(missing_ok=True)
+    """Move an index made for a temporary file beside ``final``."""
+    os.replace(index, final.with_name(final.name + index.suffix))
+
+
+def remove_indexes(final: Path) -> None:
+    """Delete the indexes of a file that is about to be replaced; beside other records they would be wrong."""
+    for suffix in (".tbi", ".csi", ".gzi"):
+        final.with_name(final.name + suffix).unlink(missing_ok=True)
 
 
 def output_kind(path: Path | None, wanted: str | None) -> str:

@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from genoconv.tasks.score import Score, Strand
+from genoconv.tasks.score import Score, Settings, Strand
 from genoconv.variants.alleles import Status
 from genoconv.variants.header import InfoField
 from genoconv.variants.reader import Record
 from genoconv.variants.writer import Value, format_value
+
+if TYPE_CHECKING:
+    from genoconv.pipelines.score.plan import ScoreRun
 
 _REDUCTIONS = {
     "sum": "summed over the window",
@@ -15,7 +19,9 @@ _REDUCTIONS = {
     "site": "at the variant's own bases",
 }
 
-_SHORT = {"llr": "LLR", "forward": "FWD", "reverse": "REV", "status": "STATUS"}
+_SHORT = {"llr": "LLR", "forward": "FWD", "reverse": "REV", "gene": "GENE", "status": "STATUS"}
+# What would end a value of INFO, as VCF 4.3 escapes it.
+_RESERVED = {ord(c): f"%{ord(c):02X}" for c in "%:;=, \t\r\n"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +43,15 @@ class Fields:
     strand: Strand
     explain: bool
 
+    @classmethod
+    def of(cls, run: "ScoreRun", settings: Settings) -> "Fields":
+        """The fields of a run with these settings."""
+        genes = settings.gene is not None
+        return cls(run.info_prefix, settings.widths, genes, settings.reduce, settings.strand, run.explain)
+
     def _columns(self) -> list[tuple[int, str, str]]:
         """Index of the window, attribute of :class:`Score`, suffix of the name; for each field in order."""
-        attributes = ["llr"]
+        attributes = ["llr", "gene"] if self.genes else ["llr"]
         if self.explain:
             attributes += ["forward"] if self.strand != Strand.REVERSE else []
             attributes += ["reverse"] if self.strand != Strand.FORWARD else []
@@ -59,14 +71,17 @@ class Fields:
         for index, attribute, suffix in self._columns():
             where = "gene body" if self.genes else f"{self.widths[index]} bp window"
             what = f"ln P(alt) - ln P(ref) in a {where}, {_REDUCTIONS[self.reduce]}"
-            strands = "mean of both strands" if self.strand == Strand.BOTH else f"{self.strand} strand"
+            forward = "the gene's own strand" if self.genes else "forward strand"
+            reverse = "the strand opposite to the gene" if self.genes else "reverse strand"
+            strands = {Strand.FORWARD: forward, Strand.REVERSE: reverse, Strand.BOTH: "mean of both strands"}
             description = {
-                "llr": f"genoconv: {what}, {strands}; negative = less likely than REF",
-                "forward": f"genoconv: {what}, forward strand",
-                "reverse": f"genoconv: {what}, reverse strand",
+                "llr": f"genoconv: {what}, {strands[self.strand]}; negative = less likely than REF",
+                "forward": f"genoconv: {what}, {forward}",
+                "reverse": f"genoconv: {what}, {reverse}",
+                "gene": "genoconv: gene whose body is the window",
                 "status": f"genoconv: ok, or why there is no score in the {where}",
             }[attribute]
-            type_ = "String" if attribute == "status" else "Float"
+            type_ = "String" if attribute in ("status", "gene") else "Float"
             fields.append(InfoField(self._id(attribute, suffix), "A", type_, description))
         return fields
 
@@ -78,7 +93,7 @@ class Fields:
         return [key for key in every if key not in written]
 
     def info_values(self, record: Record, scores: Sequence[Sequence[Score]]) -> dict[str, list[Value]]:
-        """INFO values of a record, one an ALT. A record without ALT gets none, but its status with ``explain``."""
+        """INFO values of a record, one per ALT. A record without ALT gets none, but its status with ``explain``."""
         if not record.alts:
             return {
                 self._id(attribute, suffix): [str(Status.NO_ALT)]
@@ -86,21 +101,24 @@ class Fields:
                 if attribute == "status"
             }
         return {
-            self._id(attribute, suffix): [_plain(getattr(allele[index], attribute)) for allele in scores]
+            self._id(attribute, suffix): [_info(getattr(allele[index], attribute)) for allele in scores]
             for index, attribute, suffix in self._columns()
         }
+
+    def _table_columns(self) -> tuple[str, ...]:
+        return ("llr", "forward", "reverse", *(("gene",) if self.genes else ()), "status")
 
     def table_header(self) -> str:
         """The first line of ``--tsv``."""
         names = [
             f"{attribute}{f'_{width}' if len(self.widths) > 1 else ''}"
             for width in self.widths
-            for attribute in ("llr", "forward", "reverse", "status")
+            for attribute in self._table_columns()
         ]
         return "\t".join(["contig", "pos", "id", "ref", "alt", *names])
 
     def table_rows(self, record: Record, scores: Sequence[Sequence[Score]]) -> list[str]:
-        """One row an allele (POS 1-based), or one with status ``no_alt``; unscored values are empty."""
+        """One row per allele (POS 1-based), or one with status ``no_alt``; unscored values are empty."""
         alleles = (
             zip(record.alts, scores, strict=True) if record.alts else [(".", [Score(Status.NO_ALT)] * len(self.widths))]
         )
@@ -111,11 +129,15 @@ class Fields:
                 + [
                     "" if value is None else format_value(_plain(value))
                     for score in windows
-                    for value in (score.llr, score.forward, score.reverse, score.status)
+                    for value in (getattr(score, attribute) for attribute in self._table_columns())
                 ]
             )
             for alt, windows in alleles
         ]
+
+
+def _info(value: float | str | None) -> Value:
+    return value.translate(_RESERVED) if isinstance(value, str) else value
 
 
 def _plain(value: float | str | None) -> Value:

@@ -2,17 +2,24 @@
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from genoconv.errors import DataError, UsageError
 from genoconv.genome.contigs import match_contigs
+from genoconv.genome.fasta.access import Fasta
+from genoconv.progress import Advance, progress_bar
 from genoconv.variants.alleles import Status, check_ref
 from genoconv.variants.header import contig_lengths
-from genoconv.variants.reader import VariantFile
+from genoconv.variants.reader import Record, VariantFile, open_variants
 from genoconv.variants.reference import Reference
 from genoconv.variants.selection import Selection, VcfContigs, merged, parse_region
-from genoconv.variants.survey import Survey
+from genoconv.variants.survey import Survey, survey
+
+if TYPE_CHECKING:
+    from genoconv.pipelines.score.plan import ScoreRun
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +27,69 @@ DEFAULT_WINDOW = 32_768
 DEFAULT_MAX_INDEL = 50
 _MISMATCH_SHARE = 0.1
 _MISMATCH_LEAST = 10
+_LONGEST_NUMBER = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Everything that is read besides the model.
+
+    Attributes:
+        source: the VCF.
+        reference: the FASTA.
+        selection: which records are written and scored.
+        survey: what they hold.
+        names: contig name of the VCF -> of the FASTA.
+    """
+
+    source: VariantFile
+    reference: Reference
+    selection: Selection
+    survey: Survey
+    names: dict[str, str]
+
+    def records(self) -> Iterator[Record]:
+        """The selected records, in the order of the file."""
+        return self.selection.of(self.source.records())
+
+
+def open_inputs(run: "ScoreRun") -> tuple[VariantFile, Reference]:
+    """Open the VCF and the FASTA, and log what is unusual about the VCF.
+
+    Raises:
+        DataError: one of them is not what it should be.
+    """
+    output = next((path for path in (run.output, run.tsv) if path is not None and str(path) != "-"), None)
+    source = open_variants(run.vcf, spool_for=output)
+    for note in source.notes:
+        log.warning("%s: %s", source.name, note)
+    return source, Reference(Fasta(run.fasta))
+
+
+def read_inputs(run: "ScoreRun", source: VariantFile, reference: Reference) -> Inputs:
+    """Read all selected records once, match contigs and check that the FASTA is the VCF's assembly.
+
+    Raises:
+        UsageError: an invalid region.
+        DataError: an input that cannot be used.
+    """
+    chosen = selection(source, regions=run.regions, regions_file=run.regions_file, pass_only=run.pass_only)
+    with progress_bar("Reading variants", unit="records", quiet=run.quiet) as advance:
+        found = survey(_counted(chosen.of(source.records()), advance), keys=not source.is_bcf)
+    if not found.records:
+        log.warning("%s: no record to write", source.name)
+    names = contig_names(source, found, fasta=run.fasta, contigs=reference.contigs)
+    if run.ref_mismatch == "stop":
+        check_assembly(source, found, reference=reference, names=names)
+    return Inputs(source, reference, chosen, found, names)
+
+
+def _counted(records: Iterator[Record], advance: Advance, *, step: int = 1000) -> Iterator[Record]:
+    """The same records; ``advance`` is called for every thousand."""
+    for number, record in enumerate(records, 1):
+        if number % step == 0:
+            advance(step)
+        yield record
 
 
 def window_widths(
@@ -66,7 +136,7 @@ def selection(
     """Which records are written and scored.
 
     Raises:
-        UsageError: a region that is none.
+        UsageError: an invalid region.
         DataError: a malformed BED file.
     """
     if not regions and regions_file is None:
@@ -150,10 +220,10 @@ def parse_windows(text: str | None) -> tuple[int, ...]:
     """
     if text is None:
         return ()
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise UsageError(f"--window {text}: give a length in bases, or several with commas: 1024,8192") from error
+    parts = text.split(",")
+    if not all(part.isascii() and part.isdigit() and len(part) <= _LONGEST_NUMBER for part in parts):
+        raise UsageError(f"--window {text[:60]}: give a length in bases, or several with commas: 1024,8192")
+    return tuple(map(int, parts))
 
 
 def parse_shard(text: str | None) -> tuple[int, int] | None:
@@ -165,8 +235,9 @@ def parse_shard(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     which, _, count = text.partition("/")
-    if not (which.isdigit() and count.isdigit() and 1 <= int(which) <= int(count)):
-        raise UsageError(f"--shard {text}: give which part of how many, from 1/4 to 4/4")
+    numbers = all(part.isascii() and part.isdigit() and len(part) <= _LONGEST_NUMBER for part in (which, count))
+    if not (numbers and 1 <= int(which) <= int(count)):
+        raise UsageError(f"--shard {text[:60]}: give which part of how many, from 1/4 to 4/4")
     return int(which), int(count)
 
 

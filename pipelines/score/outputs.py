@@ -3,15 +3,18 @@
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from genoconv.atomic import atomic_file, refuse_existing
+from genoconv.atomic import atomic_file, refuse_existing, refuse_inputs
 from genoconv.errors import DataError, OutputError, UsageError
 from genoconv.pipelines.score.fields import Fields
+from genoconv.pipelines.score.inputs import Inputs
+from genoconv.pipelines.score.plan import ScoreRun
+from genoconv.tasks.journal import refuse_finished_pieces
 from genoconv.tasks.score import Score
 from genoconv.variants.reader import Record
-from genoconv.variants.survey import Survey
-from genoconv.variants.writer import Write, install_index, open_writer, write_index
+from genoconv.variants.writer import Write, install_index, open_writer, output_kind, remove_indexes, write_index
 
 log = logging.getLogger(__name__)
 
@@ -20,77 +23,128 @@ _BCF_LIMIT = 2**31 - 1
 WriteScores = Callable[[Record, Sequence[Sequence[Score]]], object]
 
 
-def check_outputs(output: Path | None, tsv: Path | None, *, resume: bool, force: bool) -> None:
-    """Refuse before any work what could not be written at its end.
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """The VCF and the table of one run.
 
-    Raises:
-        UsageError: nothing to write, or ``--resume`` without a file.
-        OutputError: a file exists, or its folder does not.
+    Attributes:
+        vcf: None where it is not wanted; ``Path("-")`` is standard output.
+        table: None where it is not wanted.
+        kind: format of the VCF: ``v``, ``z``, ``u`` or ``b``.
+        index: whether to index the VCF where that is possible.
     """
-    files = [path for path in (output, tsv) if path is not None and str(path) != "-"]
-    if output is None and tsv is None:
-        raise UsageError("nothing to write: give -o/--output or --tsv")
-    if tsv is not None and str(tsv) == "-":
-        raise UsageError("--tsv - : the table goes to a file; standard output is for the VCF")
-    if resume and not files:
-        raise UsageError("--resume needs an output file (-o FILE): there is nothing to go on with on standard output")
-    if len(files) == 2 and files[0].absolute() == files[1].absolute():
-        raise UsageError(f"--output and --tsv are the same file: {files[0]}")
-    for path in files:
-        if path.is_dir():
-            raise OutputError(f"{path} is a folder; give the name of a file in it")
-        refuse_existing(path, force=force)
 
+    vcf: Path | None
+    table: Path | None
+    kind: str
+    index: bool
 
-def check_positions(name: str, found: Survey, *, kind: str) -> None:
-    """Refuse BCF for records that it cannot hold, before any is scored.
+    @classmethod
+    def of(cls, run: ScoreRun) -> "Outputs":
+        """Check, before any work, what could not be written at its end, or would be lost by it.
 
-    Raises:
-        DataError: a contig has records beyond the reach of 32 bits.
-    """
-    far = [contig for contig, end in found.contigs.items() if end > _BCF_LIMIT]
-    if far and kind in "ub":
-        raise DataError(
-            f"{name}: {far[0]} has a record beyond {_BCF_LIMIT:,}, where BCF's positions end; write VCF: -O z"
+        Raises:
+            UsageError: nothing to write, an output that is an input or is written twice, ``--resume`` without a file.
+            OutputError: a file exists or cannot be created, or an interrupted run left finished pieces.
+        """
+        outputs = cls(run.output, run.tsv, output_kind(run.output, run.output_type), run.index)
+        files = outputs.files
+        if run.output is None and run.tsv is None:
+            raise UsageError("nothing to write: give -o/--output or --tsv")
+        if run.tsv is not None and str(run.tsv) == "-":
+            raise UsageError("--tsv - : the table is written to a file; standard output is for the VCF")
+        if run.resume and not files:
+            raise UsageError("--resume needs an output file (-o FILE): standard output cannot be resumed")
+        if len(files) == 2 and files[1].absolute() in {path.absolute() for path in (files[0], *_indexes(files[0]))}:
+            raise UsageError(f"--tsv {files[1]} is also written as --output or its index; choose another name")
+        for path in files:
+            if path.is_dir():
+                raise OutputError(f"{path} is a folder; give the name of a file in it")
+        refuse_inputs(
+            files,
+            inputs={
+                "VCF": run.vcf,
+                "--fasta": run.fasta,
+                "--annotation": run.annotation,
+                "--regions-file": run.regions_file,
+                **{f"--model ({path.name})": path for path in _files_in(run.model)},
+                **{f"{path.name}, an index": path for path in (*_indexes(run.vcf), *_indexes(run.fasta))},
+            },
         )
+        for path in files:
+            refuse_existing(path, force=run.force)
+        if files:
+            refuse_finished_pieces(files[0], resume=run.resume, force=run.force)
+        return outputs
+
+    @property
+    def files(self) -> list[Path]:
+        """Those that are files, the VCF first."""
+        return [path for path in (self.vcf, self.table) if path is not None and str(path) != "-"]
+
+    def check_positions(self, inputs: Inputs) -> None:
+        """Refuse BCF for records that it cannot hold, before any is scored.
+
+        Raises:
+            DataError: a contig has records beyond the reach of 32 bits.
+        """
+        far = [contig for contig, end in inputs.survey.contigs.items() if end > _BCF_LIMIT]
+        if far and self.kind in "ub":
+            raise DataError(
+                f"{inputs.source.name}: {far[0]} has a record beyond {_BCF_LIMIT:,}, where BCF's positions end; "
+                "write VCF: -O z"
+            )
+
+    @contextlib.contextmanager
+    def open(
+        self, header: Sequence[str], *, replaced: frozenset[str], fields: Fields, is_sorted: bool
+    ) -> Iterator[WriteScores]:
+        """Open the outputs and yield the function that writes a record with its scores to them.
+
+        Files get their names, and the VCF its index if it ``is_sorted``, when the block has ended well.
+        """
+        with contextlib.ExitStack() as stack:
+            sinks: list[WriteScores] = []
+            if self.table is not None:
+                sinks.append(stack.enter_context(_table(self.table, fields)))
+            if self.vcf is not None:
+                opened = _vcf(
+                    self.vcf,
+                    kind=self.kind,
+                    header=header,
+                    replaced=replaced,
+                    is_sorted=is_sorted,
+                    index=self.index,
+                )
+                write = stack.enter_context(opened)
+                sinks.append(lambda record, scores: write(record, fields.info_values(record, scores)))
+
+            def write_all(record: Record, scores: Sequence[Sequence[Score]]) -> None:
+                for sink in sinks:
+                    sink(record, scores)
+
+            yield write_all
+
+
+def _indexes(path: Path | None) -> list[Path]:
+    """What an index of this file may be called."""
+    if path is None or str(path) == "-":
+        return []
+    return [path.with_name(path.name + suffix) for suffix in (".tbi", ".csi", ".fai", ".gzi")]
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
 
 
 @contextlib.contextmanager
-def open_outputs(
-    output: Path | None,
-    tsv: Path | None,
-    *,
-    kind: str,
-    header: Sequence[str],
-    replaced: frozenset[str],
-    is_sorted: bool,
-    fields: Fields,
-    index: bool,
-) -> Iterator[WriteScores]:
-    """Open the outputs and yield the function that writes a record with its scores to them.
-
-    ``is_sorted`` tells whether the VCF can have an index. Files get their names, and the index, when the block has
-    ended well.
-    """
-    with contextlib.ExitStack() as stack:
-        sinks: list[WriteScores] = []
-        if tsv is not None:
-            table = stack.enter_context(atomic_file(tsv))
-            lines = stack.enter_context(table.open("w", encoding="utf-8", errors="surrogateescape", newline=""))
-            lines.write(fields.table_header() + "\n")
-            sinks.append(
-                lambda record, scores: lines.writelines(f"{row}\n" for row in fields.table_rows(record, scores))
-            )
-        if output is not None:
-            opened = _vcf(output, kind=kind, header=header, replaced=replaced, is_sorted=is_sorted, index=index)
-            write = stack.enter_context(opened)
-            sinks.append(lambda record, scores: write(record, fields.info_values(record, scores)))
-
-        def write_all(record: Record, scores: Sequence[Sequence[Score]]) -> None:
-            for sink in sinks:
-                sink(record, scores)
-
-        yield write_all
+def _table(path: Path, fields: Fields) -> Iterator[WriteScores]:
+    with (
+        atomic_file(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as lines,
+    ):
+        lines.write(fields.table_header() + "\n")
+        yield lambda record, scores: lines.writelines(f"{row}\n" for row in fields.table_rows(record, scores))
 
 
 @contextlib.contextmanager
@@ -114,6 +168,8 @@ def _vcf(
                 yield write
             if index and kind in "zb":
                 made = _index(temporary, output, kind=kind, is_sorted=is_sorted)
+            # First the old index goes: a moment without one is better than one of other records.
+            remove_indexes(output)
         if made is not None:
             install_index(made, output)
     finally:

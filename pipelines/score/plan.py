@@ -1,6 +1,5 @@
-"""From the options of ``genoconv score-variants`` to what decides a score, and what the output says about it."""
+"""From the options of ``genoconv score-variants`` to what decides a score."""
 
-import hashlib
 import logging
 import sys
 from collections.abc import Callable, Hashable, Mapping
@@ -8,12 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genoconv import __version__
 from genoconv.errors import UsageError
-from genoconv.genome.fasta.digests import digest_of
-from genoconv.pipelines.provenance import file_name, recorded_command
 from genoconv.pipelines.score.inputs import longest_allele, window_widths
-from genoconv.progress import progress_bar
 from genoconv.tasks.score import Reduce, Settings, Strand
 from genoconv.variants.alleles import trimmed
 from genoconv.variants.chunks import grid_place
@@ -26,7 +21,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_CHUNK_TOKENS = 1 << 22
+# A piece is what is scored, journalled and sharded as one: records enough for full batches, few enough that a kill
+# costs little, and at least so many pieces that shards come out even.
+_PIECE_TOKENS = 1 << 22
+_PIECE_RECORDS = (16, 1024)
+_PIECES = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ def gene_index(run: ScoreRun, reference: Reference) -> "GeneIndex | None":
 
 
 def score_settings(run: ScoreRun, *, genes: "GeneIndex | None", sizes: "ModelConfig") -> Settings:
-    """What decides a score besides model, genome and allele; says where windows are longer than those in training.
+    """What decides a score besides model, genome and allele; warns where windows are longer than those in training.
 
     Raises:
         UsageError: a window, grid or allele length that cannot be.
@@ -112,68 +111,20 @@ def score_settings(run: ScoreRun, *, genes: "GeneIndex | None", sizes: "ModelCon
     )
 
 
-def chunk_size(settings: Settings, *, genes: "GeneIndex | None") -> int:
-    """Records that are scored at once: few where windows are long, which bounds memory and what a kill costs."""
+def piece_size(settings: Settings, *, genes: "GeneIndex | None", total: int) -> int:
+    """Records per piece, for ``total`` in all; it must not depend on the shard, for the bytes depend on the pieces."""
     longest = min(genes.longest, settings.max_length) if genes else max(settings.widths)
-    return max(16, min(1024, _CHUNK_TOKENS // max(longest, 1)))
+    least, most = _PIECE_RECORDS
+    return max(least, min(most, _PIECE_TOKENS // max(longest, 1), total // _PIECES))
 
 
 def place(settings: Settings, *, genes: "GeneIndex | None", names: Mapping[str, str]) -> Callable[[Record], Hashable]:
     """For :func:`genoconv.variants.chunks.chunks`: what two records share that are scored in one window."""
     if genes is None:
         return grid_place(max(settings.grid))
-    return lambda record: (
-        record.contig,
-        genes(names.get(record.contig, ""), trimmed(record.start, record.ref, "")),
-    )
 
+    def gene_of(record: Record) -> Hashable:
+        body = genes(names.get(record.contig, ""), trimmed(record.start, record.ref, ""))
+        return record.contig, None if body is None else body.id
 
-def header_lines(run: ScoreRun, settings: Settings, names: Mapping[str, str], reference: Reference) -> dict[str, str]:
-    """Header lines that say how the numbers came about; also what a resumed run must agree with."""
-    from genoconv.models import model_digest
-
-    command = recorded_command(
-        "score-variants",
-        {
-            "vcf": run.vcf,
-            "--fasta": run.fasta,
-            "--model": run.model,
-            "--window": ",".join(map(str, run.windows)) or None,
-            "--grid": run.grid,
-            "--reduce": run.reduce,
-            "--strand": run.strand,
-            "--context": run.context,
-            "--annotation": run.annotation,
-            "--max-indel": run.max_indel,
-            "--region": run.regions,
-            "--regions-file": run.regions_file,
-            "--pass-only": run.pass_only,
-            "--ref-mismatch": run.ref_mismatch,
-            "--explain": run.explain,
-            "--info-prefix": run.info_prefix,
-            "--precision": run.precision,
-        },
-    )
-    total = sum(reference.contigs[name] for name in set(names.values()))
-    with progress_bar("Reading the reference", total=total, unit="bases", quiet=run.quiet) as advance:
-        digest = digest_of(reference.fasta, names.values(), advance=advance)
-    lines = {
-        "genoconvVersion": __version__,
-        "genoconvCommand": command,
-        "genoconvModel": f"name={file_name(run.model)};sha256={model_digest(run.model)}",
-        "genoconvReference": f"name={file_name(run.fasta)};sha256={digest}",
-    }
-    if run.annotation is not None:
-        lines["genoconvAnnotation"] = f"name={file_name(run.annotation)};sha256={file_digest(run.annotation)}"
-    where = "gene" if settings.gene else ",".join(map(str, settings.widths))
-    lines["genoconvScore"] = (
-        f"prefix={run.info_prefix};window={where};grid={','.join(map(str, settings.grid))};reduce={settings.reduce};"
-        f"strand={settings.strand};max_indel={settings.max_indel};sign=negative means less likely than REF"
-    )
-    return lines
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return gene_of

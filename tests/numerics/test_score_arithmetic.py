@@ -6,6 +6,7 @@ from toy_scoring import KmerModel, rc, record, scorer, write_fasta
 
 from genoconv.tasks.score import Reduce, Strand
 from genoconv.variants.alleles import Status
+from genoconv.variants.genes import GeneBody
 from genoconv.variants.windows import Window
 
 WIDTH = 64
@@ -183,7 +184,12 @@ def test_an_allele_equal_to_the_reference_scores_zero(fasta):
 @pytest.mark.parametrize("reverse", [False, True])
 def test_gene_body_in_the_direction_of_the_gene(fasta, reverse):
     gene = Window(120, 190, reverse)
-    settings = {"widths": (0,), "grid": (1,), "gene": lambda contig, allele: gene, "strand": Strand.FORWARD}
+    settings = {
+        "widths": (0,),
+        "grid": (1,),
+        "gene": lambda contig, allele: GeneBody("g", gene),
+        "strand": Strand.FORWARD,
+    }
     start = 140
     [[[score]]] = scorer(fasta, model=MODEL, **settings).score(
         [record("c", start, CONTIG[start], other(CONTIG[start]))]
@@ -197,10 +203,11 @@ def test_gene_body_in_the_direction_of_the_gene(fasta, reverse):
     assert scorer(fasta, **none).score([record("c", 1, CONTIG[1], "N")])[0][0][0].status == Status.NON_ACGT
     [[[outside]]] = scorer(fasta, **none).score([record("c", start, CONTIG[start], other(CONTIG[start]))])
     assert outside.status == Status.NO_GENE
+    assert (score.gene, outside.gene) == ("g", None)
     [[[long]]] = scorer(fasta, **settings, max_length=60).score(
         [record("c", start, CONTIG[start], other(CONTIG[start]))]
     )
-    assert long.status == Status.TOO_LONG
+    assert (long.status, long.gene) == (Status.TOO_LONG, "g")
 
 
 def test_several_windows_give_one_score_each(fasta):

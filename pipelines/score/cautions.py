@@ -1,0 +1,74 @@
+"""Reasons to doubt a model's scores that its own folder tells: what it was measured against, what it was trained on."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from genoconv.models.checkpoint import read_config
+
+_DEMO = "demo"
+
+
+def cautions(model: Path, *, reference: Mapping[str, str], fasta: Path) -> list[str]:
+    """Reasons not to rely on the scores of ``model`` on this reference, one phrase each; none for most models.
+
+    Args:
+        model: the model folder.
+        reference: MD5 of the sequences that variants lie on.
+        fasta: what to call the reference.
+    """
+    provenance = read_config(model)["provenance"]
+    found = [_below_baseline(provenance), _elsewhere(model, provenance, reference=reference, fasta=fasta)]
+    return [caution for caution in found if caution]
+
+
+def _below_baseline(provenance: Mapping[str, Any]) -> str | None:
+    ours, markov = provenance.get("validation_perplexity"), provenance.get("markov_perplexities")
+    if not isinstance(ours, int | float) or not isinstance(markov, list) or not markov:
+        return None
+    numbers = [value for value in markov if isinstance(value, int | float)]
+    best = min(numbers, default=float("inf"))
+    if ours < best:
+        return None
+    return (
+        f"the model predicts worse than counting k-mers (validation perplexity {ours:.3f}, "
+        f"Markov model of order {markov.index(best)} {best:.3f}); train it longer"
+    )
+
+
+def _elsewhere(model: Path, provenance: Mapping[str, Any], *, reference: Mapping[str, str], fasta: Path) -> str | None:
+    """Whether the training genome is known and is not the reference."""
+    name = str(provenance.get("genome") or "")
+    trained = _training_sequences(model)
+    if set(trained) & set(reference.values()):
+        return None
+    if name == _DEMO:
+        return "the model was trained on the synthetic demo genome, which is not biological sequence"
+    if not trained or not reference:
+        return None
+    there, here = _assemblies(trained), _assemblies(reference.values())
+    if there & here:
+        return None
+    known = f" ({', '.join(sorted(here))})" if here else ""
+    return (
+        f"the model was trained on {name or 'another genome'}, which shares no sequence with {fasta.name}{known}; "
+        "scores on another species or assembly may mean little"
+    )
+
+
+def _training_sequences(model: Path) -> list[str]:
+    """MD5 of the sequences of the training genome, from ``genome.json``; none where that is missing or unusual."""
+    try:
+        contigs = json.loads((model / "genome.json").read_text(encoding="utf-8"))["contigs"]
+        return [str(contig["md5"]) for contig in contigs.values()]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return []
+
+
+def _assemblies(digests: Any) -> set[str]:
+    """Names of the genomes in our manifests that have one of these sequences."""
+    from genoconv.genome.assemblies.manifest import list_manifests
+
+    wanted = set(digests)
+    return {manifest.name for manifest in list_manifests() if wanted & set(manifest.md5.values())}

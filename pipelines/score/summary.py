@@ -1,0 +1,79 @@
+"""What a run of ``genoconv score-variants`` did, in a line, and why alleles have no score, in a few more."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from genoconv.tasks.score import Score, Settings
+from genoconv.variants.alleles import Status
+
+_WHY = {
+    Status.NO_ALT: "ALT is . in every record",
+    Status.SYMBOLIC: "symbolic alleles and breakends spell no sequence",
+    Status.STAR: "* stands for an upstream deletion",
+    Status.NO_CONTIG: "the FASTA has no sequence of that name and length; is it the right one?",
+    Status.REF_MISMATCH: "REF is not what the FASTA has there; is it another assembly?",
+    Status.NON_ACGT: "REF or ALT has letters other than A, C, G, T",
+    Status.TOO_LONG: "longer than --max-indel or than the window",
+    Status.N_RICH: "more than half of the window is unknown sequence",
+    Status.NO_GENE: "outside the genes of --annotation; drop --context gene for windows",
+}
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a run did; ``alleles`` counts them by status, ``long_genes`` those in genes that the model cannot hold."""
+
+    records: int = 0
+    resumed: int = 0
+    seconds: float = 0.0
+    alleles: Counter[str] = field(default_factory=Counter)
+    long_genes: Counter[str] = field(default_factory=Counter)
+
+    def add(self, alleles: Sequence[Sequence[Score]]) -> list[Status]:
+        """Count a record with its scores; returns the status of each allele."""
+        self.records += 1
+        statuses = [overall(windows) for windows in alleles] or [Status.NO_ALT]
+        self.alleles.update(map(str, statuses))
+        self.long_genes.update(
+            score.gene
+            for windows in alleles
+            for score in windows
+            if score.status == Status.TOO_LONG and score.gene is not None
+        )
+        return statuses
+
+    def __str__(self) -> str:
+        unscored = "".join(
+            f", {count:,} {status}" for status, count in sorted(self.alleles.items()) if status != Status.OK
+        )
+        rate = (self.records - self.resumed) / self.seconds if self.seconds else 0.0
+        again = f" ({self.resumed:,} from the interrupted run)" if self.resumed else ""
+        return (
+            f"{self.records:,} records{again}: {self.alleles[Status.OK]:,} alleles scored{unscored}; "
+            f"{rate:,.{0 if rate >= 100 else 2}f} variants/s"
+        )
+
+    def warnings(self, settings: Settings, *, gene_lengths: Mapping[str, int]) -> list[str]:
+        """What a person should know about alleles without a score."""
+        found = []
+        if self.records and not self.alleles[Status.OK]:
+            total = sum(self.alleles.values())
+            status, count = self.alleles.most_common(1)[0]
+            why = "in genes that are too long for this model" if self.long_genes else _WHY[Status(status)]
+            found.append(f"no allele was scored: {count:,} of {total:,} are {status} ({why})")
+        if self.long_genes:
+            name, _ = self.long_genes.most_common(1)[0]
+            others = f" and {len(self.long_genes) - 1:,} other genes" if len(self.long_genes) > 1 else ""
+            are = "are" if others else "is"
+            found.append(
+                f"{sum(self.long_genes.values()):,} alleles have no score because their gene is longer than this "
+                f"model's {settings.max_length:,} bases: {name} ({gene_lengths.get(name, 0):,} bases){others} {are} "
+                "too long; use a model made for longer sequences, or drop --context gene to score them in windows"
+            )
+        return found
+
+
+def overall(windows: Sequence[Score]) -> Status:
+    """Ok only if every window has a score; else the first reason."""
+    return next((score.status for score in windows if score.status != Status.OK), Status.OK)
