@@ -264,7 +264,7 @@ def test_the_precision_is_told_and_kept(score, tmp_path, monkeypatch):
     assert score(vcf, device="cpu", precision="32").read_text() == header
     with monkeypatch.context() as patch:
         patch.setattr(Journal, "append", lambda self, value: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(Interrupted, match="--resume goes on after the last finished piece"):
+        with pytest.raises(Interrupted, match="--resume continues after the last finished piece"):
             score(vcf, device="cpu")
     with pytest.raises(UsageError, match="--precision bf16"):
         score(vcf, device="cpu", precision="bf16", resume=True)
