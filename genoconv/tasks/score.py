@@ -15,10 +15,9 @@ import numpy as np
 from genoconv.tasks.likelihood import CausalLikelihood, LogP, Pair, Tokens, scored
 from genoconv.tokens import reverse_complement
 from genoconv.variants.alleles import Allele, Status, check_alt, check_ref, trimmed, unwritten
-from genoconv.variants.genes import GeneBody
 from genoconv.variants.reader import Record
 from genoconv.variants.reference import Reference
-from genoconv.variants.windows import Haplotypes, Window, grid_window, haplotypes, unknown_fraction
+from genoconv.variants.windows import GeneBody, Haplotypes, Window, grid_window, haplotypes, unknown_fraction
 
 
 def suffix_start(width: int, grid: int) -> int:

@@ -1,20 +1,12 @@
 """Which gene a variant belongs to, for scoring whole gene bodies."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from genoconv.variants.alleles import Allele
-from genoconv.variants.windows import Window
-
-
-class GeneBody(NamedTuple):
-    """A gene and where it is; the window has the gene's direction."""
-
-    id: str
-    window: Window
+from genoconv.variants.windows import GeneBody, Window
 
 
 class GeneIndex:

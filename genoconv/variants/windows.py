@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,13 @@ class Window:
 
     def __len__(self) -> int:
         return self.end - self.start
+
+
+class GeneBody(NamedTuple):
+    """A gene and where it is; the window has the gene's direction."""
+
+    id: str
+    window: Window
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,7 @@ from toy_scoring import KmerModel, rc, record, scorer, write_fasta
 
 from genoconv.tasks.score import Reduce, Strand
 from genoconv.variants.alleles import Status
-from genoconv.variants.genes import GeneBody
-from genoconv.variants.windows import Window
+from genoconv.variants.windows import GeneBody, Window
 
 WIDTH = 64
 RNG = np.random.default_rng(11)
