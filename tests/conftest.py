@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from odd_files import NASTY, Odd, shared_odd, write_odd
+
+from support import DATA
 
 
 @pytest.fixture(autouse=True)
@@ -25,9 +28,33 @@ def _own_logging() -> Iterator[None]:
     logger.setLevel(before[2])
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _large_test_data_stays_as_it_is() -> Iterator[None]:
+    """Other people read the same folder; no test writes an index or anything else there, not even as root."""
+
+    def everything() -> dict[Path, int]:
+        return {path: path.lstat().st_mtime_ns for path in DATA.rglob("*")} if DATA.is_dir() else {}
+
+    before = everything()
+    yield
+    after = everything()
+    changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+    assert not changed, f"a test changed the shared test data: {sorted(map(str, changed))}"
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A cache folder for commands that run as a subprocess."""
     folder = tmp_path / "home"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture(scope="session", params=["written", "shared"])
+def odd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Odd:
+    """Odd files of every kind: written here, and those of public projects where the large test data is."""
+    if request.param == "written":
+        return write_odd(tmp_path_factory.mktemp("odd") / "files")
+    if not NASTY.exists():
+        pytest.skip(f"no {NASTY} (set GENOCONV_TEST_DATA); the files written by the tests were read")
+    return shared_odd()

@@ -1,30 +1,19 @@
 """Manifests of small genomes for a server on loopback, real ones where the test data is there."""
 
-import gzip
 import hashlib
-import random
 from collections.abc import Mapping
 from pathlib import Path
 
 from loopback import Loopback
-
-from support import DATA
+from odd_files import PHIX
 
 FASTA_PATH = "/phix/GCF_000819615.1_genomic.fna.gz"
 GENES_PATH = "/phix/GCF_000819615.1_genomic.gff.gz"
-_PHIX = DATA / "genomes/phix174"
 
 
 def phix() -> tuple[bytes, bytes]:
-    """FASTA and GFF3 of phiX174 as they are served, gzip; stand-ins of the same length without the test data."""
-    if _PHIX.exists():
-        return (_PHIX / "NC_001422.1.fa.gz").read_bytes(), (_PHIX / "NC_001422.1.gff3.gz").read_bytes()
-    bases = "".join(random.Random(5).choices("ACGT", k=5386))
-    fasta = ">NC_001422.1\n" + "\n".join(bases[i : i + 60] for i in range(0, 5386, 60)) + "\n"
-    genes = "##gff-version 3\n" + "".join(
-        f"NC_001422.1\tGenBank\tgene\t{start}\t{start + 200}\t.\t+\t.\tID=g{start}\n" for start in range(100, 5000, 500)
-    )
-    return gzip.compress(fasta.encode(), mtime=0), gzip.compress(genes.encode(), mtime=0)
+    """FASTA and GFF3 of phiX174 as they are served: BGZF, and gzip."""
+    return PHIX.read_bytes(), PHIX.with_name("NC_001422.1.gff3.gz").read_bytes()
 
 
 def serve_phix(server: Loopback) -> None:

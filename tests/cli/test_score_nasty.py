@@ -9,13 +9,7 @@ from vcf_files import genome_for, info, lines, statuses, text, tiny_model, witho
 from genoconv.errors import DataError
 from genoconv.pipelines.score.plan import ScoreRun
 from genoconv.pipelines.score.run import score_variants
-from support import DATA, needs_data, one_clear_line, run_cli
-
-NASTY = DATA / "nasty"
-Z = DATA / "genomes/b37_chr20_1_2M/z.fa.gz"
-CHR1 = DATA / "genomes/hg38_chr1_1_1M/chr1.1-1000000.fa.gz"
-
-pytestmark = needs_data("nasty", "genomes/b37_chr20_1_2M", "genomes/hg38_chr1_1_1M")
+from support import one_clear_line, run_cli
 
 
 @pytest.fixture(scope="module")
@@ -54,31 +48,32 @@ def survived(result, vcf: Path) -> list[str]:
     return found
 
 
-def test_not_a_vcf(score, score_here):
-    line = one_clear_line(score(NASTY / "vcf_zero_bytes.vcf", Z), code=1)
+def test_not_a_vcf(odd, score, score_here):
+    line = one_clear_line(score(odd / "vcf_zero_bytes.vcf", odd.genome), code=1)
     assert "vcf_zero_bytes.vcf: the file is empty (0 bytes)" in line
     with pytest.raises(DataError, match=r"vcf_is_git_lfs_pointer.vcf.gz: this is a git-lfs pointer.*git lfs pull"):
-        score_here(NASTY / "vcf_is_git_lfs_pointer.vcf.gz", Z)
+        score_here(odd / "vcf_is_git_lfs_pointer.vcf.gz", odd.genome)
 
 
-def test_carriage_returns(score):
-    vcf = NASTY / "vcf_crlf_records.vcf"
-    result = score(vcf, Z)
+def test_carriage_returns(odd, score):
+    vcf = odd / "vcf_crlf_records.vcf"
+    result = score(vcf, odd.genome)
     assert b"\r" not in result.stdout
     assert statuses(survived(result, vcf)) == [["ok"]] * 40
 
 
-def test_bgzf_without_its_end(score_here, caplog):
-    vcf = NASTY / "vcf_bgzf_no_eof.vcf.gz"
-    found = score_here(vcf, Z, windows=(16,), strand="forward")
+def test_bgzf_without_its_end(odd, score_here, caplog):
+    vcf = odd / "vcf_bgzf_no_eof.vcf.gz"
+    found = score_here(vcf, odd.genome, windows=(16,), strand="forward")
     assert "end-of-file marker" in caplog.text
-    assert len(survived(found, vcf)) == 20000
-    assert sum(record == ["ok"] for record in statuses(found)) > 19000
+    count = 2_000 if odd.written else 20_000
+    assert len(survived(found, vcf)) == count
+    assert sum(record == ["ok"] for record in statuses(found)) > 0.95 * count
 
 
-def test_seven_columns_and_no_chrom_line(score_here, caplog):
-    vcf = NASTY / "vcf_no_chrom_line_7cols.vcf"
-    found = score_here(vcf, CHR1)
+def test_seven_columns_and_no_chrom_line(odd, score_here, caplog):
+    vcf = odd / "vcf_no_chrom_line_7cols.vcf"
+    found = score_here(vcf, odd.seven)
     assert statuses(found) == [["ok"]] * 8
     assert [without_ours(line) for line in found] == [line + "\t." for line in lines(vcf)]
     assert "no #CHROM line" in caplog.text
@@ -98,9 +93,9 @@ FITTED = {
 
 
 @pytest.mark.parametrize("name", list(FITTED))
-def test_in_a_genome_that_fits(score_here, tmp_path, name):
+def test_in_a_genome_that_fits(odd, score_here, tmp_path, name):
     vcf = tmp_path / name.removesuffix(".gz")
-    vcf.write_text(re.sub(r",length=\d+", "", text(NASTY / name)))
+    vcf.write_text(re.sub(r",length=\d+", "", text(odd / name)))
     found = survived(score_here(vcf, genome_for(lines(vcf), tmp_path / "g.fa")), vcf)
     if FITTED[name] is not None:
         assert statuses(found) == FITTED[name]
@@ -113,8 +108,8 @@ def test_in_a_genome_that_fits(score_here, tmp_path, name):
                 assert (score_ == ".") == (status != "ok")
 
 
-def test_ref_dot_lower_case_and_n(score_here, tmp_path):
-    vcf = NASTY / "vcf_ref_dot_and_n.vcf"
+def test_ref_dot_lower_case_and_n(odd, score_here, tmp_path):
+    vcf = odd / "vcf_ref_dot_and_n.vcf"
     found = survived(score_here(vcf, genome_for(lines(vcf), tmp_path / "g.fa")), vcf)
     assert statuses(found) == [
         ["ok", "ok"],
@@ -128,8 +123,8 @@ def test_ref_dot_lower_case_and_n(score_here, tmp_path):
     ]
 
 
-def test_unsorted_keeps_its_order(score_here, tmp_path, caplog):
-    vcf = NASTY / "vcf_unsorted.vcf"
+def test_unsorted_keeps_its_order(odd, score_here, tmp_path, caplog):
+    vcf = odd / "vcf_unsorted.vcf"
     out = tmp_path / "out.vcf.gz"
     # Positions repeat with the same REF, so one genome fits them all.
     score_here(vcf, genome_for(lines(vcf), tmp_path / "g.fa"), output=out)
@@ -138,35 +133,35 @@ def test_unsorted_keeps_its_order(score_here, tmp_path, caplog):
     assert not (tmp_path / "out.vcf.gz.tbi").exists()
 
 
-def test_bcf_and_vcf_twins_agree(score_here, tmp_path):
-    twins = [NASTY / "vcf_multi_contig.vcf.gz", NASTY / "vcf_multi_contig.bcf"]
+def test_bcf_and_vcf_twins_agree(odd, score_here, tmp_path):
+    twins = [odd / "vcf_multi_contig.vcf.gz", odd / "vcf_multi_contig.bcf"]
     genome = genome_for(lines(twins[0]), tmp_path / "g.fa")
     one, two = (score_here(twin, genome) for twin in twins)
     assert len(one) == 9
     assert one == two
 
 
-def test_gvcf_blocks_are_quick(score_here):
-    vcf = NASTY / "vcf_gvcf_29884_blocks.vcf.gz"
-    found = survived(score_here(vcf, Z), vcf)
+def test_gvcf_blocks_are_quick(odd, score_here):
+    vcf = odd / "vcf_gvcf_29884_blocks.vcf.gz"
+    found = survived(score_here(vcf, odd.genome), vcf)
     assert len(found) == 29884
     assert {status for record in statuses(found) for status in record} == {"symbolic"}
     assert all(set(info(line)["GCONV_LLR"].split(",")) == {"."} for line in found)
 
 
-def test_no_alt_anywhere(score_here):
-    vcf = NASTY / "vcf_alt_dot.vcf"
-    assert statuses(survived(score_here(vcf, NASTY / "vcf_alt_dot.fa"), vcf)) == [["no_alt"]] * 5
+def test_no_alt_anywhere(odd, score_here):
+    vcf = odd / "vcf_alt_dot.vcf"
+    assert statuses(survived(score_here(vcf, odd / "vcf_alt_dot.fa"), vcf)) == [["no_alt"]] * 5
 
 
-def test_near_the_end_of_a_short_contig(score_here):
-    vcf = NASTY / "vcf_v43_star_near_end.vcf.gz"
-    result = score_here(vcf, NASTY / "vcf_v43_star_near_end.fa", windows=(1024,))
+def test_near_the_end_of_a_short_contig(odd, score_here):
+    vcf = odd / "vcf_v43_star_near_end.vcf.gz"
+    result = score_here(vcf, odd / "vcf_v43_star_near_end.fa", windows=(1024,))
     assert statuses(survived(result, vcf)) == [["ok"], ["ok", "star"], ["ok"]]
 
 
-def test_positions_beyond_two_to_the_29(score, score_here, tmp_path):
-    vcf = NASTY / "vcf_no_fileformat_tabix_impossible.vcf.gz"
+def test_positions_beyond_two_to_the_29(odd, score, score_here, tmp_path):
+    vcf = odd / "vcf_no_fileformat_tabix_impossible.vcf.gz"
     small = tmp_path / "small.fa"
     small.write_text(">1\n" + "ACGT" * 100 + "\n")
     with pytest.raises(DataError, match=r"37 of the first 37 records.*another assembly"):

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from fasta_files import write_fasta
+from odd_files import Odd
 from train_runs import TINY, patterned_genome, same_weights, train_tiny, weights
 from typer.testing import CliRunner
 
@@ -22,7 +23,7 @@ from genoconv.cli.app import app
 from genoconv.errors import GenoconvError, UsageError
 from genoconv.models.checkpoint import read_config
 from genoconv.train.metrics import read_rows
-from support import DATA, cli_environment, command, needs_data, one_clear_line, run_cli
+from support import cli_environment, command, one_clear_line, run_cli
 
 HARD = ("data.accumulate=2", "data.workers=1", "model.embed_dropout=0.1", "run.checkpoint_every=4")
 
@@ -258,9 +259,8 @@ def test_a_full_disk_gets_one_clear_line(fasta: Path, tmp_path: Path, home: Path
     assert not (tmp_path / "run" / "config.json").exists()
 
 
-@needs_data("nasty")
-def test_an_odd_fasta_by_the_installed_command(tmp_path: Path, home: Path) -> None:
-    result = run_cli("train", "-f", DATA / "nasty" / "fa_protein_crlf.fasta", "-o", tmp_path / "run", home=home)
+def test_an_odd_fasta_by_the_installed_command(odd: Odd, tmp_path: Path, home: Path) -> None:
+    result = run_cli("train", "-f", odd / "fa_protein_crlf.fasta", "-o", tmp_path / "run", home=home)
     assert "protein" in one_clear_line(result, code=1)
     assert not (tmp_path / "run").exists()
 

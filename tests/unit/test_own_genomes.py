@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from genome_manifests import phix
+from odd_files import Odd
 
 from genoconv.errors import DataError, UsageError
 from genoconv.genome.assemblies import store
 from genoconv.genome.assemblies.fetch import fetch, resolve_genome
 from genoconv.pipelines import genomes as run
-from support import DATA, needs_data
 
 FASTA, GENES = phix()
 
@@ -79,13 +79,12 @@ def test_names_of_known_genomes_are_taken(own: tuple[Path, Path]) -> None:
         run.register("../x", fasta=own[0], annotation=None, force=False)
 
 
-@needs_data("nasty")
 @pytest.mark.parametrize(
     "name", ["fa_dup_ids.fasta", "fa_protein_crlf.fasta", "fa_bigendian.2bit", "vcf_zero_bytes.vcf"]
 )
-def test_files_that_are_no_genome_are_not_registered(name: str) -> None:
+def test_files_that_are_no_genome_are_not_registered(odd: Odd, name: str) -> None:
     with pytest.raises(DataError, match=name):
-        run.register("mine", fasta=DATA / "nasty" / name, annotation=None, force=False)
+        run.register("mine", fasta=odd / name, annotation=None, force=False)
     assert list(store.receipts()) == []
 
 
