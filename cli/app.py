@@ -7,16 +7,22 @@ from typer.core import TyperGroup
 
 from genoconv.cli import console, doctor, embed, genomes, kernels, models, score, train, windows, workflow
 
+# What Typer raises for a command line that it does not accept; it has no public name.
+Refused: type[Exception] = typer.BadParameter.__mro__[2]
+
 
 class _Commands(TyperGroup):
-    """All of the commands; Ctrl-C in any of them is one line."""
+    """All of the commands; Ctrl-C, or a reader that leaves, in any of them."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:
             # Here, because Typer would end without a word.
-            console.interrupted(stop)
+            raise SystemExit(console.interrupted(stop)) from None
+        except BrokenPipeError:
+            # Here, because Typer would turn it into exit code 1.
+            raise SystemExit(console.reader_left()) from None
 
 
 app = typer.Typer(
@@ -34,7 +40,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from genoconv.cli.doctor import version_line
 
-        print(version_line())
+        console.line(version_line())
         raise typer.Exit
 
 

@@ -1,12 +1,16 @@
 """Everything that the commands say to a person goes to stderr through here; stdout is for data."""
 
+import io
 import logging
 import os
+import re
 import signal
 import sys
-from typing import NoReturn
+from typing import Any
 
 from genoconv.wording import printable
+
+_INVALID = re.compile(r"^Invalid value for '([^']+)'(?: / '[^']+')*: ")
 
 
 class _Line(logging.Formatter):
@@ -41,7 +45,21 @@ def error(message: str) -> None:
 
 def line(text: str) -> None:
     """Print a line of text to stdout, with what a terminal would obey made visible."""
-    print(printable(text))
+    data(printable(text) + "\n")
+
+
+def data(text: str) -> None:
+    """Write text to stdout as it is.
+
+    Raises:
+        OSError: it cannot be written (a full disk, a reader that has left); names standard output.
+    """
+    try:
+        sys.stdout.write(text)
+    except BrokenPipeError:
+        raise
+    except OSError as failed:
+        raise OSError(failed.errno, failed.strerror, "standard output") from failed
 
 
 def _lines(message: str) -> str:
@@ -54,14 +72,64 @@ def summary(message: str) -> None:
     logging.getLogger("genoconv").info(message)
 
 
-def interrupted(stop: KeyboardInterrupt) -> NoReturn:
-    """End after Ctrl-C, with the advice that ``stop`` carries, if any."""
+def refused(failure: Any) -> int:
+    """Report a command line that Typer does not accept, in one line; the exit code."""
+    if type(failure).__name__ != "NoArgsIsHelpError":  # which has printed the help
+        text = (
+            _INVALID.sub(r"\1: ", " ".join(failure.format_message().split())).replace("Value error, ", "").rstrip(".")
+        )
+        context = getattr(failure, "ctx", None)
+        advice = f"; see {context.command_path} --help" if context is not None else ""
+        error(f"{text[0].lower()}{text[1:]}{advice}")
+    return int(failure.exit_code)
+
+
+def interrupted(stop: KeyboardInterrupt) -> int:
+    """Report Ctrl-C, with the advice that ``stop`` carries, if any; the exit code."""
     error("interrupted" + (f"; {stop}" if str(stop) else ""))
-    sys.exit(128 + signal.SIGINT)
+    return 128 + signal.SIGINT
 
 
-def reader_left() -> NoReturn:
-    """End quietly: whoever read our output (head, less) has all it wanted."""
+def open_streams() -> None:
+    """Give streams that were closed by the caller (``<&-``) a place, and let stdout carry any text.
+
+    Otherwise the first file that is opened would become standard output. Reading from and writing to them fails.
+    """
+    for number, flags in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(os.open(os.devnull, flags), number)
+    # Python's own streams are None where they were closed.
+    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors=errors)
+
+
+def flush() -> None:
+    """Write out what is left for stdout.
+
+    Raises:
+        OSError: it cannot be written (a full disk, a reader that is gone); what is left is dropped.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError as failed:
+        _drop_stdout()
+        if isinstance(failed, BrokenPipeError):
+            raise
+        raise OSError(failed.errno, failed.strerror, "standard output") from failed
+
+
+def reader_left() -> int:
+    """Whoever read our output (head, less) has all they wanted: no word; the exit code."""
+    _drop_stdout()
+    return 128 + signal.SIGPIPE
+
+
+def _drop_stdout() -> None:
     # Point stdout elsewhere so that the interpreter's own flush at exit does not complain.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(128 + signal.SIGPIPE)

@@ -2,6 +2,8 @@
 
 import typer
 
+from genoconv.cli import console
+
 
 def version_line() -> str:
     """Name the versions that decide a result, without importing torch."""
@@ -33,8 +35,8 @@ def doctor() -> None:
     broken = 0
     for finding in examine():
         mark = "ok " if finding.ok else "BAD"
-        print(f"{mark} {finding.subject:<18} {finding.value}{'; ' + finding.advice if finding.advice else ''}")
+        console.line(f"{mark} {finding.subject:<18} {finding.value}{'; ' + finding.advice if finding.advice else ''}")
         broken += not finding.ok
-    print(verdict())
+    console.line(verdict())
     if broken:
         raise typer.Exit(1)

@@ -3,41 +3,64 @@
 Exit codes: 0 done, 1 data or machine, 2 usage, 130 interrupted by Ctrl-C, 141 reader went away, 143 terminated.
 """
 
-import signal
-import sys
-from types import FrameType
-from typing import NoReturn
+import errno
+from typing import Any, NoReturn
 
+from genoconv.cli import console, signals
 from genoconv.errors import GenoconvError
-
-
-def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
-    # Unwinds like any exception, so temporary files go and locks are released.
-    raise SystemExit(128 + signum)
 
 
 def main() -> NoReturn:
     """Entry point of the ``genoconv`` command."""
-    from genoconv.cli import console
-
-    signal.signal(signal.SIGTERM, _terminate)
-    console.set_up_logging()
+    signals.install()
     try:
-        from genoconv.cli.app import app
+        console.open_streams()
+        console.set_up_logging()
+        code = _run()
+        console.flush()
+    except KeyboardInterrupt as stop:
+        code = console.interrupted(stop)
+    except BrokenPipeError:
+        code = console.reader_left()
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except OSError as error:
+        code = _os_error(error)
+    signals.leave(code)
 
-        app(standalone_mode=True)
+
+def _run() -> int:
+    """Run the app; the exit code."""
+    from genoconv.cli.app import Refused, app
+
+    try:
+        code: Any = app(standalone_mode=False)
+        return code if isinstance(code, int) else 0
     except GenoconvError as error:
         console.error(str(error))
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt as stop:
-        console.interrupted(stop)
-    except BrokenPipeError:
-        console.reader_left()
+        return error.exit_code
+    except Refused as error:
+        return console.refused(error)
     except MemoryError:
         console.error("out of memory; use a smaller batch, window or --max-length")
-        sys.exit(1)
-    except OSError as error:
-        name = f"{error.filename}: " if error.filename else ""
-        console.error(f"{name}{error.strerror or error}")
-        sys.exit(1)
-    sys.exit(0)
+        return 1
+    except UnicodeEncodeError as error:
+        # A file name that is not UTF-8 has met a library that insists on it.
+        console.error(f"{error.object!r}: this name is not UTF-8, which a library needs it to be; rename the file")
+        return 1
+
+
+def _os_error(error: OSError) -> int:
+    """Report what the operating system refused; the exit code."""
+    where = error.filename
+    if where is None:
+        try:
+            console.flush()
+        except BrokenPipeError:
+            return console.reader_left()
+        except OSError as failed:  # what was refused is our own output
+            where = failed.filename
+    if where is None and error.errno == errno.EBADF:
+        where = "standard input or output is closed"
+    console.error(f"{where}: {error.strerror}" if where else f"{error.strerror or error}")
+    return 1

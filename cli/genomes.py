@@ -1,17 +1,19 @@
-"""``genoconv genomes list | show | fetch | verify | path | add``."""
-
-from pathlib import Path
-from typing import Annotated
+"""``genoconv genomes list | show | fetch | verify | path | add | remove``."""
 
 import typer
 
 from genoconv.cli import console
-from genoconv.cli.options import Quiet
+from genoconv.cli.options import takes
+from genoconv.pipelines.genomes.options import (
+    AddOptions,
+    FetchOptions,
+    NameOptions,
+    PathOptions,
+    RemoveOptions,
+    VerifyOptions,
+)
 
 app = typer.Typer(name="genomes", help="Reference genomes: known by name, fetched, verified.", no_args_is_help=True)
-
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Of a genome; see genoconv genomes list.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Use what is on this machine; never the network.")]
 
 
 @app.command("list")
@@ -22,46 +24,31 @@ def list_genomes() -> None:
 
         genoconv genomes list
     """
-    from genoconv.pipelines.genomes import overview
+    from genoconv.pipelines.genomes.run import overview
 
     for line in overview():
-        print(line)
+        console.line(line)
 
 
 @app.command()
-def show(name: Name) -> None:
+@takes(NameOptions, configurable=False)
+def show(options: NameOptions) -> None:
     """Show what is known of a genome: where it comes from, its sequences, its checksums.
 
     **Examples**
 
         genoconv genomes show hg38
     """
-    from genoconv.pipelines.genomes import describe
+    from genoconv.pipelines.genomes.run import describe
 
-    for line in describe(name):
-        print(line)
+    for line in describe(options.name):
+        console.line(line)
 
 
 @app.command()
-def fetch(
-    name: Name,
-    mirror: Annotated[
-        str | None,
-        typer.Option(
-            "--mirror", metavar="URL|DIR", help="Asked first: a url, or a folder with files downloaded before."
-        ),
-    ] = None,
-    offline: Offline = False,
-    record: Annotated[
-        bool,
-        typer.Option(
-            "--record",
-            help="Accept a file that has changed at its provider, where the manifest has no checksum for it.",
-        ),
-    ] = False,
-    quiet: Quiet = False,
-) -> None:
-    """Fetch a genome and its genes: download, verify, unpack, index. Once; an interrupted fetch goes on.
+@takes(FetchOptions)
+def fetch(options: FetchOptions) -> None:
+    """Fetch a genome and its genes: download, verify, unpack, index. Once; an interrupted fetch resumes.
 
     **Examples**
 
@@ -71,36 +58,28 @@ def fetch(
 
         GENOCONV_HOME=/shared/genoconv genoconv genomes fetch hg38
     """
-    console.quieten(quiet)
-    from genoconv.errors import Interrupted
-    from genoconv.genome.assemblies.fetch import fetch as get
+    from genoconv.pipelines.genomes.run import fetched
 
-    try:
-        genome = get(name, mirror=mirror, offline=offline, record=record, quiet=quiet)
-    except KeyboardInterrupt as stop:
-        raise Interrupted("run the command again: it goes on where it stopped") from stop
-    console.summary(f"{name}: {genome.describe()}, in {genome.fasta.parent}")
+    console.summary(fetched(options))
 
 
 @app.command()
-def verify(name: Name, quiet: Quiet = False) -> None:
+@takes(VerifyOptions, configurable=False)
+def verify(options: VerifyOptions) -> None:
     """Read a genome's files again and compare them with its receipt. Exits 1 where anything differs.
 
     **Examples**
 
         genoconv genomes verify hg38
     """
-    console.quieten(quiet)
-    from genoconv.pipelines.genomes import verify as check
+    from genoconv.pipelines.genomes.run import verify as check
 
-    console.summary(check(name, quiet=quiet))
+    console.summary(check(options.name, quiet=options.quiet))
 
 
 @app.command()
-def path(
-    name: Name,
-    annotation: Annotated[bool, typer.Option("--annotation", "-a", help="Of the genes instead.")] = False,
-) -> None:
+@takes(PathOptions, configurable=False)
+def path(options: PathOptions) -> None:
     """Print the path of a genome's FASTA, for scripts. Fetches nothing.
 
     **Examples**
@@ -109,28 +88,42 @@ def path(
 
         samtools faidx $(genoconv genomes path saccer3) chrI:1-100
     """
-    from genoconv.pipelines.genomes import path_of
+    from genoconv.pipelines.genomes.run import path_of
 
-    print(path_of(name, annotation=annotation))
+    console.data(f"{path_of(options.name, annotation=options.annotation)}\n")
 
 
 @app.command()
-def add(
-    name: Name,
-    fasta: Annotated[Path, typer.Option("--fasta", "-f", metavar="FILE", help="FASTA: plain, bgzip or gzip.")],
-    annotation: Annotated[
-        Path | None, typer.Option("--annotation", "-a", metavar="FILE", help="Genes: GTF or GFF3.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the entry of that name.")] = False,
-    quiet: Quiet = False,
-) -> None:
+@takes(AddOptions)
+def add(options: AddOptions) -> None:
     """Register your own genome under a name. Its files stay where they are.
 
     **Examples**
 
         genoconv genomes add barley --fasta barley.fa.gz --annotation barley.gff3.gz
     """
-    console.quieten(quiet)
-    from genoconv.pipelines.genomes import register
+    from genoconv.pipelines.genomes.run import register
 
-    console.summary(register(name, fasta=fasta, annotation=annotation, force=force, quiet=quiet))
+    console.summary(
+        register(
+            options.name,
+            fasta=options.fasta,
+            annotation=options.annotation,
+            force=options.force,
+            quiet=options.quiet,
+        )
+    )
+
+
+@app.command()
+@takes(RemoveOptions, configurable=False)
+def remove(options: RemoveOptions) -> None:
+    """Delete a genome that was fetched, or forget one that was added. Files that were added stay where they are.
+
+    **Examples**
+
+        genoconv genomes remove hg38
+    """
+    from genoconv.pipelines.genomes.run import remove as delete
+
+    console.summary(delete(options.name))

@@ -1,11 +1,10 @@
 """``genoconv kernels list | explain | warm | clear | doctor``."""
 
-from typing import Annotated, Literal
-
 import typer
 
 from genoconv.cli import console
-from genoconv.cli.options import Device, Quiet
+from genoconv.cli.options import takes
+from genoconv.pipelines.kernels.options import DoctorOptions, ExplainOptions, WarmOptions
 
 app = typer.Typer(name="kernels", help="The fused convolution kernels: plans, cache, self-test.", no_args_is_help=True)
 
@@ -18,23 +17,17 @@ def list_kernels() -> None:
 
         genoconv kernels list
     """
-    from genoconv.gpu import cache
+    from genoconv.pipelines.kernels.run import cached
 
-    found = cache.entries()
+    found = cached()
     for entry in found:
-        print(f"{entry.bytes:>9,}  {entry.path.name}")
+        console.line(f"{entry.bytes:>9,}  {entry.path.name}")
     console.summary(f"{len(found)} kernels, {sum(entry.bytes for entry in found) / 1e6:.1f} MB")
 
 
 @app.command()
-def explain(
-    length: Annotated[int, typer.Option("--length", "-n", metavar="N", help="Positions in a row.")],
-    taps: Annotated[
-        int | None, typer.Option("--taps", metavar="K", help="Filter taps, if fewer (a partial convolution).")
-    ] = None,
-    arch: Annotated[str, typer.Option("--arch", metavar="sm_XX", help="The GPU, which need not be here.")] = "sm_90",
-    dtype: Annotated[Literal["bf16", "fp16"], typer.Option("--dtype", help="Type of the rows.")] = "bf16",
-) -> None:
+@takes(ExplainOptions, configurable=False)
+def explain(options: ExplainOptions) -> None:
     """Explain how a convolution of one length is carried out.
 
     **Examples**
@@ -45,20 +38,14 @@ def explain(
 
         genoconv kernels explain --length 2400000 --taps 8192
     """
-    from genoconv.pipelines import kernels
+    from genoconv.pipelines.kernels.run import explain as describe
 
-    names = {"bf16": "bfloat16", "fp16": "float16"}
-    print(kernels.explain(length, arch=arch, dtype=names[dtype], taps=taps))
+    console.data(describe(options) + "\n")
 
 
 @app.command()
-def warm(
-    arch: Annotated[
-        list[str] | None,
-        typer.Option("--arch", metavar="sm_XX", help="For this GPU, which need not be here; may be repeated."),
-    ] = None,
-    quiet: Quiet = False,
-) -> None:
+@takes(WarmOptions)
+def warm(options: WarmOptions) -> None:
     """Compile all kernels ahead of time: for this machine's GPUs, or for others by name.
 
     **Examples**
@@ -67,11 +54,11 @@ def warm(
 
         GENOCONV_HOME=/shared/genoconv genoconv kernels warm --arch sm_90
     """
-    console.quieten(quiet)
-    from genoconv.pipelines import kernels
+    from genoconv.pipelines.kernels.run import local_archs
+    from genoconv.pipelines.kernels.run import warm as compile_all
 
-    archs = arch or kernels.local_archs()
-    count = kernels.warm(archs, quiet=quiet)
+    archs = options.arch or local_archs()
+    count = compile_all(archs, quiet=options.quiet)
     console.summary(f"{count} kernels for {', '.join(archs)} are in the cache")
 
 
@@ -83,16 +70,17 @@ def clear() -> None:
 
         genoconv kernels clear
     """
-    from genoconv.gpu import cache
+    from genoconv.pipelines.kernels.run import clear as empty
 
-    console.summary(f"{cache.clear()} kernels removed")
+    console.summary(f"{empty()} kernels removed")
 
 
 @app.command()
-def doctor(device: Device = "auto") -> None:
+@takes(DoctorOptions, configurable=False)
+def doctor(options: DoctorOptions) -> None:
     """Run every length on this machine: errors against float64, and times against torch.fft.
 
-    Says which backend will be used, also where there is no GPU. Exits 1 where a result is off.
+    Says which backend will be used, also where there is no GPU. Exits 1 where a result is wrong.
 
     **Examples**
 
@@ -100,19 +88,7 @@ def doctor(device: Device = "auto") -> None:
 
         genoconv kernels doctor --device cuda:1
     """
-    from genoconv.models.devices import resolve_device
-    from genoconv.ops.longconv import doctor as examination
+    from genoconv.pipelines.kernels.run import self_test
 
-    target = resolve_device(device)
-    for subject, value in examination.kernel_status().items():
-        print(f"{subject}: {value}")
-    print(f"checked on {target}, errors against float64, times of a forward and a backward pass:")
-    print("  length backend " + "".join(f"{name:>10}" for name in examination.NAMES) + "       ms  x torch")
-    found = []
-    for check in examination.check(target):
-        found.append(check)
-        errors = "".join(f"{error:10.1e}" for error in check.errors)
-        ratio = check.torch_milliseconds / check.milliseconds
-        print(f"{check.length:>8,} {check.backend:<7} {errors} {check.milliseconds:8.3f} {ratio:8.2f}", flush=True)
-    examination.require_ok(found)
-    console.summary(f"{len(found)} lengths are right; auto will use: {examination.kernel_status()['backend']}")
+    for line in self_test(options.device):
+        console.line(line)

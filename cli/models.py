@@ -1,12 +1,13 @@
 """``genoconv models``: published checkpoints in and out, and what a model folder is."""
 
-from pathlib import Path
-from typing import Annotated, Literal
+import json
+from typing import Any
 
 import typer
 
 from genoconv.cli import console
-from genoconv.cli.options import Force, Quiet
+from genoconv.cli.options import takes
+from genoconv.pipelines.models.options import ExportOptions, ImportOptions, ListOptions, ShowOptions
 
 app = typer.Typer(
     name="models",
@@ -15,31 +16,10 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
 
 @app.command("import")
-def import_(
-    source: Annotated[
-        str,
-        typer.Argument(metavar="SRC", help="A folder (config.json and weights), a published size, or OWNER/NAME."),
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The model folder to make.")],
-    revision: Annotated[
-        str | None,
-        typer.Option("--revision", metavar="COMMIT", help="Commit, branch or tag of a repository on the hub."),
-    ] = None,
-    modulation_shift: Annotated[
-        float | None,
-        typer.Option(
-            "--modulation-shift",
-            metavar="X",
-            help="Floor under the filters' decay; default: as published, 0.05.",
-        ),
-    ] = None,
-    force: Force = False,
-    quiet: Quiet = False,
-) -> None:
+@takes(ImportOptions)
+def import_(options: ImportOptions) -> None:
     """Make a model folder of a published HyenaDNA checkpoint.
 
     SRC is in the transformers layout (config.json, model.safetensors) or the original one (config.json,
@@ -53,29 +33,26 @@ def import_(
 
         genoconv models import LongSafari/hyenadna-small-32k-seqlen-hf -o models/small
     """
-    console.quieten(quiet)
-    from genoconv.pipelines.models import import_model
+    from genoconv.pipelines.models.run import import_model
 
-    made = import_model(source, output, revision=revision, modulation_shift=modulation_shift, force=force)
+    made = import_model(
+        options.source,
+        options.output,
+        revision=options.revision,
+        modulation_shift=options.modulation_shift,
+        force=options.force,
+    )
     for note in made.notes:
         console.summary(note)
     console.summary(
-        f"{output}: {made.parameters:,} parameters, {made.config.n_layer} layers of {made.config.d_model}, up to "
-        f"{made.config.max_length:,} tokens, from the {made.layout} layout; model digest {made.digest[:12]}"
+        f"{options.output}: {made.parameters:,} parameters, {made.config.n_layer} layers of {made.config.d_model}, up "
+        f"to {made.config.max_length:,} tokens, from the {made.layout} layout; model digest {made.digest[:12]}"
     )
 
 
 @app.command("export")
-def export(
-    model: Annotated[Path, typer.Argument(metavar="DIR", help="Model folder.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="The checkpoint folder to make.")],
-    layout: Annotated[
-        Literal["hyenadna-hf", "hyenadna-original"],
-        typer.Option("--format", help="Transformers layout, or the original one (weights.ckpt)."),
-    ] = "hyenadna-hf",
-    force: Force = False,
-    quiet: Quiet = False,
-) -> None:
+@takes(ExportOptions)
+def export(options: ExportOptions) -> None:
     """Write a model as HyenaDNA's own code reads it.
 
     A model that was imported gives back bit for bit the tensors it came with.
@@ -86,21 +63,18 @@ def export(
 
         genoconv models export runs/yeast --format hyenadna-original -o out
     """
-    console.quieten(quiet)
-    from genoconv.models.published.layouts import LAYOUTS
-    from genoconv.pipelines.models import export_model
+    from genoconv.pipelines.models.run import export_model, layout_named
 
-    for note in export_model(model, output, layout=LAYOUTS[layout], force=force):
+    layout = layout_named(options.format)
+    for note in export_model(options.model, options.output, layout=layout, force=options.force):
         console.summary(note)
-    console.summary(f"{output}: {model} in the {layout} layout")
+    console.summary(f"{options.output}: {options.model} in the {options.format} layout")
 
 
 @app.command("show")
-def show(
-    model: Annotated[Path, typer.Argument(metavar="DIR", help="Model folder.")],
-    as_json: Json = False,
-) -> None:
-    """Say what a model folder is: sizes, parameters, tokenizer, where it comes from, digests.
+@takes(ShowOptions, configurable=False)
+def show(options: ShowOptions) -> None:
+    """Describe a model folder: sizes, parameters, tokenizer, where it comes from, digests.
 
     **Examples**
 
@@ -108,16 +82,22 @@ def show(
 
         genoconv models show models/tiny --json
     """
-    import json
+    from genoconv.pipelines.models.run import describe_model
 
-    from genoconv.pipelines.models import describe_model
-
-    facts = describe_model(model)
-    if as_json:
-        print(json.dumps(facts, indent=2))
+    facts = describe_model(options.model)
+    if options.as_json:
+        console.data(json.dumps(facts, indent=2) + "\n")
         return
+    for name, value in _facts(facts).items():
+        console.line(f"{name:<12} {value}")
+    console.line("provenance")
+    _print_tree(facts["provenance"], depth=1)
+
+
+def _facts(facts: dict[str, Any]) -> dict[str, object]:
+    """The lines of ``models show``."""
     sizes, tokenizer = facts["model"], facts["tokenizer"]
-    lines = {
+    return {
         "model": f"HyenaDNA, {facts['preset'] or 'own sizes'}",
         "parameters": f"{facts['parameters']:,}",
         "sizes": f"{sizes['n_layer']} layers of {sizes['d_model']}, MLP {sizes['d_inner']}",
@@ -129,14 +109,11 @@ def show(
         "digest": facts["model_digest"],
         "written by": f"genoconv {facts['genoconv_version']}",
     }
-    for name, value in lines.items():
-        print(f"{name:<12} {value}")
-    print("provenance")
-    _print_tree(facts["provenance"], depth=1)
 
 
 @app.command("list")
-def list_(as_json: Json = False) -> None:
+@takes(ListOptions, configurable=False)
+def list_(options: ListOptions) -> None:
     """List the published HyenaDNA models that `genoconv models import` knows by name.
 
     **Examples**
@@ -145,26 +122,24 @@ def list_(as_json: Json = False) -> None:
 
         genoconv models list --json
     """
-    import json
-
-    from genoconv.pipelines.models import list_published
+    from genoconv.pipelines.models.run import list_published
 
     rows = list_published()
-    if as_json:
-        print(json.dumps(rows, indent=2))
+    if options.as_json:
+        console.data(json.dumps(rows, indent=2) + "\n")
         return
-    print(f"{'name':<13} {'layers':>6} {'width':>5} {'tokens':>9} {'parameters':>10}  repository")
+    console.line(f"{'name':<13} {'layers':>6} {'width':>5} {'tokens':>9} {'parameters':>10}  repository")
     for row in rows:
         sizes = f"{row['n_layer']:>6} {row['d_model']:>5} {row['max_length']:>9,} {row['parameters']:>10,}"
-        print(f"{row['name']:<13} {sizes}  {row['repository']}")
+        console.line(f"{row['name']:<13} {sizes}  {row['repository']}")
 
 
 def _print_tree(values: dict[str, object], *, depth: int) -> None:
     """Nested values as indented lines; what is empty or longer than a screen is left to --json."""
     for name, value in values.items():
         if isinstance(value, dict) and value:
-            print(f"{'  ' * depth}{name}")
+            console.line(f"{'  ' * depth}{name}")
             _print_tree(value, depth=depth + 1)
         elif value not in ({}, [], None):
             text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-            print(f"{'  ' * depth}{name:<14} {text if len(text) <= 200 else text[:197] + '...'}")
+            console.line(f"{'  ' * depth}{name:<14} {text if len(text) <= 200 else text[:197] + '...'}")

@@ -54,7 +54,7 @@ def takes(record: type[R], *, configurable: bool = True) -> Callable[[Callable[[
         def command(call: Call[R]) -> None:
             options = call.resolve()
             if call.print_config:
-                print(to_yaml(options), end="")
+                console.data(to_yaml(options))
                 return
             run(options)
 
@@ -110,20 +110,13 @@ def _configuration() -> Iterator[inspect.Parameter]:
 def _parameter(name: str, parameter: Parameter) -> inspect.Parameter:
     """A parameter as Typer reads it; None stands for an option that is not given, and the record has the defaults."""
     found, kind = parameter.option, _command_line_kind(parameter.kind)
-    limits: dict[str, Any] = {}
-    for item in parameter.field.metadata if kind in (int, float) else ():
-        if isinstance(item, annotated_types.Ge):
-            limits["min"] = item.ge
-        elif isinstance(item, annotated_types.Le):
-            limits["max"] = item.le
     common: dict[str, Any] = {
         "help": _help(parameter),
         "rich_help_panel": found.panel,
-        "metavar": found.metavar,
+        "metavar": _metavar(parameter),
         "envvar": found.envvar,
         "allow_dash": found.dash,
         "show_default": False,
-        **limits,
     }
     info = (
         typer.Argument(**{**common, "metavar": found.label})
@@ -136,11 +129,27 @@ def _parameter(name: str, parameter: Parameter) -> inspect.Parameter:
 
 
 def _command_line_kind(kind: Any) -> Any:
-    if kind in (bool, int, float, str, Path) or get_origin(kind) is Literal:
+    """The type that Typer parses to; numbers are left to the record, whose messages name the value."""
+    if kind in (bool, Path) or get_origin(kind) is Literal:
         return kind
     if get_origin(kind) is tuple and get_args(kind)[1:] == (...,):
         return list[_command_line_kind(get_args(kind)[0])]  # type: ignore[misc]
     return str
+
+
+def _metavar(parameter: Parameter) -> str | None:
+    """What stands for the value in the help, with its limits."""
+    name = parameter.option.label if parameter.option.positional else parameter.option.metavar
+    if parameter.kind not in (int, float):
+        return name
+    signs = {annotated_types.Ge: ">=", annotated_types.Gt: ">", annotated_types.Le: "<=", annotated_types.Lt: "<"}
+    limits = [
+        f"{sign} {getattr(item, kind.__name__.lower())}"
+        for item in parameter.field.metadata
+        for kind, sign in signs.items()
+        if isinstance(item, kind)
+    ]
+    return f"{name or 'NUMBER'}{' ' if limits else ''}{', '.join(limits)}"
 
 
 def _help(parameter: Parameter) -> str:

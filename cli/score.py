@@ -192,5 +192,5 @@ def score_variants(
         summary = score_variants(run)
     except BrokenPipeError:
         # Here, because Typer would turn it into exit code 1.
-        console.reader_left()
+        raise SystemExit(console.reader_left()) from None
     console.summary(str(summary))

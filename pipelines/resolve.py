@@ -19,6 +19,19 @@ R = TypeVar("R", bound=BaseModel)
 _LARGEST_FILE = 1 << 20
 # YAML reads 1e-3 as text; whoever writes it means a number.
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+# pydantic's kinds of problem, in our words.
+_WORDING = {
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be above {gt}",
+    "less_than_equal": "must be at most {le}",
+    "less_than": "must be below {lt}",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "bool_parsing": "must be true or false",
+    "finite_number": "must be a finite number",
+    "literal_error": "must be {expected}",
+}
 
 
 @dataclass(frozen=True)
@@ -96,7 +109,8 @@ class Call(Generic[R]):
         name = self._label(key) if self._is_given(key) else self._where(key) + key
         if problem["type"] == "value_error":  # in the record's own words
             return f"{name}: {message}"
-        return f"{name}: {message[0].lower()}{message[1:]}, got {str(problem['input'])[:80]!r}"
+        wording = _WORDING.get(problem["type"], message[0].lower() + message[1:])
+        return f"{name}: {wording.format(**problem.get('ctx', {}))}, got {str(problem['input'])[:80]!r}"
 
     def _is_given(self, key: str) -> bool:
         return any(self.given.get(name) is not None and (key + ".").startswith(name + ".") for name in self.given)

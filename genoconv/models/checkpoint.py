@@ -7,6 +7,8 @@ two halves of different models are never taken for one.
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ FORMAT_VERSION = 1
 
 _FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _SPECIAL = ("[CLS]", "[SEP]", "[BOS]", "[MASK]", "[PAD]", "[RESERVED]", "[UNK]")
+UNIT = "nucleotide"
 VOCABULARY = {token: i for i, token in enumerate((*_SPECIAL, *"ACGTN"))}
 
 
@@ -53,7 +56,7 @@ def save_model(model: HyenaDNA, folder: Path | str, *, provenance: Mapping[str, 
         "format_version": FORMAT_VERSION,
         "genoconv_version": __version__,
         "model": model.config.to_dict(),
-        "tokenizer": {"unit": "nucleotide", "vocabulary": VOCABULARY},
+        "tokenizer": {"unit": UNIT, "vocabulary": VOCABULARY},
         "weights": {"file": WEIGHTS_NAME, "sha256": file_digest(weights)},
         "provenance": dict(provenance),
     }
@@ -106,7 +109,7 @@ def read_config(folder: Path | str) -> dict[str, Any]:
         what = "is a file; a model is a folder" if folder.exists() else "does not exist"
         raise ModelError(f"{folder}: {what}; `genoconv train -o DIR` or `genoconv models import` makes one")
     if not path.is_file():
-        raise ModelError(f"{folder}: no model folder, it holds no {CONFIG_NAME}{_hint(folder)}")
+        raise ModelError(f"{folder}: not a model folder, it holds no {CONFIG_NAME}{_hint(folder)}")
     record = read_json(path)
     if record.get("format") != FORMAT:
         raise ModelError(f"{path}: not written by genoconv{_hint(folder, record)}")
@@ -116,7 +119,10 @@ def read_config(folder: Path | str) -> dict[str, Any]:
     wrong = [name for name in ("model", "tokenizer", "weights", "provenance") if type(record.get(name)) is not dict]
     if wrong:
         raise ModelError("\n".join(f"{path}: {name!r} is missing or not an object" for name in wrong))
-    if record["tokenizer"].get("vocabulary") != VOCABULARY:
+    digest = record["weights"].get("sha256")
+    if not (isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest)):
+        raise ModelError(f"{path}: weights.sha256 is missing or not a SHA-256; copy the folder again")
+    if record["tokenizer"].get("vocabulary") != VOCABULARY or record["tokenizer"].get("unit") != UNIT:
         raise ModelError(f"{path}: its vocabulary is not genoconv's ({tokens.VOCAB_SIZE} nucleotide tokens)")
     if not (folder / WEIGHTS_NAME).is_file():
         raise ModelError(f"{folder}: incomplete, {WEIGHTS_NAME} is missing; copy the folder again")
@@ -184,8 +190,8 @@ def compare_tensors(tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[in
             problems.append(f"tensor {name} is {'without values' if tensor.is_meta else tensor.layout}, not dense")
         elif tensor.dtype not in _FLOATING:
             problems.append(f"tensor {name} is {tensor.dtype}, not floating point of 16, 32 or 64 bits")
-        elif not bool(torch.isfinite(tensor).all()):
-            problems.append(f"tensor {name} holds values that are not finite")
+        elif not bool(torch.isfinite(tensor.float()).all()):
+            problems.append(f"tensor {name} holds values that are not finite in float32")
     return problems
 
 
@@ -205,7 +211,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ModelError: it is no safetensors file, or cut short.
     """
     try:
-        tensors: dict[str, Tensor] = safetensors.torch.load_file(path)
+        # From bytes: safetensors takes no path that is not UTF-8.
+        tensors: dict[str, Tensor] = safetensors.torch.load(path.read_bytes())
         return tensors
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise ModelError(f"{path}: damaged or not a safetensors file ({error}); copy it again") from error
@@ -215,7 +222,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write a safetensors file, atomically; no two tensors may share memory."""
     with atomic.atomic_file(path) as temporary:
         contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        safetensors.torch.save_file(contiguous, temporary, metadata={"format": "pt"})
+        # As bytes: safetensors takes no path that is not UTF-8, and says of a full disk what nobody understands.
+        temporary.write_bytes(safetensors.torch.save(contiguous, metadata={"format": "pt"}))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -225,12 +233,19 @@ def read_json(path: Path) -> dict[str, Any]:
         ModelError: no JSON, or no object.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"), parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: not JSON: {error}") from error
     if not isinstance(record, dict):
         raise ModelError(f"{path}: a JSON object is expected, not {type(record).__name__}")
     return record
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not a number that JSON has")
+    return value
 
 
 def file_digest(path: Path) -> str:

@@ -95,3 +95,101 @@ def test_ctrl_c_is_one_line(home: Path, tmp_path: Path) -> None:
     os.close(writer)
     assert (process.returncode, stdout, stderr) == (130, b"", b"genoconv: error: interrupted\n")
     assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("embed --foo", "no such option: --foo (Possible options: --force, --pool); see genoconv embed --help"),
+        ("embed x.fa --window x -m m -o o.npz", "--window: must be a whole number, got 'x'"),
+        ("embed x.fa --window 0 -m m -o o.npz", "--window: must be at least 1, got '0'"),
+        ("embed x.fa", "missing: --model, --output"),
+        ("embed x.fa y.fa", "got unexpected extra argument(s) (y.fa); see genoconv embed --help"),
+        ("embed --window", "option '--window' requires an argument"),
+        (
+            "windows --split-by x",
+            "--split-by: 'x' is not one of 'auto', 'chromosome', 'block'; see genoconv windows --help",
+        ),
+        ("genomes fetch", "missing: NAME"),
+        ("nonsense", "no such command 'nonsense'; see genoconv --help"),
+        ("models nonsense", "no such command 'nonsense'; see genoconv models --help"),
+        ("embed x.fa -m m -o o.npz --set pool=x", "--set pool: must be 'mean', 'max', 'last' or 'none', got 'x'"),
+        ("embed x.fa -m m -o o.npz --config gone.yaml", "gone.yaml: No such file or directory; a configuration is"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line(words: str, line: str, home: Path) -> None:
+    result = run_cli(*words.split(), home=home)
+    assert result.returncode == 2
+    assert result.stderr.decode().startswith(f"genoconv: error: {line}")
+    assert result.stderr.count(b"\n") == 1
+
+
+def test_control_characters_do_not_reach_the_terminal(home: Path, tmp_path: Path) -> None:
+    result = run_cli("embed", "\x1b]0;owned\x07.fa", "-m", tmp_path, "-o", "x\u202e.npz", home=home, cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.decode().rstrip("\n").isprintable()
+
+
+def shell(line: str, home: Path, **extra: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a shell line in which $G is the command."""
+    environment = cli_environment(home, {"G": str(command()), **extra})
+    return subprocess.run(["bash", "-c", line], capture_output=True, env=environment, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "stderr"),
+    [
+        ("$G genomes list > /dev/full", 1, b"genoconv: error: standard output: No space left on device\n"),
+        ("$G genomes list >&-", 1, b"genoconv: error: standard output: Bad file descriptor\n"),
+        ("$G --version >&- 2>&-", 1, b""),
+        ("$G --version <&-", 0, b""),
+        (
+            "$G windows -f $FASTA --tile -o /dev/null/x.bed <&- >&-",
+            1,
+            b"genoconv: error: /dev/null/x.bed: /dev/null is",
+        ),
+        ("$G windows -f $FASTA --tile --min-length 2 <&-", 0, b"genoconv: "),
+        ("$G genomes list | true", 0, b""),
+    ],
+)
+def test_streams_that_are_closed_or_full(line: str, code: int, stderr: bytes, home: Path, tmp_path: Path) -> None:
+    fasta = tmp_path / "g.fa"
+    fasta.write_text(">c\n" + "ACGT" * 50 + "\n>d\n" + "ACGA" * 50 + "\n")
+    result = shell(line, home, FASTA=str(fasta))
+    assert result.returncode == code, result.stderr
+    assert result.stderr.startswith(stderr)
+    assert b"Traceback" not in result.stderr
+    assert stderr or not result.stderr
+
+
+# Enters main() with a command that is slow to leave, and sends itself signals.
+SIGNALS = """
+import os, signal, sys, time
+from genoconv.cli import entry
+def slow():
+    try:
+        os.kill(os.getpid(), int(sys.argv[1]))
+        time.sleep(30)
+    finally:
+        for number in map(int, sys.argv[2].split(",")):
+            os.kill(os.getpid(), number)
+            time.sleep(float(sys.argv[3]))
+        print("left", flush=True)
+entry._run = slow
+entry.main()
+"""
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("then", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_is_no_traceback(first: int, then: int, home: Path) -> None:
+    def run(pause: float) -> subprocess.CompletedProcess[bytes]:
+        words = [sys.executable, "-c", SIGNALS, str(int(first)), f"{int(then)},{int(then)}", str(pause)]
+        return subprocess.run(words, capture_output=True, env=cli_environment(home), timeout=60, check=False)
+
+    # One key press can arrive several times, and must not keep a command from leaving in order.
+    together = run(0.0)
+    line = b"genoconv: error: interrupted\n" if first == signal.SIGINT else b""
+    assert (together.returncode, together.stdout, together.stderr) == (128 + first, b"left\n", line)
+    again = run(0.6)
+    assert (again.returncode, again.stdout, again.stderr) == (128 + then, b"", b"")

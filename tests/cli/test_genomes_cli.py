@@ -87,7 +87,7 @@ def test_a_fetch_that_is_interrupted_politely_says_so(
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert stderr == b"genoconv: error: interrupted; run the command again: it goes on where it stopped\n"
+    assert stderr == b"genoconv: error: interrupted; run the command again to continue where it stopped\n"
     assert final_names(home) == set()
 
 

@@ -15,7 +15,7 @@ from genoconv.ops.longconv import doctor
 from genoconv.ops.longconv import plan as plans
 from genoconv.ops.longconv.one_sm import plan as one_sm
 from genoconv.ops.longconv.one_sm.plan import OneSm
-from genoconv.pipelines import kernels
+from genoconv.pipelines.kernels import run as kernels
 from support import one_clear_line, run_cli
 
 needs_compiler = pytest.mark.skipif(compiler.missing() is not None, reason=str(compiler.missing()))

@@ -7,7 +7,7 @@ from published_checkpoints import random_tensors, write_hf, write_original
 from typer.testing import CliRunner
 
 from genoconv.cli.app import app
-from genoconv.pipelines.models import import_model
+from genoconv.pipelines.models.run import import_model
 from support import one_clear_line, run_cli
 
 

@@ -17,7 +17,7 @@ from genoconv.genome.fasta.access import Fasta
 from genoconv.models import load_model
 from genoconv.pipelines.embed.options import EmbedOptions
 from genoconv.pipelines.embed.run import embed
-from genoconv.pipelines.models import import_model
+from genoconv.pipelines.models.run import import_model
 from genoconv.tasks.journal import journal_path
 from genoconv.tokens import decode
 from support import DATA, cli_environment, command, needs_data

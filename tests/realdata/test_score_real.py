@@ -271,7 +271,7 @@ def test_published_models_score_as_any_other(tmp_path):
 
     from genoconv.genome.fasta.access import Fasta
     from genoconv.models import load_model
-    from genoconv.pipelines.models import import_model
+    from genoconv.pipelines.models.run import import_model
 
     folder = tmp_path / "golden"
     import_model(str(DATA / "hyenadna_golden/tiny-1k-original"), output=folder)

@@ -24,7 +24,7 @@ from genoconv.genome.assemblies.fetch import fetch, resolve_genome
 from genoconv.genome.assemblies.ledger import RECORDED, record_checksum
 from genoconv.genome.fasta.access import Fasta
 from genoconv.paths import genomes_dir, home_dir
-from genoconv.pipelines import genomes as run
+from genoconv.pipelines.genomes import run
 
 FASTA, GENES = phix()
 LENGTHS = {"NC_001422.1": 5386}
@@ -378,7 +378,7 @@ def test_verify_names_everything_that_is_wrong(server: Loopback, manifests: Path
     genome.fasta.write_bytes(content)
     genome.annotation.unlink()
     with pytest.raises(
-        DataError, match=r"phix.fa is damaged: its sha256 is .* is missing; delete .*/phix and run: gen"
+        DataError, match=r"phix.fa is damaged: its sha256 is .* is missing; run: genoconv genomes remove phix; gen"
     ):
         run.verify("phix")
     with pytest.raises(DataError, match="phix is incomplete or has changed; see: genoconv genomes verify phix"):

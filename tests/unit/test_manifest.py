@@ -18,7 +18,7 @@ from genoconv.genome.assemblies.manifest import (
 from genoconv.genome.assemblies.store import checksum
 from genoconv.genome.contigs import match_contigs
 from genoconv.genome.fasta.access import Fasta
-from genoconv.pipelines.genomes import describe, overview
+from genoconv.pipelines.genomes.run import describe, overview
 from support import DATA, ROOT, needs_data
 
 SHIPPED = {manifest.name: manifest for manifest in list_manifests()}

@@ -13,7 +13,7 @@ from published_checkpoints import random_tensors, write_hf
 
 from genoconv.errors import DownloadError, ModelError, UsageError
 from genoconv.models.published import hub
-from genoconv.pipelines.models import import_model
+from genoconv.pipelines.models.run import import_model
 
 REPOSITORY = "someone/hyenadna-mini-hf"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

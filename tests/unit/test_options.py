@@ -79,13 +79,13 @@ def test_keys_of_nested_records_are_options_where_they_say_so():
     [
         ({"model": "m"}, [], "missing: FASTA"),
         ({}, [], "missing: FASTA, --model"),
-        ({**NEEDED, "kind": "c"}, [], "--kind: input should be 'a' or 'b', got 'c'"),
-        ({**NEEDED, "inner.flank": -1}, [], "--flank: input should be greater than or equal to 0, got '-1'"),
+        ({**NEEDED, "kind": "c"}, [], "--kind: must be 'a' or 'b', got 'c'"),
+        ({**NEEDED, "inner.flank": -1}, [], "--flank: must be at least 0, got '-1'"),
         ({**NEEDED, "shard": "x"}, [], "--shard: 'x' is not which part of how many, such as 1/4"),
         (NEEDED, ["inner.flnk=1"], "--set unknown key inner.flnk; did you mean inner.flank?"),
         (NEEDED, ["kind"], "--set kind: write it as KEY=VALUE"),
         (NEEDED, ["kind=[a"], "--set kind=[a: not YAML"),
-        (NEEDED, ["kind.x=1"], "--set kind: input should be 'a' or 'b'"),
+        (NEEDED, ["kind.x=1"], "--set kind: must be 'a' or 'b'"),
         ({**NEEDED, "regions": [1]}, [], "--region: input should be a valid string, got '1'"),
     ],
 )
@@ -99,7 +99,7 @@ def test_one_line_names_the_option_and_the_value(given, assignments, message):
 DIGITS = "9" * 4400
 # A file that cannot be a configuration, and what is said of it.
 FILES = {
-    "kind: c": "run.yaml: kind: input should be 'a' or 'b', got 'c'",
+    "kind: c": "run.yaml: kind: must be 'a' or 'b', got 'c'",
     "kin: a": "run.yaml: unknown key kin; did you mean kind?",
     "[a, b]": "run.yaml: expected keys and values, found list",
     "1: a": "run.yaml: expected keys and values",

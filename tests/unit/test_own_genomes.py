@@ -11,7 +11,7 @@ from odd_files import Odd
 from genoconv.errors import DataError, UsageError
 from genoconv.genome.assemblies import store
 from genoconv.genome.assemblies.fetch import fetch, resolve_genome
-from genoconv.pipelines import genomes as run
+from genoconv.pipelines.genomes import run
 
 FASTA, GENES = phix()
 

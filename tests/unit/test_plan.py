@@ -102,7 +102,7 @@ BEYOND = 2**24 + 1
 
 @pytest.mark.usefixtures("_toy")
 def test_a_new_regime_is_explained_and_warmed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from genoconv.pipelines import kernels
+    from genoconv.pipelines.kernels import run as kernels
 
     result = CliRunner().invoke(app, ["kernels", "explain", "-n", str(BEYOND)], catch_exceptions=False)
     assert result.stdout == f"toy of {BEYOND:,}\n"

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from genoconv.atomic import atomic_file, refuse_existing
+from genoconv.atomic import atomic_file, refuse_existing, refuse_inputs
 from genoconv.errors import DataError, UsageError
 from genoconv.genome.annotation.genes import read_genes
 from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.windows.intervals import SPLITS
 from genoconv.genome.windows.training import WindowPlan, Windows, make_windows
+from genoconv.pipelines.windows.options import WindowsOptions
 from genoconv.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class WindowInputs:
     Attributes:
         fasta: sequence.
         annotation: genes; None for tiles.
-        biotypes: take genes of these biotypes alone; empty for all.
+        biotypes: only genes of these biotypes; empty for all.
         aliases: further names of the genome's contigs -> contig.
     """
 
@@ -40,30 +41,58 @@ class WindowInputs:
     aliases: Mapping[str, str] = field(default_factory=dict)
 
 
-def choose_inputs(
-    *,
-    fasta: Path | None,
-    annotation: Path | None,
-    genome: str | None,
-    tile: bool,
-    biotypes: tuple[str, ...] = (),
-    offline: bool = False,
-) -> WindowInputs:
+def windows(options: WindowsOptions) -> str:
+    """Make windows and write them; ``docs/sequences.md`` describes them.
+
+    Returns:
+        The summary line.
+
+    Raises:
+        UsageError: options that exclude each other.
+        DownloadError: the genome could not be fetched.
+        DataError: a damaged input, or nothing is left.
+        OutputError: the output exists already, or cannot be written.
+    """
+    output = None if str(options.output) == "-" else options.output
+    fmt = output_format(output, options.format)
+    plan = options.plan(max_length=options.max_length, seed=options.seed)
+    inputs = choose_inputs(options)
+    if output is not None:
+        refuse_existing(output, force=options.force)
+        refuse_inputs([output], inputs={"--fasta": inputs.fasta, "--annotation": inputs.annotation})
+    fasta = Fasta(inputs.fasta)
+    genes = _genes(inputs, fasta)
+    with progress_bar("Making windows", unit="bases", quiet=options.quiet) as advance:
+        made = make_windows(fasta, plan, genes=genes, advance=advance)
+    absent = [split for split in SPLITS if split not in set(made.frame["split"])]
+    if absent:
+        way_out = "lower --flank, or try --tile" if genes is not None else "lower --max-length"
+        log.warning("no windows for %s: too few separate stretches of genome; %s", " or ".join(absent), way_out)
+    _write(made.frame, output, fmt)
+    return summary(made, plan, genes=None if genes is None else len(genes), output=output)
+
+
+def choose_inputs(options: WindowsOptions) -> WindowInputs:
     """Settle what the options mean together; fetches the genome if it is named and not here yet.
 
     Raises:
-        UsageError: options that exclude each other, or no genes and no word that tiles are wanted.
+        UsageError: options that exclude each other, or no genes although tiles are not wanted.
         DownloadError: the genome could not be fetched.
     """
+    fasta, annotation, genome, tile = options.fasta, options.annotation, options.genome, options.tile
     if (fasta is None) == (genome is None):
         raise UsageError("give one of --fasta FILE and --genome NAME")
-    if tile and (annotation or biotypes):
+    if tile and (annotation or options.biotypes):
         raise UsageError("--tile ignores genes; drop it, or drop --annotation and --biotype")
+    if tile and options.flank:
+        raise UsageError("--flank widens genes; drop it for tiles")
+    if not tile and options.step is not None:
+        raise UsageError("--step is the distance between tiles; add --tile, or drop it for gene windows")
     aliases: Mapping[str, str] = {}
     if genome is not None:
         from genoconv.genome.assemblies.fetch import resolve_genome
 
-        found = resolve_genome(genome, offline=offline)
+        found = resolve_genome(genome, offline=options.offline)
         fasta, annotation, aliases = found.fasta, annotation or found.annotation, found.aliases
     assert fasta is not None
     if tile:
@@ -71,59 +100,23 @@ def choose_inputs(
     if annotation is None:
         what = f"genome {genome} has no annotation" if genome else "no annotation given"
         raise UsageError(f"{what}: add --annotation GENES.gtf for gene windows, or --tile to cover the whole genome")
-    return WindowInputs(fasta, annotation, biotypes, aliases)
+    return WindowInputs(fasta, annotation, options.biotypes, aliases)
 
 
-def output_format(output: Path | None, asked: Format | None) -> Format:
-    """BED or TSV: as asked, else by the file's suffix, else BED.
+def output_format(output: Path | None, wanted: Format | None) -> Format:
+    """BED or TSV: as wanted, else by the file's suffix, else BED.
 
     Raises:
-        UsageError: the suffix says neither, or not what was asked.
+        UsageError: the suffix is neither, or contradicts what is wanted.
     """
     if output is None:
-        return asked or "bed"
+        return wanted or "bed"
     suffix = output.name.removesuffix(".gz").rpartition(".")[2]
     if suffix not in ("bed", "tsv"):
         raise UsageError(f"{output}: the name should end in .bed, .tsv, .bed.gz or .tsv.gz")
-    if asked and asked != suffix:
-        raise UsageError(f"{output}: the name says {suffix} but --format says {asked}; drop one")
+    if wanted and wanted != suffix:
+        raise UsageError(f"{output}: the name says {suffix} but --format says {wanted}; drop one")
     return "tsv" if suffix == "tsv" else "bed"
-
-
-def run(
-    inputs: WindowInputs,
-    plan: WindowPlan,
-    *,
-    output: Path | None,
-    fmt: Format,
-    force: bool = False,
-    quiet: bool = False,
-) -> str:
-    """Make windows and write them, to standard output if ``output`` is None.
-
-    Returns:
-        The summary line.
-
-    Raises:
-        DataError: a damaged input, or nothing is left.
-        OutputError: the output exists already, or cannot be written.
-    """
-    if plan.step is not None and inputs.annotation:
-        raise UsageError("--step is the distance between tiles; add --tile, or drop it for gene windows")
-    if plan.flank and not inputs.annotation:
-        raise UsageError("--flank widens genes; drop it for tiles")
-    if output:
-        refuse_existing(output, force=force)
-    fasta = Fasta(inputs.fasta)
-    genes = _genes(inputs, fasta)
-    with progress_bar("Looking at windows", unit="bases", quiet=quiet) as advance:
-        windows = make_windows(fasta, plan, genes=genes, advance=advance)
-    absent = [split for split in SPLITS if split not in set(windows.frame["split"])]
-    if absent:
-        way_out = "lower --flank, or try --tile" if genes is not None else "lower --max-length"
-        log.warning("no windows for %s: too few separate stretches of genome; %s", " or ".join(absent), way_out)
-    _write(windows.frame, output, fmt)
-    return summary(windows, plan, genes=None if genes is None else len(genes), output=output)
 
 
 def summary(windows: Windows, plan: WindowPlan, *, genes: int | None, output: Path | None) -> str:

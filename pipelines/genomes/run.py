@@ -1,12 +1,14 @@
 """The runs behind ``genoconv genomes`` that are more than one call."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from genoconv.errors import DataError, GenoconvError, UsageError
+from genoconv.errors import DataError, GenoconvError, Interrupted, OutputError, UsageError
 from genoconv.genome.assemblies import store
 from genoconv.genome.assemblies.ledger import recorded_checksum
 from genoconv.genome.assemblies.manifest import Manifest, RemoteFile, find_manifest, list_manifests, unknown_genome
+from genoconv.pipelines.genomes.options import FetchOptions
 from genoconv.progress import progress_bar
 
 
@@ -147,9 +149,63 @@ def register(name: str, *, fasta: Path, annotation: Path | None, force: bool, qu
     return f"{name}: {genome.describe()}, at {genome.fasta}"
 
 
-def _remedy(name: str) -> str:
+def fetched(options: FetchOptions) -> str:
+    """Fetch a genome, or find that it is here.
+
+    Returns:
+        The summary line.
+
+    Raises:
+        UsageError, DownloadError, DataError, OutputError: as :func:`.fetch.fetch`.
+    """
+    from genoconv.genome.assemblies.fetch import fetch
+
+    try:
+        genome = fetch(
+            options.name,
+            mirror=options.mirror,
+            offline=options.offline,
+            record=options.record,
+            quiet=options.quiet,
+        )
+    except KeyboardInterrupt as stop:
+        raise Interrupted("run the command again to continue where it stopped") from stop
+    return f"{options.name}: {genome.describe()}, in {genome.fasta.parent}"
+
+
+def remove(name: str) -> str:
+    """Delete what genoconv keeps of a genome, whole, half fetched or damaged; files that were added stay.
+
+    Returns:
+        The summary line.
+
+    Raises:
+        UsageError: no such genome.
+        DataError: it is not here.
+        OutputError: it cannot be deleted.
+    """
     folder = store.folder_of(name)
-    return f"delete {folder} and run: genoconv genomes fetch {name}"
+    if not folder.is_dir():
+        raise _absent(name)
+    try:
+        genome = store.receipt(name)
+    except DataError:
+        genome = None
+    with store.locked(folder, waiting=f"{name}: waiting for another process that uses it"):
+        size = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+        try:
+            # First: without it, nothing that is left is taken for a genome.
+            (folder / store.RECEIPT).unlink(missing_ok=True)
+            shutil.rmtree(folder)
+        except OSError as error:
+            raise OutputError(f"{error.filename or folder}: cannot be deleted: {error.strerror}") from error
+    if genome is not None and genome.registered:
+        return f"{name}: forgotten; its files stay where they are, {genome.fasta.parent}"
+    return f"{name}: removed, {size / 1e6:,.1f} MB"
+
+
+def _remedy(name: str) -> str:
+    return f"run: genoconv genomes remove {name}; genoconv genomes fetch {name}"
 
 
 def _absent(name: str) -> GenoconvError:

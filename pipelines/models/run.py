@@ -77,6 +77,11 @@ def import_model(
     return Imported(read.config, parameters, read.layout.name, checkpoint.model_digest(output), read.notes)
 
 
+def layout_named(name: str) -> layouts.Layout:
+    """The published layout that ``--format`` calls so."""
+    return layouts.LAYOUTS[name]
+
+
 def export_model(folder: Path, output: Path, *, layout: layouts.Layout, force: bool = False) -> list[str]:
     """Write a model folder in a published layout.
 

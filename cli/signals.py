@@ -1,0 +1,48 @@
+"""Ctrl-C and SIGTERM: the first unwinds the command like any exception, a second one ends it at once, in silence."""
+
+import os
+import signal
+import sys
+import time
+from types import FrameType
+from typing import NoReturn
+
+# One key press or one `kill` of a group can arrive twice: from the terminal and from a parent process.
+_ONE_SIGNAL_SECONDS = 0.5
+_SHOW_CURSOR = "\x1b[?25h"
+
+
+class _Handler:
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self.first: float | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self.process:  # a worker process: its parent explains
+            os._exit(128 + number)
+        now = time.monotonic()
+        if self.first is None:
+            self.first = now
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            raise SystemExit(128 + number)
+        if now - self.first > _ONE_SIGNAL_SECONDS:
+            if sys.stderr.isatty():
+                sys.stderr.write(_SHOW_CURSOR)  # which a progress bar may have hidden
+                sys.stderr.flush()
+            os._exit(128 + number)
+
+
+def install() -> None:
+    """Take over SIGINT and SIGTERM, unless whoever started us has them ignored."""
+    handler = _Handler()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with ``code``; signals that arrive while the interpreter closes down change nothing."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)

@@ -1,0 +1,64 @@
+"""The options of ``genoconv genomes``."""
+
+from pathlib import Path
+from typing import Annotated
+
+from genoconv.pipelines.options import Options, Quiet, argument, option
+
+Name = Annotated[str, argument("NAME", help="Name of a genome; see genoconv genomes list.")]
+
+
+class NameOptions(Options):
+    """One call of ``genoconv genomes show``."""
+
+    name: Name
+
+
+class FetchOptions(Options):
+    """One call of ``genoconv genomes fetch``."""
+
+    name: Name
+    mirror: Annotated[
+        str | None,
+        option("--mirror", metavar="URL|DIR", help="Tried first: a URL, or a folder with files downloaded before."),
+    ] = None
+    offline: Annotated[bool, option("--offline", help="Use what is on this machine; never the network.")] = False
+    record: Annotated[
+        bool,
+        option(
+            "--record",
+            help="Accept a file that has changed at its provider, where the manifest has no checksum for it.",
+        ),
+    ] = False
+    quiet: Quiet = False
+
+
+class VerifyOptions(Options):
+    """One call of ``genoconv genomes verify``."""
+
+    name: Name
+    quiet: Quiet = False
+
+
+class PathOptions(Options):
+    """One call of ``genoconv genomes path``."""
+
+    name: Name
+    annotation: Annotated[bool, option("--annotation", "-a", help="The path of the genes instead.")] = False
+
+
+class AddOptions(Options):
+    """One call of ``genoconv genomes add``."""
+
+    name: Name
+    fasta: Annotated[Path, option("--fasta", "-f", metavar="FILE", help="FASTA: plain, bgzip or gzip.")]
+    annotation: Annotated[Path | None, option("--annotation", "-a", metavar="FILE", help="Genes: GTF or GFF3.")] = None
+    force: Annotated[bool, option("--force", help="Replace the entry of that name.")] = False
+    quiet: Quiet = False
+
+
+class RemoveOptions(Options):
+    """One call of ``genoconv genomes remove``."""
+
+    name: Name
+    quiet: Quiet = False

@@ -1,0 +1,43 @@
+"""The options of ``genoconv kernels``."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from genoconv.pipelines.options import Device, Options, Quiet, option
+
+
+class ExplainOptions(Options):
+    """One call of ``genoconv kernels explain``."""
+
+    length: Annotated[int, Field(ge=1), option("--length", "-n", metavar="N", help="Positions per row.")]
+    taps: Annotated[
+        int | None,
+        Field(ge=1),
+        option("--taps", metavar="K", default="N", help="Filter taps, if fewer (a partial convolution)."),
+    ] = None
+    arch: Annotated[str, option("--arch", metavar="sm_XX", help="Architecture of a GPU, which need not be here.")] = (
+        "sm_90"
+    )
+    dtype: Annotated[Literal["bf16", "fp16"], option("--dtype", help="Type of the rows.")] = "bf16"
+
+
+class WarmOptions(Options):
+    """One call of ``genoconv kernels warm``."""
+
+    arch: Annotated[
+        tuple[str, ...],
+        option(
+            "--arch",
+            metavar="sm_XX",
+            default="the GPUs of this machine",
+            help="Architecture of a GPU, which need not be here; may be repeated.",
+        ),
+    ] = ()
+    quiet: Quiet = False
+
+
+class DoctorOptions(Options):
+    """One call of ``genoconv kernels doctor``."""
+
+    device: Device = "auto"

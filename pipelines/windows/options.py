@@ -1,0 +1,167 @@
+"""The options of ``genoconv windows``, of which ``genoconv train`` has the windows' own too."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from genoconv.pipelines.options import Force, Genome, Offline, Options, Quiet, option
+
+if TYPE_CHECKING:
+    from genoconv.genome.windows.training import WindowPlan
+
+INPUT, WINDOWS, SETS, OUTPUT = "Input", "Windows", "Train, valid, test", "Output"
+
+# One name in a file need not be a list.
+Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+
+
+class GenomeInput(Options):
+    """Where the sequence and the genes come from."""
+
+    fasta: Annotated[
+        Path | None, option("--fasta", "-f", metavar="FILE", panel=INPUT, help="FASTA: plain, bgzip or gzip.")
+    ] = None
+    annotation: Annotated[
+        Path | None,
+        option("--annotation", "-a", metavar="FILE", panel=INPUT, help="Genes: GTF or GFF3, plain or gzip."),
+    ] = None
+    genome: Genome = None
+    offline: Offline = False
+
+
+class WindowSettings(Options):
+    """Which windows there are, and how they are divided into sets. Lengths are bases."""
+
+    flank: Annotated[
+        int, Field(ge=0), option("--flank", metavar="N", panel=WINDOWS, help="Bases added on both sides of a gene.")
+    ] = 0
+    long_genes: Annotated[
+        Literal["split", "skip"],
+        option("--long-genes", panel=WINDOWS, help="Cut genes longer than --max-length in equal parts, or skip them."),
+    ] = "split"
+    step: Annotated[
+        int | None,
+        Field(ge=1),
+        option(
+            "--step",
+            metavar="N",
+            panel=WINDOWS,
+            default="--max-length",
+            help="Bases from the start of one tile to the next.",
+        ),
+    ] = None
+    min_length: Annotated[
+        int, Field(ge=1), option("--min-length", metavar="N", panel=WINDOWS, help="Shortest window kept.")
+    ] = 16
+    max_unknown: Annotated[
+        float,
+        Field(ge=0, le=1),
+        option(
+            "--max-unknown",
+            metavar="X",
+            panel=WINDOWS,
+            help="Drop windows with a larger fraction of bases other than A, C, G, T.",
+        ),
+    ] = 0.5
+    biotypes: Annotated[
+        Names,
+        option(
+            "--biotype",
+            metavar="NAME",
+            panel=WINDOWS,
+            help="Only genes of this biotype, such as protein_coding; may be repeated.",
+        ),
+    ] = ()
+    split_by: Annotated[
+        Literal["auto", "chromosome", "block"],
+        option(
+            "--split-by",
+            panel=SETS,
+            help="Divide whole chromosomes or blocks; auto takes blocks in a genome of few chromosomes.",
+        ),
+    ] = "auto"
+    valid: Annotated[
+        Names,
+        option(
+            "--valid",
+            metavar="CONTIG",
+            panel=SETS,
+            help="Contig for validation; may be repeated. Contigs that are not named are for training.",
+        ),
+    ] = ()
+    test: Annotated[
+        Names, option("--test", metavar="CONTIG", panel=SETS, help="Contig for the final test; may be repeated.")
+    ] = ()
+    valid_fraction: Annotated[
+        float,
+        Field(ge=0, lt=1),
+        option(
+            "--valid-fraction", metavar="X", panel=SETS, help="Share of the bases for validation if no contig is named."
+        ),
+    ] = 0.1
+    test_fraction: Annotated[
+        float,
+        Field(ge=0, lt=1),
+        option(
+            "--test-fraction", metavar="X", panel=SETS, help="Share of the bases for the test if no contig is named."
+        ),
+    ] = 0.1
+
+    def plan(self, *, max_length: int, seed: int) -> "WindowPlan":
+        """The windows as :mod:`genoconv.genome.windows` makes them.
+
+        Raises:
+            UsageError: settings that exclude each other.
+        """
+        from genoconv.genome.windows.splits import SplitPlan
+        from genoconv.genome.windows.training import WindowPlan
+
+        return WindowPlan(
+            max_length=max_length,
+            flank=self.flank,
+            long_genes=self.long_genes,
+            step=self.step,
+            min_length=self.min_length,
+            max_unknown=self.max_unknown,
+            split=SplitPlan(
+                by=self.split_by,
+                valid=self.valid,
+                test=self.test,
+                valid_fraction=self.valid_fraction,
+                test_fraction=self.test_fraction,
+                seed=seed,
+            ),
+        )
+
+
+class WindowsOptions(WindowSettings, GenomeInput):
+    """One call of ``genoconv windows``. ``output`` may be ``Path("-")``."""
+
+    tile: Annotated[bool, option("--tile", panel=WINDOWS, help="Cover the whole genome instead of its genes.")] = False
+    max_length: Annotated[
+        int,
+        Field(ge=1),
+        option("--max-length", "-l", metavar="N", panel=WINDOWS, help="Longest window, in bases."),
+    ] = 32768
+    seed: Annotated[
+        int, option("--seed", metavar="N", panel=SETS, help="Another seed gives another division into sets.")
+    ] = 0
+    output: Annotated[
+        Path,
+        option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            dash=True,
+            panel=OUTPUT,
+            recorded=False,
+            help="A .bed or .tsv file, also .gz; - for standard output.",
+        ),
+    ] = Path("-")
+    format: Annotated[
+        Literal["bed", "tsv"] | None,
+        option("--format", panel=OUTPUT, recorded=False, help="For standard output; a file has it in its name."),
+    ] = None
+    force: Force = False
+    quiet: Quiet = False
