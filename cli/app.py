@@ -38,7 +38,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from genoconv.cli.doctor import version_line
+        from genoconv.pipelines.version import version_line
 
         console.line(version_line())
         raise typer.Exit

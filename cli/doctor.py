@@ -1,22 +1,8 @@
-"""``genoconv doctor`` and the line behind ``genoconv --version``."""
+"""``genoconv doctor``."""
 
 import typer
 
 from genoconv.cli import console
-
-
-def version_line() -> str:
-    """Name the versions that decide a result, without importing torch."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    from genoconv import __version__
-    from genoconv.gpu.targets import KERNEL_TARGETS
-
-    try:
-        torch = version("torch")
-    except PackageNotFoundError:
-        torch = "not installed"
-    return f"genoconv {__version__} (torch {torch}, kernels: {' '.join(KERNEL_TARGETS)})"
 
 
 def doctor() -> None:

@@ -1,5 +1,6 @@
 """What this machine offers to genoconv, and what genoconv will make of it. Looks, repairs nothing, never raises."""
 
+import errno
 import importlib.metadata
 import importlib.util
 import os
@@ -25,6 +26,7 @@ _EXTRAS = {
     "hub": "huggingface_hub",
 }
 _LOW_DISK_BYTES = 5 * 1024**3
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 _OTHER_HOME = "set GENOCONV_HOME to a folder that can be written"
 
 
@@ -58,13 +60,13 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _why_closed(folder: Path) -> str | None:
-    """Why no file can be made in a folder, tried with one that leaves no trace: permission bits do not tell it all."""
+def _why_closed(folder: Path) -> OSError | None:
+    """Why no file can be made in a folder, tried with one that leaves no trace: permission bits do not say it all."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             return None
     except OSError as error:
-        return f"{folder}: {error.strerror}"
+        return OSError(error.errno, error.strerror, str(folder))
 
 
 def _cache() -> Iterator[Finding]:
@@ -72,14 +74,18 @@ def _cache() -> Iterator[Finding]:
         home = paths.home_dir()
         anchor = _existing_parent(home.absolute())
         places = [anchor, *filter(_exists, (paths.genomes_dir(), paths.kernels_dir(), paths.scratch_dir()))]
-        closed = [why for why in map(_why_closed, places) if why]
+        closed = [error for error in map(_why_closed, places) if error]
         free = shutil.disk_usage(anchor).free
     except (OSError, GenoconvError) as error:
         yield Finding("cache", str(error), ok=False, advice=_OTHER_HOME)
         return
-    made = "" if anchor == home.absolute() else " (made at first use)"
-    advice = f"{closed[0]}; {_OTHER_HOME}" if closed else ""
-    yield Finding("cache", f"{home}{made}", ok=not closed, advice=advice)
+    there = anchor == home.absolute()
+    state = "" if there and not closed else " (read-only)" if there else " (made at first use)"
+    why = f"{closed[0].filename}: {closed[0].strerror}" if closed else ""
+    # What lies in a read-only cache, as a cluster shares it, is used all the same.
+    works = there and all(error.errno in _READ_ONLY for error in closed)
+    advice = f"{why}; {'to add genomes or kernels ' if works else ''}{_OTHER_HOME}" if closed else ""
+    yield Finding("cache", f"{home}{state}", ok=works or not closed, advice=advice)
     yield Finding(
         "disk",
         f"{free / 1024**3:.1f} GiB free there",

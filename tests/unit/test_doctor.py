@@ -1,5 +1,7 @@
 """The report on a machine: complete where all is well, and without a traceback where it is not."""
 
+import errno
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -104,3 +106,16 @@ def test_a_small_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     [disk] = findings()["disk"]
     assert not disk.ok
     assert "set GENOCONV_HOME to a larger disk" in disk.advice
+
+
+def test_a_read_only_cache_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels_dir().mkdir(parents=True)
+
+    def refuse(dir: Path) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(doctor.tempfile, "TemporaryFile", refuse)
+    [cache] = findings()["cache"]
+    assert cache.ok
+    assert "(read-only)" in cache.value
+    assert "Read-only file system; to add genomes or kernels set GENOCONV_HOME" in cache.advice
