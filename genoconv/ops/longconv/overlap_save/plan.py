@@ -30,11 +30,11 @@ _CLEAR_GAIN = 0.9
 # Time of a position by size of the transform, in multiples of what copying its inputs and output takes (one H200).
 _KERNEL_COSTS = ((4096, 1.4), (8192, 1.65), (16384, 1.95), (32768, 2.2))
 _LONG_KERNEL_COST = 3.0
-_TORCH_COST = 25.0
+TORCH_COST = 25.0
 """Of torch.fft, which serves rows that the kernels do not."""
 _FILTER_COST = 2.0
 """Of making, writing and reading the transform of a filter as long as the row, for a batch of one."""
-_COPY_COST = 0.5
+COPY_COST = 0.5
 """Moving a chunk's results into the row: one more read and one more write, of four passes over memory."""
 
 
@@ -111,9 +111,9 @@ def choose_chunks(length: int, *, taps: int, sizes: Sequence[int] = ()) -> Chunk
     if length < _LEAST_LENGTH and not (sizes and length > sizes[-1]):
         return None
     if sizes:
-        served = [_kernel_cost(size) * size / length for size in sizes if size >= length]
-        whole = (served[0] if served else _TORCH_COST) + _FILTER_COST
-        choices, cost = [p for p in sizes if p >= _LEAST_KERNEL_POINTS], lambda p: _kernel_cost(p) + _COPY_COST
+        served = [kernel_cost(size) * size / length for size in sizes if size >= length]
+        whole = (served[0] if served else TORCH_COST) + _FILTER_COST
+        choices, cost = [p for p in sizes if p >= _LEAST_KERNEL_POINTS], lambda p: kernel_cost(p) + COPY_COST
     else:
         whole = _torch_cost(length + taps) * (length + taps) / length
         choices, cost = _fast_points(taps), _torch_cost
@@ -135,7 +135,8 @@ def _cheapest(
     return good[0]
 
 
-def _kernel_cost(size: int) -> float:
+def kernel_cost(size: int) -> float:
+    """Time of a position in transforms of ``size`` points, in multiples of what moving its inputs and output takes."""
     for limit, cost in _KERNEL_COSTS:
         if size <= limit:
             return cost

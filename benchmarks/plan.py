@@ -1,0 +1,161 @@
+"""Memory and time of models, measured beside what ``genoconv plan`` predicts for them.
+
+    PYTHONPATH=. python3 benchmarks/plan.py [--seconds 1] [--only train] [--output DIR]
+
+Needs a GPU. Forward passes are of bf16 weights without gradients, training steps bf16 autocast and AdamW, windows full
+of random bases. Memory is the peak that torch allocated. Each row runs once before it is measured. Writes
+``plan-<gpu>.json`` and ``.md``; the tests hold predictions against the JSON.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import subprocess
+import tempfile
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("GENOCONV_HOME", str(Path(tempfile.gettempdir()) / "genoconv-benchmark"))
+
+import torch
+from train_step import timed
+
+from genoconv.models import HyenaDNA, ModelConfig, preset
+from genoconv.pipelines.plan.cards import local_accelerator
+from genoconv.pipelines.plan.costs import predict
+from genoconv.pipelines.plan.run import workload
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row: the preset's sizes for windows of this length."""
+
+    preset: str
+    length: int
+    batch: int = 1
+    train: bool = False
+    checkpointing: bool = False
+    filter_length: int = 0
+
+    @property
+    def config(self) -> ModelConfig:
+        """Sizes of the model."""
+        return replace(preset(self.preset), max_length=self.length, filter_length=self.filter_length)
+
+
+CASES = (
+    Case("tiny-1k", 1_024, 256),
+    Case("small-32k", 32_768, 8),
+    Case("medium-160k", 160_000, 2),
+    Case("large-1m", 1_000_000),
+    Case("gene-4m", 2_400_000),
+    Case("gene-4m", 2_400_000, filter_length=32_768),
+    Case("tiny-1k", 1_024, 256, train=True),
+    Case("small-32k", 32_768, 8, train=True),
+    Case("medium-160k", 160_000, 2, train=True),
+    Case("medium-450k", 450_000, train=True, checkpointing=True),
+    Case("large-1m", 1_000_000, train=True, checkpointing=True),
+    Case("gene-4m", 2_400_000, train=True, checkpointing=True),
+    Case("gene-4m", 2_400_000, train=True, checkpointing=True, filter_length=32_768),
+)
+
+
+def measure(case: Case, *, seconds: float) -> dict[str, Any]:
+    """One row, or why it could not be measured."""
+    device = torch.device("cuda")
+    torch.manual_seed(0)
+    torch.cuda.empty_cache()
+    base = torch.cuda.memory_allocated()
+    model = HyenaDNA(case.config).to(device)
+    ids = torch.randint(7, 11, (case.batch, case.length), device=device)
+    model.checkpointing = case.checkpointing
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True) if case.train else None
+
+    def step() -> None:
+        assert optimizer is not None
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cuda", torch.bfloat16):
+            logits = model(ids)[:, :-1]
+            loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten())
+        loss.backward()
+        optimizer.step()
+
+    @torch.no_grad()
+    def forward() -> None:
+        model.hidden(ids)
+
+    if not case.train:
+        model = model.to(torch.bfloat16).eval()
+    run = step if case.train else forward
+    run()
+    torch.cuda.reset_peak_memory_stats()
+    taken = timed(run, seconds=seconds, device=device)
+    return {"seconds": taken, "allocated": torch.cuda.max_memory_allocated() - base}
+
+
+def row(case: Case, *, seconds: float) -> dict[str, Any]:
+    """Measured and predicted."""
+    work = workload(case.config, length=case.length, batch=case.batch, train=case.train)
+    said = predict(replace(work, checkpointing=case.checkpointing), local_accelerator())
+    found = asdict(case) | {"predicted_seconds": said.time, "predicted_allocated": said.allocated}
+    found |= {"regime": said.convolution.regime}
+    try:
+        return found | measure(case, seconds=seconds)
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        return found | {"error": f"{type(error).__name__}: {str(error)[:200]}"}
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The table that people read."""
+    m = report["machine"]
+    lines = [
+        "# Predicted and measured",
+        "",
+        f"One {m['gpu']}, torch {m['torch']}, commit {m['commit']}, {m['date']}. bf16; memory as allocated, GiB;"
+        " seconds; error: prediction over measurement. `benchmarks/plan.py` makes this page.",
+        "",
+        "| what | preset | B x N | taps | memory | predicted | error | time | predicted | error |",
+        "|---|---|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for r in report["rows"]:
+        what = "step, checkpointing" if r["checkpointing"] else "step" if r["train"] else "forward"
+        cells = [what, r["preset"], f"{r['batch']} x {r['length']:,}", f"{r['filter_length'] or r['length']:,}"]
+        if "error" in r:
+            cells += [r["error"].replace("|", "/").replace("\n", " ")[:60], "", "", "", "", ""]
+        else:
+            for key, scale, digits in (("allocated", 2**30, 2), ("seconds", 1, 4)):
+                measured, said = r[key], r[f"predicted_{key}"]
+                cells += [f"{measured / scale:.{digits}f}", f"{said / scale:.{digits}f}", f"{said / measured - 1:+.0%}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seconds", type=float, default=0.5, help="least measuring time of each row")
+    parser.add_argument("--only", choices=("train", "forward"))
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
+    arguments = parser.parse_args()
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    machine = {
+        "gpu": torch.cuda.get_device_name(),
+        "torch": torch.__version__,
+        "commit": os.environ.get("GENOCONV_COMMIT") or commit,
+        "date": datetime.date.today().isoformat(),
+    }
+    report: dict[str, Any] = {"machine": machine, "rows": []}
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    path = arguments.output / f"plan-{machine['gpu'].lower().replace(' ', '-')}.json"
+    for case in CASES:
+        if arguments.only and case.train != (arguments.only == "train"):
+            continue
+        report["rows"].append(row(case, seconds=arguments.seconds))
+        print(report["rows"][-1], flush=True)
+        path.write_text(json.dumps(report, indent=1) + "\n")
+        path.with_suffix(".md").write_text(markdown(report))
+
+
+if __name__ == "__main__":
+    main()

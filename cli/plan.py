@@ -1,0 +1,24 @@
+"""``genoconv plan``."""
+
+from genoconv.cli.options import takes
+from genoconv.pipelines.plan.options import PlanOptions
+
+
+@takes(PlanOptions)
+def plan(options: PlanOptions) -> None:
+    """Predict memory and time of a model on a GPU, which need not be here.
+
+    Prints what one forward pass, or one training step, should take, whether it fits,
+    and what would make it smaller. Nothing is run.
+
+    **Examples**
+
+        genoconv plan --length 2.4m --preset gene-4m --gpu h200
+
+        genoconv plan --length 450k --preset medium-450k --train --gpu a100
+
+        genoconv plan --length 2.4m --filter-length 32k --train --gpu rtx4090
+    """
+    from genoconv.pipelines.plan import run
+
+    print(run.plan(options))

@@ -1,0 +1,1 @@
+"""What a model of one size costs on one GPU: predicted memory and time, before anything is run."""

@@ -1,0 +1,80 @@
+"""GPUs by name, as the cost model sees them."""
+
+from dataclasses import dataclass
+
+from genoconv.errors import UsageError
+from genoconv.gpu.targets import Card, card_of
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """One GPU.
+
+    Attributes:
+        name: as ``--gpu`` takes it.
+        title: as the maker calls it.
+        card: what the kernels' plans need to know.
+        memory: bytes that a program can have.
+        bandwidth: bytes per second of a copy, read and written.
+        matrix: bf16 floating-point operations per second that the model's matrix products attain.
+        measured: whether these are measurements; otherwise they are data-sheet figures, scaled like those.
+    """
+
+    name: str
+    title: str
+    card: Card
+    memory: float
+    bandwidth: float
+    matrix: float
+    measured: bool = False
+
+
+# name: (title, arch, usable GiB, copy GB/s, matrix TFLOP/s, measured)
+_TABLE = {
+    "h200": ("NVIDIA H200", "sm_90", 139.8, 4230, 400, True),
+    "h100": ("NVIDIA H100 80GB HBM3", "sm_90", 79.2, 3020, 400, True),
+    "b200": ("NVIDIA B200", "sm_100", 178.0, 6800, 800, False),
+    "a100": ("NVIDIA A100 80GB", "sm_80", 79.2, 1750, 160, False),
+    "a100-40gb": ("NVIDIA A100 40GB", "sm_80", 39.4, 1340, 160, False),
+    "rtx3090": ("NVIDIA GeForce RTX 3090", "sm_86", 23.5, 820, 50, False),
+    "rtx4090": ("NVIDIA GeForce RTX 4090", "sm_89", 23.5, 890, 110, False),
+    "rtx5090": ("NVIDIA GeForce RTX 5090", "sm_120", 31.3, 1570, 140, False),
+    "l4": ("NVIDIA L4", "sm_89", 22.0, 265, 60, False),
+    "a10": ("NVIDIA A10", "sm_86", 22.0, 525, 60, False),
+}
+ACCELERATORS = tuple(_TABLE)
+"""Names that ``--gpu`` takes."""
+
+
+def accelerator(name: str) -> Accelerator:
+    """A GPU by name, in any case.
+
+    Raises:
+        UsageError: an unknown name; lists the known ones.
+    """
+    key = name.lower().replace(" ", "")
+    if key not in _TABLE:
+        raise UsageError(f"--gpu {name}: known are {', '.join(ACCELERATORS)}")
+    title, arch, memory, bandwidth, matrix, measured = _TABLE[key]
+    return Accelerator(key, title, card_of(arch), memory * GIB, bandwidth * 1e9, matrix * 1e12, measured)
+
+
+def local_accelerator() -> Accelerator:
+    """The first GPU of this machine.
+
+    Raises:
+        UsageError: there is none, or it is of a kind without figures.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UsageError(f"this machine has no GPU: name one with --gpu ({', '.join(ACCELERATORS)})")
+    title = torch.cuda.get_device_name(0)
+    plain = title.lower().replace(" ", "").replace("nvidia", "").replace("geforce", "")
+    # The longest name that fits: "a100" also begins "a100-40gb".
+    for name in sorted(_TABLE, key=len, reverse=True):
+        if plain.startswith(name.replace("-", "")):
+            return accelerator(name)
+    raise UsageError(f"no figures for {title}: name a similar GPU with --gpu ({', '.join(ACCELERATORS)})")

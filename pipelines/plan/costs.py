@@ -1,0 +1,179 @@
+"""Memory and time of a HyenaDNA model as functions of its sizes: no model is built and nothing is run.
+
+Memory is counted, with coefficients for what a token leaves in each layer; time is matrix products at the rate that
+they attain, plus traffic at the speed of a copy. The coefficients were fitted to measurements: `benchmarks/plan.py`
+measures and holds predictions against them, `benchmarks/results/plan-*.md` has the errors.
+
+Letters: d = d_model, N tokens in a window, B windows in a batch, K taps, P points of the convolution's transform.
+"""
+
+from dataclasses import dataclass
+
+from genoconv.gpu.targets import Card
+from genoconv.models.config import ModelConfig
+from genoconv.ops.longconv.overlap_save.plan import COPY_COST, TORCH_COST, choose_chunks, kernel_cost
+from genoconv.ops.longconv.plan import transforms
+from genoconv.ops.longconv.spectrum import fast_size
+from genoconv.pipelines.plan.cards import Accelerator
+
+# Bytes per token, layer and unit of d_model.
+_SAVED = 45.5  # kept by a layer for its backward pass
+_SAVED_TORCH = 31.0  # more, where torch.fft convolves: spectra and float32 copies
+_RESIDUAL = 4.0  # a layer's input, all that checkpointing keeps
+_FORWARD = 34.0  # live at once while a layer is computed, without gradients
+_FORWARD_TORCH = 24.0
+_MOVED_FORWARD = 250.0  # read and written by a forward pass
+_MOVED_BACKWARD = 310.0
+# Bytes per tap, layer and unit of d_model.
+_FILTER_MOVED = 390.0  # by the network that makes a filter, and by its transform
+_FILTER_KEPT = 8.0  # the filter in float32, and its transform
+_FILTER_WORKING = 12.0  # gradients and copies while one layer's filter is in work
+# Bytes per token, once per model: embedding, last norm, logits of 16 tokens, loss.
+_HEAD_SAVED, _HEAD_SAVED_FIXED = 12.0, 250.0
+_HEAD_MOVED_FORWARD, _HEAD_MOVED_TRAIN = 60.0, 220.0
+# A pass of the convolution moves three inputs and a result of two bytes each.
+_CONV_PASSES = 8.0
+_CONV_BACKWARD = 2.5  # time of its backward pass, in forward passes
+_FLOAT32_FACTOR = 1.8
+_CONTEXT = 0.6e9
+"""CUDA context, loaded kernels, and what the allocator cannot use."""
+_OVERHEAD = 4e-3
+"""Seconds of a training step, or a quarter of that of a forward pass, whatever its size: launches, optimizer."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is to be run.
+
+    Attributes:
+        config: sizes of the model.
+        parameters: number of its parameters.
+        length: N, tokens in a window.
+        batch: B, windows at once.
+        train: a training step with AdamW; otherwise a forward pass without gradients.
+        bf16: arithmetic in bfloat16; otherwise float32.
+        checkpointing: keep only each layer's input for the backward pass.
+    """
+
+    config: ModelConfig
+    parameters: int
+    length: int
+    batch: int = 1
+    train: bool = False
+    bf16: bool = True
+    checkpointing: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a batch."""
+        return self.batch * self.length
+
+    @property
+    def taps(self) -> int:
+        """K, taps of the filters for windows of this length."""
+        return min(self.length, self.config.taps)
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """How one layer's convolution is computed on a card: ``regime`` is the plan's, ``chunks`` or ``torch.fft``."""
+
+    regime: str
+    points: int
+    cost: float
+    """Time, in multiples of what moving its inputs and result once takes."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Bytes and seconds of one step or forward pass, by what they are for."""
+
+    workload: Workload
+    convolution: Convolution
+    memory: dict[str, float]
+    seconds: dict[str, float]
+
+    @property
+    def allocated(self) -> float:
+        """Bytes that tensors take at the peak: all but the context."""
+        return self.bytes - self.memory["context"]
+
+    @property
+    def bytes(self) -> float:
+        """Peak of device memory."""
+        return sum(self.memory.values())
+
+    @property
+    def time(self) -> float:
+        """Seconds."""
+        return sum(self.seconds.values())
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Tokens read, or learned from, per second."""
+        return self.workload.tokens / self.time
+
+
+def convolution(work: Workload, card: Card) -> Convolution:
+    """What the operator would choose for rows of this workload, and its cost."""
+    sizes = tuple(size for _, size, _ in transforms(card)) if work.bf16 else ()
+    found = next(((regime, size) for regime, size, _ in transforms(card) if size >= work.length), None)
+    chunks = choose_chunks(work.length, taps=work.taps, sizes=sizes)
+    if chunks is not None:
+        share = chunks.count * chunks.points / work.length
+        each = kernel_cost(chunks.points) + COPY_COST if chunks.fused else TORCH_COST
+        return Convolution("chunks" if chunks.fused else "torch.fft, chunks", chunks.points, each * share)
+    if found is None or not work.bf16:
+        points = fast_size(work.length + work.taps - 1)
+        return Convolution("torch.fft", points, TORCH_COST * points / (2 * work.length))
+    return Convolution(found[0], found[1], kernel_cost(found[1]) * found[1] / work.length)
+
+
+def predict(work: Workload, on: Accelerator) -> Prediction:
+    """Memory and time of ``work`` on a GPU."""
+    conv = convolution(work, on.card)
+    return Prediction(work, conv, _memory(work, conv), _seconds(work, conv, on))
+
+
+def _memory(work: Workload, conv: Convolution) -> dict[str, float]:
+    d, layers, tokens = work.config.d_model, work.config.n_layer, work.tokens
+    wide = 1.0 if work.bf16 else _FLOAT32_FACTOR
+    torch_fft = conv.regime == "torch.fft"
+    one_filter = d * work.taps * _FILTER_KEPT
+    if not work.train:
+        live = _FORWARD * wide + (_FORWARD_TORCH if torch_fft else 0)
+        return {
+            "weights": work.parameters * (2.0 if work.bf16 else 4.0),
+            "activations": tokens * (live * d + _HEAD_SAVED_FIXED),
+            "filters": one_filter * (1 + _FILTER_WORKING / _FILTER_KEPT),
+            "context": _CONTEXT,
+        }
+    saved = (_SAVED * wide + (_SAVED_TORCH if torch_fft else 0)) * d
+    head = _HEAD_SAVED * d + _HEAD_SAVED_FIXED
+    kept = layers * _RESIDUAL * d + saved if work.checkpointing else layers * saved
+    return {
+        "weights, gradients, optimizer": work.parameters * 16.0,
+        "activations": tokens * (kept + head),
+        "filters": one_filter * (1 if work.checkpointing else layers) + d * work.taps * _FILTER_WORKING,
+        "context": _CONTEXT,
+    }
+
+
+def _seconds(work: Workload, conv: Convolution, on: Accelerator) -> dict[str, float]:
+    d, layers, tokens = work.config.d_model, work.config.n_layer, work.tokens
+    wide = 1.0 if work.bf16 else _FLOAT32_FACTOR
+    rate = on.matrix if work.bf16 else on.matrix / 8
+    # Passes: one forward; in training also a backward pass of twice the work, and what checkpointing computes again.
+    again = 1 if work.train and work.checkpointing else 0
+    products = (2 * 4 * d * d + 2 * 2 * d * work.config.d_inner) * (3 + again if work.train else 1)
+    moved = _MOVED_FORWARD * (1 + again) + (_MOVED_BACKWARD if work.train else 0)
+    convolved = _CONV_PASSES * conv.cost * (1 + again + (_CONV_BACKWARD if work.train else 0))
+    filters = _FILTER_MOVED * (3 + again if work.train else 1)
+    head = _HEAD_MOVED_TRAIN if work.train else _HEAD_MOVED_FORWARD
+    return {
+        "matrix products": layers * tokens * products / rate,
+        "convolutions": layers * tokens * d * convolved / on.bandwidth,
+        "filters": layers * work.taps * d * filters / on.bandwidth,
+        "everything else": tokens * d * wide * (layers * moved + head) / on.bandwidth
+        + (_OVERHEAD if work.train else _OVERHEAD / 4),
+    }
