@@ -11,8 +11,11 @@ import argparse
 import datetime
 import json
 import os
+import statistics
 import subprocess
 import tempfile
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,6 @@ from typing import Any
 os.environ.setdefault("GENOCONV_HOME", str(Path(tempfile.gettempdir()) / "genoconv-benchmark"))
 
 import torch
-from train_step import timed
 
 from genoconv.models import HyenaDNA, ModelConfig, preset
 from genoconv.pipelines.plan.cards import local_accelerator
@@ -62,14 +64,26 @@ CASES = (
 )
 
 
+def timed(run: Callable[[], object], *, seconds: float) -> float:
+    """Median seconds of a call, over at least 3 calls and ``seconds``."""
+    taken: list[float] = []
+    torch.cuda.synchronize()
+    begin = time.perf_counter()
+    while len(taken) < 3 or time.perf_counter() - begin < seconds:
+        start = time.perf_counter()
+        run()
+        torch.cuda.synchronize()
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken)
+
+
 def measure(case: Case, *, seconds: float) -> dict[str, Any]:
     """One row, or why it could not be measured."""
-    device = torch.device("cuda")
     torch.manual_seed(0)
     torch.cuda.empty_cache()
     base = torch.cuda.memory_allocated()
-    model = HyenaDNA(case.config).to(device)
-    ids = torch.randint(7, 11, (case.batch, case.length), device=device)
+    model = HyenaDNA(case.config).cuda()
+    ids = torch.randint(7, 11, (case.batch, case.length), device="cuda")
     model.checkpointing = case.checkpointing
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True) if case.train else None
 
@@ -91,7 +105,7 @@ def measure(case: Case, *, seconds: float) -> dict[str, Any]:
     run = step if case.train else forward
     run()
     torch.cuda.reset_peak_memory_stats()
-    taken = timed(run, seconds=seconds, device=device)
+    taken = timed(run, seconds=seconds)
     return {"seconds": taken, "allocated": torch.cuda.max_memory_allocated() - base}
 
 

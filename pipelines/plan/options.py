@@ -3,9 +3,7 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, GetCoreSchemaHandler
-from pydantic_core import CoreSchema
-from pydantic_core.core_schema import no_info_before_validator_function
+from pydantic import BeforeValidator, Field, GetCoreSchemaHandler
 
 from genoconv.pipelines.options import Options, option
 
@@ -31,8 +29,8 @@ class Bases(int):
     """A number of bases, which may be written as :func:`parse_length` reads it."""
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return no_info_before_validator_function(parse_length, handler(int))
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        return handler.generate_schema(Annotated[int, BeforeValidator(parse_length)])
 
 
 class PlanOptions(Options):

@@ -15,7 +15,7 @@ from genoconv.models.checkpoint import build, save_model, stored_tensors
 from genoconv.models.hyena import HyenaFilter
 from genoconv.models.published.conversion import read_published
 from genoconv.models.published.layouts import HF, ORIGINAL, Layout
-from genoconv.pipelines.models import export_model
+from genoconv.pipelines.models.run import export_model
 from genoconv.tasks.likelihood import CausalLikelihood, Pair
 
 TRAINED = ModelConfig(d_model=8, n_layer=2, max_length=64, filter_order=8, embed_dropout=0.0)
