@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import typer
@@ -12,6 +13,7 @@ from genoconv.cli.app import app
 from support import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def leaves(command: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
@@ -27,9 +29,9 @@ def leaves(command: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[
 COMMANDS = dict(leaves(typer.main.get_command(app)))
 
 
-def readme_lines() -> list[str]:
-    """Every line in a shell block of the README that calls genoconv, with continued lines joined."""
-    blocks = re.findall(r"```(?:sh|bash|console)\n(.*?)```", README, flags=re.S)
+def calls(page: Path) -> list[str]:
+    """Every line in a shell block of a page that calls genoconv, with continued lines joined."""
+    blocks = re.findall(r"```(?:sh|bash|console)\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S)
     joined = "\n".join(blocks).replace("\\\n", " ")
     lines = (line.strip().removeprefix("$ ") for line in joined.splitlines())
     return [line for line in lines if re.match(r"(\w+=\S+ )*(genoconv|\./bootstrap) ", line)]
@@ -52,8 +54,8 @@ def test_the_readme_has_a_place_for_it(words: tuple[str, ...]) -> None:
     assert f"genoconv {' '.join(words)}" in README
 
 
-@pytest.mark.parametrize("line", readme_lines())
-def test_readme_calls_exist(line: str) -> None:
+@pytest.mark.parametrize("line", sorted({line for page in PAGES for line in calls(page)}))
+def test_calls_in_readme_and_docs_exist(line: str) -> None:
     words = [w for w in shlex.split(line.split("|")[0].split(" > ")[0], comments=True) if not re.match(r"^\w+=", w)][1:]
     if words == ["test"] or words[0].startswith("-"):
         return
@@ -69,3 +71,13 @@ def test_the_readme_starts_with_the_two_commands() -> None:
     assert first
     commands = [line.split("#")[0].strip() for line in first.group(1).splitlines() if line.split("#")[0].strip()]
     assert [c.split()[:2] for c in commands] == [["./bootstrap", "train"], ["./bootstrap", "test"]]
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_page_of_the_docs_is_linked_from_the_readme() -> None:
+    assert not [page.name for page in PAGES[1:] if f"docs/{page.name}" not in README]

@@ -1,0 +1,55 @@
+"""The commands that README and docs show with their output, run as they stand."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support import ROOT, cli_environment, command
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# What is slow, needs the network or files of the reader's is not run: such a block is marked ``sh``, not ``console``.
+
+
+def blocks(page: Path) -> list[tuple[str, list[str]]]:
+    """(command, lines of output) of every ``console`` block of a page, in order."""
+    found: list[tuple[str, list[str]]] = []
+    for block in re.findall(r"```console\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S):
+        for line in block.replace("\\\n", " ").splitlines():
+            if line.startswith("$ "):
+                found.append((line[2:], []))
+            else:
+                found[-1][1].append(line)
+    return found
+
+
+def plain(line: str) -> str:
+    """A line without what differs between machines: numbers, digests, folders."""
+    line = re.sub(r"\S*/genomes/", "HOME/genomes/", line)
+    line = re.sub(r"\b[0-9a-f]{12,64}\b", "DIGEST", line)
+    return re.sub(r"\s+", " ", re.sub(r"-?\d[\d,.]*(?:e[-+]\d+)?", "#", line)).strip()
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.name)
+def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None:
+    environment = cli_environment(tmp_path / "home", {"PATH": f"{command().parent}:/usr/bin:/bin", "COLUMNS": "200"})
+    for line, expected in blocks(page):
+        text = re.sub(r"--max-minutes \S+", "--max-steps 2", line)
+        assert shlex.split(text), line
+        result = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", text],
+            cwd=tmp_path,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=300,
+            check=False,
+        )
+        output = result.stdout.decode()
+        assert result.returncode == 0, f"{line}\n{output}"
+        printed = [plain(row) for row in output.splitlines()]
+        for row in filter(None, map(plain, expected)):
+            assert row == "..." or row in printed, f"{page.name}: $ {line}\nlacks: {row}\nprinted:\n{output}"
