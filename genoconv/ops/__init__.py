@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genoconv.ops.longconv.conv import fftconv, prepare_filter
+    from genoconv.ops.longconv.packed import fftconv_packed
     from genoconv.ops.longconv.spectrum import FilterSpectrum
     from genoconv.ops.longconv.stream import ConvState, fftconv_stream
 
@@ -12,11 +13,12 @@ _LAZY = {
     "ConvState": "longconv.stream",
     "FilterSpectrum": "longconv.spectrum",
     "fftconv": "longconv.conv",
+    "fftconv_packed": "longconv.packed",
     "fftconv_stream": "longconv.stream",
     "prepare_filter": "longconv.conv",
 }
 
-__all__ = ["ConvState", "FilterSpectrum", "fftconv", "fftconv_stream", "prepare_filter"]
+__all__ = ["ConvState", "FilterSpectrum", "fftconv", "fftconv_packed", "fftconv_stream", "prepare_filter"]
 
 
 if not TYPE_CHECKING:  # a type checker would take any name for Any

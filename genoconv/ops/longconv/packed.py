@@ -1,0 +1,162 @@
+"""Rows of different lengths in one call, end to end without padding: what ``cu_seqlens`` is in attention kernels.
+
+A long row is convolved where it lies. Short ones would cost a launch each, so those of similar length are moved
+together into a batch, padded to the longest of them. No row is padded to the longest of all.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from genoconv.errors import UsageError
+from genoconv.ops.longconv import conv
+from genoconv.ops.longconv.spectrum import FilterSpectrum
+
+_ALONE = 1 << 22
+"""Values (channels x positions) from which on a row is convolved by itself."""
+
+_SIMILAR = 1.25
+"""A batch of short rows holds lengths up to this times its shortest."""
+
+Span = tuple[int, int]
+
+
+def fftconv_packed(
+    u: Tensor,
+    k: Tensor | FilterSpectrum,
+    cu_seqlens: Tensor | Sequence[int],
+    *,
+    D: Tensor | None = None,
+    gate_in: Tensor | None = None,
+    gate_out: Tensor | None = None,
+    backend: str = "auto",
+) -> Tensor:
+    """Convolve packed rows, each by itself: row r is positions ``cu_seqlens[r]`` to ``cu_seqlens[r + 1]``.
+
+    Args:
+        u: (1, H, T), the rows one after the other; floating types as in :func:`genoconv.ops.fftconv`.
+        k: (H, K), K up to the longest row; a row of fewer positions takes the first taps. Or what
+            :func:`prepare_filter` made of it for the longest row.
+        cu_seqlens: R + 1 integers, ascending from 0 to T, each row at least one position. On the CPU, or a GPU's
+            stream is waited for.
+        D: (H,), the skip; None where ``k`` was prepared.
+        gate_in, gate_out: (1, H, T) like ``u``, or None.
+        backend: as in ``fftconv``.
+
+    Returns:
+        (1, H, T) like ``u``: what ``fftconv`` gives for each row. Differentiable like it.
+
+    Raises:
+        UsageError: shapes, types or ``cu_seqlens`` do not fit; the message gives both sides.
+        KernelError: as ``fftconv``.
+    """
+    conv.check(u, k, D, gate_in, gate_out, backend, piece=True)
+    bounds = [int(bound) for bound in (cu_seqlens.tolist() if isinstance(cu_seqlens, Tensor) else cu_seqlens)]
+    _check(u, bounds)
+    return convolve_spans(u, k, list(pairwise(bounds)), D, gate_in, gate_out, backend)
+
+
+def convolve_spans(
+    u: Tensor,
+    k: Tensor | FilterSpectrum,
+    spans: Sequence[Span],
+    D: Tensor | None,
+    gate_in: Tensor | None,
+    gate_out: Tensor | None,
+    backend: str = "auto",
+) -> Tensor:
+    """As :func:`fftconv_packed`, for rows with gaps between them; the result is zero in a gap.
+
+    spans: start and stop of every row, 0-based, half-open, ascending.
+    """
+    sizes, places = _sizes(spans, u.shape[-1])
+    parts = [None if x is None else x.split(sizes, dim=-1) for x in (u, gate_in, gate_out)]
+    found: list[Tensor | None] = [None] * len(sizes)
+    lengths = [stop - start for start, stop in spans]
+    groups = list(similar(lengths, channels=u.shape[1]))
+    filters = _filters(k, [max(lengths[row] for row in group) for group in groups])
+    for group, taps in zip(groups, filters, strict=True):
+        longest = max(lengths[row] for row in group)
+        rows = [None if part is None else _batch([part[places[row]] for row in group], longest) for part in parts]
+        assert rows[0] is not None
+        y = conv.fftconv(rows[0], taps, D=D, gate_in=rows[1], gate_out=rows[2], backend=backend)
+        for number, row in enumerate(group):
+            found[places[row]] = y[number : number + 1, :, : lengths[row]]
+    gaps = (u.new_zeros(1, u.shape[1], size) for size in sizes)
+    return torch.cat([gap if part is None else part for part, gap in zip(found, gaps, strict=True)], dim=-1)
+
+
+def similar(lengths: Sequence[int], *, channels: int) -> Iterator[list[int]]:
+    """Numbers of the rows to convolve together: long ones alone, short ones with those of similar length."""
+    group: list[int] = []
+    for row in sorted(range(len(lengths)), key=lambda row: lengths[row]):
+        if channels * lengths[row] >= _ALONE:
+            yield [row]
+        elif group and lengths[row] > _SIMILAR * lengths[group[0]]:
+            yield group
+            group = [row]
+        else:
+            group.append(row)
+    if group:
+        yield group
+
+
+def _batch(rows: list[Tensor], longest: int) -> Tensor:
+    """Rows (1, H, n) as one batch (rows, H, longest); a single row is not copied."""
+    if len(rows) == 1:
+        return rows[0]
+    padded = [torch.nn.functional.pad(row, (0, longest - row.shape[-1])) for row in rows]
+    return torch.cat(padded)
+
+
+def _filters(k: Tensor | FilterSpectrum, lengths: list[int]) -> list[Tensor] | list[FilterSpectrum]:
+    """The filter of each group."""
+    if isinstance(k, FilterSpectrum):
+        return [k] * len(lengths)
+    return list(_Beginnings.apply(k, [min(length, k.shape[1]) for length in lengths]))  # type: ignore[no-untyped-call]
+
+
+class _Beginnings(torch.autograd.Function):
+    """k[:, :n] for several n; their gradients are added in place, where slices would each make a whole filter."""
+
+    @staticmethod
+    def forward(ctx: Any, k: Tensor, lengths: list[int]) -> tuple[Tensor, ...]:
+        ctx.shape, ctx.lengths = k.shape, lengths
+        return tuple(k.narrow(1, 0, length) for length in lengths)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        dk = gradients[0].new_zeros(ctx.shape)
+        for length, gradient in zip(ctx.lengths, gradients, strict=True):
+            dk[:, :length] += gradient
+        return dk, None
+
+
+def _sizes(spans: Sequence[Span], total: int) -> tuple[list[int], list[int]]:
+    """Sizes of rows and gaps in their order, and which of them each row is."""
+    sizes, places, done = [], [], 0
+    for start, stop in spans:
+        if start > done:
+            sizes.append(start - done)
+        places.append(len(sizes))
+        sizes.append(stop - start)
+        done = stop
+    if total > done:
+        sizes.append(total - done)
+    return sizes, places
+
+
+def _check(u: Tensor, bounds: list[int]) -> None:
+    if u.shape[0] != 1:
+        raise UsageError(f"u must be (1, H, T), its rows one after the other; got {tuple(u.shape)}")
+    if len(bounds) < 2 or bounds[0] != 0 or bounds[-1] != u.shape[-1]:
+        ends = f"{bounds[0]} to {bounds[-1]}" if bounds else "nothing"
+        raise UsageError(f"cu_seqlens must go from 0 to T = {u.shape[-1]:,}; got {ends}")
+    for row, (start, stop) in enumerate(pairwise(bounds)):
+        if stop <= start:
+            raise UsageError(f"cu_seqlens: row {row} is from {start} to {stop}; each row needs at least one position")
