@@ -74,7 +74,7 @@ def convolve_spans(
     spans: start and stop of every row, 0-based, half-open, ascending.
     """
     sizes, places = _sizes(spans, u.shape[-1])
-    parts = [None if x is None else x.split(sizes, dim=-1) for x in (u, gate_in, gate_out)]
+    parts = [None if x is None else torch.split(x, sizes, dim=-1) for x in (u, gate_in, gate_out)]
     found: list[Tensor | None] = [None] * len(sizes)
     lengths = [stop - start for start, stop in spans]
     groups = list(similar(lengths, channels=u.shape[1]))
@@ -113,7 +113,7 @@ def _batch(rows: list[Tensor], longest: int) -> Tensor:
     return torch.cat(padded)
 
 
-def _filters(k: Tensor | FilterSpectrum, lengths: list[int]) -> list[Tensor] | list[FilterSpectrum]:
+def _filters(k: Tensor | FilterSpectrum, lengths: list[int]) -> list[Tensor | FilterSpectrum]:
     """The filter of each group."""
     if isinstance(k, FilterSpectrum):
         return [k] * len(lengths)
