@@ -1,5 +1,7 @@
 """``genoconv train``."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -138,7 +140,8 @@ def train(
     if print_config:
         print(config.to_yaml(), end="")
         return
+    command = shlex.join(["genoconv", *sys.argv[1:]])
     if resume is not None:
-        raise typer.Exit(pipeline.resume(config, folder=resume, offline=offline, quiet=quiet))
+        raise typer.Exit(pipeline.resume(config, folder=resume, offline=offline, quiet=quiet, command=command))
     folder = output or train_config.default_folder(config)
-    raise typer.Exit(pipeline.train(config, folder=folder, force=force, offline=offline, quiet=quiet))
+    raise typer.Exit(pipeline.train(config, folder=folder, force=force, offline=offline, quiet=quiet, command=command))

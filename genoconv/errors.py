@@ -42,6 +42,10 @@ class TrainingError(GenoconvError, RuntimeError):
     """Training cannot go on: the loss is NaN or exploding, or there is nothing to learn from."""
 
 
+class DivergedError(TrainingError):
+    """The loss is NaN or exploding; a lower learning rate may help."""
+
+
 class KernelError(GenoconvError, RuntimeError):
     """A CUDA kernel was asked for and cannot serve this call on this machine."""
 

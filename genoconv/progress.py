@@ -71,6 +71,50 @@ def progress_bar(
         yield lambda amount: bar.advance(task, amount)
 
 
+class Bar:
+    """A bar of percent with a note beside it, such as the newest figures of a training run.
+
+    Attributes:
+        drawn: whether anybody sees it; where not, the caller says what there is to say in lines.
+    """
+
+    drawn = False
+
+    def advance(self, amount: float) -> None:
+        """So many percent more are done."""
+
+    def note(self, text: str) -> None:
+        """Show ``text`` in place of the last note."""
+
+
+@contextlib.contextmanager
+def noted_bar(description: str, *, quiet: bool = False) -> Iterator[Bar]:
+    """Show a :class:`Bar` while the block runs, on a terminal unless ``quiet``."""
+    if not wanted(quiet):
+        yield Bar()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(bar_width=20), TaskProgressColumn(), TimeRemainingColumn())
+    note = TextColumn("{task.fields[note]}", markup=False)
+    with Progress(
+        TextColumn("{task.description}", markup=False), *columns, note, console=Console(stderr=True), transient=True
+    ) as progress:
+        task = progress.add_task(printable(description), total=100, note="")
+
+        class Drawn(Bar):
+            drawn = True
+
+            def advance(self, amount: float) -> None:
+                progress.advance(task, amount)
+
+            def note(self, text: str) -> None:
+                progress.update(task, note=printable(text))
+
+        yield Drawn()
+
+
 class _Lines:
     """An :data:`Advance` that logs how far it is, after ten seconds first and then ever more rarely."""
 

@@ -39,31 +39,42 @@ class Windows(Protocol):
     def __getitem__(self, index: int, /) -> Tokens: ...
 
 
-def markov_perplexities(train: Windows, held_out: Windows, *, both_strands: bool = False) -> list[float]:
-    """Perplexity of every order on the held-out windows, at the positions where the network is measured too.
+class MarkovModels:
+    """Models of every order of :data:`ORDERS`, counted once and good for any held-out windows.
 
     Args:
         train: windows of tokens to count in.
-        held_out: windows to predict; the first base of each has no context and is no target.
         both_strands: count in the reverse complement of the training windows too.
-
-    Returns:
-        One perplexity for each of :data:`ORDERS`; none at all where ``held_out`` has nothing to predict. A position
-        with fewer known bases before it than the order needs (after an N, at the start of a window) is predicted by
-        the order that it has bases for.
     """
-    asked = _count(_read(held_out, range(len(held_out))))
-    if not _size(asked):
-        return []
-    tenth = max(1, len(train) // 10)
-    parts = (range(tenth), range(tenth, len(train)))
-    aside, fitted = (_count(_read(train, part, both_strands=both_strands)) for part in parts)
-    counted = [one + other for one, other in zip(aside, fitted, strict=True)]
-    strengths = _strengths(fitted if _size(fitted) else counted, aside if _size(aside) else counted)
-    tables: list[Table] = []
-    for order, strength in enumerate(strengths):
-        tables.append(_smoothed(counted, order, below=tables[-1:], strength=strength))
-    return [math.exp(_surprise(tables[: order + 1], asked)) for order in ORDERS]
+
+    def __init__(self, train: Windows, *, both_strands: bool = False) -> None:
+        tenth = max(1, len(train) // 10)
+        parts = (range(tenth), range(tenth, len(train)))
+        aside, fitted = (_count(_read(train, part, both_strands=both_strands)) for part in parts)
+        counted = [one + other for one, other in zip(aside, fitted, strict=True)]
+        strengths = _strengths(fitted if _size(fitted) else counted, aside if _size(aside) else counted)
+        self._tables: list[Table] = []
+        for order, strength in enumerate(strengths):
+            self._tables.append(_smoothed(counted, order, below=self._tables[-1:], strength=strength))
+
+    def perplexities(self, held_out: Windows) -> list[float]:
+        """Perplexity of every order on held-out windows, at the positions where the network is measured too.
+
+        The first base of a window has no context and is no target. A position with fewer known bases before it than
+        the order needs (after an N, at the start of a window) is predicted by the order that it has bases for.
+
+        Returns:
+            One perplexity per order; none at all where ``held_out`` has nothing to predict.
+        """
+        asked = _count(_read(held_out, range(len(held_out))))
+        if not _size(asked):
+            return []
+        return [math.exp(_surprise(self._tables[: order + 1], asked)) for order in ORDERS]
+
+
+def markov_perplexities(train: Windows, held_out: Windows, *, both_strands: bool = False) -> list[float]:
+    """:class:`MarkovModels` of ``train``, measured on ``held_out``."""
+    return MarkovModels(train, both_strands=both_strands).perplexities(held_out)
 
 
 def _read(windows: Windows, which: Iterable[int], *, both_strands: bool = False) -> Iterator[Tokens]:

@@ -1,169 +1,247 @@
-"""What happens between steps: stopping in time and for good reasons, measuring, checkpoints.
-
-A checkpoint is whole or not there, and is taken between two optimiser steps, so it holds no half-summed gradients.
-"""
+"""What happens between steps: stopping in time and for good reasons, rows of ``metrics.csv``, validation."""
 
 import logging
 import math
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from genoconv import atomic
-from genoconv.errors import TrainingError
+from genoconv.errors import DivergedError
 from genoconv.train.clock import Clock
+from genoconv.train.data import Share
+from genoconv.train.display import Display
+from genoconv.train.held_out import HeldOut, measure
 from genoconv.train.interrupts import Interrupts
 from genoconv.train.metrics import MetricsFile, Row
-from genoconv.train.module import LanguageModel
+from genoconv.train.module import Learner
+from genoconv.train.pace import Pace
 
 log = logging.getLogger(__name__)
 
-_KEPT = 2
-_PARTIAL = "partial.ckpt"
-_EXPLODED = 2 * math.log(4)
 
+class Pacing(pl.Callback):
+    """Asks the pace, after every step and on all processes alike, whether to stop and whether to validate.
 
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint with the most steps in ``folder``."""
-    return max(folder.glob("step-*.ckpt"), default=None)
+    Attributes:
+        validate: whether the held-out windows are to be read before the next step.
+        signal: that ended the run on any process, or 0.
+        begun: whether training has begun: what went wrong before was the checkpoint or the start.
+    """
 
-
-class Stopping(pl.Callback):
-    """Ends a run in order when its time is up or a signal came, on all processes after the same step."""
-
-    def __init__(self, clock: Clock, interrupts: Interrupts) -> None:
-        self.clock = clock
+    def __init__(self, pace: Pace, interrupts: Interrupts) -> None:
+        self.pace = pace
         self.interrupts = interrupts
+        self.validate = False
+        self.signal = 0
+        self.begun = False
+        self._since = (0.0, 0)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.begun = True
         self.interrupts.begin()  # Lightning has set a handler of its own, which would leave without saving
-        self.clock.start()
-        self._stop_if_wanted(trainer)
+        clock = self.pace.clock
+        clock.start()
+        self.pace.begin(trainer.global_step)
+        self.resume_timing()
+        over = clock.time_is_up() or self._had_all_steps(trainer)
+        trainer.should_stop = trainer.should_stop or any((self.ask_for_signal(trainer), *largest(trainer, [over])))
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        if between_steps(trainer, self.clock):
-            self._stop_if_wanted(trainer)
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        clock = self.pace.clock
+        self.validate = False
+        if not between_steps(trainer, clock):
+            return
+        self.pace.step_done(time.monotonic() - self._since[0], clock.tokens - self._since[1])
+        over = self.pace.is_over() or self._had_all_steps(trainer)
+        due = self.pace.validation_is_due(trainer.global_step)
+        signal, limit = self.interrupts.signal or 0, self.pace.limit_is_due()
+        ended, validate, limited, self.signal = largest(trainer, [over, due, limit, signal])
+        if limited:
+            self.pace.limit(trainer.strategy.broadcast(self.pace.limits()))
+            assert isinstance(pl_module, Learner)
+            pl_module.state["limits"] = [len(held_out.windows) for held_out in self.pace.held_out]
+        trainer.should_stop = bool(trainer.should_stop or ended or self.signal)
+        self.validate = bool(validate) and not trainer.should_stop
+        self.resume_timing()
 
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.interrupts.begin()  # also where validation is all that is left to do
+    def ask_for_signal(self, trainer: pl.Trainer) -> int:
+        """The signal that came to any process, or 0; all must ask."""
+        (self.signal,) = largest(trainer, [self.interrupts.signal or 0])
+        return self.signal
 
-    def _stop_if_wanted(self, trainer: pl.Trainer) -> None:
-        if anywhere(trainer, int(self.clock.time_is_up or self.interrupts.came())):
-            trainer.should_stop = True
+    def _had_all_steps(self, trainer: pl.Trainer) -> bool:
+        return self.pace.clock.max_steps is not None and trainer.global_step >= self.pace.clock.max_steps
+
+    def resume_timing(self) -> None:
+        """The next step is timed from here."""
+        self._since = (time.monotonic(), self.pace.clock.tokens)
 
 
 class Measuring(pl.Callback):
-    """Writes ``metrics.csv``, moves the progress bar, and stops a run that has lost its way.
+    """Writes the rows of training, feeds the display, and stops a run that is lost.
 
     Args:
         clock: how far the run is.
         rows: where measurements go, on the first process; None elsewhere.
+        display: what a person sees.
         every: steps between rows.
-        validated: the last step after which the held-out windows were read, if any.
-        advance: told the percentage of the run that has just been done.
+        pacing: says whether a signal ends the run: then what is not yet a row waits in the checkpoint, so that the rows
+            of a resumed run are those of one that was not interrupted.
+        pending: sums that a checkpoint kept, as [step, learning rate, sums...].
     """
 
     def __init__(
-        self, clock: Clock, rows: MetricsFile | None, *, every: int, validated: int, advance: Callable[[float], None]
+        self,
+        clock: Clock,
+        rows: MetricsFile | None,
+        display: Display,
+        *,
+        every: int,
+        pacing: Pacing,
+        pending: list[list[float]],
     ) -> None:
         self.clock = clock
         self.rows = rows
+        self.display = display
         self.every = every
-        self.validated = validated
-        self.advance = advance
-        self._pending: list[tuple[int, float, Tensor]] = []  # step, its learning rate, its loss
+        self.pacing = pacing
+        self._pending: list[tuple[int, float, Tensor]] = []  # step, its learning rate, its sums on this process
+        self._settled = pending  # the same, of all processes
         self._since = (0.0, 0)
         self._paused = 0.0
-        self._shown = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._since = (time.monotonic(), self.clock.tokens)
+        self.display.begin(self.clock.progress(trainer.global_step))
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        self._step = trainer.global_step + 1, _rate(trainer)
+        self._step = trainer.global_step + 1, learning_rate(trainer)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._pending.append((*self._step, outputs["nats"]))
-        done = 100 * self.clock.progress(trainer.global_step)
-        self.advance(max(0.0, done - self._shown))
-        self._shown = max(self._shown, done)
-        if between_steps(trainer, self.clock) and (trainer.global_step % self.every == 0 or last_step(trainer)):
-            self._measure(trainer)
-
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._validating = time.monotonic()
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._paused += time.monotonic() - self._validating
-        assert isinstance(pl_module, LanguageModel)
-        if not math.isfinite(pl_module.valid_loss):
+        self._pending.append((*self._step, outputs["sums"]))
+        if not between_steps(trainer, self.clock):
             return
-        self.validated = trainer.global_step
-        row = self._row(trainer, "valid", pl_module.valid_loss, _rate(trainer), None)
-        log.info("step %s: validation perplexity %.4f", f"{row.step:,}", row.perplexity)
+        assert isinstance(pl_module, Learner)
+        step = trainer.global_step
+        if step % self.every == 0 or (trainer.should_stop and not self.pacing.signal):
+            self._measure(trainer, pl_module)
+        self.display.advance(self.clock.progress(step), step)
 
-    def _measure(self, trainer: pl.Trainer) -> None:
-        losses = trainer.strategy.reduce(torch.stack([loss for *_, loss in self._pending]), reduce_op="mean")
-        assert isinstance(losses, Tensor)
-        values = losses.tolist()
-        _check([(step, rate, loss) for (step, rate, _), loss in zip(self._pending, values, strict=True)])
-        now = time.monotonic()
-        bases = (self.clock.tokens - self._since[1]) * trainer.world_size
-        speed = bases / max(1e-9, now - self._since[0] - self._paused)
-        self._row(trainer, "train", sum(values) / len(values), self._pending[-1][1], speed)
-        self._since, self._paused, self._pending = (now, self.clock.tokens), 0.0, []
+    def settle(self, trainer: pl.Trainer, learner: Learner) -> None:
+        """Put the sums of all processes that are not yet in a row into the learner's state."""
+        if self._pending:
+            together = trainer.strategy.reduce(torch.stack([sums for *_, sums in self._pending]), reduce_op="sum")
+            assert isinstance(together, Tensor)
+            for (step, rate, _), sums in zip(self._pending, together.tolist(), strict=True):
+                self._settled.append([step, rate, *sums])
+            self._pending = []
+        learner.state["pending"] = [list(record) for record in self._settled]
 
-    def _row(self, trainer: pl.Trainer, split: str, loss: float, rate: float, speed: float | None) -> Row:
-        row = Row.of(trainer.global_step, self.clock.tokens * trainer.world_size, split, loss, rate, speed)
+    def pause(self, seconds: float) -> None:
+        """So many seconds since the last row went into something else than training."""
+        self._paused += seconds
+
+    def row(self, trainer: pl.Trainer, split: str, learner: Learner, sums: list[float], *, rate: float) -> Row:
+        """Write one row of ``sums``; ``rate`` is the learning rate."""
+        speed = None
+        if split == "train":
+            now = time.monotonic()
+            bases = (self.clock.tokens - self._since[1]) * trainer.world_size
+            speed = bases / max(1e-9, now - self._since[0] - self._paused)
+            self._since, self._paused = (now, self.clock.tokens), 0.0
+        tokens = self.clock.tokens * trainer.world_size
+        row = Row(trainer.global_step, tokens, split, learner.objective.figures(sums), rate, speed)
         if self.rows is not None:
             self.rows.add(row)
         for logger in trainer.loggers:
             logger.log_metrics(row.curves(), step=row.step)
+        self.display.show(row)
         return row
 
+    def _measure(self, trainer: pl.Trainer, learner: Learner) -> None:
+        self.settle(trainer, learner)
+        _check(self._settled, limit=learner.objective.explosion)
+        totals = [math.fsum(column) for column in zip(*(record[2:] for record in self._settled), strict=True)]
+        rate = self._settled[-1][1]
+        self._settled = []
+        learner.state["pending"] = []
+        if totals[1]:
+            self.row(trainer, "train", learner, totals, rate=rate)
 
-class Checkpoints(pl.Callback):
-    """Saves every ``every`` steps and where the run ends; keeps the newest two.
+
+class Validating(pl.Callback):
+    """Reads the held-out windows when the pace says so, and after the last step, then also the test set.
 
     Args:
-        folder: where to.
-        clock: how far the run is.
-        every: steps between checkpoints.
-        saved: the step whose checkpoint is there already.
+        pacing: says when.
+        measuring: writes the rows.
+        held_out: ``valid`` and, where there is one, ``test``.
+        share: of this process.
+        validated: the last step after which the validation windows were read, on the first process.
+        save: saves a checkpoint of the step that was done last.
     """
 
-    def __init__(self, folder: Path, clock: Clock, *, every: int, saved: int) -> None:
-        self.folder = folder
-        self.clock = clock
-        self.every = every
-        self._saved = saved
-        self._rate = 0.0
+    def __init__(
+        self,
+        pacing: Pacing,
+        measuring: Measuring,
+        held_out: dict[str, HeldOut],
+        *,
+        share: Share,
+        validated: int,
+        save: Callable[[pl.Trainer, pl.LightningModule], None],
+    ) -> None:
+        self.pacing = pacing
+        self.measuring = measuring
+        self.held_out = held_out
+        self.share = share
+        self.validated = validated
+        self.save = save
 
-    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        self._rate = _rate(trainer)
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.validated = trainer.strategy.broadcast(self.validated)
+        step = trainer.global_step
+        if self.validated != step and self.pacing.pace.was_due(step) and not trainer.should_stop:
+            self._validate(trainer, pl_module)  # the run was interrupted just before
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        step = trainer.global_step
-        if not between_steps(trainer, self.clock) or step == self._saved:
+        if self.pacing.validate and not self._validate(trainer, pl_module) and self.pacing.ask_for_signal(trainer):
+            # Before another step, so that the resumed run can catch up on this validation.
+            trainer.should_stop = True
+            self.save(trainer, pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.pacing.ask_for_signal(trainer):
             return
-        if step % self.every and not last_step(trainer):
-            return
-        if not all(bool(torch.isfinite(weights).all()) for weights in pl_module.parameters()):
-            raise TrainingError(f"the weights are no longer finite after step {step}, learning rate {self._rate:.3g}")
-        self._saved = step
-        partial = self.folder / _PARTIAL
-        trainer.save_checkpoint(partial)  # written by the first process, all must take part
-        if trainer.is_global_zero:
-            atomic.commit(partial, self.folder / f"step-{step:08d}.ckpt")
-            for old in sorted(self.folder.glob("step-*.ckpt"))[:-_KEPT]:
-                old.unlink()
+        if self.validated != trainer.global_step:
+            self._validate(trainer, pl_module)
+        if "test" in self.held_out:
+            self._read(trainer, pl_module, self.held_out["test"])
+        self.pacing.ask_for_signal(trainer)
+
+    def _validate(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> bool:
+        row = self._read(trainer, pl_module, self.held_out["valid"])
+        if row is not None:
+            self.validated = row.step
+        return row is not None
+
+    def _read(self, trainer: pl.Trainer, pl_module: pl.LightningModule, held_out: HeldOut) -> Row | None:
+        assert isinstance(pl_module, Learner)
+        begun = time.monotonic()
+        sums = measure(trainer, pl_module, held_out, self.share, in_a_hurry=self.pacing.interrupts.came)
+        seconds = time.monotonic() - begun
+        self.measuring.pause(seconds)
+        self.pacing.resume_timing()
+        if sums is None or not sums[1]:  # broken off, or no base that could be a target
+            return None
+        self.pacing.pace.measured(held_out, seconds)
+        return self.measuring.row(trainer, held_out.split, pl_module, sums, rate=learning_rate(trainer))
 
 
 def between_steps(trainer: pl.Trainer, clock: Clock) -> bool:
@@ -171,32 +249,29 @@ def between_steps(trainer: pl.Trainer, clock: Clock) -> bool:
     return clock.batches % int(trainer.accumulate_grad_batches) == 0
 
 
-def last_step(trainer: pl.Trainer) -> bool:
-    """Whether no step follows."""
-    return bool(trainer.should_stop or trainer.global_step == trainer.max_steps)
-
-
-def _rate(trainer: pl.Trainer) -> float:
+def learning_rate(trainer: pl.Trainer) -> float:
     """The learning rate of the next step, that of the matrices; 0 outside training."""
     return float(trainer.optimizers[0].param_groups[0]["lr"]) if trainer.optimizers else 0.0
 
 
-def anywhere(trainer: pl.Trainer, number: int) -> int:
-    """The largest ``number`` of all processes; each must ask."""
+def largest(trainer: pl.Trainer, numbers: Sequence[int]) -> list[int]:
+    """Each number as the process has it that has most; all must ask. True is 1."""
     if trainer.world_size == 1:
-        return number
-    largest = trainer.strategy.reduce(torch.tensor(number, device=trainer.strategy.root_device), reduce_op="max")
-    return int(largest)
+        return [int(number) for number in numbers]
+    mine = torch.tensor([float(number) for number in numbers], device=trainer.strategy.root_device)
+    most = trainer.strategy.reduce(mine, reduce_op="max")
+    assert isinstance(most, Tensor)
+    return [int(number) for number in most.tolist()]
 
 
-def _check(measured: list[tuple[int, float, float]]) -> None:
-    """Raise where the losses of some batches, as (step, learning rate, nats a base), show that a run is lost."""
-    for step, rate, loss in measured:
+def _check(measured: list[list[float]], *, limit: float) -> None:
+    """Raise where batches, as [step, learning rate, summed loss, weight, ...], show that a run is lost."""
+    losses = [(int(step), rate, total / max(weight, 1.0)) for step, rate, total, weight, *_ in measured]
+    for step, rate, loss in losses:
         if not math.isfinite(loss):
-            raise TrainingError(f"the loss is {loss} at step {step}, learning rate {rate:.3g}")
-    if sum(loss for *_, loss in measured) > _EXPLODED * len(measured):  # one odd batch is no explosion
-        step, rate, loss = next(some for some in measured if some[2] > _EXPLODED)
-        raise TrainingError(
-            f"the loss exploded to {loss:.3g} nats a base at step {step}, learning rate {rate:.3g}"
-            f" (a uniform guess has {math.log(4):.3g})"
+            raise DivergedError(f"the loss is {loss} at step {step}, learning rate {rate:.3g}")
+    if sum(loss for *_, loss in losses) > limit * len(losses):  # one unusual batch is no explosion
+        step, rate, loss = next(some for some in losses if some[2] > limit)
+        raise DivergedError(
+            f"the loss exploded to {loss:.3g} at step {step}, learning rate {rate:.3g} (limit {limit:.3g})"
         )

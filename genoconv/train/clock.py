@@ -15,6 +15,7 @@ class Clock:
     Attributes:
         batches: batches that this process has computed.
         tokens: tokens in them, padding not counted.
+        reserve: seconds to keep for what follows the last step: measuring on held-out windows.
     """
 
     def __init__(self, *, max_steps: int | None, max_seconds: float | None) -> None:
@@ -22,6 +23,7 @@ class Clock:
         self.max_seconds = max_seconds
         self.batches = 0
         self.tokens = 0
+        self.reserve = 0.0
         self._before = 0.0
         self._started = time.monotonic()
 
@@ -44,17 +46,21 @@ class Clock:
 
         Of its steps, where they end it; else of its time. Where both may, it is the steps', so that the learning rate
         does not depend on how fast a machine is, until time threatens to run out first: from a quarter of it on, the
-        further of the two counts.
+        further of the two counts. Time that is kept for measuring is not there to be trained in.
         """
-        by_time = self.seconds / self.max_seconds if self.max_seconds else 0.0
+        by_time = self.seconds / self._for_training if self.max_seconds else 0.0
         if self.max_steps is None:
             return min(1.0, by_time)
         return min(1.0, max(step / self.max_steps, (by_time - _LEFT_TO_STEPS) / (1 - _LEFT_TO_STEPS)))
 
+    def time_is_up(self, *, next_step: float = 0.0) -> bool:
+        """Whether the minutes are used, or would be exceeded by a step of ``next_step`` seconds and the reserve."""
+        return self.max_seconds is not None and self.seconds + next_step + self.reserve >= self.max_seconds
+
     @property
-    def time_is_up(self) -> bool:
-        """Whether the minutes are used."""
-        return self.max_seconds is not None and self.seconds >= self.max_seconds
+    def _for_training(self) -> float:
+        assert self.max_seconds
+        return max(self.max_seconds - self.reserve, 1e-3 * self.max_seconds)
 
     def state(self) -> dict[str, float]:
         """For a checkpoint."""

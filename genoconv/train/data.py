@@ -1,13 +1,13 @@
 """Batches of windows: which ones, in which order, a function of the seed and a counter alone.
 
-Because batch ``i`` does not depend on how one came to ``i``, a run that was killed goes on with exactly the data that
+Because batch ``i`` does not depend on how one came to ``i``, a run that was killed resumes with exactly the data that
 an uninterrupted run would have seen, whatever the number of reading processes.
 """
 
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -31,11 +31,33 @@ class Batch(NamedTuple):
         ids: (B, L) uint8 tokens.
         weights: (B, L) float32 weight of each base in the loss; shape (0,) where all are one.
         tokens: how many of ``ids`` are not padding.
+        targets: what is to be predicted of each window, shape (B,) or (B, C); shape (0,) where it is the sequence.
     """
 
     ids: Tensor
     weights: Tensor
     tokens: int
+    targets: Tensor
+
+
+class Item(NamedTuple):
+    """One window: its tokens (L,), the weight of each in the loss, and what is to be predicted of it, if given."""
+
+    tokens: Tokens
+    weights: npt.NDArray[np.float32] | None = None
+    target: npt.NDArray[np.float32] | None = None
+
+
+class Reader(Protocol):
+    """Windows by number, with their lengths in bases."""
+
+    lengths: npt.NDArray[np.int64]
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int, *, crop: tuple[int, int] | None = None, flip: bool = False) -> Item:
+        """One window or part of it, on its own strand or, flipped, on the other."""
+        ...
 
 
 class WindowReader:
@@ -64,11 +86,9 @@ class WindowReader:
 
     def __getitem__(self, index: int) -> Tokens:
         """Tokens of one window."""
-        return self.read(index)[0]
+        return self.read(index).tokens
 
-    def read(
-        self, index: int, *, crop: tuple[int, int] | None = None, flip: bool = False
-    ) -> tuple[Tokens, npt.NDArray[np.float32] | None]:
+    def read(self, index: int, *, crop: tuple[int, int] | None = None, flip: bool = False) -> Item:
         """Tokens and loss weights of one window.
 
         Args:
@@ -86,21 +106,27 @@ class WindowReader:
             ids, mask = self.fasta.tokens_and_mask(*where)
             weights = np.where(mask, np.float32(self.masked_weight), np.float32(1))
         if bool(self.reverse[index]) != flip:
-            return reverse_complement(ids), None if weights is None else weights[::-1]
-        return ids, weights
+            return Item(reverse_complement(ids), None if weights is None else weights[::-1])
+        return Item(ids, weights)
 
 
-def collate(items: Sequence[tuple[Tokens, npt.NDArray[np.float32] | None]]) -> Batch:
+def collate(items: Sequence[Item]) -> Batch:
     """Pad windows on the right to the longest of them."""
-    longest = max(len(ids) for ids, _ in items)
+    longest = max(len(item.tokens) for item in items)
     ids = np.full((len(items), longest), PAD, np.uint8)
-    weighted = any(weights is not None for _, weights in items)
+    weighted = any(item.weights is not None for item in items)
     weights = np.ones((len(items), longest), np.float32) if weighted else np.empty(0, np.float32)
-    for row, (tokens, given) in enumerate(items):
-        ids[row, : len(tokens)] = tokens
-        if given is not None:
-            weights[row, : len(tokens)] = given
-    return Batch(torch.from_numpy(ids), torch.from_numpy(weights), sum(len(tokens) for tokens, _ in items))
+    targets = [item.target for item in items if item.target is not None]
+    for row, item in enumerate(items):
+        ids[row, : len(item.tokens)] = item.tokens
+        if item.weights is not None:
+            weights[row, : len(item.tokens)] = item.weights
+    return Batch(
+        ids=torch.from_numpy(ids),
+        weights=torch.from_numpy(weights),
+        tokens=sum(len(item.tokens) for item in items),
+        targets=torch.from_numpy(np.stack(targets) if targets else np.empty(0, np.float32)),
+    )
 
 
 def leave_signals_to_parent(worker: int) -> None:
@@ -132,7 +158,7 @@ class TrainingBatches(IterableDataset[Batch]):
 
     def __init__(
         self,
-        reader: WindowReader,
+        reader: Reader,
         *,
         stages: Sequence[Stage],
         tokens_per_batch: int,

@@ -2,37 +2,40 @@
 
 import contextlib
 import logging
-import math
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import DDPStrategy
+from torch import nn
 from torch.utils.data import DataLoader
 
-from genoconv.errors import ModelError, UsageError
-from genoconv.genome.windows.batches import batch_plan
-from genoconv.models.devices import resolve_precision
+from genoconv.errors import GenoconvError, ModelError, TrainingError
 from genoconv.models.hyena import HyenaDNA
-from genoconv.progress import progress_bar
-from genoconv.train.callbacks import Checkpoints, Measuring, Stopping, anywhere
+from genoconv.progress import noted_bar
+from genoconv.train.callbacks import Measuring, Pacing, Validating
+from genoconv.train.checkpoints import Checkpoints, Restored, read_checkpoint
 from genoconv.train.clock import Clock
-from genoconv.train.cluster import is_first_process, place
-from genoconv.train.data import Batch, Share, TrainingBatches, WindowReader, collate, leave_signals_to_parent
+from genoconv.train.data import Batch, Reader, Share, TrainingBatches, leave_signals_to_parent
+from genoconv.train.display import Display
+from genoconv.train.held_out import HeldOut
 from genoconv.train.interrupts import Interrupts
+from genoconv.train.machine import Machine
 from genoconv.train.metrics import MetricsFile, Row
-from genoconv.train.module import LanguageModel
+from genoconv.train.module import Learner
+from genoconv.train.objectives import Objective
+from genoconv.train.pace import Pace
 from genoconv.train.settings import DataSettings, OptimSettings, RunSettings, Stage
+from genoconv.train.workers import is_lost_connection, workers
 
 _CHECKPOINTING_FROM = 65_536
 _WARM_UP_FROM = 8_192
 _FIRST_LENGTH, _STAGE_STEPS = 1_024, 100
 
-# Lightning's names of them.
-_PRECISIONS: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed"}
 # What Lightning does by itself and we do otherwise: checkpoints, bar, summary, shares of the data.
 _SILENT: dict[str, Any] = {
     "num_sanity_val_steps": 0,
@@ -43,6 +46,34 @@ _SILENT: dict[str, Any] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is to be learned, from what, and how.
+
+    Attributes:
+        model: on the CPU; Lightning moves it. It is trained in place.
+        objective: what it learns.
+        train: windows to learn from.
+        held_out: ``valid`` and, if it is to be measured at the end, ``test``.
+        flips: read a random half of the training windows on the other strand.
+        data, optim, settings: see :mod:`.settings`.
+    """
+
+    model: nn.Module
+    objective: Objective
+    train: Reader
+    held_out: dict[str, Reader]
+    flips: bool
+    data: DataSettings
+    optim: OptimSettings
+    settings: RunSettings
+
+    @property
+    def longest(self) -> int:
+        """Bases in the longest training window."""
+        return int(self.train.lengths.max())
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a run ended.
@@ -51,6 +82,7 @@ class Outcome:
         step, tokens, seconds: done in all, interruptions included.
         rows: all measurements.
         signal: the signal that ended it early, or None.
+        measured: numbers of the windows of each held-out set that were measured.
     """
 
     step: int
@@ -58,6 +90,7 @@ class Outcome:
     seconds: float
     rows: list[Row]
     signal: int | None
+    measured: dict[str, list[int]] = field(default_factory=dict)
 
 
 def stages(settings: DataSettings, *, longest: int, max_steps: int | None) -> tuple[Stage, ...]:
@@ -73,134 +106,174 @@ def stages(settings: DataSettings, *, longest: int, max_steps: int | None) -> tu
     return (*(Stage(length=length, steps=steps) for length in lengths), Stage(length=longest))
 
 
-def run(
-    model: HyenaDNA,
-    *,
-    train: WindowReader,
-    valid: WindowReader,
-    flips: bool,
-    data: DataSettings,
-    optim: OptimSettings,
-    settings: RunSettings,
-    folder: Path,
-    resume: Path | None = None,
-    quiet: bool = False,
-) -> Outcome:
-    """Train ``model`` in place.
+def run(job: Job, *, machine: Machine, folder: Path, resume: Path | None = None, quiet: bool = False) -> Outcome:
+    """Train a model in place.
 
     Args:
-        model: on the CPU; Lightning moves it.
-        train, valid: windows to learn from and to measure on.
-        flips: read a random half of the training windows on the other strand.
-        data, optim, settings: see :mod:`.settings`.
+        job: what to do.
+        machine: where to compute.
         folder: an existing folder for ``metrics.csv`` and ``checkpoints``.
-        resume: checkpoint to go on from.
+        resume: checkpoint to resume from.
         quiet: no progress bar.
 
     Raises:
-        TrainingError: the loss is NaN or exploded.
-        UsageError: no such device, or nothing says when to stop.
+        TrainingError: the loss is NaN or exploded, or another process of the run failed.
         ModelError: ``resume`` is damaged or of another model.
+        DataError: ``metrics.csv`` is not what a run writes.
     """
-    if settings.max_steps is None and settings.max_minutes is None:
-        raise UsageError("nothing says when to stop; give --max-steps or --max-minutes")
     _hush()
-    first = is_first_process(settings.launcher)
-    quiet = quiet or not first
-    accelerator, devices = _devices(settings.device, settings.devices)
-    cluster = place(settings, devices if isinstance(devices, int) else len(devices))
-    state = _read_checkpoint(resume) if resume else None
-    done_steps = int(state["global_step"]) if state else 0
-    clock = Clock(
-        max_steps=settings.max_steps, max_seconds=None if settings.max_minutes is None else 60 * settings.max_minutes
-    )
-    longest = int(train.lengths.max())
-    checkpointing = settings.activation_checkpointing
-    model.checkpointing = longest >= _CHECKPOINTING_FROM if checkpointing == "auto" else checkpointing
-    model.train()  # Lightning keeps the mode that it finds
-    metrics = None
-    if first:
-        (folder / "checkpoints").mkdir(exist_ok=True)
-        metrics = MetricsFile(folder / "metrics.csv", step=done_steps)
-    validated = max((row.step for row in metrics.rows if row.split == "valid"), default=-1) if metrics else -1
-    with (
-        progress_bar("Training", total=100, unit="%", quiet=quiet) as advance,
-        Interrupts(processes=cluster.devices * cluster.nodes, quiet=not first) as interrupts,
-        contextlib.closing(metrics) if metrics else contextlib.nullcontext(),
-    ):
-        measuring = Measuring(clock, metrics, every=settings.log_every, validated=validated, advance=advance)
-        checkpoints = Checkpoints(folder / "checkpoints", clock, every=settings.checkpoint_every, saved=done_steps)
+    _recompute(job)
+    job.model.train()  # Lightning keeps the mode that it finds
+    restored = read_checkpoint(resume, job.model, terms=job.objective.terms) if resume else None
+    with contextlib.ExitStack() as stack:
+        metrics = None
+        if machine.is_first:
+            (folder / "checkpoints").mkdir(exist_ok=True)
+            step = restored.step if restored else 0
+            metrics = MetricsFile(folder / "metrics.csv", names=job.objective.names, step=step)
+            stack.enter_context(contextlib.closing(metrics))
+        display = Display(stack.enter_context(noted_bar("Training", quiet=quiet or not machine.is_first)))
+        interrupts = stack.enter_context(Interrupts(processes=machine.processes, quiet=not machine.is_first))
+        if machine.starts_workers:
+            stack.enter_context(workers(machine.devices, nodes=machine.nodes))
+        parts = _Parts.assemble(job, machine, folder, restored, metrics, display, interrupts)
+        _fit(parts, machine, restored)
+        return parts.outcome()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """Everything that takes part in a run, put together."""
+
+    job: Job
+    trainer: pl.Trainer
+    learner: Learner
+    clock: Clock
+    batches: TrainingBatches
+    held_out: dict[str, HeldOut]
+    pacing: Pacing
+    metrics: MetricsFile | None
+
+    @classmethod
+    def assemble(
+        cls,
+        job: Job,
+        machine: Machine,
+        folder: Path,
+        restored: Restored | None,
+        metrics: MetricsFile | None,
+        display: Display,
+        interrupts: Interrupts,
+    ) -> "_Parts":
+        settings, step = job.settings, restored.step if restored else 0
+        minutes = settings.max_minutes
+        clock = Clock(max_steps=settings.max_steps, max_seconds=None if minutes is None else 60 * minutes)
+        held_out = _held_out(job)
+        pace = Pace(clock, every=settings.validate_every, held_out=list(held_out.values()), world=machine.processes)
+        learner = Learner(job.model, objective=job.objective, optim=job.optim, clock=clock, seed=settings.seed)
+        if restored and restored.limits:
+            pace.resume_limits(restored.limits)
+            learner.state["limits"] = restored.limits
+        pacing = Pacing(pace, interrupts)
+        measuring = Measuring(
+            clock,
+            metrics,
+            display,
+            every=settings.log_every,
+            pacing=pacing,
+            pending=restored.pending if restored else [],
+        )
+        checkpoints = Checkpoints(folder / "checkpoints", clock, measuring, every=settings.checkpoint_every, saved=step)
+        validated = max((row.step for row in metrics.rows if row.split == "valid"), default=-1) if metrics else -1
+        share = Share(machine.rank, machine.processes, restored.batches if restored else 0)
+        validating = Validating(pacing, measuring, held_out, share=share, validated=validated, save=checkpoints.save)
         trainer = pl.Trainer(
-            accelerator=accelerator,
-            devices=devices if cluster.devices == 1 else cluster.devices,
-            num_nodes=cluster.nodes,
-            strategy="ddp" if cluster.devices * cluster.nodes > 1 else "auto",
-            plugins=[cluster.environment],
-            precision=_PRECISIONS[resolve_precision(settings.precision, device=accelerator)],
-            max_steps=settings.max_steps or -1,
+            accelerator=machine.accelerator,
+            devices=machine.lightning_devices,
+            num_nodes=machine.nodes,
+            strategy=DDPStrategy(broadcast_buffers=False) if machine.processes > 1 else "auto",
+            plugins=[machine.environment],
+            precision=machine.lightning_precision,
+            max_steps=-1,  # the pace ends it
             max_epochs=-1,
-            accumulate_grad_batches=data.accumulate,
-            gradient_clip_val=optim.clip,
-            val_check_interval=settings.validate_every * data.accumulate,
-            check_val_every_n_epoch=None,
-            callbacks=[Stopping(clock, interrupts), measuring, checkpoints],
+            accumulate_grad_batches=job.data.accumulate,
+            gradient_clip_val=job.optim.clip,
+            callbacks=[pacing, measuring, checkpoints, validating],
             logger=_tensorboard(folder) if settings.tensorboard else False,
             **_SILENT,
         )
-        share = Share(trainer.global_rank, trainer.world_size, int(state["genoconv"]["batches"]) if state else 0)
-        plan = stages(data, longest=longest, max_steps=settings.max_steps)
-        batches = TrainingBatches(
-            train,
-            stages=[Stage(length=stage.length, steps=stage.steps and stage.steps * data.accumulate) for stage in plan],
-            tokens_per_batch=max(data.tokens_per_batch, longest),
-            flips=flips,
-            seed=settings.seed,
-            share=share,
+        return cls(
+            job=job,
+            trainer=trainer,
+            learner=learner,
+            clock=clock,
+            batches=_batches(job, share),
+            held_out=held_out,
+            pacing=pacing,
+            metrics=metrics,
         )
-        held_out = _held_out(valid, data, share)
-        module = LanguageModel(model, optim=optim, clock=clock, seed=settings.seed, in_a_hurry=interrupts.came)
-        checkpoint = str(resume) if resume else None
-        try:
-            trainer.fit(module, _loader(batches, data.workers), held_out, ckpt_path=checkpoint, weights_only=True)
-            missing = trainer.strategy.broadcast(measuring.validated != trainer.global_step)
-            if missing and not anywhere(trainer, interrupts.signal or 0):
-                trainer.validate(module, held_out, verbose=False)
-        except SystemExit:
-            for process in getattr(trainer.strategy.launcher, "procs", ()):  # Lightning leaves them waiting
-                process.kill()
-            raise
-    model.eval()
-    return Outcome(
-        step=trainer.global_step,
-        tokens=clock.tokens * trainer.world_size,
-        seconds=clock.seconds,
-        rows=metrics.rows if metrics else [],
-        signal=anywhere(trainer, interrupts.signal or 0) or None,
-    )
+
+    def outcome(self) -> Outcome:
+        """How it ended; the model is ready to be used."""
+        self.job.model.eval()
+        return Outcome(
+            step=self.trainer.global_step,
+            tokens=self.clock.tokens * self.trainer.world_size,
+            seconds=self.clock.seconds,
+            rows=self.metrics.rows if self.metrics else [],
+            signal=self.pacing.signal or None,
+            measured={name: some.windows for name, some in self.held_out.items()},
+        )
 
 
-def _devices(device: str, wanted: int | None) -> tuple[str, int | list[int]]:
-    """Lightning's accelerator and devices for ``--device`` and ``run.devices``."""
-    count = torch.cuda.device_count()
-    kind, _, number = device.partition(":")
-    if kind == "auto":
-        kind = "cuda" if count else "cpu"
-    if kind == "cpu":
-        return "cpu", wanted or 1
-    if not count or (number and int(number) >= count):
-        raise UsageError(f"--device {device}: torch sees {count} CUDA devices; `genoconv doctor` says why")
-    if wanted and wanted > (1 if number else count):
-        raise UsageError(f"run.devices {wanted}: --device {device} gives {1 if number else count}; ask for fewer")
-    return "cuda", [int(number)] if number else wanted or count
-
-
-def _tensorboard(folder: Path) -> Any:
-    from pytorch_lightning.loggers import TensorBoardLogger
-
+def _fit(parts: _Parts, machine: Machine, restored: Restored | None) -> None:
+    """Train to the end, with errors in words of ours."""
+    loader = _loader(parts.batches, parts.job.data.workers)
+    checkpoint = str(restored.path) if restored else None
     try:
-        return TensorBoardLogger(folder, name=None, version="tensorboard")
-    except ModuleNotFoundError:
-        raise UsageError("run.tensorboard needs the extra: pip install 'genoconv[tensorboard]'") from None
+        parts.trainer.fit(parts.learner, loader, ckpt_path=checkpoint, weights_only=True)
+    except (GenoconvError, OSError, MemoryError):
+        raise
+    except torch.OutOfMemoryError as error:
+        batch = parts.batches.tokens_per_batch
+        raise TrainingError(
+            f"out of GPU memory with batches of {batch:,} bases: lower data.tokens_per_batch and raise data.accumulate,"
+            " or set run.activation_checkpointing=true"
+        ) from error
+    except Exception as error:
+        if machine.processes > 1 and not machine.starts_workers and is_lost_connection(error):
+            raise TrainingError("another process of this run ended; its own message says why") from error
+        if restored and not parts.pacing.begun:
+            what = " ".join(str(error).split())[:200]
+            raise ModelError(f"{restored.path}: cannot be restored ({type(error).__name__}: {what})") from error
+        raise
+
+
+def _recompute(job: Job) -> None:
+    """Switch activation checkpointing on or off, where the model has it; ``auto`` looks at the longest window."""
+    if isinstance(job.model, HyenaDNA):
+        wanted = job.settings.activation_checkpointing
+        job.model.checkpointing = job.longest >= _CHECKPOINTING_FROM if wanted == "auto" else wanted
+
+
+def _held_out(job: Job) -> dict[str, HeldOut]:
+    return {
+        split: HeldOut(split, reader, bases=job.data.valid_tokens, tokens_per_batch=job.data.tokens_per_batch)
+        for split, reader in job.held_out.items()
+    }
+
+
+def _batches(job: Job, share: Share) -> TrainingBatches:
+    data, longest = job.data, job.longest
+    plan = stages(data, longest=longest, max_steps=job.settings.max_steps)
+    return TrainingBatches(
+        job.train,
+        stages=[Stage(length=stage.length, steps=stage.steps and stage.steps * data.accumulate) for stage in plan],
+        tokens_per_batch=max(data.tokens_per_batch, longest),
+        flips=job.flips,
+        seed=job.settings.seed,
+        share=share,
+    )
 
 
 def _loader(batches: TrainingBatches, workers: int) -> DataLoader[Batch]:
@@ -214,26 +287,10 @@ def _loader(batches: TrainingBatches, workers: int) -> DataLoader[Batch]:
     )
 
 
-def _held_out(valid: WindowReader, data: DataSettings, share: Share) -> DataLoader[Batch]:
-    """Every ``world``-th of the held-out windows, in batches, always the same."""
-    mine = range(share.rank, len(valid), share.world)
-    lengths = [int(valid.lengths[i]) for i in mine]
-    limit = max(data.tokens_per_batch, *lengths) if lengths else data.tokens_per_batch
-    plan = batch_plan(lengths, tokens_per_batch=limit, seed=0, epoch=0)
-    batches = [collate([valid.read(mine[member]) for member in members]) for members in plan]
-    return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
+def _tensorboard(folder: Path) -> Any:
+    from pytorch_lightning.loggers import TensorBoardLogger
 
-
-def _read_checkpoint(path: Path) -> dict[str, Any]:
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ModelError(
-            f"{path}: damaged or no checkpoint of genoconv ({error}); remove it to use an older"
-        ) from error
-    if "genoconv" not in state or not math.isfinite(state["global_step"]):
-        raise ModelError(f"{path}: not a checkpoint of `genoconv train`")
-    return state
+    return TensorBoardLogger(folder, name=None, version="tensorboard")
 
 
 def _hush() -> None:

@@ -87,7 +87,9 @@ class RunSettings(_Strict):
         nodes: machines; SLURM and torchrun say themselves how many.
         launcher: ``local`` starts the processes of this machine; ``slurm`` and ``torchrun`` have started them already;
             ``auto`` looks.
-        checkpoint_every, validate_every, log_every: steps between them.
+        checkpoint_every, log_every: steps between them.
+        validate_every: steps between validations; None: every 100 steps as far as the minutes allow, and at least
+            five in a run.
         activation_checkpointing: keep less for the backward pass and compute it again; ``auto`` from 65,536 bases up.
         tensorboard: also write TensorBoard event files (extra ``tensorboard``).
     """
@@ -101,7 +103,7 @@ class RunSettings(_Strict):
     nodes: Positive = 1
     launcher: Literal["auto", "local", "slurm", "torchrun"] = "auto"
     checkpoint_every: Positive = 200
-    validate_every: Positive = 100
+    validate_every: Positive | None = None
     log_every: Positive = 10
     activation_checkpointing: Literal["auto"] | bool = "auto"
     tensorboard: bool = False

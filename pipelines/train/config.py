@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from genoconv.errors import ModelError, UsageError
 from genoconv.models.config import ModelConfig, preset
 from genoconv.paths import shipped
+from genoconv.pipelines.train.folder import check_default_folder
 from genoconv.pipelines.yaml_values import parse_yaml, plain, read_yaml
 from genoconv.train.settings import DataSettings, OptimSettings, RunSettings
 
@@ -151,9 +152,15 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def default_folder(config: TrainConfig) -> Path:
-    """``runs/NAME`` in the working directory, NAME of the genome or the FASTA."""
+    """``runs/NAME`` in the working directory, NAME of the genome or the FASTA.
+
+    Raises:
+        OutputError: that lies inside a model folder: its own run.yaml was used there, most likely.
+    """
     name = config.genome or (config.fasta.name.split(".")[0] if config.fasta else DEMO_GENOME)
-    return Path("runs") / name
+    folder = Path("runs") / name
+    check_default_folder(folder)
+    return folder
 
 
 def resolve(

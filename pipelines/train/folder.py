@@ -1,17 +1,24 @@
-"""The model folder of a run: begun, gone on with, replaced; never half of one taken for a model."""
+"""The model folder of a run: held, begun, resumed, replaced; never half of one taken for a model."""
 
+import contextlib
+import json
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from genoconv.errors import OutputError
+from genoconv import atomic
+from genoconv.errors import DivergedError, ModelError, OutputError
+from genoconv.train.metrics import has_rows
+from genoconv.workfiles import claimed, remove_temporaries
 
-CONFIG, MODEL_CONFIG, METRICS, CHECKPOINTS = "run.yaml", "config.json", "metrics.csv", "checkpoints"
-PREVIOUS = "previous"
+CONFIG, MODEL_CONFIG, GENOME = "run.yaml", "config.json", "genome.json"
+METRICS, CHECKPOINTS, PREVIOUS = "metrics.csv", "checkpoints", "previous"
 
 # Everything that a run writes; config.json, which makes the folder a model, is moved and written last.
 _OURS = (
     "model.safetensors",
-    "genome.json",
+    GENOME,
     CONFIG,
     METRICS,
     "training.png",
@@ -22,50 +29,169 @@ _OURS = (
 )
 
 
-def check_folder(folder: Path, *, force: bool) -> None:
-    """Whether a run may begin in ``folder``; nothing is changed.
+class RunFolder:
+    """The folder of a run, while this process holds it.
 
-    Raises:
-        OutputError: it holds something already; says how to go on with an unfinished run, or replace it.
+    Attributes:
+        path: of the folder.
+        begun: whether this process has begun a run in it.
     """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    ours = folder.is_dir() and ((folder / CONFIG).exists() or (folder / MODEL_CONFIG).exists())
-    if not ours:
-        raise OutputError(f"{folder} exists and is no model folder, so nothing is put there; choose another name")
-    if not force:
-        unfinished = not (folder / MODEL_CONFIG).exists()
-        way_out = f"go on with `genoconv train --resume {folder}`, or" if unfinished else "choose another name, or"
-        raise OutputError(f"{folder} exists already; {way_out} pass --force to replace it")
 
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.begun = False
 
-def begin_folder(folder: Path) -> None:
-    """Make ``folder`` ready for a run.
+    def begin(self, *, config: str, genome: Mapping[str, Any]) -> None:
+        """Make the folder ready for a run and note what it is.
 
-    A finished model that is there moves to ``previous`` inside it, where it stays a model until :func:`end_folder`;
-    an unfinished run is removed. Files that no run writes are left alone.
+        A finished model that is there moves to ``previous`` inside it, where it stays a model until :func:`end`; an
+        unfinished run is removed. Files that no run writes are left alone.
 
-    Raises:
-        OutputError: the folder cannot be made or changed.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        finished = (folder / MODEL_CONFIG).exists()
-        if finished:
-            _remove(folder / PREVIOUS)
-            (folder / PREVIOUS).mkdir()
+        Args:
+            config: the configuration, YAML.
+            genome: which sequence, which windows.
+
+        Raises:
+            OutputError: the folder cannot be changed.
+        """
+        self.begun = True
+        try:
+            finished = (self.path / MODEL_CONFIG).exists()
+            if finished:
+                _remove(self.path / PREVIOUS)
+                (self.path / PREVIOUS).mkdir()
+            for name in _OURS:
+                if finished and (self.path / name).exists():
+                    (self.path / name).rename(self.path / PREVIOUS / name)
+                elif not finished:
+                    _remove(self.path / name)
+        except OSError as error:
+            raise OutputError(
+                f"{error.filename or self.path}: cannot make a model folder there: {error.strerror}"
+            ) from error
+        write_json(self.path / GENOME, genome)
+        atomic.write_text(self.path / CONFIG, config)
+
+    def end(self) -> None:
+        """Remove what a finished run has replaced."""
+        _remove(self.path / PREVIOUS)
+
+    def undo(self) -> None:
+        """Take back :meth:`begin`: what was there before is there again."""
         for name in _OURS:
-            if finished and (folder / name).exists():
-                (folder / name).rename(folder / PREVIOUS / name)
-            elif not finished:
-                _remove(folder / name)
+            _remove(self.path / name)
+            if (self.path / PREVIOUS / name).exists():
+                (self.path / PREVIOUS / name).rename(self.path / name)
+        with contextlib.suppress(OSError):
+            (self.path / PREVIOUS).rmdir()
+
+
+@contextlib.contextmanager
+def held_folder(path: Path) -> Iterator[RunFolder]:
+    """Hold the folder ``path`` for this process while the block runs; it is made if missing.
+
+    Where the block fails before anything was learned, nothing of it stays: a folder that it made disappears, and a
+    model that it was to replace is in its place again.
+
+    Raises:
+        OutputError: another process is writing the folder; it is named. Or the folder cannot be made.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{error.filename or folder}: cannot make a model folder there: {error.strerror}") from error
+        raise OutputError(f"{error.filename or path}: cannot make a model folder there: {error.strerror}") from error
+    folder = RunFolder(path)
+    try:
+        with claimed(path / CONFIG):
+            for name in _OURS:
+                remove_temporaries(path / name)
+            try:
+                yield folder
+            except Exception as error:
+                # A run that was lost is kept: its message says how to begin it again in a better way.
+                if folder.begun and not isinstance(error, DivergedError) and not has_learned(path):
+                    folder.undo()
+                raise
+    finally:
+        for made in missing:
+            with contextlib.suppress(OSError):  # a run is in it
+                made.rmdir()
 
 
-def end_folder(folder: Path) -> None:
-    """Remove what a finished run has replaced."""
-    _remove(folder / PREVIOUS)
+def has_learned(folder: Path) -> bool:
+    """Whether the run in ``folder`` has measured or saved anything."""
+    return any((folder / CHECKPOINTS).glob("step-*.ckpt")) or has_rows(folder / METRICS)
+
+
+def is_run_folder(folder: Path) -> bool:
+    """Whether ``folder`` is one that ``genoconv train`` or ``genoconv models import`` made; not just any run.yaml."""
+    begun = (folder / CONFIG).is_file() and any((folder / name).exists() for name in (GENOME, METRICS, CHECKPOINTS))
+    return begun or _is_model(folder / MODEL_CONFIG)
+
+
+def _is_model(config: Path) -> bool:
+    try:
+        record = json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(record, dict) and record.get("format") == "genoconv-model"
+
+
+def check_folder(folder: Path, *, force: bool) -> None:
+    """Whether a run may begin in ``folder``; nothing is changed. A run that has learned nothing yet may be replaced.
+
+    Raises:
+        OutputError: it holds something; says how to resume an unfinished run, or replace it.
+    """
+    if not folder.exists():
+        return
+    if folder.is_dir() and not any(".genoconv-" not in path.name for path in folder.iterdir()):
+        return
+    if not folder.is_dir() or not is_run_folder(folder):
+        raise OutputError(f"{folder} exists and is not a model folder; nothing is written there: choose another name")
+    finished = (folder / MODEL_CONFIG).exists()
+    if force or not (finished or has_learned(folder)):
+        return
+    way_out = "choose another name, or" if finished else f"resume with `genoconv train --resume {folder}`, or"
+    raise OutputError(f"{folder} exists already; {way_out} pass --force to replace it")
+
+
+def check_default_folder(folder: Path) -> None:
+    """Whether a folder that nobody named lies outside of all model folders.
+
+    Raises:
+        OutputError: a run.yaml was used inside its own folder, most likely.
+    """
+    inside = next((parent for parent in folder.absolute().parents if is_run_folder(parent)), None)
+    if inside is not None:
+        raise OutputError(
+            f"{folder} would lie inside the model folder {inside}; name another with -o DIR, or resume that run with"
+            f" `genoconv train --resume {inside}`"
+        )
+
+
+def write_json(path: Path, record: Mapping[str, Any]) -> None:
+    """Write an object as JSON."""
+    atomic.write_text(path, json.dumps(record, indent=2) + "\n")
+
+
+def read_genome(folder: Path) -> dict[str, Any] | None:
+    """``genome.json`` of a run; None where there is none.
+
+    Raises:
+        ModelError: it is damaged.
+    """
+    path = folder / GENOME
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError):
+        raise ModelError(f"{path}: damaged, not JSON; restore it, or begin a new run with -o") from None
+    if not isinstance(record, dict):
+        raise ModelError(f"{path}: damaged, not an object; restore it, or begin a new run with -o")
+    return record
 
 
 def _remove(path: Path) -> None:

@@ -1,13 +1,10 @@
 """What a training run learns from: a genome found, its windows made, the held-out ones chosen."""
 
 import hashlib
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from genoconv.errors import DataError, UsageError
 from genoconv.genome.annotation.genes import read_genes
@@ -15,12 +12,11 @@ from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.windows.splits import SplitPlan
 from genoconv.genome.windows.training import WindowPlan, Windows, make_windows
 from genoconv.pipelines.train.config import TrainConfig
+from genoconv.pipelines.train.identity import mask_digest, sequences_digest
 from genoconv.progress import progress_bar
 
 if TYPE_CHECKING:
     import pandas as pd
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,49 +26,72 @@ class Inputs:
     Attributes:
         name: of the genome, or of the FASTA.
         fasta: opened.
-        genes: whether windows are genes, which have a strand of their own, or tiles.
+        annotation: where genes came from; None for tiles.
+        plan: how windows were made.
         windows: all of them, with their splits, and what was left out.
-        train: those to learn from.
-        valid: as many of the held-out ones as are measured, spread over all of them.
-        annotation: where genes came from.
     """
 
     name: str
     fasta: Fasta
-    genes: bool
-    windows: Windows
-    train: "pd.DataFrame"
-    valid: "pd.DataFrame"
     annotation: Path | None
+    plan: WindowPlan
+    windows: Windows
 
-    def describe(self) -> dict[str, Any]:
-        """For ``genome.json``: which sequence, to the base, and how it was divided."""
+    @property
+    def genes(self) -> bool:
+        """Whether windows are genes, which have a strand of their own, or tiles."""
+        return self.annotation is not None
+
+    def split(self, name: str) -> "pd.DataFrame":
+        """The windows of one split: contig, start, end (0-based half-open), strand, name."""
         frame = self.windows.frame
-        lengths = frame["end"] - frame["start"]
-        table = frame.to_csv(index=False, sep="\t", lineterminator="\n").encode()
+        return frame[frame["split"] == name]
+
+    def describe(self, *, soft_mask: bool = False) -> dict[str, Any]:
+        """For ``genome.json``: which sequence, to the base, and how it was divided.
+
+        ``soft_mask`` tells apart sequences that differ in lower case too, where that decides what is learned.
+        """
+        table = self.windows.frame.to_csv(index=False, sep="\t", lineterminator="\n").encode()
+        contigs = {
+            contig: {"length": length, "md5": self.fasta.digest(contig)}
+            for contig, length in self.fasta.contigs.items()
+        }
+        if soft_mask:
+            for contig, record in contigs.items():
+                record["soft_mask_md5"] = mask_digest(self.fasta, contig)
         return {
             "name": self.name,
             "fasta": self.fasta.path.name,
             "annotation": None if self.annotation is None else self.annotation.name,
-            "contigs": {
-                contig: {"length": length, "md5": self.fasta.digest(contig)}
-                for contig, length in self.fasta.contigs.items()
-            },
+            "contigs": contigs,
+            "sequences_sha256": sequences_digest({name: str(record["md5"]) for name, record in contigs.items()}),
             "windows": "genes" if self.genes else "tiles",
-            "split": {
-                name: {
-                    "windows": int((frame["split"] == name).sum()),
-                    "bases": int(lengths[frame["split"] == name].sum()),
-                    "contigs": sorted(set(frame.loc[frame["split"] == name, "contig"])),
-                }
-                for name in ("train", "valid", "test")
-            },
+            "split": {name: self._counts(name) for name in ("train", "valid", "test")},
+            "left_out": self.windows.notes(self.plan),
             "windows_sha256": hashlib.sha256(table).hexdigest(),
         }
 
+    def _counts(self, split: str) -> dict[str, Any]:
+        frame = self.split(split)
+        counts: dict[str, Any] = {"windows": len(frame), "bases": int((frame["end"] - frame["start"]).sum())}
+        if self.genes:
+            counts |= {"genes": self.windows.genes.get(split, 0), "cut_genes": self.windows.cut.get(split, 0)}
+        return counts | {"contigs": sorted(set(frame["contig"]))}
+
+    def summary(self, split: str) -> str:
+        """The windows of one split in words: ``861 windows of 461 genes (297 of them cut)``."""
+        counts = self._counts(split)
+        windows = f"{counts['windows']:,} {'window' if self.genes else 'tile'}{'' if counts['windows'] == 1 else 's'}"
+        if not self.genes:
+            return windows
+        genes = f"{counts['genes']:,} gene{'' if counts['genes'] == 1 else 's'}"
+        cut = f" ({counts['cut_genes']:,} of them cut into parts)" if counts["cut_genes"] else ", whole"
+        return f"{windows} of {genes}{cut}"
+
 
 def gather(config: TrainConfig, *, max_length: int, offline: bool, quiet: bool) -> Inputs:
-    """Find the sequence, make windows of at most ``max_length`` bases, choose the held-out ones.
+    """Find the sequence and make windows of at most ``max_length`` bases on it.
 
     Raises:
         UsageError: a genome without the genes that are asked for; contigs or fractions that cannot be.
@@ -101,12 +120,12 @@ def gather(config: TrainConfig, *, max_length: int, offline: bool, quiet: bool) 
     )
     with progress_bar("Looking at windows", unit="bases", quiet=quiet) as advance:
         windows = make_windows(fasta, plan, genes=genes, advance=advance)
-    train, held_out = (windows.frame[windows.frame["split"] == split] for split in ("train", "valid"))
-    for split, frame in (("training", train), ("validation", held_out)):
-        if frame.empty:
-            raise DataError(f"{path}: no windows for {split}: the genome is too small; lower --max-length")
-    measured = spread(held_out, bases=config.data.valid_tokens)
-    return Inputs(name, fasta, genes is not None, windows, train, measured, annotation)
+    inputs = Inputs(name, fasta, annotation, plan, windows)
+    for split, what in (("train", "training"), ("valid", "validation")):
+        if inputs.split(split).empty:
+            left_out = "; ".join(["", *windows.notes(plan)])
+            raise DataError(f"{path}: no windows for {what}: the genome is too small; lower --max-length{left_out}")
+    return inputs
 
 
 def _source(config: TrainConfig, *, offline: bool, quiet: bool) -> tuple[str, Path, Path | None, Mapping[str, str]]:
@@ -134,10 +153,3 @@ def _genes(annotation: Path, fasta: Fasta, aliases: Mapping[str, str], *, biotyp
         have = ", ".join(name or "(none)" for name in genes["biotype"].value_counts().index[:8])
         raise DataError(f"{annotation}: no gene has biotype {' or '.join(biotypes)}; its genes have {have}")
     return kept
-
-
-def spread(frame: "pd.DataFrame", *, bases: int) -> "pd.DataFrame":
-    """Rows at equal distances through the table, about ``bases`` in all."""
-    lengths = (frame["end"] - frame["start"]).to_numpy()
-    count = max(1, min(len(frame), round(len(frame) * bases / lengths.sum())))
-    return frame.iloc[np.linspace(0, len(frame) - 1, count).round().astype(int)]

@@ -121,26 +121,15 @@ def output_format(output: Path | None, wanted: Format | None) -> Format:
 
 def summary(windows: Windows, plan: WindowPlan, *, genes: int | None, output: Path | None) -> str:
     """What was made, and what was left out and why, in one line."""
-    frame, counts = windows.frame, windows.counts
+    frame = windows.frame
     lengths = frame["end"] - frame["start"]
     sets = ", ".join(
         f"{split} {(frame['split'] == split).sum():,} ({lengths[frame['split'] == split].sum():,} bases)"
         for split in SPLITS
     )
-    handled = "skipped" if plan.long_genes == "skip" else "split"
-    notes = [
-        f"{_count(counts[key], what)} {text}"
-        for key, what, text in (
-            ("long", "gene", f"longer than {plan.max_length:,} {handled}"),
-            ("origin", "gene", "cut at the origin of a circular contig"),
-            ("short", "gene", f"shorter than {plan.min_length:,} left out"),
-            ("unknown", "window", f"left out with more than {plan.max_unknown:.0%} unknown bases"),
-        )
-        if counts[key]
-    ]
     source = f" of {_count(genes, 'gene')}" if genes is not None else ""
     head = f"{_count(len(frame), 'window')}{source}: {sets}"
-    return "; ".join([head, *notes]) + (f"; written to {output}" if output else "")
+    return "; ".join([head, *windows.notes(plan)]) + (f"; written to {output}" if output else "")
 
 
 def _count(number: int, what: str) -> str:

@@ -14,7 +14,6 @@ DEBT = {
     ("cli/windows.py", "windows"),
     ("cli/score.py", "score_variants"),
     ("cli/train.py", "train"),
-    ("genoconv/train/loop.py", "run"),
 }
 
 

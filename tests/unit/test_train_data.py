@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 
 from genoconv.genome.fasta.access import Fasta
 from genoconv.tokens import PAD, encode, reverse_complement
-from genoconv.train.data import Batch, Share, TrainingBatches, WindowReader, collate
-from genoconv.train.loss import next_base_loss
+from genoconv.train.data import Batch, Item, Share, TrainingBatches, WindowReader, collate
+from genoconv.train.objectives.next_base import next_base_loss
 from genoconv.train.settings import DataSettings, Stage
 
 BASES = random_bases(6000, seed=4, letters="ACGTacgtN")
@@ -97,7 +97,7 @@ def test_half_of_the_windows_are_flipped(fasta: Fasta) -> None:
 
 def test_soft_masked_bases_weigh_less_on_either_strand(fasta: Fasta) -> None:
     for strand in "+-":
-        ids, weights = WindowReader(fasta, windows([50], strand=strand), masked_weight=0.25).read(0)
+        ids, weights, _ = WindowReader(fasta, windows([50], strand=strand), masked_weight=0.25).read(0)
         assert weights is not None
         lower = np.array([letter.islower() for letter in BASES[:50]])[:: 1 if strand == "+" else -1]
         assert np.array_equal(weights, np.where(lower, np.float32(0.25), np.float32(1)))
@@ -105,7 +105,7 @@ def test_soft_masked_bases_weigh_less_on_either_strand(fasta: Fasta) -> None:
 
 
 def test_padding_is_on_the_right_and_counted_out() -> None:
-    batch = collate([(encode("ACGT"), None), (encode("AC"), np.array([1, 0.5], np.float32))])
+    batch = collate([Item(encode("ACGT")), Item(encode("AC"), np.array([1, 0.5], np.float32))])
     assert batch.ids.tolist() == [[7, 8, 9, 10], [7, 8, PAD, PAD]]
     assert batch.weights.tolist() == [[1, 1, 1, 1], [1, 0.5, 1, 1]]
     assert batch.tokens == 6
@@ -134,7 +134,7 @@ def test_stages_must_leave_the_last_open() -> None:
 def test_a_batch_is_a_tuple_that_lightning_can_move() -> None:
     from lightning_fabric.utilities.apply_func import move_data_to_device
 
-    batch = move_data_to_device(collate([(encode("ACGT"), None)]), torch.device("meta"))
+    batch = move_data_to_device(collate([Item(encode("ACGT"))]), torch.device("meta"))
     assert isinstance(batch, Batch)
     assert batch.ids.device.type == "meta"
     assert batch.tokens == 4

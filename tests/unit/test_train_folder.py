@@ -14,6 +14,7 @@ from genoconv.errors import DataError, ModelError, OutputError, UsageError
 from genoconv.genome.assemblies.fetch import fetch
 from genoconv.models.checkpoint import read_config
 from genoconv.pipelines.train import run as pipeline
+from genoconv.pipelines.train import session
 from genoconv.pipelines.train.config import configure
 from genoconv.pipelines.train.inputs import gather
 
@@ -35,9 +36,10 @@ def test_the_perplexity_in_the_folder_is_that_of_the_weights_in_it(fasta: Path, 
     folder = train_tiny(tmp_path / "run", fasta, "data.valid_tokens=1000000")
     config = tiny_config(fasta, "data.valid_tokens=1000000")
     model = load_model(folder)
-    inputs = pipeline._gather(config, model, offline=True, quiet=True)
+    inputs = gather(config, max_length=64, offline=True, quiet=True)
+    valid = inputs.split("valid")
     total, count = 0.0, 0
-    for contig, start, end in zip(inputs.valid["contig"], inputs.valid["start"], inputs.valid["end"], strict=True):
+    for contig, start, end in zip(valid["contig"], valid["start"], valid["end"], strict=True):
         ids = torch.from_numpy(inputs.fasta.tokens(contig, start, end)).long()[None]
         with torch.inference_mode():
             chances = torch.log_softmax(model(ids)[0, :-1, 7:11].double(), dim=-1)
@@ -55,7 +57,7 @@ def test_an_existing_folder_stays_unless_forced(fasta: Path, tmp_path: Path) -> 
     assert all(torch.equal(before[name], value) for name, value in weights(folder).items())
     notes = folder / "notes.txt"
     notes.write_text("mine")
-    with pytest.raises(OutputError, match="is no model folder"):
+    with pytest.raises(OutputError, match="is not a model folder"):
         train_tiny(tmp_path, fasta)
     config = tiny_config(fasta, max_steps=2)
     assert pipeline.train(config, folder=folder, force=True, quiet=True) == 0
@@ -75,13 +77,13 @@ def test_the_old_model_stays_a_model_until_the_new_one_is_whole(
 
     for _ in range(2):  # the second attempt must not lose what the first has put aside
         with monkeypatch.context() as patch:
-            patch.setattr(pipeline, "_baselines", fail)
+            patch.setattr(session, "measure_baselines", fail)
             with pytest.raises(DataError):
                 pipeline.train(other, folder=folder, force=True, quiet=True)
         assert same_weights(folder / "previous", twin)
         with pytest.raises(ModelError, match="its training was not finished: `genoconv train --resume`"):
             load_model(folder)
-        with pytest.raises(OutputError, match=f"go on with `genoconv train --resume {folder}`"):
+        with pytest.raises(OutputError, match=f"resume with `genoconv train --resume {folder}`"):
             pipeline.train(other, folder=folder, quiet=True)
     config = pipeline.resumed(folder, options={})
     assert pipeline.resume(config, folder=folder, quiet=True) == 0
@@ -107,7 +109,7 @@ def test_weights_without_config_are_no_model(fasta: Path, tmp_path: Path, monkey
 
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr("genoconv.train.callbacks.atomic.commit", fail)
+        patch.setattr("genoconv.train.checkpoints.atomic.commit", fail)
         with pytest.raises(OSError, match="No space left"):
             train_tiny(folder, fasta)
     assert not list((folder / "checkpoints").glob("step-*"))
@@ -137,13 +139,13 @@ def test_going_on_from_a_model(fasta: Path, tmp_path: Path) -> None:
 
 
 def test_dropout_is_on_when_going_on_from_a_model(fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from genoconv.train.module import LanguageModel
+    from genoconv.train.module import Learner
 
     first = train_tiny(tmp_path / "first", fasta, "model.embed_dropout=0.5", max_steps=1)
     modes = []
-    original = LanguageModel.training_step
+    original = Learner.training_step
     monkeypatch.setattr(
-        LanguageModel,
+        Learner,
         "training_step",
         lambda self, *a: (modes.append(all(m.training for m in self.model.modules())), original(self, *a))[1],
     )

@@ -1,7 +1,7 @@
 """From a FASTA, and perhaps its genes, to the windows that a model learns from."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from genoconv.errors import DataError, UsageError
 from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.windows.intervals import LongGenes, gene_windows, tile_windows
 from genoconv.genome.windows.splits import SplitPlan, split_windows, tile_regions
+from genoconv.wording import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,10 +61,39 @@ class Windows:
         frame: columns contig, start, end (0-based half-open), strand, name, split.
         counts: genes ``long``, ``origin``, ``short`` (see :func:`.intervals.gene_windows`); windows ``unknown``, left
             out because too much of them is not A, C, G or T.
+        genes: split -> genes that its windows come from; 0 for tiles.
+        cut: split -> how many of these genes are cut into several windows.
+        short_contigs: contigs without a tile, because they are shorter than the shortest window.
     """
 
     frame: "pd.DataFrame"
     counts: Counter[str]
+    genes: Mapping[str, int] = field(default_factory=dict)
+    cut: Mapping[str, int] = field(default_factory=dict)
+    short_contigs: tuple[str, ...] = ()
+
+    def notes(self, plan: WindowPlan) -> list[str]:
+        """What was cut and what was left out, and why, a phrase each."""
+        handled = "skipped" if plan.long_genes == "skip" else "split"
+        notes = [
+            f"{_count(self.counts[key], what)} {text}"
+            for key, what, text in (
+                ("long", "gene", f"longer than {plan.max_length:,} {handled}"),
+                ("origin", "gene", "cut at the origin of a circular contig"),
+                ("short", "gene", f"shorter than {plan.min_length:,} left out"),
+                ("unknown", "window", f"left out with more than {plan.max_unknown:.0%} unknown bases"),
+            )
+            if self.counts[key]
+        ]
+        if self.short_contigs:
+            shown = ", ".join(map(printable, self.short_contigs[:3])) + (", ..." if len(self.short_contigs) > 3 else "")
+            contigs = _count(len(self.short_contigs), "contig")
+            notes.append(f"{contigs} shorter than {plan.min_length:,} left out ({shown})")
+        return notes
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' if number != 1 else ''}"
 
 
 def make_windows(
@@ -101,19 +131,26 @@ def make_windows(
             long_genes=plan.long_genes,
             min_length=plan.min_length,
         )
+    placed = set(frame["contig"])
+    short = () if genes is not None else tuple(contig for contig in fasta.contigs if contig not in placed)
     known = [
         unknown_bases(fasta, contig, start, end, advance=advance) <= plan.max_unknown * (end - start)
         for contig, start, end in zip(frame["contig"], frame["start"].tolist(), frame["end"].tolist(), strict=True)
     ]
     counts["unknown"] = len(known) - sum(known)
-    frame = frame[np.array(known, dtype=bool)].reset_index(drop=True)
+    cut = frame["locus"].duplicated(keep=False) if genes is not None else frame["locus"] < 0
+    kept = np.array(known, dtype=bool)
+    frame, cut = frame[kept].reset_index(drop=True), cut[kept].reset_index(drop=True)
     if frame.empty:
-        raise DataError(
-            f"{fasta.path}: no windows: {counts['unknown']:,} have more than {plan.max_unknown:.0%} unknown bases,"
-            f" {counts['short']:,} genes are shorter than {plan.min_length}, {counts['long']:,} longer than"
-            f" {plan.max_length:,}; loosen these limits"
-        )
-    return Windows(split_windows(plan.split, frame, fasta.contigs, tiles=genes is None), counts)
+        why = "; ".join(Windows(frame, counts, short_contigs=short).notes(plan)) or "it has no sequence"
+        raise DataError(f"{fasta.path}: no windows: {why}; loosen these limits")
+    table = split_windows(plan.split, frame, fasta.contigs, tiles=genes is None)
+    number: dict[str, int] = {}
+    parts: dict[str, int] = {}
+    if genes is not None:
+        number = {split: int(loci.nunique()) for split, loci in frame["locus"].groupby(table["split"])}
+        parts = {split: int(loci.nunique()) for split, loci in frame["locus"][cut].groupby(table["split"][cut])}
+    return Windows(table, counts, number, parts, short)
 
 
 def unknown_bases(

@@ -1,10 +1,32 @@
-"""The loss: how surprised a causal model is by each base, over A, C, G and T only."""
+"""The next base: how surprised a causal model is by each base, over A, C, G and T only."""
+
+import math
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from genoconv.tokens import A, T
+from genoconv.train.data import Batch
+
+
+class NextBase:
+    """Cross-entropy of every base given those before it; soft-masked bases may weigh less."""
+
+    names = ("loss", "perplexity")
+    terms = 2
+    explosion = 2 * math.log(4)  # twice a uniform guess
+
+    def sums(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Summed negative log-likelihood in nats and the sum of weights, shape (2,)."""
+        weights = batch.weights if batch.weights.numel() else None
+        return torch.stack(next_base_loss(model(batch.ids), batch.ids, weights))
+
+    def figures(self, sums: list[float]) -> Mapping[str, float]:
+        """``loss`` in nats per base and ``perplexity``, its exponential; 4 is a uniform guess."""
+        loss = sums[0] / sums[1] if sums[1] else math.nan
+        return {"loss": loss, "perplexity": math.exp(min(loss, 50.0))}
 
 
 def next_base_loss(logits: Tensor, ids: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:

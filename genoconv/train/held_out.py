@@ -1,0 +1,106 @@
+"""Held-out windows: which of them are measured, always the same ones, and the measuring itself."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from genoconv.genome.windows.batches import batch_plan
+from genoconv.train.data import Batch, Reader, Share, collate
+from genoconv.train.module import Learner
+
+
+def spread(lengths: Sequence[int], *, bases: int) -> list[int]:
+    """Numbers of windows at equal distances through a table, about ``bases`` in all, at least one if there is one."""
+    if not len(lengths):
+        return []
+    return spaced(len(lengths), round(len(lengths) * bases / max(1, sum(lengths))))
+
+
+def spaced(total: int, count: int) -> list[int]:
+    """``count`` of the numbers below ``total``, at equal distances; at least one, at most all."""
+    return [int(number) for number in np.linspace(0, total - 1, max(1, min(total, count))).round()]
+
+
+class HeldOut:
+    """The windows of one held-out set that are measured; every process measures its share of them.
+
+    Args:
+        split: ``valid`` or ``test``.
+        reader: all windows that may be measured.
+        bases: about how many to measure.
+        tokens_per_batch: bases in a batch, padding included.
+
+    Attributes:
+        windows: numbers of the windows in ``reader`` that are measured.
+    """
+
+    def __init__(self, split: str, reader: Reader, *, bases: int, tokens_per_batch: int) -> None:
+        self.split = split
+        self.reader = reader
+        self.tokens_per_batch = tokens_per_batch
+        self.windows = spread(reader.lengths.tolist(), bases=bases)
+        self._batches: list[Batch] | None = None
+
+    @property
+    def bases(self) -> int:
+        """Bases in the windows that are measured, by all processes together."""
+        return int(self.reader.lengths[self.windows].sum())
+
+    def limit(self, bases: int) -> bool:
+        """Measure about ``bases`` from now on, if that is fewer; returns whether it is."""
+        fewer = spread(self.reader.lengths.tolist(), bases=bases)
+        if len(fewer) >= len(self.windows):
+            return False
+        self.take(len(fewer))
+        return True
+
+    def take(self, count: int) -> None:
+        """Measure ``count`` windows from now on, spread over all of them."""
+        self.windows = spaced(len(self.reader), count)
+        self._batches = None
+
+    def batches(self, share: Share) -> list[Batch]:
+        """Batches of this process's share; none where there are fewer windows than processes."""
+        if self._batches is None:
+            mine = self.windows[share.rank :: share.world]
+            lengths = [int(self.reader.lengths[window]) for window in mine]
+            limit = max(self.tokens_per_batch, *lengths, 0)
+            plan = batch_plan(lengths, tokens_per_batch=limit, seed=0, epoch=0)
+            self._batches = [collate([self.reader.read(mine[member]) for member in members]) for members in plan]
+        return self._batches
+
+
+def measure(
+    trainer: pl.Trainer, learner: Learner, held_out: HeldOut, share: Share, *, in_a_hurry: Callable[[], bool]
+) -> list[float] | None:
+    """Sums of the objective over all held-out windows of all processes, each window counted once.
+
+    Every process must call this. None where any of them was in a hurry, so that the rest was left out.
+    """
+    total: Tensor | None = None
+    broken_off = False
+    learner.model.eval()
+    with torch.no_grad(), trainer.precision_plugin.val_step_context():
+        for batch in _on_device(trainer, held_out.batches(share)):
+            if in_a_hurry():
+                broken_off = True
+                break
+            sums = learner.sums(batch).double()
+            total = sums if total is None else total + sums
+    learner.model.train()
+    mine = torch.zeros(learner.objective.terms + 1, dtype=torch.float64, device=trainer.strategy.root_device)
+    if total is not None:
+        mine[:-1] = total
+    mine[-1] = float(broken_off)
+    everyone = trainer.strategy.reduce(mine, reduce_op="sum")
+    assert isinstance(everyone, Tensor)
+    *sums_of_all, broken = everyone.tolist()
+    return None if broken else sums_of_all
+
+
+def _on_device(trainer: pl.Trainer, batches: Sequence[Batch]) -> Iterator[Batch]:
+    for batch in batches:
+        yield trainer.strategy.batch_to_device(batch)

@@ -1,0 +1,207 @@
+"""One process's part of a run: model, inputs and machine put together, trained, and written down."""
+
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genoconv.errors import DivergedError, Interrupted, UsageError
+from genoconv.pipelines.train.config import DEMO_GENOME, TrainConfig
+from genoconv.pipelines.train.folder import GENOME, RunFolder, write_json
+from genoconv.pipelines.train.inputs import Inputs, gather
+from genoconv.pipelines.train.results import measure_baselines, provenance, results_of, summary
+
+if TYPE_CHECKING:
+    from genoconv.models.hyena import HyenaDNA
+    from genoconv.train.loop import Job, Outcome
+    from genoconv.train.machine import Machine
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """Everything that a run of ``config`` needs.
+
+    Attributes:
+        folder: the model folder, held by the first process.
+        machine: where to compute.
+        model: with its first weights.
+        inputs: sequence and windows.
+        quiet: no progress bars.
+        command: what was typed, for the record.
+    """
+
+    config: TrainConfig
+    folder: Path
+    machine: "Machine"
+    model: "HyenaDNA"
+    inputs: Inputs
+    quiet: bool
+    command: str | None
+
+    @classmethod
+    def prepare(
+        cls,
+        config: TrainConfig,
+        folder: Path,
+        machine: "Machine",
+        *,
+        offline: bool,
+        quiet: bool,
+        command: str | None,
+    ) -> "Session":
+        """Read and check all that the run needs; nothing is written."""
+        quiet = quiet or not machine.is_first
+        model = _model(config)
+        longest = min(config.max_length or model.config.max_bases, model.config.max_bases)
+        inputs = gather(config, max_length=longest, offline=offline, quiet=quiet)
+        return cls(
+            config=config,
+            folder=folder,
+            machine=machine,
+            model=model,
+            inputs=inputs,
+            quiet=quiet,
+            command=command,
+        )
+
+    @cached_property
+    def _description(self) -> dict[str, Any]:
+        record = self.inputs.describe(soft_mask=self.config.data.soft_mask == "keep")
+        if self.config.init is not None:
+            from genoconv.models.checkpoint import model_digest
+
+            record["init_sha256"] = model_digest(self.config.init)
+        return record
+
+    def describe(self) -> dict[str, Any]:
+        """For ``genome.json``; reads the whole sequence the first time."""
+        return self._description
+
+    @property
+    def flips(self) -> bool:
+        """Whether half of the windows are read on the other strand."""
+        wanted = self.config.data.reverse_complement
+        return not self.inputs.genes if wanted == "auto" else wanted
+
+    def complete(self, checkpoint: Path | None, held: RunFolder | None) -> int:
+        """Train to the end and fill the model folder; returns the exit code.
+
+        Args:
+            checkpoint: to resume from.
+            held: the folder, on the first process.
+        """
+        from genoconv.train import loop
+
+        self._introduce()
+        with _advice(self.config, self.folder, first=held is not None):
+            outcome = loop.run(
+                self.job(), machine=self.machine, folder=self.folder, resume=checkpoint, quiet=self.quiet
+            )
+            if held is None:
+                return 0
+            if outcome.signal is not None:
+                log.warning("stopped by %s after step %d", signal.Signals(outcome.signal).name, outcome.step)
+                raise SystemExit(128 + outcome.signal)
+            baselines = measure_baselines(self.inputs, outcome, both_strands=self.flips, quiet=self.quiet)
+            results = results_of(self.inputs, outcome, baselines)
+            self._fill(held, outcome, results)
+        log.info("%s; model in %s", summary(results), self.folder)
+        return 0
+
+    def job(self) -> "Job":
+        """What the training loop has to do."""
+        from genoconv.train.data import WindowReader
+        from genoconv.train.loop import Job
+        from genoconv.train.objectives.next_base import NextBase
+
+        data, inputs = self.config.data, self.inputs
+        masked = data.soft_mask_weight if data.soft_mask == "keep" else None
+        held_out = {split: inputs.split(split) for split in ("valid", "test")}
+        return Job(
+            model=self.model,
+            objective=NextBase(),
+            train=WindowReader(inputs.fasta, inputs.split("train"), masked_weight=masked),
+            held_out={split: WindowReader(inputs.fasta, some) for split, some in held_out.items() if len(some)},
+            flips=self.flips,
+            data=data,
+            optim=self.config.optim,
+            settings=self.config.run,
+        )
+
+    def _introduce(self) -> None:
+        if self.config.genome == DEMO_GENOME:
+            log.info("the demo genome is synthetic: generated by genoconv to be learnt from, not biological sequence")
+        frame = self.inputs.split("train")
+        lengths = frame["end"] - frame["start"]
+        log.info(
+            "%s parameters, up to %s bases; learning from %s (%s bases, the longest %s) of %s",
+            f"{sum(p.numel() for p in self.model.parameters()):,}",
+            f"{self.model.config.max_bases:,}",
+            self.inputs.summary("train"),
+            f"{lengths.sum():,}",
+            f"{lengths.max():,}",
+            self.inputs.name,
+        )
+        notes = self.inputs.windows.notes(self.inputs.plan)
+        if notes:
+            log.info("windows: %s", "; ".join(notes))
+
+    def _fill(self, held: RunFolder, outcome: "Outcome", results: dict[str, Any]) -> None:
+        """Write what makes the folder of a run a model folder, the weights and ``config.json`` last."""
+        from genoconv.models.checkpoint import save_model
+        from genoconv.pipelines.train.report import write_card, write_plot
+
+        write_json(held.path / GENOME, self.describe())
+        baselines = results["markov_perplexities"]
+        plotted = write_plot(held.path / "training.png", rows=outcome.rows, baselines=baselines)
+        if not plotted:
+            log.info("no training.png: matplotlib is missing; pip install 'genoconv[plot]'")
+        write_card(held.path / "README.md", session=self, results=results, plotted=plotted)
+        save_model(self.model, held.path, provenance=provenance(self, results))
+        held.end()
+
+
+def _model(config: TrainConfig) -> "HyenaDNA":
+    """Fresh weights from the preset and the seed, or those of ``init``."""
+    import torch
+
+    from genoconv.models import HyenaDNA, load_model
+
+    if config.init is None:
+        torch.manual_seed(config.run.seed)
+        return HyenaDNA(config.sizes())
+    model = load_model(config.init)
+    if config.max_length and config.max_length > model.config.max_bases:
+        raise UsageError(
+            f"--max-length {config.max_length:,}: the model in {config.init} was made for up to"
+            f" {model.config.max_bases:,} bases, and its filters are scaled to that length; leave --max-length out,"
+            " or train a model of that length from the start"
+        )
+    return model
+
+
+@contextmanager
+def _advice(config: TrainConfig, folder: Path, *, first: bool) -> Iterator[None]:
+    """Say how to resume a run that ends early. Other processes than the first leave that to it."""
+    again = f"genoconv train --resume {folder}"
+    try:
+        yield
+    except DivergedError as error:
+        if not first:
+            raise SystemExit(0) from None  # all of them met it, and the first one says so
+        rates = f"--set optim.lr={config.optim.lr / 4:.2g} --set optim.filter_lr={config.optim.filter_lr / 4:.2g}"
+        raise DivergedError(f"{error}; lower the learning rates and resume: {again} {rates}") from error
+    except KeyboardInterrupt as stop:
+        if not first:
+            raise SystemExit(128 + signal.SIGINT) from None
+        raise Interrupted(f"resume with: {again}") from stop
+    except SystemExit:
+        if first:
+            log.warning("interrupted; resume with: %s", again)
+        raise

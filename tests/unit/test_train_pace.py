@@ -1,0 +1,128 @@
+"""The minutes of a run: validation and steps that they do not hold are not begun, or are made to fit."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from fasta_files import random_bases, write_fasta
+
+from genoconv.genome.fasta.access import Fasta
+from genoconv.train import clock as clock_module
+from genoconv.train.clock import Clock
+from genoconv.train.data import WindowReader
+from genoconv.train.held_out import HeldOut
+from genoconv.train.pace import Pace
+
+
+class Machine:
+    """A machine on which a step takes ``step`` seconds and a base of held-out sequence 1 / ``speed`` of one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, step: float, speed: float, tokens: int = 1000) -> None:
+        self.now, self.step, self.speed, self.tokens = 1000.0, step, speed, tokens
+        monkeypatch.setattr(clock_module.time, "monotonic", lambda: self.now)
+
+    def run(self, pace: Pace, *, most: int = 100_000) -> tuple[int, list[int]]:
+        """Steps done, and the steps after which the held-out windows were read on the way."""
+        valid, *rest = pace.held_out
+        validated = []
+        pace.clock.start()
+        pace.begin(0)
+        for step in range(1, most + 1):
+            self.now += self.step
+            pace.step_done(self.step, self.tokens)
+            over, due = pace.is_over(), pace.validation_is_due(step)
+            if pace.limit_is_due():
+                pace.limit(pace.limits())
+            if over or step == pace.clock.max_steps:
+                break
+            if due:
+                validated.append(step)
+                self.read(pace, valid)
+        for held_out in (valid, *rest):
+            self.read(pace, held_out)
+        return step, validated
+
+    def read(self, pace: Pace, held_out: HeldOut) -> None:
+        self.now += held_out.bases / self.speed
+        pace.measured(held_out, held_out.bases / self.speed)
+
+
+@pytest.fixture
+def fasta(tmp_path: Path) -> Fasta:
+    return Fasta(write_fasta(tmp_path / "genome.fa", {"c": random_bases(100_000, seed=1)}))
+
+
+def held_out(fasta: Fasta, *, bases: int) -> list[HeldOut]:
+    starts = np.arange(0, 100_000, 100)
+    frame = pd.DataFrame({"contig": "c", "start": starts, "end": starts + 100, "strand": "+"})
+    reader = WindowReader(fasta, frame)
+    return [HeldOut(split, reader, bases=bases, tokens_per_batch=1000) for split in ("valid", "test")]
+
+
+@pytest.mark.parametrize("seconds", [30, 60, 600])
+@pytest.mark.parametrize("step", [0.05, 0.7, 4.0])
+@pytest.mark.parametrize("speedup", [1.5, 2.5, 4])
+def test_a_run_keeps_to_its_minutes(
+    fasta: Fasta, monkeypatch: pytest.MonkeyPatch, seconds: float, step: float, speedup: float
+) -> None:
+    machine = Machine(monkeypatch, step=step, speed=speedup * 1000 / step)
+    sets = held_out(fasta, bases=100_000)
+    pace = Pace(Clock(max_steps=None, max_seconds=seconds), every=None, held_out=sets, world=1)
+    begun = machine.now
+    steps, validated = machine.run(pace)
+    used = machine.now - begun
+    assert used <= seconds * 1.08 + step
+    assert used >= seconds * 0.8 - step
+    training = steps * step
+    assert training >= 0.5 * seconds - step  # measuring does not eat the run
+    assert len(validated) + 1 >= 5 or step > 0.03 * seconds
+    assert all(some.bases >= 100 for some in sets)
+
+
+def test_validation_that_costs_nothing_is_not_limited(fasta: Fasta, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch, step=0.1, speed=1e7)
+    sets = held_out(fasta, bases=50_000)
+    pace = Pace(Clock(max_steps=None, max_seconds=100), every=None, held_out=sets, world=1)
+    machine.tokens = 1_000_000
+    steps, validated = machine.run(pace)
+    assert steps >= 990
+    assert [some.bases for some in sets] == [50_000, 50_000]
+    assert set(range(100, 1000, 100)) <= set(validated)
+
+
+def test_a_step_that_takes_longer_than_the_minutes_is_the_only_one(
+    fasta: Fasta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(monkeypatch, step=120, speed=100)
+    pace = Pace(Clock(max_steps=None, max_seconds=60), every=None, held_out=held_out(fasta, bases=10_000), world=1)
+    assert machine.run(pace) == (1, [])
+
+
+@pytest.mark.parametrize(("last", "expected"), [(5, [1, 2, 3, 4]), (60, [12, 24, 36, 48]), (7, [2, 3, 5, 6])])
+def test_a_short_run_has_five_validation_points(
+    fasta: Fasta, monkeypatch: pytest.MonkeyPatch, last: int, expected: list[int]
+) -> None:
+    machine = Machine(monkeypatch, step=1, speed=1000)
+    sets = held_out(fasta, bases=10_000)
+    pace = Pace(Clock(max_steps=last, max_seconds=None), every=None, held_out=sets, world=1)
+    assert machine.run(pace) == (last, expected)
+    assert [step for step in range(last) if pace.was_due(step)] == expected
+    assert sets[0].bases == 10_000
+
+
+def test_what_was_asked_for_is_done(fasta: Fasta, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch, step=1, speed=1000)
+    pace = Pace(Clock(max_steps=20, max_seconds=None), every=6, held_out=held_out(fasta, bases=10_000), world=1)
+    assert machine.run(pace) == (20, [6, 12, 18])
+    assert [step for step in range(20) if pace.was_due(step)] == [6, 12, 18]
+
+
+def test_processes_measure_together_and_so_in_less_time(fasta: Fasta, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock_module.time, "monotonic", lambda: 0.0)
+    reserves = []
+    for world in (1, 4):
+        clock = Clock(max_steps=None, max_seconds=100)
+        Pace(clock, every=None, held_out=held_out(fasta, bases=1_000), world=world).step_done(1.0, 1000)
+        reserves.append(clock.reserve)
+    assert reserves[0] == pytest.approx(4 * reserves[1])
