@@ -8,13 +8,13 @@ the line; a line, a run of comments and a file have limits far above honest data
 import io
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from gzip import BadGzipFile
 
 from genoconv.errors import DataError
 from genoconv.formats import BOM, damaged_gzip, foreign_format
 
-_BLOCK = 1 << 20
+_BLOCK = 1 << 17
 LONGEST_LINE = 1 << 24
 """Bytes. Lines of annotations and intervals seldom have 10,000."""
 MOST_IDLE = 1 << 26
@@ -35,7 +35,7 @@ def numbered_lines(
     own: bytes = b"",
     longest: int = LONGEST_LINE,
     most_idle: int = MOST_IDLE,
-) -> Iterator[tuple[int, bytes]]:
+) -> Generator[tuple[int, bytes], None, None]:
     """Lines without their ends, each with its number, from 1; runs of blank lines may be left out.
 
     Args:
@@ -82,7 +82,7 @@ def numbered_lines(
                 f"{source}: line {number + len(lines)}: more than {most_idle:,} bytes of comments and blank lines in a"
                 f" row; is this {kind}?"
             )
-        if whole.strip(b"\n"):
+        if idle == 0 or whole.strip(b"\n"):
             yield from enumerate(lines, number)
         number += len(lines)
         if not block:
@@ -135,3 +135,8 @@ def utf8(raw: bytes, *, source: str, line: int) -> str:
             f"{source}: line {line}: not UTF-8 (byte 0x{raw[error.start]:02x} at column {error.start + 1}); convert"
             " the file, e.g. with `iconv -f latin1 -t utf-8`"
         ) from None
+
+
+def shortened(value: str, *, most: int = 60) -> str:
+    """A value from a file as messages show it: quoted, escaped, and cut where it is long."""
+    return repr(value) if len(value) <= most else f"{value[:most]!r}... of {len(value):,} characters"

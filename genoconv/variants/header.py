@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from genoconv.errors import UsageError
+from genoconv.formats import whole_number
 from genoconv.variants.survey import Survey
 
 _DECLARATION = re.compile(r"##(INFO|FORMAT|FILTER|contig)=<(.*)>\s*$")
@@ -65,8 +66,11 @@ def contig_lengths(header: Iterable[str]) -> dict[str, int | None]:
     """
     lengths: dict[str, int | None] = {}
     for name, fields in declared(header)["contig"].items():
-        text = fields.get("length", "")
-        lengths[name] = int(text) if text.isdigit() and int(text) < 2**31 - 1 else None
+        try:
+            length = whole_number(fields.get("length", ""))
+        except ValueError:
+            length = -1
+        lengths[name] = length if 0 <= length < 2**31 - 1 else None
     return lengths
 
 

@@ -5,30 +5,34 @@ byte (htslib, which would parse and print it again, turns ``AF=0.30000001`` into
 keys). BCF is read by pysam and carried as the text that htslib prints of it.
 """
 
-import gzip
 import logging
 import shutil
 import sys
 import tempfile
 import warnings
-import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from genoconv.errors import DataError
+from genoconv.formats import STDIN, compression_of, open_binary
+from genoconv.lines import numbered_lines, shortened
 from genoconv.workfiles import temporary_prefix
 
 log = logging.getLogger(__name__)
 
 COLUMNS = ("#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO")
+# Bytes. A record of a million samples with likelihoods has a tenth of it.
+_LONGEST_LINE = 1 << 28
+_MOST_HEADER_LINES = 1 << 23
+_MOST_DIGITS = 18
 _BGZF_EOF = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 
 def decode(raw: bytes) -> str:
-    """Text of a line without its end (LF or CRLF); bytes that are not UTF-8 survive the way back."""
+    """Text of a line without its end; bytes that are not UTF-8 survive the way back."""
     return raw.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
 
 
@@ -94,44 +98,45 @@ class VariantFile:
         """
         return self._bcf_records() if self.is_bcf else self._text_records()
 
-    def _open(self) -> IO[bytes]:
-        return self.path.open("rb") if self.kind == "text" else cast(IO[bytes], gzip.open(self.path, "rb"))
-
-    def _lines(self) -> Generator[tuple[int, str], None, None]:
-        number = 0
-        with self._open() as stream:
-            try:
-                for raw in stream:
-                    number += 1
-                    yield number, decode(raw)
-            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-                raise DataError(
-                    f"{self.name}: the compressed data end or break after line {number} ({error}); "
-                    "the file is truncated or damaged: copy it again"
-                ) from error
+    @contextmanager
+    def _lines(self) -> Iterator[Iterator[tuple[int, bytes]]]:
+        with open_binary(self.path) as stream:
+            lines = numbered_lines(
+                stream,
+                source=self.name,
+                kind="VCF",
+                own=b"##fileformat=VCF",
+                longest=_LONGEST_LINE,
+                most_idle=_LONGEST_LINE,
+            )
+            with closing(lines):
+                yield lines
 
     def _read_header(self) -> list[str]:
         header: list[str] = []
         columns: str | None = None
         width = 0
-        with closing(self._lines()) as lines:
-            for number, line in lines:
+        with self._lines() as lines:
+            for number, raw in lines:
+                line = decode(raw)
                 if line.startswith("##"):
                     header.append(line)
+                    if len(header) > _MOST_HEADER_LINES:
+                        raise DataError(f"{self.name}: more than {_MOST_HEADER_LINES:,} header lines; is this a VCF?")
                 elif line.startswith("#"):
-                    columns = line
-                    if tuple(line.split("\t")[:5]) != COLUMNS[:5]:
+                    columns = self._tabbed(line)
+                    if tuple(columns.split("\t")[:5]) != COLUMNS[:5]:
                         raise DataError(
                             f"{self.name}: line {number} should be the tab-separated header "
-                            f"#CHROM POS ID REF ALT ..., but is {line[:60]!r}"
+                            f"#CHROM POS ID REF ALT ..., but is {shortened(line)}"
                         )
                     break
                 elif line.strip():
-                    width = len(line.split("\t"))
+                    width = len(self._tabbed(line).split("\t"))
                     if width < 5:
                         raise DataError(
                             f"{self.name}: line {number} is neither a VCF header line nor a record with tab-separated "
-                            f"CHROM, POS, ID, REF, ALT: {line[:60]!r}; is this a VCF?"
+                            f"CHROM, POS, ID, REF, ALT: {shortened(line)}; is this a VCF?"
                         )
                     break
             else:
@@ -141,6 +146,13 @@ class VariantFile:
             self.notes.append("no ##fileformat line; VCFv4.2 is assumed")
             header.insert(0, "##fileformat=VCFv4.2")
         return [*header, self._column_line(columns, width)]
+
+    def _tabbed(self, line: str) -> str:
+        """A line with tabs for the blanks that an editor put in their place."""
+        if "\t" in line or len(line.split()) < len(COLUMNS):
+            return line
+        self.notes.append("blanks stand where tabs should be; the output has tabs")
+        return "\t".join(line.split())
 
     def _column_line(self, columns: str | None, width: int) -> str:
         if columns is None:
@@ -159,22 +171,35 @@ class VariantFile:
 
     def _text_records(self) -> Iterator[Record]:
         missing = len(COLUMNS)
-        for number, line in self._lines():
-            if line.startswith("#") or not line.strip():
-                continue
-            columns = line.split("\t", missing)
-            if len(columns) < 5:
-                raise DataError(
-                    f"{self.name}: line {number} has {len(columns)} tab-separated columns where a record has at least "
-                    f"CHROM, POS, ID, REF, ALT: {line[:60]!r}"
-                )
-            if len(columns) < missing:
-                line = "\t".join([line, *["."] * (missing - len(columns))])
-            if not (columns[1].isascii() and columns[1].isdigit()):
-                raise DataError(f"{self.name}: line {number}: POS is {columns[1]!r}, not a whole number from 0 up")
-            alt = columns[4]
-            alts = () if alt in (".", "") else tuple(alt.split(","))
-            yield Record(columns[0], int(columns[1]) - 1, columns[3], alts, line)
+        with self._lines() as lines:
+            for number, raw in lines:
+                if raw.startswith(b"#") or not raw.strip():
+                    continue
+                line = raw.decode("utf-8", "surrogateescape")
+                columns = line.split("\t", missing)
+                if len(columns) < missing:
+                    columns = self._completed(number, line)
+                    line = "\t".join(columns)
+                pos = columns[1]
+                if not (pos.isascii() and pos.isdigit() and len(pos) <= _MOST_DIGITS):
+                    raise DataError(
+                        f"{self.name}: line {number}: POS is {shortened(pos)}, not a whole number from 0 up"
+                    )
+                alt = columns[4]
+                alts = () if alt in (".", "") else tuple(alt.split(","))
+                yield Record(columns[0], int(pos) - 1, columns[3], alts, line)
+
+    def _completed(self, number: int, line: str) -> list[str]:
+        """All columns of a record that ends after ALT, QUAL or FILTER, or has blanks for tabs."""
+        columns = line.split("\t")
+        if len(columns) == 1 and len(line.split()) == self.header[-1].count("\t") + 1:
+            columns = line.split()
+        if len(columns) < 5:
+            raise DataError(
+                f"{self.name}: line {number} has {len(columns)} tab-separated columns where a record has at least "
+                f"CHROM, POS, ID, REF, ALT: {shortened(line)}"
+            )
+        return [*columns, *["."] * (len(COLUMNS) - len(columns))]
 
     @contextmanager
     def _bcf(self) -> Iterator[Any]:
@@ -196,7 +221,10 @@ class VariantFile:
 
     def _read_bcf_header(self) -> list[str]:
         with self._bcf() as stream:
-            return str(stream.header).rstrip("\n").split("\n")
+            try:
+                return str(stream.header).rstrip("\n").split("\n")
+            except ValueError as error:
+                raise DataError(f"{self.name}: damaged in its header ({error}); copy the file again") from error
 
     def _bcf_records(self) -> Iterator[Record]:
         done = 0
@@ -205,14 +233,24 @@ class VariantFile:
                 try:
                     with quiet_htslib():
                         native = next(stream, None)
-                except OSError as error:
+                    if native is None:
+                        return
+                    record = _of_native(native)
+                except UnicodeDecodeError as error:
                     raise DataError(
-                        f"{self.name}: damaged or truncated after record {done}; copy the file again"
+                        f"{self.name}: record {done + 1} holds text that is not UTF-8; write it as VCF and convert"
+                        " that, e.g. with `bcftools view` and `iconv -f latin1 -t utf-8`"
                     ) from error
-                if native is None:
-                    return
+                except (OSError, ValueError, KeyError, OverflowError, MemoryError, TypeError) as error:
+                    raise DataError(
+                        f"{self.name}: damaged or cut short after record {done}; copy it again or download it again"
+                    ) from error
                 done += 1
-                yield Record(native.contig, native.start, native.ref, native.alts or (), str(native).rstrip("\n"))
+                yield record
+
+
+def _of_native(native: Any) -> Record:
+    return Record(native.contig, native.start, native.ref, native.alts or (), str(native).rstrip("\n"))
 
 
 @contextmanager
@@ -228,25 +266,19 @@ def quiet_htslib() -> Iterator[None]:
 
 
 def _kind(path: Path, name: str) -> str:
-    """``text``, ``gzip`` or ``bcf``, by content."""
+    """``text`` (plain or gzip) or ``bcf``, by content."""
     with path.open("rb") as stream:
-        start = stream.read(256)
+        start = stream.read(18)
     if not start:
         raise DataError(f"{name}: the file is empty (0 bytes); a VCF has at least a header line")
-    if start.startswith(b"version https://git-lfs"):
-        raise DataError(f"{name}: this is a git-lfs pointer, not the file it points to; run: git lfs pull")
-    if start.startswith(b"\x1f\x8b"):
-        try:
-            with gzip.open(path, "rb") as unpacked:
-                inner = unpacked.read(5)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise DataError(f"{name}: damaged gzip data at the very start ({error}); copy the file again") from error
-        return "bcf" if inner.startswith(b"BCF") else "gzip"
-    if start.startswith(b"BCF"):
-        return "bcf"
-    if b"\0" in start:
-        raise DataError(f"{name}: binary data that are neither gzip nor BCF; expected VCF, VCF.gz or BCF")
-    return "text"
+    with open_binary(path) as unpacked:
+        if not unpacked.peek(5).startswith(b"BCF\x02"):
+            return "text"
+    if compression_of(start) == "gzip":
+        raise DataError(
+            f"{name}: BCF in plain gzip, where BCF needs bgzip; unpack it with `gunzip`, which makes it readable"
+        )
+    return "bcf"
 
 
 def _lacks_bgzf_eof(path: Path) -> bool:
@@ -274,9 +306,11 @@ def open_variants(path: Path, *, spool_for: Path | None = None) -> VariantFile:
         DataError: empty, a git-lfs pointer, not a VCF, damaged.
         OSError: the file cannot be opened.
     """
-    name = "standard input" if str(path) == "-" else str(path)
+    name = STDIN if str(path) == "-" else str(path)
     spool = None
     if str(path) == "-" or path.is_fifo() or path.is_char_device():
+        if str(path) == "-" and sys.stdin is None:
+            raise DataError(f"{STDIN} is closed; give a file, or something to read")
         prefix, folder = (".genoconv-", None) if spool_for is None else (temporary_prefix(spool_for), spool_for.parent)
         spool = tempfile.NamedTemporaryFile(prefix=prefix, dir=folder)  # noqa: SIM115 (lives on below)
         with sys.stdin.buffer if str(path) == "-" else path.open("rb") as source:

@@ -51,7 +51,7 @@ def survived(result, vcf: Path) -> list[str]:
 def test_not_a_vcf(odd, score, score_here):
     line = one_clear_line(score(odd / "vcf_zero_bytes.vcf", odd.genome), code=1)
     assert "vcf_zero_bytes.vcf: the file is empty (0 bytes)" in line
-    with pytest.raises(DataError, match=r"vcf_is_git_lfs_pointer.vcf.gz: this is a git-lfs pointer.*git lfs pull"):
+    with pytest.raises(DataError, match=r"vcf_is_git_lfs_pointer.vcf.gz: not VCF but a git-lfs pointer.*git lfs pull"):
         score_here(odd / "vcf_is_git_lfs_pointer.vcf.gz", odd.genome)
 
 

@@ -123,6 +123,42 @@ DIALECTS = {
         [("c", 0, 9, "+", "a", "b c", "")],
     ),
     "crlf": ("c  x  gene  1  9  .  +  .  ID=g\r\n", [("c", 0, 9, "+", "g", "g", "")]),
+    "semicolons in ids, no gene rows": (
+        'c  x  exon  101  400  .  +  .  gene_id "CYCD1;1"; transcript_id "CYCD1;1.1";\n'
+        'c  x  exon  9101  9400  .  +  .  gene_id "CYCD1;2"; transcript_id "CYCD1;2.1";',
+        [("c", 100, 400, "+", "CYCD1;1", "CYCD1;1", ""), ("c", 9100, 9400, "+", "CYCD1;2", "CYCD1;2", "")],
+    ),
+    "another key ends like gene_id": (
+        'c  x  exon  1  9  .  +  .  ref_gene_id "R"; gene_id "A"; transcript_id "A.1";\n'
+        'c  x  exon  5  20  .  +  .  ref_gene_id "R"; gene_id "B"; transcript_id "B.1";',
+        [("c", 0, 9, "+", "A", "A", ""), ("c", 4, 20, "+", "B", "B", "")],
+    ),
+    "spike-ins without gene rows": (
+        'c  x  gene  101  900  .  +  .  gene_id "A;1"; gene_name "A";\n'
+        'c  x  transcript  101  900  .  +  .  gene_id "A;1"; transcript_id "A.1";\n'
+        'ERCC-1  ERCC  exon  1  1061  .  +  .  gene_id "ERCC-1"; transcript_id "E1";\n'
+        'GFP  x  exon  1  300  .  +  .  transcript_id "GFP"; gene_id "GFP";\n'
+        'GFP  x  exon  500  720  .  +  .  transcript_id "GFP"; gene_id "GFP";\n'
+        'd  x  exon  101  900  .  -  .  gene_id "B"; transcript_id "B.1";\n'
+        'd  x  gene  101  900  .  -  .  gene_id "B";\n'
+        'c  x  exon  101  900  .  +  .  transcript_id "A.1"; gene_id "A;1";',
+        [
+            ("c", 100, 900, "+", "A;1", "A", ""),
+            ("d", 100, 900, "-", "B", "B", ""),
+            ("ERCC-1", 0, 1061, "+", "ERCC-1", "ERCC-1", ""),
+            ("GFP", 0, 720, "+", "GFP", "GFP", ""),
+        ],
+    ),
+    "gff3: CDS outside of every gene row": (
+        "c  x  gene  1  90  .  +  .  ID=g\nc  x  CDS  1  90  .  +  0  ID=c1;Parent=g\n"
+        "c  x  CDS  10  30  .  +  0  ID=c2\nc  x  CDS  100  129  .  +  0  ID=c3\nc  x  CDS  10  30  .  -  0  ID=c4",
+        [
+            ("c", 0, 90, "+", "g", "g", ""),
+            ("c", 99, 129, "+", "c3", "c3", "protein_coding"),
+            ("c", 9, 30, "-", "c4", "c4", "protein_coding"),
+        ],
+    ),
+    "a contig called track": ("tracks  x  gene  1  9  .  +  .  ID=a", [("tracks", 0, 9, "+", "a", "a", "")]),
     "top-level mRNA alone": (
         "c  x  mRNA  1  9  .  -  .  ID=m\nc  x  CDS  2  7  .  -  0  Parent=m",
         [("c", 0, 9, "-", "m", "m", "")],
@@ -143,6 +179,14 @@ def test_dialects(tmp_path: Path, dialect: str) -> None:
 
 BROKEN = {
     "start after end": ("3R  FlyBase  gene  1000  500  .  +  .  ID=x", "line 1: start 1000 lies after end 500"),
+    "4,400 digits": (
+        f"c  x  gene  1  {'9' * 4400}  .  +  .  ID=x",
+        r"line 1: start '1' and end '9{60}'... of 4,400 characters should be whole numbers",
+    ),
+    "digits of another script": (
+        "c  x  gene  1  \u0665  .  +  .  ID=x",
+        "line 1: start '1' and end '\u0665' should be",
+    ),
     "start 0": ("#c\nc  x  gene  0  500  .  +  .  ID=x", "line 2: start 0 is before 1"),
     "words for numbers": ("c  x  gene  a  b  .  +  .  ID=x", "line 1: start 'a' and end 'b' should be whole numbers"),
     "more than 64 bits": (f"c  x  gene  1  {9**30}  .  +  .  ID=x", "line 1: start '1' and end '4239.* whole numbers"),
@@ -164,6 +208,15 @@ def test_one_clear_line(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match=f"genes.gff: {message}") as error:
         read_genes(written(tmp_path, text))
     assert "\n" not in str(error.value)
+
+
+def test_genes_without_a_row_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "genoconv")
+    genes(written(tmp_path, DIALECTS["spike-ins without gene rows"][0]))
+    assert "genes.gff: 2 gene(s) without a gene row, found by their parts: ERCC-1, GFP" in caplog.text
+    caplog.clear()
+    genes(written(tmp_path, GENCODE))
+    assert not caplog.records
 
 
 def test_genes_get_the_names_of_the_fasta(tmp_path: Path) -> None:

@@ -211,11 +211,14 @@ def test_windows_of_unknown_bases_are_dropped_and_counted(tmp_path: Path, monkey
 
 def test_bed_rows(tmp_path: Path) -> None:
     path = tmp_path / "x.bed"
-    path.write_bytes(b"track name=x\n#c\nchr1\t0\t5\n\nchr1\t7\t9\tn\t0\t-\tvalid\r\nchr2 1 2 m 0 + other\n")
+    path.write_bytes(
+        b"track name=x\n#c\nchr1\t0\t5\n\nchr1\t7\t9\tn\t0\t-\tvalid\r\nchr2 1 2 m 0 + other\ntracks\t1\t2\n"
+    )
     assert read_bed(path).to_numpy().tolist() == [
         ["chr1", 0, 5, ".", "", ""],
         ["chr1", 7, 9, "-", "n", "valid"],
         ["chr2", 1, 2, "+", "m", ""],
+        ["tracks", 1, 2, ".", "", ""],
     ]
 
 
@@ -225,6 +228,8 @@ def test_bed_rows(tmp_path: Path) -> None:
         (b"gi|1|\t0\n", "line 1: 2 columns, where BED has at least 3"),
         (b"a\t0\t5\na\tx\t5\n", "line 2: start 'x' and end '5' should be whole numbers"),
         (b"a\t0\t12345678901234567890\n", "line 1: start '0' and end '12345678901234567890' should be whole numbers"),
+        (b"a\t0\t" + b"9" * 4400 + b"\n", r"line 1: start '0' and end '9{60}'... of 4,400 characters should be whole"),
+        (b"a\t0\t\xd9\xa5\n", "line 1: start '0' and end '\u0665' should be whole numbers"),
         (b"a\t5\t5\n", "line 1: interval 5-5 should have 0 <= start < end"),
         (b"a\t-1\t5\n", "line 1: interval -1-5 should have"),
         (b"##fileformat=VCFv4.2\n", "not BED but VCF"),

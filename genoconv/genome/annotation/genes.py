@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from genoconv.errors import DataError
 from genoconv.formats import open_binary
-from genoconv.genome.annotation.gff import Row, RowReader
-from genoconv.genome.annotation.loci import CodingLoci, Gene, TranscriptLoci
+from genoconv.genome.annotation.gff import Row, RowReader, kind_of
+from genoconv.genome.annotation.loci import CodingLoci, Gene, TranscriptLoci, gene_id_of, outside
 from genoconv.genome.contigs import require_contigs
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 COLUMNS = ("contig", "start", "end", "strand", "gene_id", "name", "biotype")
-# Rows that describe a whole contig, among others.
-_WHOLE = frozenset({"region", "chromosome"})
-_STAND_INS = frozenset({"transcript", "mRNA", "exon", "CDS"})
 _NO_ALIASES: Mapping[str, str] = {}
 
 
@@ -33,9 +30,9 @@ def read_genes(
 ) -> "pd.DataFrame":
     """Gene bodies of a GTF or GFF3 file; plain, gzip or bgzip.
 
-    Rows of ``gene``, ``pseudogene`` and ``..._gene`` features are taken. Without any, a GTF's transcripts or exons are
-    put together by ``gene_id`` (overlapping ones: copies at other loci are genes of their own), and a GFF3's top-level
-    CDS or transcripts by their ``ID``.
+    Rows of ``gene``, ``pseudogene`` and ``..._gene`` features are taken. What has no such row is put together from its
+    parts and comes after them: a GTF's transcripts or exons by ``gene_id`` (overlapping ones: copies at other loci are
+    genes of their own), a GFF3's top-level CDS or transcripts by their ``ID``, where they lie in no gene's row.
 
     Args:
         path: annotation file.
@@ -46,7 +43,7 @@ def read_genes(
         fasta: what to call the FASTA in messages.
 
     Returns:
-        One row a gene in file order; columns contig, start, end (0-based half-open), strand (``+``, ``-``, ``.``),
+        One row per gene, in file order; columns contig, start, end (0-based half-open), strand (``+``, ``-``, ``.``),
         gene_id, name, biotype (``""`` where unknown).
 
     Raises:
@@ -58,7 +55,7 @@ def read_genes(
     source = str(path)
     circular: dict[str, int] = {}
     with open_binary(Path(path)) as stream:
-        reader = RowReader(stream, source=source, wanted=_wanted)
+        reader = RowReader(stream, source=source)
         genes = _collect(reader, circular)
     if not genes:
         seen = ", ".join(name for name, _ in reader.features.most_common(6))
@@ -73,29 +70,43 @@ def read_genes(
     )
 
 
-def _is_gene(feature: str) -> bool:
-    return feature in ("gene", "pseudogene") or feature.endswith("_gene")
-
-
-def _wanted(feature: str) -> bool:
-    return _is_gene(feature) or feature in _STAND_INS or feature in _WHOLE
-
-
 def _collect(rows: RowReader, circular: dict[str, int]) -> list[Gene]:
-    """Genes of the gene rows or, where there are none, of what stands in for them."""
+    """Genes of the gene rows, and of the parts of those that have none."""
     genes: list[Gene] = []
+    named: set[str] = set()
     transcripts, coding = TranscriptLoci(), CodingLoci(circular)
     for row in rows:
-        if _is_gene(row.feature):
-            if not genes:
-                rows.want(lambda feature: _is_gene(feature) or feature in _WHOLE)
+        kind = kind_of(row.feature)
+        if kind == "gene":
             genes.append(_gene(row))
-        elif row.feature in _WHOLE:
+            named.add(genes[-1].gene_id)
+            rows.skip = _mark(genes[-1].gene_id) if row.gtf else b"Parent="
+        elif kind == "whole":
             if row.attributes().get("Is_circular") == "true":
                 circular[row.contig] = row.end
-        else:
-            (transcripts if row.gtf else coding).add(row)
-    return _closed(genes, circular) or transcripts.genes() or coding.genes()
+        elif not row.gtf:
+            coding.add(row)
+        elif not genes:
+            transcripts.add(row)
+        elif gene_id := gene_id_of(row.text):
+            if gene_id in named:
+                rows.skip = _mark(gene_id)
+            else:
+                transcripts.add(row)
+    if not genes:
+        return transcripts.genes() or coding.genes()
+    genes = _closed(genes, circular)
+    more = [gene for gene in transcripts.genes() if gene.gene_id not in named]
+    more += outside(coding.genes(), genes, named)
+    if more:
+        some = ", ".join(gene.gene_id for gene in more[:5]) + (", ..." if len(more) > 5 else "")
+        log.info("%s: %d gene(s) without a gene row, found by their parts: %s", rows.source, len(more), some)
+    return genes + more
+
+
+def _mark(gene_id: str) -> bytes:
+    """What the parts of a gene of a GTF hold."""
+    return f'gene_id "{gene_id}"'.encode()
 
 
 def _gene(row: Row) -> Gene:

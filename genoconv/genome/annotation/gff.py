@@ -4,19 +4,36 @@ Both formats have nine tab-separated columns with 1-based closed coordinates. Th
 ``key=value;`` with percent-encoding, GTF ``key "value";``.
 """
 
+import contextlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
+from io import BufferedReader
+from typing import Literal, NamedTuple
 from urllib.parse import unquote
 
 from genoconv.errors import DataError
-from genoconv.formats import foreign_format, whole_number
+from genoconv.formats import whole_number
+from genoconv.lines import numbered_lines, shortened, utf8
 
 _GFF3 = re.compile(r"[\s;]*[^\s=\";]+\s*=")
 # AUGUSTUS and BRAKER name a gene by a bare word.
 _WORD = re.compile(r'\s*([^\s;="]+)\s*')
 _GTF = re.compile(r'\s*([^\s";]+)\s+(?:"([^"]*)"|([^\s";]+))\s*(?:;|$)')
+
+
+# Rows that describe a whole contig, among others.
+_WHOLE = frozenset({"region", "chromosome"})
+_PARTS = frozenset({"transcript", "mRNA", "exon", "CDS"})
+
+Kind = Literal["gene", "part", "whole", ""]
+
+
+def kind_of(feature: str) -> Kind:
+    """What a feature is to us: a gene, part of one, a whole contig, or nothing."""
+    if feature in ("gene", "pseudogene") or feature.endswith("_gene"):
+        return "gene"
+    return "part" if feature in _PARTS else "whole" if feature in _WHOLE else ""
 
 
 class Row(NamedTuple):
@@ -58,70 +75,74 @@ class Row(NamedTuple):
             attributes.setdefault(match[1], match[2] if match[2] is not None else match[3])
         if self.text.strip() not in ("", ".") and "gene_id" not in attributes:
             raise DataError(
-                f"{self.source}: line {self.line}: attributes {self.text.strip()[:60]!r} are neither GFF3 (key=value)"
-                ' nor GTF (gene_id "..."); convert GFF2 and others to GFF3 first'
+                f"{self.source}: line {self.line}: attributes {shortened(self.text.strip())} are neither GFF3"
+                ' (key=value) nor GTF (gene_id "..."); convert GFF2 and others to GFF3 first'
             )
         return attributes
 
 
 class RowReader:
-    """Iterates over the wanted rows of an annotation and notes what its directives say.
+    """Iterates over the rows of genes, their parts and whole contigs, and notes what directives say.
 
     Attributes:
         lengths: contig -> length, from ``##sequence-region`` directives that start at 1.
-        features: how often each feature was seen, wanted or not.
+        features: how often each feature was seen, read or not, before the first gene.
+        skip: parts of genes whose line holds this are passed over; everything is read while it is empty. Most lines
+            of an annotation belong to the gene above them, and finding bytes is quicker than parsing.
 
     Raises:
         DataError: while iterating, for a row that cannot be; file and line are named.
     """
 
-    def __init__(self, stream: Iterable[bytes], *, source: str, wanted: Callable[[str], bool]) -> None:
+    def __init__(self, stream: BufferedReader, *, source: str) -> None:
         self.source = source
         self.lengths: dict[str, int] = {}
         self.features: Counter[str] = Counter()
+        self.skip = b""
         self._stream = stream
-        self.want(wanted)
-
-    def want(self, wanted: Callable[[str], bool]) -> None:
-        """Change, also in the middle of the file, which features the rows to come are parsed for."""
-        self._wanted = wanted
-        self._decided: dict[bytes, bool] = {}
 
     def __iter__(self) -> Iterator[Row]:
         counts: Counter[bytes] = Counter()
-        for number, raw in enumerate(self._stream, 1):
-            if number == 1:
-                self._check_first(raw)
-            if raw[0] in b"#>":
+        kinds: dict[bytes, Kind] = {}
+        skip = b""
+        for number, raw in numbered_lines(self._stream, source=self.source, kind="GTF or GFF3", own=b"##gff"):
+            columns = raw.split(b"\t", 3)
+            if len(columns) < 4 or raw[0] in b"#>":
                 if raw.startswith((b"##FASTA", b">")):
                     break
-                self._directive(raw)
-                continue
-            columns = raw.split(b"\t", 3)
-            if len(columns) < 4 and raw.startswith((b"track", b"browser")):  # of the UCSC genome browser
-                continue
-            if len(columns) < 4:
-                columns = self._columns_of_blanks(number, raw)
+                columns = self._unusual(number, raw)
                 if not columns:
                     continue
                 raw = b"\t".join(columns)
-            feature = columns[2]
-            counts[feature] += 1
-            if feature not in self._decided:
-                self._decided[feature] = self._wanted(feature.decode("utf-8", "backslashreplace"))
-            if self._decided[feature]:
+            kind = kinds.get(columns[2])
+            if kind is None:
+                kind = kinds[columns[2]] = kind_of(columns[2].decode("utf-8", "backslashreplace"))
+            if not skip:
+                counts[columns[2]] += 1
+            elif kind == "part":
+                # Mostly it is the first attribute, where looking for it takes a tenth of the time.
+                rest = columns[3]
+                if rest.startswith(skip, rest.rfind(b"\t") + 1) or skip in rest:
+                    continue
+            if kind:
                 yield self._row(number, raw)
+                skip = self.skip
         self.features = Counter({name.decode("utf-8", "backslashreplace"): n for name, n in counts.items()})
 
-    def _check_first(self, raw: bytes) -> None:
-        known = "FASTA" if raw.startswith(b">") else foreign_format(raw)
-        if known and not raw.startswith(b"##gff"):
-            raise DataError(f"{self.source}: not GTF or GFF3 but {known}")
+    def _unusual(self, number: int, raw: bytes) -> list[bytes]:
+        """Columns of a line that has no tabs or is a comment; [] where it is no row."""
+        if raw.startswith(b"#"):
+            self._directive(raw)
+            return []
+        if raw.startswith((b"track ", b"browser ")):  # of the UCSC genome browser
+            return []
+        return self._columns_of_blanks(number, raw)
 
     def _directive(self, raw: bytes) -> None:
         words = raw.split()
-        if words[:1] == [b"##sequence-region"] and len(words) == 4 and words[2] == b"1" and words[3].isdigit():
-            self.lengths[unquote(words[1].decode("utf-8", "backslashreplace"))] = int(words[3])
+        if words[:1] == [b"##sequence-region"] and len(words) == 4 and words[2] == b"1":
+            with contextlib.suppress(ValueError):
+                self.lengths[unquote(words[1].decode("utf-8", "backslashreplace"))] = whole_number(words[3].decode())
 
     def _columns_of_blanks(self, number: int, raw: bytes) -> list[bytes]:
         """Columns of a row whose tabs an editor turned into blanks; [] for a blank line."""
@@ -131,26 +152,23 @@ class RowReader:
         return columns
 
     def _row(self, number: int, raw: bytes) -> Row:
-        columns = raw.decode("utf-8", "backslashreplace").rstrip("\r\n").split("\t", 8)
+        columns = utf8(raw, source=self.source, line=number).split("\t", 8)
         if len(columns) < 8:
             raise DataError(f"{self.source}: line {number}: {len(columns)} columns, where GTF and GFF3 have 9")
-        if "\r" in columns[-1]:
-            raise DataError(
-                f"{self.source}: line {number}: old Macintosh line ends; convert them, e.g. with `mac2unix`"
-            )
         contig, _, feature, first, last, _, strand, _, *rest = columns
         try:
             start, end = whole_number(first) - 1, whole_number(last)
         except ValueError:
             raise DataError(
-                f"{self.source}: line {number}: start {first!r} and end {last!r} should be whole numbers"
+                f"{self.source}: line {number}: start {shortened(first)} and end {shortened(last)} should be whole"
+                " numbers"
             ) from None
         if start < 0:
             raise DataError(f"{self.source}: line {number}: start {first} is before 1, the first base in GTF and GFF3")
         if start >= end:
             raise DataError(
                 f"{self.source}: line {number}: start {first} lies after end {last}; GTF and GFF3 give the smaller"
-                " first and tell the direction in column 7"
+                " first and the direction in column 7"
             )
         text = rest[0] if rest else ""
         name = unquote(contig) if "%" in contig and _GFF3.match(text) else contig

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import logging
 import re
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,8 +31,18 @@ class Gene:
         return self.contig, self.start, self.end, self.strand, self.gene_id, self.name, self.biotype
 
 
-_GENE = re.compile(r'gene_id\s+"?([^";]+)')
-_TRANSCRIPT = re.compile(r'transcript_id\s+"?([^";]+)')
+# An id in quotes may hold a semicolon; other keys may end in the same letters.
+_GENE = re.compile(r'(?:^|[\s;])gene_id\s+(?:"([^"]*)"|([^\s";]+))')
+_TRANSCRIPT = re.compile(r'(?:^|[\s;])transcript_id\s+(?:"([^"]*)"|([^\s";]+))')
+
+
+def gene_id_of(text: str) -> str | None:
+    """``gene_id`` of the ninth column of a GTF row."""
+    return _found(_GENE.search(text))
+
+
+def _found(match: re.Match[str] | None) -> str | None:
+    return match and (match[1] if match[1] is not None else match[2])
 
 
 class TranscriptLoci:
@@ -45,8 +56,7 @@ class TranscriptLoci:
 
     def add(self, row: Row) -> None:
         """Take in a transcript, exon or CDS."""
-        transcript, gene = _TRANSCRIPT.search(row.text), _GENE.search(row.text)
-        key = (row.contig, row.strand, gene and gene[1], transcript and transcript[1])
+        key = (row.contig, row.strand, gene_id_of(row.text), _found(_TRANSCRIPT.search(row.text)))
         old = self._extents.get(key)
         if old is None:
             get = row.attributes().get
@@ -125,3 +135,28 @@ class CodingLoci:
             cut = gaps.index(max(gaps)) + 1
             return parts[cut][0], length + max(end for _, end in parts[:cut])
         return parts[0][0], max(end for _, end in parts)
+
+
+def outside(candidates: list[Gene], genes: list[Gene], named: set[str]) -> list[Gene]:
+    """Those candidates that no gene of the same strand overlaps and that have the name of none.
+
+    A CDS without a parent is often part of a gene all the same: of the one in whose row it lies.
+    """
+    if not candidates:
+        return []
+    spans: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
+    for gene in genes:
+        spans[gene.contig, gene.strand].append((gene.start, gene.end))
+    reached = {place: _running_ends(sorted(rows)) for place, rows in spans.items()}
+
+    def covered(gene: Gene) -> bool:
+        starts, ends = reached.get((gene.contig, gene.strand), ([], []))
+        before = bisect_left(starts, gene.end)
+        return before > 0 and ends[before - 1] > gene.start
+
+    return [gene for gene in candidates if gene.gene_id not in named and not covered(gene)]
+
+
+def _running_ends(spans: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
+    """Starts, and the furthest end among each span and those before it."""
+    return [start for start, _ in spans], list(itertools.accumulate((end for _, end in spans), max))

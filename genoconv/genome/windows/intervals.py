@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from genoconv.errors import DataError
-from genoconv.formats import foreign_format, open_binary, whole_number
+from genoconv.formats import open_binary, whole_number
+from genoconv.lines import numbered_lines, shortened, utf8
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,29 +145,29 @@ def read_bed(path: str | Path) -> "pd.DataFrame":
 
 def bed_rows(path: str | Path) -> Iterator[tuple[int, tuple[str, int, int, str, str, str]]]:
     """Stream what :func:`read_bed` reads: 1-based number of the line, and the row in the order of its columns."""
-    rows = 0
+    rows, source = 0, str(path)
     with open_binary(Path(path)) as stream:
-        for number, raw in enumerate(stream, 1):
-            known = foreign_format(raw) if number == 1 else None
-            if known:
-                raise DataError(f"{path}: not BED but {known}")
-            if raw.strip() and not raw.startswith((b"#", b"track", b"browser")):
+        for number, raw in numbered_lines(stream, source=source, kind="BED"):
+            if raw.strip() and not raw.startswith((b"#", b"track ", b"browser ")):
                 rows += 1
-                yield number, _bed_row(f"{path}: line {number}", raw)
+                yield number, _bed_row(raw, source=source, line=number)
     if not rows:
         raise DataError(f"{path}: no intervals in this BED file")
 
 
-def _bed_row(where: str, raw: bytes) -> tuple[str, int, int, str, str, str]:
-    text = raw.decode("utf-8", "backslashreplace").rstrip("\r\n")
+def _bed_row(raw: bytes, *, source: str, line: int) -> tuple[str, int, int, str, str, str]:
+    text = utf8(raw, source=source, line=line)
     columns = text.split("\t") if "\t" in text else text.split()
+    where = f"{source}: line {line}"
     if len(columns) < 3:
         raise DataError(f"{where}: {len(columns)} columns, where BED has at least 3")
     contig, first, last, *rest = columns
     try:
         start, end = whole_number(first), whole_number(last)
     except ValueError:
-        raise DataError(f"{where}: start {first!r} and end {last!r} should be whole numbers (BED is 0-based)") from None
+        raise DataError(
+            f"{where}: start {shortened(first)} and end {shortened(last)} should be whole numbers (BED is 0-based)"
+        ) from None
     if not 0 <= start < end:
         raise DataError(f"{where}: interval {start}-{end} should have 0 <= start < end (BED is 0-based, half-open)")
     strand = rest[2] if len(rest) > 2 and rest[2] in ("+", "-") else "."

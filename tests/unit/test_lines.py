@@ -1,0 +1,158 @@
+"""Text is text: line ends, marks, damage and limits get one verdict and one wording from every reader."""
+
+import gzip
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fasta_files import bgzf
+
+from genoconv import lines
+from genoconv.errors import DataError
+from genoconv.genome.annotation.genes import read_genes
+from genoconv.genome.fasta.access import Fasta, read_records
+from genoconv.genome.windows.intervals import read_bed
+from genoconv.variants import reader
+from genoconv.variants.reader import open_variants
+
+BED = b"#c\nchr1\t0\t5\tone\nchr1\t7\t9\ttwo\n"
+GTF = b'#c\nchr1\tx\tgene\t1\t5\t.\t+\t.\tgene_id "one";\nchr1\tx\tgene\t7\t9\t.\t+\t.\tgene_id "two";\n'
+GFF = b"##gff-version 3\nchr1\tx\tgene\t1\t5\t.\t+\t.\tID=one\nchr1\tx\tgene\t7\t9\t.\t+\t.\tID=two\n"
+VCF = (
+    b"##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    b"chr1\t5\tone\tA\tG\t.\t.\tX=1\nchr1\t9\ttwo\tC\tT\t.\t.\tX=2\n"
+)
+FASTA = b">one\nACGT\nAC\n>two\nACGT\nAC\n"
+
+
+def vcf_ids(path: Path) -> list[str]:
+    return [record.columns[2] for record in open_variants(path).records()]
+
+
+READERS: dict[str, tuple[bytes, Callable[[Path], list[str]]]] = {
+    "bed": (BED, lambda path: read_bed(path)["name"].tolist()),
+    "gtf": (GTF, lambda path: read_genes(path)["gene_id"].tolist()),
+    "gff3": (GFF, lambda path: read_genes(path)["gene_id"].tolist()),
+    "vcf": (VCF, vcf_ids),
+    "fasta stream": (FASTA, lambda path: [record.name for record in read_records(path)]),
+    "fasta index": (FASTA, lambda path: list(Fasta(path).contigs)),
+}
+PACKED: dict[str, Callable[[bytes], bytes]] = {"plain": bytes, "gzip": gzip.compress, "bgzip": bgzf}
+
+
+def last_line_mixed(content: bytes) -> bytes:
+    return b"\r\n".join(content.rsplit(b"\n", 2)[:2]) + b"\n" + content.rsplit(b"\n", 2)[2]
+
+
+READ: dict[str, Callable[[bytes], bytes]] = {
+    "as it is": bytes,
+    "windows line ends": lambda content: content.replace(b"\n", b"\r\n"),
+    "mixed line ends": lambda content: content.replace(b"\n", b"\r\n", 2),
+    "no end of the last line": lambda content: content[:-1],
+    "windows line ends, half of the last": lambda content: content.replace(b"\n", b"\r\n")[:-1],
+    "byte-order mark": lambda content: b"\xef\xbb\xbf" + content,
+    "byte-order mark and windows line ends": lambda content: b"\xef\xbb\xbf" + content.replace(b"\n", b"\r\n"),
+    "blank lines at the end": lambda content: content + b"\n\n",
+}
+REFUSED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "old line ends": (lambda content: content.replace(b"\n", b"\r"), r": line 1: old Macintosh line ends \(CR\)"),
+    "one old line end": (
+        lambda content: content[: content.rindex(b"\n", 0, -1)]
+        + content[content.rindex(b"\n", 0, -1) :].replace(b"\n", b"\r", 1),
+        r": line \d.*: old Macintosh line ends \(CR\); convert them",
+    ),
+    "NUL": (
+        lambda content: content[:-2] + b"\0" + content[-1:],
+        r": line \d.*: a NUL byte; the file is damaged, copy it",
+    ),
+    "git-lfs": (
+        lambda content: b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n",
+        r": not [\w ]+ but a git-lfs pointer, not the file itself; run `git lfs pull`",
+    ),
+    "utf-16": (lambda content: content.decode().encode("utf-16"), r": not [\w ]+ but UTF-16 text; save it as UTF-8"),
+    "web page": (lambda content: b"<!DOCTYPE html>\n<html>", r": not [\w ]+ but a web page"),
+    "gzip in gzip": (lambda content: gzip.compress(gzip.compress(content)), ": compressed twice with gzip; unpack it"),
+    "cut gzip": (lambda content: gzip.compress(content * 99)[:-9], ": the compressed data is damaged or cut short"),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+@pytest.mark.parametrize("kind", READERS)
+@pytest.mark.parametrize("pack", PACKED)
+def test_read_by_all(tmp_path: Path, kind: str, name: str, pack: str) -> None:
+    content, read = READERS[kind]
+    path = tmp_path / "file"
+    path.write_bytes(PACKED[pack](READ[name](content)))
+    assert read(path) == ["one", "two"]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("kind", READERS)
+def test_refused_by_all_in_the_same_words(tmp_path: Path, kind: str, name: str) -> None:
+    content, read = READERS[kind]
+    damage, message = REFUSED[name]
+    path = tmp_path / "file"
+    path.write_bytes(damage(content))
+    with pytest.raises(DataError, match=re.escape(str(path)) + message) as error:
+        read(path)
+    assert "\n" not in str(error.value)
+
+
+TABLES = [kind for kind in READERS if not kind.startswith("fasta")]
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_blanks_for_tabs_are_read(tmp_path: Path, kind: str) -> None:
+    content, read = READERS[kind]
+    path = tmp_path / "file"
+    path.write_bytes(content.replace(b"\t", b"  "))
+    assert read(path) == ["one", "two"]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TABLES if kind != "vcf"])
+def test_what_is_not_utf8_is_named(tmp_path: Path, kind: str) -> None:
+    content, read = READERS[kind]
+    path = tmp_path / "file"
+    path.write_bytes(content.replace(b"two", b"tw\xf6"))
+    with pytest.raises(
+        DataError, match=r"line 3: not UTF-8 \(byte 0xf6 at column \d+\); convert the file, e.g. with `iconv"
+    ):
+        read(path)
+
+
+def test_a_vcf_carries_bytes_that_are_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(VCF.replace(b"X=2", b"X=\xf6"))
+    assert [reader.encode(record.line) for record in open_variants(path).records()][1].endswith(b"X=\xf6\n")
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_lines_have_a_limit(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "_LONGEST_LINE", lines.LONGEST_LINE)
+    content, read = READERS[kind]
+    path = tmp_path / "file.gz"
+    path.write_bytes(gzip.compress(content + b"x" * (lines.LONGEST_LINE + (1 << 20)), 1))
+    with pytest.raises(DataError, match=r"file.gz: line \d has more than 16,777,216 bytes; is this [\w ]+\?"):
+        read(path)
+
+
+@pytest.mark.parametrize("kind", TABLES)
+@pytest.mark.parametrize("filler", [b"\n", b"##x\n"])
+def test_runs_of_comments_and_blank_lines_have_a_limit(
+    tmp_path: Path, kind: str, filler: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = 1 << 19
+    monkeypatch.setattr(reader, "_LONGEST_LINE", most)
+    monkeypatch.setitem(lines.numbered_lines.__kwdefaults__, "most_idle", most)
+    content, read = READERS[kind]
+    path = tmp_path / "file"
+    first, rest = content.split(b"\n", 1)
+    path.write_bytes(first + b"\n" + filler * (2 * most // len(filler)) + rest)
+    with pytest.raises(DataError, match="more than 524,288 bytes of comments and blank lines in a row; is this"):
+        read(path)
+
+
+def test_values_are_shown_escaped_and_short() -> None:
+    assert lines.shortened("a\x1b[31m") == "'a\\x1b[31m'"
+    assert lines.shortened("9" * 4400) == f"'{'9' * 60}'... of 4,400 characters"
