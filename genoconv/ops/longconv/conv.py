@@ -16,6 +16,7 @@ from genoconv.errors import KernelError, UsageError
 from genoconv.ops.longconv import fused
 from genoconv.ops.longconv.overlap_save import operator
 from genoconv.ops.longconv.overlap_save.plan import Chunks, choose_chunks
+from genoconv.ops.longconv.sparse import FrequencyMask, fftconv_sparse
 from genoconv.ops.longconv.spectrum import FilterSpectrum, fast_size, wide
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,8 @@ def fftconv(
         KernelError: ``backend="cuda"`` and the kernels cannot serve this call.
     """
     check(u, k, D, gate_in, gate_out, backend)
+    if isinstance(k, FilterSpectrum) and k.keep is not None:
+        return _sparse(u, k, k.keep, gate_in, gate_out, backend)
     way = choose(u, (k.taps if isinstance(k, FilterSpectrum) else k).shape[1], backend)
     if isinstance(way, Chunks):
         return operator.fftconv(u, k, D, gate_in, gate_out, way)
@@ -64,13 +67,17 @@ def fftconv(
     return _torch_path(u, k, D, gate_in, gate_out)
 
 
-def prepare_filter(k: Tensor, length: int, *, D: Tensor | None = None) -> FilterSpectrum:
+def prepare_filter(
+    k: Tensor, length: int, *, D: Tensor | None = None, keep: FrequencyMask | None = None
+) -> FilterSpectrum:
     """Transform a filter once, for inference with many batches of rows of up to ``length`` positions.
 
     Args:
         k: (H, K) float32 or float64, on the device of the rows to come; K <= length.
         length: N, in positions.
         D: (H,), the skip.
+        keep: blocks of the spectrum that are kept; the others are taken as zero, see
+            :mod:`genoconv.ops.longconv.sparse`. Such a filter runs on torch.fft.
 
     Raises:
         UsageError: K > length, shapes, types or devices that do not fit, or a D that is not finite.
@@ -85,7 +92,7 @@ def prepare_filter(k: Tensor, length: int, *, D: Tensor | None = None) -> Filter
         raise UsageError(f"D is on {D.device} and k on {k.device}; move them to one device")
     if D is not None:
         _check_finite(D)
-    return FilterSpectrum(k.detach(), None if D is None else D.detach(), length)
+    return FilterSpectrum(k.detach(), None if D is None else D.detach(), length, keep)
 
 
 def choose(u: Tensor, taps: int, backend: str) -> str | Chunks:
@@ -108,6 +115,21 @@ def choose(u: Tensor, taps: int, backend: str) -> str | Chunks:
     if reason:
         return choose_chunks(length, taps=taps) or "torch"
     return chunks or "cuda"
+
+
+def _sparse(
+    u: Tensor,
+    k: FilterSpectrum,
+    keep: FrequencyMask,
+    gate_in: Tensor | None,
+    gate_out: Tensor | None,
+    backend: str,
+) -> Tensor:
+    if backend == "cuda":
+        raise KernelError("the kernels do not skip frequencies: use backend='torch' (auto does)")
+    if u.device.type == "cuda":
+        _say_once("torch.fft: the filter is frequency-sparse")
+    return fftconv_sparse(u, k.taps[:, : u.shape[-1]], keep, D=k.skip, gate_in=gate_in, gate_out=gate_out)
 
 
 _said: set[str] = set()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from genoconv.ops.longconv.plan import Plan
+    from genoconv.ops.longconv.sparse import FrequencyMask
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,15 @@ class FilterSpectrum:
         taps: the filter itself, (H, K).
         skip: the D skip, (H,), or None.
         length: the longest N, in positions, that it serves.
+        keep: blocks of the spectrum that are not taken as zero; None is all.
         made: transforms for the kernels, by regime and transform size.
     """
 
-    def __init__(self, taps: Tensor, skip: Tensor | None, length: int) -> None:
+    def __init__(self, taps: Tensor, skip: Tensor | None, length: int, keep: "FrequencyMask | None" = None) -> None:
         self.taps = taps
         self.skip = skip
         self.length = length
+        self.keep = keep
         self.made: dict[tuple[str, int], StoredSpectrum] = {}
         self._rfft: dict[int, Tensor] = {}
 

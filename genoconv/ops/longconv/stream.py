@@ -66,6 +66,8 @@ def fftconv_stream(
     """
     taps = k.taps if isinstance(k, FilterSpectrum) else k
     conv.check(u, k, D, gate_in, gate_out, backend, piece=True)
+    if isinstance(k, FilterSpectrum) and k.keep is not None:
+        raise UsageError("a frequency-sparse filter looks ahead, so it cannot take a row in pieces: prepare it dense")
     _check(u, taps, state, gate_in)
     n, reach = u.shape[-1], taps.shape[1] - 1
     rows = u if state is None else torch.cat([state.u, u], dim=-1)

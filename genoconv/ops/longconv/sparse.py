@@ -1,0 +1,166 @@
+"""Frequency-sparse filters: blocks of a filter's spectrum are taken as zero, so that they need not be computed.
+
+The spectrum is T(k) of the specification, P complex values at the frequencies (f + 1/4) / P. A mask keeps or drops
+whole blocks of neighbouring frequencies, the same ones for all channels; a block and its mirror image, which hold the
+two halves of a real filter's band, go together.
+
+Dropping frequencies is not causal: a filter without its high frequencies rings on both sides of every tap, and the part
+before the tap makes a position see positions after it. :func:`sparsity_error` reports how much. Do not take likelihoods
+from a model whose filters look ahead; for states of whole sequences it may not matter.
+
+Source: Fu et al. 2023, FlashFFTConv, https://arxiv.org/abs/2311.05908, section 4.3.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genoconv.errors import UsageError
+from genoconv.ops.longconv.spectrum import fast_size, wide
+
+BLOCKS = 16
+"""Blocks that the kernels' last stage divides every spectrum into."""
+
+
+@dataclass(frozen=True)
+class FrequencyMask:
+    """Which blocks of a spectrum are kept.
+
+    Attributes:
+        kept: one flag per block, from the lowest frequency to the highest; symmetric.
+
+    Raises:
+        UsageError: no block is kept, or the flags are not symmetric.
+    """
+
+    kept: tuple[bool, ...]
+
+    def __post_init__(self) -> None:
+        if not any(self.kept):
+            raise UsageError("a frequency mask keeps at least one pair of blocks")
+        if self.kept != self.kept[::-1]:
+            raise UsageError(f"a frequency mask keeps a block with its mirror image: {self} is not symmetric")
+
+    @property
+    def sparsity(self) -> float:
+        """Share of the spectrum that is zero."""
+        return 1 - sum(self.kept) / len(self.kept)
+
+    def __str__(self) -> str:
+        return "".join("-+"[flag] for flag in self.kept)
+
+    def flags(self, size: int, device: torch.device) -> Tensor:
+        """(size,) booleans for a spectrum of ``size`` points, a multiple of the number of blocks."""
+        return torch.tensor(self.kept, device=device).repeat_interleave(size // len(self.kept))
+
+
+@dataclass(frozen=True)
+class SparsityError:
+    """What a mask does to filters, relative to their own L2 norm, all channels together.
+
+    Attributes:
+        filter: error of the taps.
+        lookahead: size of the part that looks ahead; it is in ``filter`` too.
+    """
+
+    filter: float
+    lookahead: float
+
+
+def choose_mask(k: Tensor, length: int, *, sparsity: float, blocks: int = BLOCKS) -> FrequencyMask:
+    """Keep the blocks that hold the most energy of a trained filter.
+
+    Args:
+        k: (H, K) filters; each channel counts alike, whatever its size.
+        length: N, positions of the rows that it is for.
+        sparsity: share of the spectrum to drop, 0 to less than 1; as many pairs of blocks as that allows.
+        blocks: blocks in all, even.
+
+    Raises:
+        UsageError: a share or a number of blocks that cannot be.
+    """
+    if not 0 <= sparsity < 1:
+        raise UsageError(f"sparsity {sparsity:g}: it must be at least 0 and less than 1")
+    if blocks < 2 or blocks % 2:
+        raise UsageError(f"{blocks} blocks: it must be an even number, 2 or more")
+    with torch.no_grad():
+        spectrum = transform(wide(k), transform_size(length, blocks))
+        energy = spectrum.abs().square().view(len(k), blocks, -1).sum(-1)
+        energy = (energy / energy.sum(-1, keepdim=True).clamp(min=torch.finfo(energy.dtype).tiny)).sum(0)
+    pairs = (energy + energy.flip(0))[: blocks // 2]
+    count = blocks // 2 - min(blocks // 2 - 1, int(sparsity * blocks / 2))
+    best = set(pairs.topk(count).indices.tolist())
+    return FrequencyMask(tuple(min(b, blocks - 1 - b) in best for b in range(blocks)))
+
+
+def sparsity_error(k: Tensor, mask: FrequencyMask, length: int) -> SparsityError:
+    """What ``mask`` does to filters k (H, K) on rows of ``length`` positions: measured on the filters themselves."""
+    size = transform_size(length, len(mask.kept))
+    with torch.no_grad():
+        taps = k.double()
+        kept = inverse(transform(taps, size) * mask.flags(size, k.device), size)
+        # The real part is what reaches later positions; what comes round the end, in the imaginary part, earlier ones.
+        change = torch.nn.functional.pad(taps, (0, size - taps.shape[1])) - kept.real
+        norm, ahead = taps.norm(), kept.imag.norm()
+        return SparsityError(float((change.square().sum() + ahead.square()).sqrt() / norm), float(ahead / norm))
+
+
+def fftconv_sparse(
+    u: Tensor,
+    k: Tensor,
+    keep: FrequencyMask,
+    *,
+    D: Tensor | None = None,
+    gate_in: Tensor | None = None,
+    gate_out: Tensor | None = None,
+) -> Tensor:
+    """:func:`genoconv.ops.fftconv` with the blocks of T(k) that ``keep`` drops taken as zero; the skip stays whole.
+
+    By torch.fft, in float32 (float64 for float64 rows). Differentiable in all tensors; frequencies that are dropped get
+    no gradient. Arguments and result as of ``fftconv``.
+
+    Raises:
+        UsageError: as ``fftconv``.
+    """
+    from genoconv.ops.longconv import conv  # which imports this module for prepared filters
+
+    conv.check(u, k, D, gate_in, gate_out, "torch")
+    N = u.shape[-1]
+    size = transform_size(N, len(keep.kept))
+    with torch.autocast(u.device.type, enabled=False):
+        v = wide(u) if gate_in is None else wide(u) * wide(gate_in)
+        spectrum = transform(k.to(v.dtype), size) * keep.flags(size, u.device)
+        y = inverse(transform(v, size) * spectrum, size).real[..., :N]
+        if D is not None:
+            y = torch.addcmul(y, v, D.to(v.dtype)[:, None])
+        if gate_out is not None:
+            y = y * wide(gate_out)
+        result: Tensor = y.to(u.dtype)
+    return result
+
+
+def transform_size(length: int, blocks: int) -> int:
+    """Points of the transform of rows of ``length`` positions: a size that every FFT library does fast."""
+    return blocks * fast_size(max(1, -(-length // blocks)))
+
+
+def transform(x: Tensor, size: int) -> Tensor:
+    """T(x) of real rows x (..., n), n <= size, in order of frequency: (..., size) complex."""
+    spectrum: Tensor = torch.fft.fft(x * _twist(x.shape[-1], size, x), n=size)
+    return spectrum
+
+
+def inverse(spectrum: Tensor, size: int) -> Tensor:
+    """The complex rows whose T is this: real parts are what a row keeps, imaginary parts what comes round its end."""
+    rows: Tensor = torch.fft.ifft(spectrum, n=size) * _twist(size, size, spectrum.real).conj()
+    return rows
+
+
+def _twist(count: int, size: int, like: Tensor) -> Tensor:
+    """exp(-i pi j / 2 size) for j < count: a quarter of a bin."""
+    angle = torch.arange(count, dtype=torch.float64, device=like.device) * (-math.pi / (2 * size))
+    return torch.polar(torch.ones_like(angle), angle).to(
+        torch.complex128 if like.dtype == torch.float64 else torch.complex64
+    )

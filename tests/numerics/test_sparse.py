@@ -1,0 +1,125 @@
+"""Frequency-sparse filters: against the specification, and what a mask does to a filter."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from long_convolutions import Problem, error, truth
+from torch import Tensor
+
+from genoconv.errors import KernelError, UsageError
+from genoconv.ops import FrequencyMask, choose_mask, fftconv_sparse, fftconv_stream, prepare_filter, sparsity_error
+from genoconv.ops.longconv import conv, reference, sparse
+
+ALL = FrequencyMask((True,) * 16)
+LOW = FrequencyMask(tuple(b < 3 or b > 12 for b in range(16)))
+
+
+def test_with_every_block_it_is_the_dense_convolution() -> None:
+    for dtype in (torch.float32, torch.bfloat16):
+        x = Problem(1000, K=700, B=2, H=3, dtype=dtype).inputs()
+        y = fftconv_sparse(x.u, x.k, ALL, D=x.D, gate_in=x.gate_in, gate_out=x.gate_out)
+        assert y.dtype == dtype
+        assert error(y, truth(x)["y"]) <= (1e-5 if dtype == torch.float32 else 2.3e-3)
+
+
+def test_dropped_blocks_are_zeros_in_the_specification() -> None:
+    """T in Monarch order, as the kernels hold it: a block is one value of the digit that comes out last."""
+    plan = SimpleNamespace(size=256, radices=(16, 16))
+    x = Problem(256, B=2, H=3, dtype=torch.float32, gate_in=False, gate_out=False, skip=False).inputs().double()
+    digit = torch.arange(256).view(16, 16)  # place (f1, f2) holds f = f1 + 16 f2
+    place = (digit % 16) * 16 + digit // 16
+    order = torch.empty(256, dtype=torch.long)
+    order[place.flatten()] = digit.flatten()
+    dropped = ~LOW.flags(256, torch.device("cpu"))[order]
+    spectrum = reference.transform(x.k, plan).masked_fill(dropped, 0)
+    want = reference.inverse(reference.transform(x.u, plan) * spectrum, plan)
+    torch.testing.assert_close(fftconv_sparse(x.u, x.k, LOW), want, rtol=1e-9, atol=1e-9)
+
+
+def test_gradients() -> None:
+    x = Problem(40, B=1, H=2, K=20).inputs().double()
+    leaves = [v.requires_grad_() for v in (x.u, x.k, x.D, x.gate_in, x.gate_out) if v is not None]
+
+    def run(u: Tensor, k: Tensor, D: Tensor, gate_in: Tensor, gate_out: Tensor) -> Tensor:
+        return fftconv_sparse(u, k, LOW, D=D, gate_in=gate_in, gate_out=gate_out)
+
+    assert torch.autograd.gradcheck(run, leaves)
+
+
+def test_dropped_frequencies_get_no_gradient() -> None:
+    """The gradient of k is what comes back of a spectrum whose dropped blocks are zero."""
+    k = torch.randn(2, 64, dtype=torch.float64, requires_grad=True)
+    u, dy = torch.randn(2, 1, 2, 64, dtype=torch.float64)
+    fftconv_sparse(u, k, LOW).backward(dy)
+    products = (sparse.transform(u, 64).conj() * sparse.transform(dy, 64)).sum(0)
+    want = sparse.inverse(products * LOW.flags(64, k.device), 64).real
+    torch.testing.assert_close(k.grad, want)
+    assert not torch.allclose(want, sparse.inverse(products, 64).real, rtol=0.1)
+
+
+def smooth_filter(H: int = 3, N: int = 1024) -> Tensor:
+    """Of low frequencies: what slow decay makes."""
+    t = torch.arange(N) / N
+    return torch.stack([torch.exp(-(3 + h) * t) * torch.cos(2 * torch.pi * (5 + h) * t) for h in range(H)])
+
+
+def test_the_mask_keeps_where_the_energy_is() -> None:
+    k = smooth_filter()
+    mask = choose_mask(k, 1024, sparsity=0.75)
+    assert str(mask) == "++------------++"
+    assert mask.sparsity == 0.75
+    band = k * torch.cos(torch.pi * 0.5 * torch.arange(1024))  # moved to a quarter of the sampling rate
+    assert str(choose_mask(band, 1024, sparsity=0.75)) in ("---++------++---", "--++--------++--")
+    assert choose_mask(k, 1024, sparsity=0.0) == ALL
+    assert str(choose_mask(k, 1024, sparsity=0.99)) == "+--------------+"
+
+
+def test_the_error_is_what_the_convolution_shows() -> None:
+    k = smooth_filter()
+    exact = sparsity_error(k, ALL, 1024)
+    assert exact.filter < 1e-12
+    assert exact.lookahead < 1e-12
+    low, lower = (sparsity_error(k, choose_mask(k, 1024, sparsity=s), 1024) for s in (0.5, 0.875))
+    assert 0 < low.filter < lower.filter < 1
+    # An impulse in the middle shows taps after it and what looks ahead before it.
+    u = torch.zeros(1, 3, 1024)
+    u[..., 512] = 1
+    mask = choose_mask(k, 1024, sparsity=0.875)
+    before = fftconv_sparse(u, k, mask)[..., :512]
+    assert 0 < float(before.norm() / k.norm()) <= 1.01 * lower.lookahead
+    assert float(before.norm() / k.norm()) > 0.5 * lower.lookahead
+
+
+def test_a_prepared_filter_keeps_its_mask() -> None:
+    x = Problem(1000, K=700, B=2, H=3, dtype=torch.float32).inputs()
+    kept = prepare_filter(x.k, 1000, D=x.D, keep=LOW)
+    for N in (1000, 400):
+        rows = [None if v is None else v[..., :N] for v in (x.u, x.gate_in, x.gate_out)]
+        assert rows[0] is not None
+        y = conv.fftconv(rows[0], kept, gate_in=rows[1], gate_out=rows[2])
+        want = fftconv_sparse(rows[0], x.k[:, :N], LOW, D=x.D, gate_in=rows[1], gate_out=rows[2])
+        torch.testing.assert_close(y, want, rtol=1e-4, atol=1e-4)
+
+
+def test_where_a_sparse_filter_cannot_serve() -> None:
+    kept = prepare_filter(torch.ones(1, 8), 8, keep=LOW)
+    with pytest.raises(KernelError, match="do not skip frequencies"):
+        conv.fftconv(torch.ones(1, 1, 8), kept, backend="cuda")
+    with pytest.raises(UsageError, match="looks ahead"):
+        fftconv_stream(torch.ones(1, 1, 8), kept)
+
+
+@pytest.mark.parametrize(
+    ("kept", "message"), [((False,) * 4, "at least one pair"), ((True, False, False, False), r"\+--- is not symmetric")]
+)
+def test_masks_that_cannot_be(kept: tuple[bool, ...], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        FrequencyMask(kept)
+
+
+def test_shares_that_cannot_be() -> None:
+    with pytest.raises(UsageError, match="sparsity 1: it must be"):
+        choose_mask(torch.ones(1, 8), 8, sparsity=1.0)
+    with pytest.raises(UsageError, match="7 blocks: it must be an even number"):
+        choose_mask(torch.ones(1, 8), 8, sparsity=0.5, blocks=7)
