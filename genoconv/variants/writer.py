@@ -116,7 +116,7 @@ def _reader_left() -> bool:
 def _through_bcftools(path: Path | None, kind: str) -> Iterator[IO[bytes]]:
     """BCF by way of a temporary VCF and the bundled ``bcftools view``.
 
-    pysam's own writer is no way: it adds END to symbolic alleles without one, after the header has gone out, and takes
+    pysam's own writer will not do: it adds END to symbolic alleles without one, after the header has gone out, and takes
     END away where it says what REF says already.
     """
     import pysam
@@ -127,11 +127,12 @@ def _through_bcftools(path: Path | None, kind: str) -> Iterator[IO[bytes]]:
     name = ".genoconv" if path is None else path.name
     with (
         tempfile.NamedTemporaryFile(prefix=f"{name}-", suffix=".vcf", dir=folder) as text,
-        tempfile.NamedTemporaryFile(prefix=f"{name}-", suffix=".bcf", dir=folder) as binary,
+        # A suffix that bcftools does not know: one that it knows would overrule -O.
+        tempfile.NamedTemporaryFile(prefix=f"{name}-", suffix=".out", dir=folder) as binary,
     ):
         yield cast(IO[bytes], text)
         text.flush()
-        target = binary.name if path is None else str(path)
+        target = binary.name if path is None else f"{path}-written.out"
         try:
             with quiet_htslib():
                 pysam.bcftools.view("--no-version", f"-O{kind}", "-o", target, text.name, catch_stdout=False)
@@ -140,6 +141,9 @@ def _through_bcftools(path: Path | None, kind: str) -> Iterator[IO[bytes]]:
                 f"{_refused(Path(text.name))} cannot be written as BCF, as happens where a value is not of its "
                 "declared type or a sample's column is missing; write VCF instead: -O z"
             ) from error
+        finally:
+            if path is not None and Path(target).exists():
+                os.replace(target, path)  # unfinished or not: it is the temporary file that the caller removes
         if path is None:
             shutil.copyfileobj(binary, sys.stdout.buffer, 1 << 20)
             sys.stdout.buffer.flush()
@@ -168,17 +172,22 @@ def write_index(path: Path, *, kind: str) -> Path | None:
         OSError: htslib cannot index these records.
     """
     import pysam
+    import pysam.bcftools
 
     if kind not in "zb":
         return None
-    preset = "bcf" if kind == "b" else "vcf"
-    with quiet_htslib():
-        if kind == "z":
-            with contextlib.suppress(OSError):
-                pysam.tabix_index(str(path), preset=preset, force=True, keep_original=True)
-                return path.with_name(path.name + ".tbi")
-        pysam.tabix_index(str(path), preset=preset, csi=True, force=True, keep_original=True)
-    return path.with_name(path.name + ".csi")
+    problem = ""
+    # Not pysam.tabix_index, which compresses what is not called .gz or .bcf once more.
+    for suffix in (".tbi", ".csi") if kind == "z" else (".csi",):
+        index = path.with_name(path.name + suffix)
+        try:
+            with quiet_htslib():
+                pysam.bcftools.index("--force", f"--{suffix[1:]}", "-o", str(index), str(path), catch_stdout=False)
+            return index
+        except pysam.SamtoolsError as error:
+            index.unlink(missing_ok=True)
+            problem = str(error)
+    raise OSError(" ".join(problem.split())[:200])
 
 
 def install_index(index: Path, final: Path) -> None:

@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.tasks.score import Score, Settings, Strand
 from genoconv.variants.alleles import Status
 from genoconv.variants.header import InfoField
 from genoconv.variants.reader import Record
 from genoconv.variants.writer import Value, format_value
-
-if TYPE_CHECKING:
-    from genoconv.pipelines.score.plan import ScoreRun
 
 _REDUCTIONS = {
     "sum": "summed over the window",
@@ -26,7 +23,7 @@ _RESERVED = {ord(c): f"%{ord(c):02X}" for c in "%:;=, \t\r\n"}
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """The fields of one run.
+    """The fields of one options.
 
     Attributes:
         prefix: what INFO keys begin with (``GCONV``).
@@ -44,10 +41,10 @@ class Fields:
     explain: bool
 
     @classmethod
-    def of(cls, run: "ScoreRun", settings: Settings) -> "Fields":
+    def of(cls, options: ScoreOptions, settings: Settings) -> "Fields":
         """The fields of a run with these settings."""
         genes = settings.gene is not None
-        return cls(run.info_prefix, settings.widths, genes, settings.reduce, settings.strand, run.explain)
+        return cls(options.info_prefix, settings.widths, genes, settings.reduce, settings.strand, options.explain)
 
     def _columns(self) -> list[tuple[int, str, str]]:
         """Index of the window, attribute of :class:`Score`, suffix of the name; for each field in order."""

@@ -1,15 +1,15 @@
 """What ``genoconv score-variants`` checks about its inputs before the model reads a base."""
 
 import logging
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from genoconv.errors import DataError, UsageError
 from genoconv.genome.contigs import match_contigs
 from genoconv.genome.fasta.access import Fasta
+from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.progress import Advance, progress_bar
 from genoconv.variants.alleles import Status, check_ref
 from genoconv.variants.header import contig_lengths
@@ -18,16 +18,42 @@ from genoconv.variants.reference import Reference
 from genoconv.variants.selection import Selection, VcfContigs, merged, parse_region
 from genoconv.variants.survey import Survey, survey
 
-if TYPE_CHECKING:
-    from genoconv.pipelines.score.plan import ScoreRun
-
 log = logging.getLogger(__name__)
 
 DEFAULT_WINDOW = 32_768
 DEFAULT_MAX_INDEL = 50
 _MISMATCH_SHARE = 0.1
 _MISMATCH_LEAST = 10
-_LONGEST_NUMBER = 9
+
+
+class Places(NamedTuple):
+    """Where the genome is.
+
+    Attributes:
+        fasta: the sequence.
+        annotation: its genes, where given or known.
+        aliases: further names of its contigs, where known.
+    """
+
+    fasta: Path
+    annotation: Path | None
+    aliases: Mapping[str, str]
+
+
+def find_places(options: ScoreOptions) -> Places:
+    """The files of ``--fasta`` or ``--genome``; a genome is fetched if it is not here.
+
+    Raises:
+        UsageError: no such genome.
+        DownloadError: it could not be fetched.
+    """
+    if options.genome is None:
+        assert options.fasta is not None
+        return Places(options.fasta, options.annotation, {})
+    from genoconv.genome.assemblies.fetch import resolve_genome
+
+    found = resolve_genome(options.genome, offline=options.offline, quiet=options.quiet)
+    return Places(found.fasta, options.annotation or found.annotation, found.aliases)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,33 +79,32 @@ class Inputs:
         return self.selection.of(self.source.records())
 
 
-def open_inputs(run: "ScoreRun") -> tuple[VariantFile, Reference]:
+def open_inputs(options: ScoreOptions, places: Places) -> tuple[VariantFile, Reference]:
     """Open the VCF and the FASTA, and log what is unusual about the VCF.
 
     Raises:
         DataError: one of them is not what it should be.
     """
-    output = next((path for path in (run.output, run.tsv) if path is not None and str(path) != "-"), None)
-    source = open_variants(run.vcf, spool_for=output)
+    source = open_variants(options.vcf, spool_for=next(iter(options.files), None))
     for note in source.notes:
         log.warning("%s: %s", source.name, note)
-    return source, Reference(Fasta(run.fasta))
+    return source, Reference(Fasta(places.fasta))
 
 
-def read_inputs(run: "ScoreRun", source: VariantFile, reference: Reference) -> Inputs:
+def read_inputs(options: ScoreOptions, places: Places, source: VariantFile, reference: Reference) -> Inputs:
     """Read all selected records once, match contigs and check that the FASTA is the VCF's assembly.
 
     Raises:
         UsageError: an invalid region.
         DataError: an input that cannot be used.
     """
-    chosen = selection(source, regions=run.regions, regions_file=run.regions_file, pass_only=run.pass_only)
-    with progress_bar("Reading variants", unit="records", quiet=run.quiet) as advance:
+    chosen = selection(source, regions=options.regions, regions_file=options.regions_file, pass_only=options.pass_only)
+    with progress_bar("Reading variants", unit="records", quiet=options.quiet) as advance:
         found = survey(_counted(chosen.of(source.records()), advance), keys=not source.is_bcf)
     if not found.records:
         log.warning("%s: no record to write", source.name)
-    names = contig_names(source, found, fasta=run.fasta, contigs=reference.contigs)
-    if run.ref_mismatch == "stop":
+    names = contig_names(source, found, places=places, contigs=reference.contigs)
+    if options.ref_mismatch == "stop":
         check_assembly(source, found, reference=reference, names=names)
     return Inputs(source, reference, chosen, found, names)
 
@@ -159,7 +184,7 @@ def selection(
     return Selection(pass_only=pass_only, regions=merged(spans))
 
 
-def contig_names(source: VariantFile, found: Survey, *, fasta: Path, contigs: Mapping[str, int]) -> dict[str, str]:
+def contig_names(source: VariantFile, found: Survey, *, places: Places, contigs: Mapping[str, int]) -> dict[str, str]:
     """Contig name of the VCF -> of the FASTA, for those that both have.
 
     Raises:
@@ -167,10 +192,10 @@ def contig_names(source: VariantFile, found: Survey, *, fasta: Path, contigs: Ma
     """
     lengths = contig_lengths(source.header)
     used = {name: lengths.get(name) for name in found.contigs}
-    names = dict(match_contigs(used, contigs))
+    names = dict(match_contigs(used, contigs, aliases=places.aliases))
     if found.sites and not names:
         raise DataError(
-            f"{source.name} and {fasta} have no contig in common: the VCF has {_named(used)}; "
+            f"{source.name} and {places.fasta} have no contig in common: the VCF has {_named(used)}; "
             f"the FASTA has {_named(contigs)}; is it another assembly?"
         )
     absent = {name: length for name, length in used.items() if name not in names}
@@ -179,7 +204,7 @@ def contig_names(source: VariantFile, found: Survey, *, fasta: Path, contigs: Ma
             "%s: %d contig(s) are not in %s and their records get no score: %s",
             source.name,
             len(absent),
-            fasta,
+            places.fasta,
             _named(absent),
         )
     return names
@@ -210,42 +235,3 @@ def check_assembly(source: VariantFile, found: Survey, *, reference: Reference, 
 def _named(contigs: Mapping[str, int | None], limit: int = 6) -> str:
     shown = [f"{name} ({length:,} bp)" if length else name for name, length in list(contigs.items())[:limit]]
     return ", ".join(shown) + (f" and {len(contigs) - limit} more" if len(contigs) > limit else "")
-
-
-def parse_windows(text: str | None) -> tuple[int, ...]:
-    """``--window 1024,8192`` as numbers; empty for None.
-
-    Raises:
-        UsageError: not whole numbers.
-    """
-    if text is None:
-        return ()
-    parts = text.split(",")
-    if not all(part.isascii() and part.isdigit() and len(part) <= _LONGEST_NUMBER for part in parts):
-        raise UsageError(f"--window {text[:60]}: give a length in bases, or several with commas: 1024,8192")
-    return tuple(map(int, parts))
-
-
-def parse_shard(text: str | None) -> tuple[int, int] | None:
-    """``--shard 2/4`` as (2, 4).
-
-    Raises:
-        UsageError: not of that form, or not one of the parts.
-    """
-    if text is None:
-        return None
-    which, _, count = text.partition("/")
-    numbers = all(part.isascii() and part.isdigit() and len(part) <= _LONGEST_NUMBER for part in (which, count))
-    if not (numbers and 1 <= int(which) <= int(count)):
-        raise UsageError(f"--shard {text[:60]}: give which part of how many, from 1/4 to 4/4")
-    return int(which), int(count)
-
-
-def check_prefix(prefix: str) -> None:
-    """Refuse a prefix that cannot begin an INFO key.
-
-    Raises:
-        UsageError: it has other characters than letters, digits, ``_`` and ``.``, or begins with a digit.
-    """
-    if not re.fullmatch(r"[A-Za-z_][0-9A-Za-z_.]*", prefix):
-        raise UsageError(f"--info-prefix {prefix}: INFO keys are letters, digits, _ and . and begin with a letter or _")

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from genoconv.atomic import atomic_file, refuse_existing, refuse_inputs
 from genoconv.errors import DataError, OutputError, UsageError
+from genoconv.models.checkpoint import model_files
 from genoconv.pipelines.score.fields import Fields
-from genoconv.pipelines.score.inputs import Inputs
-from genoconv.pipelines.score.plan import ScoreRun
+from genoconv.pipelines.score.inputs import Inputs, Places
+from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.tasks.journal import refuse_finished_pieces
 from genoconv.tasks.score import Score
 from genoconv.variants.reader import Record
@@ -40,47 +41,35 @@ class Outputs:
     index: bool
 
     @classmethod
-    def of(cls, run: ScoreRun) -> "Outputs":
+    def of(cls, options: ScoreOptions, places: Places) -> "Outputs":
         """Check, before any work, what could not be written at its end, or would be lost by it.
 
         Raises:
-            UsageError: nothing to write, an output that is an input or is written twice, ``--resume`` without a file.
+            UsageError: an output that is an input or is written twice, ``--resume`` without a file.
             OutputError: a file exists or cannot be created, or an interrupted run left finished pieces.
         """
-        outputs = cls(run.output, run.tsv, output_kind(run.output, run.output_type), run.index)
-        files = outputs.files
-        if run.output is None and run.tsv is None:
-            raise UsageError("nothing to write: give -o/--output or --tsv")
-        if run.tsv is not None and str(run.tsv) == "-":
+        files = options.files
+        if options.tsv is not None and str(options.tsv) == "-":
             raise UsageError("--tsv - : the table is written to a file; standard output is for the VCF")
-        if run.resume and not files:
+        if options.resume and not files:
             raise UsageError("--resume needs an output file (-o FILE): standard output cannot be resumed")
         if len(files) == 2 and files[1].absolute() in {path.absolute() for path in (files[0], *_indexes(files[0]))}:
             raise UsageError(f"--tsv {files[1]} is also written as --output or its index; choose another name")
         for path in files:
             if path.is_dir():
                 raise OutputError(f"{path} is a folder; give the name of a file in it")
-        refuse_inputs(
-            files,
-            inputs={
-                "VCF": run.vcf,
-                "--fasta": run.fasta,
-                "--annotation": run.annotation,
-                "--regions-file": run.regions_file,
-                **{f"--model ({path.name})": path for path in _files_in(run.model)},
-                **{f"{path.name}, an index": path for path in (*_indexes(run.vcf), *_indexes(run.fasta))},
-            },
-        )
+        inputs = {"VCF": options.vcf, "--fasta": places.fasta, "--annotation": places.annotation}
+        inputs |= {"--regions-file": options.regions_file}
+        of_model = [*model_files(options.model), options.model / "genome.json"]
+        inputs |= {f"--model ({path.name})": path for path in of_model}
+        inputs |= {f"{path.name}, an index": path for path in (*_indexes(options.vcf), *_indexes(places.fasta))}
+        refuse_inputs(files, inputs=inputs)
         for path in files:
-            refuse_existing(path, force=run.force)
+            refuse_existing(path, force=options.force)
         if files:
-            refuse_finished_pieces(files[0], resume=run.resume, force=run.force)
-        return outputs
-
-    @property
-    def files(self) -> list[Path]:
-        """Those that are files, the VCF first."""
-        return [path for path in (self.vcf, self.table) if path is not None and str(path) != "-"]
+            refuse_finished_pieces(files[0], resume=options.resume, force=options.force)
+        vcf = options.vcf_output
+        return cls(vcf, options.tsv, output_kind(vcf, options.output_type), options.index)
 
     def check_positions(self, inputs: Inputs) -> None:
         """Refuse BCF for records that it cannot hold, before any is scored.
@@ -131,10 +120,6 @@ def _indexes(path: Path | None) -> list[Path]:
     if path is None or str(path) == "-":
         return []
     return [path.with_name(path.name + suffix) for suffix in (".tbi", ".csi", ".fai", ".gzi")]
-
-
-def _files_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
 
 
 @contextlib.contextmanager

@@ -5,16 +5,16 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from genoconv.errors import Interrupted
 from genoconv.models.checkpoint import file_digest
 from genoconv.pipelines.score.fields import Fields
 from genoconv.pipelines.score.header import header_lines
-from genoconv.pipelines.score.inputs import Inputs, check_prefix, open_inputs, read_inputs
+from genoconv.pipelines.score.inputs import Inputs, find_places, open_inputs, read_inputs
+from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.pipelines.score.outputs import Outputs, WriteScores
-from genoconv.pipelines.score.plan import ScoreRun, gene_index, piece_size, place, score_settings
+from genoconv.pipelines.score.plan import gene_index, piece_size, place, score_settings
 from genoconv.pipelines.score.summary import Summary
 from genoconv.progress import progress_bar
 from genoconv.tasks.journal import Journal, journal_path
@@ -29,13 +29,14 @@ from genoconv.workfiles import claimed
 
 if TYPE_CHECKING:
     from genoconv.models.hyena import HyenaDNA
+    from genoconv.variants.genes import GeneIndex
 
 log = logging.getLogger(__name__)
 
 _MISMATCHES_NAMED = 5
 
 
-def score_variants(run: ScoreRun) -> Summary:
+def score_variants(options: ScoreOptions) -> Summary:
     """Do it all; ``docs/score-variants.md`` says what is computed.
 
     Raises:
@@ -44,53 +45,62 @@ def score_variants(run: ScoreRun) -> Summary:
         ModelError: the model folder cannot be used.
         OutputError: an output exists already, cannot be written, or is being written by another process.
     """
-    check_prefix(run.info_prefix)
-    outputs = Outputs.of(run)
-    with claimed(*outputs.files):
-        source, reference = open_inputs(run)
-        run, model = _load(run)
-        genes = gene_index(run, reference)
-        settings = score_settings(run, genes=genes, sizes=model.config)
-        inputs = read_inputs(run, source, reference)
+    places = find_places(options)
+    outputs = Outputs.of(options, places)
+    with claimed(*options.files):
+        source, reference = open_inputs(options, places)
+        options, model = _load(options)
+        genes = gene_index(options, places, reference)
+        settings = score_settings(options, genes=genes, sizes=model.config)
+        inputs = read_inputs(options, places, source, reference)
         outputs.check_positions(inputs)
-        provenance, cautions = header_lines(run, settings, inputs.names, reference)
+        provenance, cautions = header_lines(options, places, settings, inputs.names, reference)
         for caution in cautions:
-            log.warning("%s: %s", run.model, caution)
-        fields = Fields.of(run, settings)
+            log.warning("%s: %s", options.model, caution)
+        fields = Fields.of(options, settings)
         header, replaced = _header(inputs, fields, provenance)
-        scorer = VariantScorer(
-            _likelihood(run, model, settings), reference=reference, names=inputs.names, settings=settings
-        )
-        size = piece_size(settings, genes=genes, total=inputs.survey.records)
-        pieces = chunks(inputs.records(), size=size, place=place(settings, genes=genes, names=inputs.names))
-        if run.shard:
-            part, count = run.shard
-            pieces = shard_of(pieces, index=part - 1, count=count, total=inputs.survey.records)
-        with _resumable(run, outputs, _described(run, inputs, provenance)) as journal:
+        likelihood = _likelihood(options, model, settings)
+        scorer = VariantScorer(likelihood, reference=reference, names=inputs.names, settings=settings)
+        with _resumable(options, _described(options, inputs, provenance)) as journal:
             opened = outputs.open(header, replaced=replaced, fields=fields, is_sorted=inputs.survey.is_sorted)
             with opened as write:
-                summary = _score_all(run, pieces, scorer, journal, write, total=inputs.survey.records)
+                pieces = _pieces(options, inputs, settings, genes)
+                summary = _score_all(options, pieces, scorer, journal, write, total=inputs.survey.records)
     for line in summary.warnings(settings, gene_lengths=genes.lengths if genes else {}):
         log.warning("%s", line)
     return summary
 
 
-def _load(run: ScoreRun) -> tuple[ScoreRun, "HyenaDNA"]:
-    """The model, and the run with the precision it has here, which the header states and a resumed run must have."""
+def _load(options: ScoreOptions) -> tuple[ScoreOptions, "HyenaDNA"]:
+    """The model, and the options with the precision it has, which the header states and a resumed run must share."""
     from genoconv.models import load_model
     from genoconv.models.devices import DTYPES, resolve_precision
 
-    run = replace(run, precision=resolve_precision(run.precision, device=run.device))
-    return run, load_model(run.model, device=run.device, dtype=DTYPES[run.precision])
+    precision = resolve_precision(options.precision, device=options.device)
+    model = load_model(options.model, device=options.device, dtype=DTYPES[precision])
+    return options.model_copy(update={"precision": precision}), model
 
 
-def _likelihood(run: ScoreRun, model: "HyenaDNA", settings: Settings) -> CausalLikelihood:
+def _pieces(
+    options: ScoreOptions, inputs: Inputs, settings: Settings, genes: "GeneIndex | None"
+) -> Iterator[list[Record]]:
+    """The records in pieces that are scored as one; with ``--shard``, those of this part."""
+    total = inputs.survey.records
+    size = piece_size(settings, genes=genes, total=total)
+    pieces = chunks(inputs.records(), size=size, place=place(settings, genes=genes, names=inputs.names))
+    if options.shard is None:
+        return pieces
+    part, count = options.shard
+    return shard_of(pieces, index=part - 1, count=count, total=total)
+
+
+def _likelihood(options: ScoreOptions, model: "HyenaDNA", settings: Settings) -> CausalLikelihood:
     return CausalLikelihood(
         model,
         device=next(model.parameters()).device,
         starts=settings.starts,
         max_length=settings.max_length,
-        batch_size=run.batch_size,
+        batch_size=options.batch_size,
     )
 
 
@@ -103,25 +113,25 @@ def _header(inputs: Inputs, fields: Fields, provenance: Mapping[str, str]) -> tu
     return with_fields(header, fields.info_fields(), provenance, companions=fields.companions())
 
 
-def _described(run: ScoreRun, inputs: Inputs, provenance: Mapping[str, str]) -> dict[str, Any]:
+def _described(options: ScoreOptions, inputs: Inputs, provenance: Mapping[str, str]) -> dict[str, Any]:
     """What a resumed run must have in common with the interrupted one."""
     return {
         **provenance,
         "input": file_digest(inputs.source.path),
-        "regions file": None if run.regions_file is None else file_digest(run.regions_file),
-        "shard": run.shard,
-        "device": run.device,
-        "batch size": run.batch_size,
+        "regions file": None if options.regions_file is None else file_digest(options.regions_file),
+        "shard": options.shard,
+        "device": options.device,
+        "batch size": options.batch_size,
     }
 
 
 @contextmanager
-def _resumable(run: ScoreRun, outputs: Outputs, described: Mapping[str, Any]) -> Iterator[Journal | None]:
+def _resumable(options: ScoreOptions, described: Mapping[str, Any]) -> Iterator[Journal | None]:
     """The journal of the run, which is kept if the block is interrupted; None where there is only standard output."""
-    if not outputs.files:
+    if not options.files:
         yield None
         return
-    with Journal(journal_path(outputs.files[0]), run=described, resume=run.resume) as journal:
+    with Journal(journal_path(options.files[0]), run=described, resume=options.resume) as journal:
         try:
             yield journal
         except (KeyboardInterrupt, SystemExit) as stop:
@@ -134,7 +144,7 @@ def _resumable(run: ScoreRun, outputs: Outputs, described: Mapping[str, Any]) ->
 
 
 def _score_all(
-    run: ScoreRun,
+    options: ScoreOptions,
     pieces: Iterator[list[Record]],
     scorer: VariantScorer,
     journal: Journal | None,
@@ -146,7 +156,9 @@ def _score_all(
     began = time.monotonic()
     named = 0
     finished = journal.finished if journal is not None else []
-    with progress_bar("Scoring", total=None if run.shard else total, unit="records", quiet=run.quiet) as advance:
+    with progress_bar(
+        "Scoring", total=None if options.shard else total, unit="records", quiet=options.quiet
+    ) as advance:
         for records, before in zip(pieces, itertools.chain(finished, itertools.repeat(None)), strict=False):
             if before is None:
                 scores = scorer.score(records, advance=advance)

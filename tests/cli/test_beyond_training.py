@@ -12,7 +12,7 @@ from vcf_files import info, lines
 from genoconv.errors import UsageError
 from genoconv.pipelines.embed.options import EmbedOptions
 from genoconv.pipelines.embed.run import embed
-from genoconv.pipelines.score.plan import ScoreRun
+from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.pipelines.score.run import score_variants
 
 SEQUENCE = random_bases(700, seed=1)
@@ -60,7 +60,7 @@ def test_score_variants_reads_longer_than_in_training_and_says_so(
     scores = []
     for windows in ((100,), (600,)):
         out = tmp_path / f"{windows[0]}.vcf"
-        score_variants(ScoreRun(vcf=vcf, fasta=fasta, model=model, output=out, windows=windows, quiet=True))
+        score_variants(ScoreOptions(vcf=vcf, fasta=fasta, model=model, output=out, window=windows, quiet=True))
         (record,) = [line for line in lines(out) if not line.startswith("#")]
         scores.append(float(info(record)["GCONV_LLR"]))
     assert scores[0] != scores[1]

@@ -15,7 +15,8 @@ from toy_scoring import KmerModel, record, scorer, write_fasta
 from vcf_files import info, lines, statuses, text, tiny_model
 
 from genoconv.errors import OutputError, UsageError
-from genoconv.pipelines.score.plan import ScoreRun
+from genoconv.pipelines.resolve import Call
+from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.pipelines.score.run import score_variants
 from genoconv.tasks.journal import Journal, journal_path
 from genoconv.variants.chunks import chunks, grid_place, shard_of
@@ -39,21 +40,21 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(model: Path, tmp_path: Path) -> ScoreRun:
+def run(model: Path, tmp_path: Path) -> ScoreOptions:
     vcf, fasta = tmp_path / "in.vcf", write_fasta(tmp_path / "g.fa", {"c": CONTIG})
     vcf.write_text(HEADER + rows(*range(100, 1000, 3)))
-    return ScoreRun(vcf, fasta, model, output=tmp_path / "out.vcf.gz", windows=(64,), quiet=True, device="cpu")
+    return ScoreOptions(
+        vcf=vcf, fasta=fasta, model=model, output=tmp_path / "out.vcf.gz", window=(64,), quiet=True, device="cpu"
+    )
 
 
-def again(run: ScoreRun, **options: object) -> ScoreRun:
-    from dataclasses import replace
-
-    return replace(run, **options)  # type: ignore[arg-type]
+def again(run: ScoreOptions, **options: object) -> ScoreOptions:
+    return ScoreOptions(**{**run.model_dump(), **options})
 
 
 @pytest.mark.parametrize("way", ["unsorted", "no index", "plain"])
 @pytest.mark.parametrize("stale", [".tbi", ".csi"])
-def test_an_index_of_other_records_goes(run: ScoreRun, way: str, stale: str) -> None:
+def test_an_index_of_other_records_goes(run: ScoreOptions, way: str, stale: str) -> None:
     assert run.output is not None
     score_variants(run)
     index = run.output.with_name(run.output.name + ".tbi")
@@ -65,7 +66,7 @@ def test_an_index_of_other_records_goes(run: ScoreRun, way: str, stale: str) -> 
     assert len(lines(run.output)) == (2 if way == "unsorted" else 300)
 
 
-def test_an_index_replaces_one_of_the_other_kind(run: ScoreRun) -> None:
+def test_an_index_replaces_one_of_the_other_kind(run: ScoreOptions) -> None:
     assert run.output is not None
     other = run.output.with_name("out.vcf.gz.csi")
     other.write_bytes(b"of other records")
@@ -75,7 +76,7 @@ def test_an_index_replaces_one_of_the_other_kind(run: ScoreRun) -> None:
 
 
 @pytest.mark.parametrize("which", ["output", "table"])
-def test_two_runs_to_one_output(run: ScoreRun, tmp_path: Path, which: str) -> None:
+def test_two_runs_to_one_output(run: ScoreOptions, tmp_path: Path, which: str) -> None:
     run = again(run, tsv=tmp_path / "out.tsv")
     held = run.output if which == "output" else run.tsv
     assert held is not None
@@ -85,7 +86,7 @@ def test_two_runs_to_one_output(run: ScoreRun, tmp_path: Path, which: str) -> No
     score_variants(run)
 
 
-def interrupted(run: ScoreRun, monkeypatch: pytest.MonkeyPatch, *, pieces: int) -> None:
+def interrupted(run: ScoreOptions, monkeypatch: pytest.MonkeyPatch, *, pieces: int) -> None:
     real = Journal.append
 
     def append(journal: Journal, value: object) -> None:
@@ -101,7 +102,7 @@ def interrupted(run: ScoreRun, monkeypatch: pytest.MonkeyPatch, *, pieces: int) 
             score_variants(run)
 
 
-def test_finished_pieces_are_kept_until_somebody_says_so(run: ScoreRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_pieces_are_kept_until_somebody_says_so(run: ScoreOptions, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run.output is not None
     interrupted(run, monkeypatch, pieces=3)
     journal = journal_path(run.output).read_bytes()
@@ -113,32 +114,30 @@ def test_finished_pieces_are_kept_until_somebody_says_so(run: ScoreRun, monkeypa
     assert score_variants(again(run, force=True)).resumed == 0
 
 
-def test_windows_in_any_order(run: ScoreRun, tmp_path: Path) -> None:
+def test_windows_in_any_order(run: ScoreOptions, tmp_path: Path) -> None:
     run.vcf.write_text(HEADER + rows(3, 500, 501, 5998))
     found = []
     for number, windows in enumerate([(256, 64, 128), (64, 128, 256)]):
         out = tmp_path / f"{number}.vcf"
-        score_variants(again(run, windows=windows, output=out))
+        score_variants(again(run, window=windows, output=out))
         found.append([info(line) for line in lines(out)])
     assert found[0] == found[1]
     alone = tmp_path / "alone.vcf"
-    score_variants(again(run, windows=(128,), output=alone))
+    score_variants(again(run, window=(128,), output=alone))
     for one, line in zip(found[0], lines(alone), strict=True):
         assert float(one["GCONV_LLR_128"]) == pytest.approx(float(info(line)["GCONV_LLR"]), abs=1e-4)
 
 
-@pytest.mark.parametrize("text", ["1_000", "", "64,", "٦٤", "1e3", "9" * 5000, "-64", " 64"])
-def test_window_lengths_that_are_not_numbers(text: str) -> None:
-    from genoconv.pipelines.score.inputs import parse_shard, parse_windows
-
-    with pytest.raises(UsageError, match="--window") as caught:
-        parse_windows(text)
-    assert len(str(caught.value)) < 200
-    with pytest.raises(UsageError, match="--shard"):
-        parse_shard(f"1/{text}")
+@pytest.mark.parametrize("text", ["1_000", "", "64,", "٦٤", "1e3", "9" * 5000, "-64", " 64"], ids=lambda text: text[:8])
+def test_lengths_and_parts_that_are_not_numbers(text: str) -> None:
+    given = {"vcf": Path("a.vcf"), "fasta": Path("a.fa"), "model": Path("m")}
+    for key, value, label in (("window", text, "--window"), ("shard", f"1/{text}", "--shard")):
+        with pytest.raises(UsageError, match=label) as caught:
+            Call(ScoreOptions, given={**given, key: value}).resolve()
+        assert len(str(caught.value)) < 250
 
 
-def annotated(run: ScoreRun, *genes: tuple[str, int, int, str]) -> ScoreRun:
+def annotated(run: ScoreOptions, *genes: tuple[str, int, int, str]) -> ScoreOptions:
     gtf = run.vcf.with_name("genes.gtf")
     gtf.write_text(
         "".join(
@@ -146,10 +145,10 @@ def annotated(run: ScoreRun, *genes: tuple[str, int, int, str]) -> ScoreRun:
             for name, start, end, strand in genes
         )
     )
-    return again(run, windows=(), context="gene", annotation=gtf)
+    return again(run, window=(), context="gene", annotation=gtf)
 
 
-def test_genes_that_are_longer_than_the_model(run: ScoreRun, caplog: pytest.LogCaptureFixture) -> None:
+def test_genes_that_are_longer_than_the_model(run: ScoreOptions, caplog: pytest.LogCaptureFixture) -> None:
     run = annotated(run, ("LONGGENE", 1, 5000, "+"))
     with caplog.at_level(logging.WARNING, "genoconv"):
         score_variants(run)
@@ -177,7 +176,7 @@ def test_genes_that_are_longer_than_the_model(run: ScoreRun, caplog: pytest.LogC
         (f"c\t50\t.\t{'A' if CONTIG[49] != 'A' else 'C'}\tG\t.\t.\t.", "another assembly"),
     ],
 )
-def test_nothing_scored_is_said(run: ScoreRun, caplog: pytest.LogCaptureFixture, record_: str, word: str) -> None:
+def test_nothing_scored_is_said(run: ScoreOptions, caplog: pytest.LogCaptureFixture, record_: str, word: str) -> None:
     run.vcf.write_text(HEADER + record_ + "\n")
     with caplog.at_level(logging.WARNING, "genoconv"):
         score_variants(run)
@@ -185,7 +184,7 @@ def test_nothing_scored_is_said(run: ScoreRun, caplog: pytest.LogCaptureFixture,
     assert word in said
 
 
-def test_the_gene_and_its_strand_are_named(run: ScoreRun) -> None:
+def test_the_gene_and_its_strand_are_named(run: ScoreOptions) -> None:
     assert run.output is not None
     run = again(annotated(run, ("CYCD1;1,x%", 50, 600, "-"), ("B", 700, 900, "+")), explain=True, strand="both")
     run = again(run, tsv=run.output.with_name("t.tsv"))
@@ -228,7 +227,7 @@ def test_shards_are_even(total: int, count: int) -> None:
         assert min(map(len, parts)) >= 0.6 * total / count
 
 
-def test_shards_of_a_small_file_merge_to_the_same_bytes(run: ScoreRun, tmp_path: Path) -> None:
+def test_shards_of_a_small_file_merge_to_the_same_bytes(run: ScoreOptions, tmp_path: Path) -> None:
     whole = again(run, output=tmp_path / "whole.vcf")
     score_variants(whole)
     merged: list[str] = []
@@ -257,7 +256,7 @@ def test_progress_moves_within_a_piece(tmp_path: Path) -> None:
     "option", [{"output": "in.vcf"}, {"output": "g.fa"}, {"tsv": "in.vcf"}, {"output": "link.vcf"}, {"output": "b.bed"},
                {"output": "g.fa.fai"}, {"output": "tiny/config.json"}]
 )  # fmt: skip
-def test_an_output_that_is_an_input_is_refused(run: ScoreRun, tmp_path: Path, option: dict[str, str]) -> None:
+def test_an_output_that_is_an_input_is_refused(run: ScoreOptions, tmp_path: Path, option: dict[str, str]) -> None:
     (tmp_path / "b.bed").write_text("c\t0\t6000\n")
     (tmp_path / "g.fa.fai").write_text(f"c\t{len(CONTIG)}\t3\t{len(CONTIG)}\t{len(CONTIG) + 1}\n")
     (tmp_path / "link.vcf").symlink_to(run.vcf)
@@ -269,13 +268,13 @@ def test_an_output_that_is_an_input_is_refused(run: ScoreRun, tmp_path: Path, op
     assert path.read_bytes() == before
 
 
-def test_a_table_that_the_index_would_replace_is_refused(run: ScoreRun, tmp_path: Path) -> None:
+def test_a_table_that_the_index_would_replace_is_refused(run: ScoreOptions, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="also written as --output or its index"):
         score_variants(again(run, tsv=tmp_path / "out.vcf.gz.tbi", force=True))
 
 
 @pytest.mark.parametrize("what", ["journal", "lock"])
-def test_a_planted_link_is_not_followed(run: ScoreRun, tmp_path: Path, what: str) -> None:
+def test_a_planted_link_is_not_followed(run: ScoreOptions, tmp_path: Path, what: str) -> None:
     victim = tmp_path / "precious"
     victim.write_text("keep me")
     (tmp_path / f".out.vcf.gz.genoconv-{what}").symlink_to(victim)
@@ -300,7 +299,7 @@ main()
 """
 
 
-def test_what_a_killed_run_left_goes_with_the_next(run: ScoreRun, tmp_path: Path, home: Path) -> None:
+def test_what_a_killed_run_left_goes_with_the_next(run: ScoreOptions, tmp_path: Path, home: Path) -> None:
     """BCF through standard input has the most temporary files: the copy of the input, the text, the binary."""
     out = tmp_path / "out.bcf"
     words = ["score-variants", "-", "-f", run.fasta, "-m", run.model, "-w", "64", "-o", out, "--device", "cpu"]
@@ -316,7 +315,7 @@ def test_what_a_killed_run_left_goes_with_the_next(run: ScoreRun, tmp_path: Path
 
 
 def test_a_model_that_lost_to_counting_is_named(
-    run: ScoreRun, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    run: ScoreOptions, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     import shutil
 
@@ -357,7 +356,7 @@ def test_a_model_that_lost_to_counting_is_named(
         assert warned(odd, {"contigs": []}) == ([], "")
 
 
-def test_statuses_survive_a_resumed_run(run: ScoreRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_statuses_survive_a_resumed_run(run: ScoreOptions, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Genes, statuses and warnings come out of the journal as they went in."""
     run = again(annotated(run, ("G", 50, 400, "+"), ("LONG", 401, 5000, "+")), explain=True)
     whole = again(run, output=tmp_path / "whole.vcf.gz")

@@ -9,7 +9,7 @@ import pytest
 from vcf_files import info, lines, statuses, tiny_model, without_ours
 
 from genoconv.errors import DataError, Interrupted, OutputError, UsageError
-from genoconv.pipelines.score.plan import ScoreRun
+from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.pipelines.score.run import score_variants
 
 RNG = np.random.default_rng(1)
@@ -39,14 +39,14 @@ def score(model, fasta, tmp_path):
         if isinstance(source, str):
             vcf.write_text(source)
         options = {
-            "windows": (64,),
+            "window": (64,),
             "explain": True,
             "force": True,
             "fasta": fasta,
             "output": tmp_path / out,
             **options,
         }
-        score_variants(ScoreRun(vcf=vcf, model=model, **options))
+        score_variants(ScoreOptions(vcf=vcf, model=model, **options))
         return tmp_path / out
 
     return run
@@ -102,11 +102,12 @@ def test_what_a_tbi_cannot_hold_gets_a_csi(score):
 
 def test_an_index_that_cannot_be_made_costs_no_output(score, monkeypatch):
     import pysam
+    import pysam.bcftools
 
     def fails(*arguments, **options):
-        raise OSError("building of index failed")
+        raise pysam.SamtoolsError("building of index failed")
 
-    monkeypatch.setattr(pysam, "tabix_index", fails)
+    monkeypatch.setattr(pysam.bcftools, "index", fails)
     out = score(HEADER + COLUMNS + row("chr1", 100), out="out.vcf.gz")
     assert len(lines(out)) == 1
 
@@ -180,8 +181,8 @@ def test_scored_again(score):
     assert set(info(lines(plain)[0])) == {"AF", "GCONV_LLR"}
     assert "GCONV_FWD" not in plain.read_text()
     with pytest.raises(UsageError, match="--info-prefix"):
-        score(first, windows=(128,))
-    both = score(first, windows=(128,), info_prefix="WIDE")
+        score(first, window=(128,))
+    both = score(first, window=(128,), info_prefix="WIDE")
     assert {"GCONV_LLR", "WIDE_LLR"} <= set(info(lines(both)[0]))
     assert both.read_text().count("##genoconvScore=prefix=") == 2
 
@@ -207,7 +208,7 @@ def test_outputs_that_cannot_be(score, tmp_path):
         with pytest.raises(OutputError, match=words):
             score(HEADER + COLUMNS + row("chr1", 100), output=output)
     with pytest.raises(UsageError, match="this model takes windows of 8 to 2,050 bases"):
-        score(HEADER + COLUMNS + row("chr1", 100), windows=(4096,))
+        score(HEADER + COLUMNS + row("chr1", 100), window=(4096,))
 
 
 @pytest.mark.parametrize("strand", ["+", "-"])
@@ -231,7 +232,7 @@ def test_gene_across_the_origin(score, tmp_path, strand):
             rows.append(f"p\t{start + 1}\t.\t{ref}\t{'A' if ref[0] != 'A' else 'C'}\t.\t.\t.\n")
         vcf = "##fileformat=VCFv4.2\n" + COLUMNS + "".join(rows)
         found.append([line.split("\t")[7] for line in lines(
-            score(vcf, fasta=fasta, context="gene", annotation=gff, windows=(), strand="both")
+            score(vcf, fasta=fasta, context="gene", annotation=gff, window=(), strand="both")
         )])  # fmt: skip
     assert found[0] == found[1]
     assert [value.rpartition("=")[2] for value in found[0]] == ["no_gene", *["ok"] * 4, "no_gene", *["ok"] * 3]
@@ -246,7 +247,7 @@ def test_several_genes_and_what_lies_beside_them(score, tmp_path):
     ))  # fmt: skip
     at = CONTIGS["chr1"]
     rows = row("chr1", 150) + row("chr1", 110) + row("chr1", 250) + row("chr1", 200, alt=at[199] + "TTT")
-    options = {"context": "gene", "windows": ()}
+    options = {"context": "gene", "window": ()}
     found = lines(score(HEADER + COLUMNS + rows, annotation=gtf, **options))
     assert statuses(found) == [["ok"], ["ok"], ["no_gene"], ["no_gene"]]
     # The longest protein-coding gene decides where several lie over a variant.

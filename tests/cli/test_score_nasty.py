@@ -7,7 +7,7 @@ import pytest
 from vcf_files import genome_for, info, lines, statuses, text, tiny_model, without_ours
 
 from genoconv.errors import DataError
-from genoconv.pipelines.score.plan import ScoreRun
+from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.pipelines.score.run import score_variants
 from support import one_clear_line, run_cli
 
@@ -30,8 +30,8 @@ def score_here(model, tmp_path):
     """The same without starting Python and torch again; returns the records that came out."""
 
     def run(vcf, fasta, **options):
-        options = {"windows": (64,), "explain": True, "output": tmp_path / "here.vcf", "force": True, **options}
-        score_variants(ScoreRun(vcf=vcf, fasta=fasta, model=model, **options))
+        options = {"window": (64,), "explain": True, "output": tmp_path / "here.vcf", "force": True, **options}
+        score_variants(ScoreOptions(vcf=vcf, fasta=fasta, model=model, **options))
         return lines(options["output"])
 
     return run
@@ -64,7 +64,7 @@ def test_carriage_returns(odd, score):
 
 def test_bgzf_without_its_end(odd, score_here, caplog):
     vcf = odd / "vcf_bgzf_no_eof.vcf.gz"
-    found = score_here(vcf, odd.genome, windows=(16,), strand="forward")
+    found = score_here(vcf, odd.genome, window=(16,), strand="forward")
     assert "end-of-file marker" in caplog.text
     count = 2_000 if odd.written else 20_000
     assert len(survived(found, vcf)) == count
@@ -156,7 +156,7 @@ def test_no_alt_anywhere(odd, score_here):
 
 def test_near_the_end_of_a_short_contig(odd, score_here):
     vcf = odd / "vcf_v43_star_near_end.vcf.gz"
-    result = score_here(vcf, odd / "vcf_v43_star_near_end.fa", windows=(1024,))
+    result = score_here(vcf, odd / "vcf_v43_star_near_end.fa", window=(1024,))
     assert statuses(survived(result, vcf)) == [["ok"], ["ok", "star"], ["ok"]]
 
 

@@ -4,14 +4,13 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from vcf_files import info, lines, statuses, text, tiny_model, without_ours
 
 from genoconv.errors import UsageError
-from genoconv.pipelines.score.plan import ScoreRun
+from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.pipelines.score.run import score_variants
 from genoconv.tasks.journal import journal_path
 from support import DATA, cli_environment, command, needs_data, run_cli
@@ -147,9 +146,11 @@ def run_until(arguments: list[object], home: Path, stop: signal.Signals, pieces:
 
 def test_interrupted_and_resumed_equals_uninterrupted(model, tmp_path):
     """Ctrl-C after two pieces, SIGTERM after one more, kill -9 after three more, then to the end."""
-    options = ScoreRun(B37 / "z.1000g.vcf.gz", B37 / "z.fa.gz", model, windows=(64,), regions=("z:1-160000",))
+    options = ScoreOptions(
+        vcf=B37 / "z.1000g.vcf.gz", fasta=B37 / "z.fa.gz", model=model, window=(64,), regions=("z:1-160000",)
+    )
     whole = tmp_path / "whole.vcf.gz"
-    score_variants(replace(options, output=whole))
+    score_variants(options.model_copy(update={"output": whole}))
     out = tmp_path / "out.vcf.gz"
     arguments = [
         "score-variants", B37 / "z.1000g.vcf.gz", "-f", B37 / "z.fa.gz", "-m", model, "-w", "64",
@@ -179,7 +180,9 @@ def test_shards_merged_equal_the_single_run(model, chr22, tmp_path):
     for part in (1, 2, 3):
         parts.append(tmp_path / f"{part}.vcf.gz")
         score_variants(
-            ScoreRun(HG19_VCF, HG19_FA, model, output=parts[-1], windows=(128,), explain=True, shard=(part, 3))
+            ScoreOptions(
+                vcf=HG19_VCF, fasta=HG19_FA, model=model, output=parts[-1], window=(128,), explain=True, shard=(part, 3)
+            )
         )
     assert all(abs(len(lines(path)) - 2185 / 3) < 40 for path in parts)
     merged = tmp_path / "merged.vcf.gz"
@@ -190,11 +193,11 @@ def test_shards_merged_equal_the_single_run(model, chr22, tmp_path):
 @pytest.mark.parametrize("kind", ["bcf", "vcf"])
 def test_bcf_out_and_in(model, chr22, tmp_path, kind):
     first = tmp_path / "first.bcf"
-    score_variants(ScoreRun(HG19_VCF, HG19_FA, model, output=first, windows=(128,), explain=True))
+    score_variants(ScoreOptions(vcf=HG19_VCF, fasta=HG19_FA, model=model, output=first, window=(128,), explain=True))
     assert_same(as_bcftools_prints(first), as_bcftools_prints(chr22 / "out.vcf.gz"))
     assert first.with_name("first.bcf.csi").exists()
     again = tmp_path / f"again.{kind}"
-    score_variants(ScoreRun(first, HG19_FA, model, output=again, windows=(128,), explain=True))
+    score_variants(ScoreOptions(vcf=first, fasta=HG19_FA, model=model, output=again, window=(128,), explain=True))
     assert_same(as_bcftools_prints(again)[-2185:], as_bcftools_prints(first)[-2185:])
 
 
@@ -277,8 +280,8 @@ def test_published_models_score_as_any_other(tmp_path):
     import_model(str(DATA / "hyenadna_golden/tiny-1k-original"), output=folder)
     out = tmp_path / "out.vcf"
     contig = lines(LOCI_VCF)[0].split("\t")[0]
-    run = ScoreRun(
-        LOCI_VCF, LOCI_FA, folder, output=out, windows=(1024,), grid=1, strand="forward", reduce="site",
+    run = ScoreOptions(
+        vcf=LOCI_VCF, fasta=LOCI_FA, model=folder, output=out, window=(1024,), grid=1, strand="forward", reduce="site",
         regions=(contig,),
     )  # fmt: skip
     score_variants(run)
@@ -293,4 +296,4 @@ def test_published_models_score_as_any_other(tmp_path):
     assert float(info("\t".join(snv))["GCONV_LLR"]) == pytest.approx(float(expected), abs=1e-4)
     assert abs(float(expected)) > 1e-3
     with pytest.raises(UsageError, match="--window 1025: this model takes windows of 8 to 1,024 bases"):
-        score_variants(replace(run, windows=(1025,), force=True))
+        score_variants(run.model_copy(update={"window": "1025", "force": True}))

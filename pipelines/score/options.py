@@ -1,0 +1,228 @@
+"""The options of ``genoconv score-variants``."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from genoconv.pipelines.options import (
+    RUN,
+    BatchSize,
+    Device,
+    Force,
+    Genome,
+    Model,
+    Offline,
+    Options,
+    Precision,
+    Quiet,
+    Resume,
+    argument,
+    option,
+)
+
+OUTPUT, SCORE, RECORDS = "Output", "Score", "Records"
+
+_LONGEST_NUMBER = 9
+
+
+def _whole_numbers(text: str, separator: str) -> tuple[int, ...] | None:
+    """``1024,8192`` as numbers; None where a part is not a whole number written in digits."""
+    parts = text.split(separator)
+    plain = all(part.isascii() and part.isdigit() and len(part) <= _LONGEST_NUMBER for part in parts)
+    return tuple(map(int, parts)) if plain else None
+
+
+def _window(value: Any) -> Any:
+    """A number or several, as a file may hold them, in the form of the command line."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return ",".join(map(str, value)) or None if isinstance(value, list | tuple) else value
+
+
+def _lengths(text: str | None) -> str | None:
+    if text is not None and _whole_numbers(text, ",") is None:
+        raise ValueError(f"{text[:60]!r} is not a length in bases, or several with commas: 1024,8192")
+    return text
+
+
+def _shard(value: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        value = _whole_numbers(value, "/") or value
+    if not isinstance(value, list | tuple) or len(value) != 2 or not 1 <= value[0] <= value[1]:
+        raise ValueError(f"{str(value)[:60]!r} is not which part of how many, from 1/4 to 4/4")
+    return value
+
+
+def _prefix(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][0-9A-Za-z_.]*", text, re.ASCII):
+        raise ValueError(f"{text[:60]!r}: INFO keys are letters, digits, _ and . and begin with a letter or _")
+    return text
+
+
+class ScoreOptions(Options):
+    """One call of ``genoconv score-variants``.
+
+    ``output`` and ``tsv`` are None where they are not wanted; ``Path("-")`` is standard output.
+    """
+
+    vcf: Annotated[Path, argument("VCF", dash=True, help="VCF, VCF.gz or BCF; - for standard input.")]
+    fasta: Annotated[
+        Path | None,
+        option("--fasta", "--reference", "-f", metavar="REF.fa", help="Reference FASTA (plain, bgzip or gzip)."),
+    ] = None
+    genome: Genome = None
+    offline: Offline = False
+    model: Model
+    output: Annotated[
+        Path | None,
+        option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            dash=True,
+            panel=OUTPUT,
+            recorded=False,
+            default="standard output, unless there is a --tsv",
+            help="Annotated VCF; - for standard output.",
+        ),
+    ] = None
+    output_type: Annotated[
+        Literal["v", "z", "u", "b"] | None,
+        option(
+            "--output-type",
+            "-O",
+            panel=OUTPUT,
+            recorded=False,
+            default="from the file's name",
+            help="v VCF, z VCF.gz, u uncompressed BCF, b BCF.",
+        ),
+    ] = None
+    tsv: Annotated[
+        Path | None,
+        option("--tsv", metavar="FILE", panel=OUTPUT, recorded=False, help="Also a table: one row per allele."),
+    ] = None
+    explain: Annotated[bool, option("--explain", panel=OUTPUT, help="Also each strand, and why there is no score.")] = (
+        False
+    )
+    info_prefix: Annotated[
+        str,
+        AfterValidator(_prefix),
+        option("--info-prefix", metavar="NAME", panel=OUTPUT, help="INFO keys: NAME_LLR, ..."),
+    ] = "GCONV"
+    index: Annotated[
+        bool, option("--index/--no-index", panel=OUTPUT, recorded=False, help="Index VCF.gz and BCF files.")
+    ] = True
+    window: Annotated[
+        str | None,
+        BeforeValidator(_window),
+        AfterValidator(_lengths),
+        option(
+            "--window",
+            "-w",
+            metavar="N[,N...]",
+            panel=SCORE,
+            default="the length of the model's training windows, up to 32768",
+            help="Bases around the variant; several give one field each.",
+        ),
+    ] = None
+    grid: Annotated[
+        int | None,
+        Field(ge=1),
+        option(
+            "--grid",
+            metavar="G",
+            panel=SCORE,
+            default="a sixteenth of the window",
+            help="Distance between window centres; 1 centres each variant.",
+        ),
+    ] = None
+    reduce: Annotated[
+        Literal["sum", "mean", "site"],
+        option("--reduce", panel=SCORE, help="All bases, per base, or the variant's own bases."),
+    ] = "sum"
+    strand: Annotated[
+        Literal["both", "forward", "reverse"] | None,
+        option(
+            "--strand",
+            panel=SCORE,
+            default="both; with genes, the gene's own (forward)",
+            help="Read the window in both directions and average, or in one.",
+        ),
+    ] = None
+    context: Annotated[
+        Literal["window", "gene"],
+        option("--context", panel=SCORE, help="Fixed windows, or the whole body of the gene."),
+    ] = "window"
+    annotation: Annotated[
+        Path | None,
+        option(
+            "--annotation",
+            metavar="GTF",
+            panel=SCORE,
+            default="that of --genome",
+            help="Genes for --context gene (GTF or GFF3).",
+        ),
+    ] = None
+    max_indel: Annotated[
+        int | None,
+        Field(ge=1),
+        option(
+            "--max-indel",
+            metavar="N",
+            panel=SCORE,
+            default="50, at most a quarter of the window",
+            help="Longest allele to score.",
+        ),
+    ] = None
+    regions: Annotated[
+        tuple[str, ...],
+        option("--region", "-r", metavar="CHR:FROM-TO", panel=RECORDS, help="Only this region; may be repeated."),
+    ] = ()
+    regions_file: Annotated[
+        Path | None, option("--regions-file", "-R", metavar="BED", panel=RECORDS, help="Only these regions.")
+    ] = None
+    pass_only: Annotated[bool, option("--pass-only", panel=RECORDS, help="Only records whose FILTER is PASS.")] = False
+    ref_mismatch: Annotated[
+        Literal["stop", "skip"],
+        option(
+            "--ref-mismatch",
+            panel=RECORDS,
+            help="If more than 10 % of the first 1,000 REF differ from the FASTA: stop, or leave them unscored.",
+        ),
+    ] = "stop"
+    shard: Annotated[
+        tuple[int, int] | None,
+        BeforeValidator(_shard),
+        option("--shard", metavar="I/N", panel=RUN, recorded=False, help="Only the I-th of N parts (1/4 ... 4/4)."),
+    ] = None
+    batch_size: BatchSize = None
+    device: Device = "auto"
+    precision: Precision = "auto"
+    resume: Resume = False
+    force: Force = False
+    quiet: Quiet = False
+
+    @model_validator(mode="after")
+    def _one_reference(self) -> "ScoreOptions":
+        if (self.fasta is None) == (self.genome is None):
+            raise ValueError("give one of --fasta FILE and --genome NAME")
+        return self
+
+    @property
+    def windows(self) -> tuple[int, ...]:
+        """Lengths of ``window``; empty for the default, which depends on the model."""
+        return (_whole_numbers(self.window, ",") or ()) if self.window else ()
+
+    @property
+    def vcf_output(self) -> Path | None:
+        """Where the VCF goes: ``output``, or standard output if nothing else is wanted."""
+        return self.output if self.output is not None or self.tsv is not None else Path("-")
+
+    @property
+    def files(self) -> list[Path]:
+        """The outputs that are files, the VCF first."""
+        return [path for path in (self.vcf_output, self.tsv) if path is not None and str(path) != "-"]
