@@ -116,8 +116,8 @@ def _reader_left() -> bool:
 def _through_bcftools(path: Path | None, kind: str) -> Iterator[IO[bytes]]:
     """BCF by way of a temporary VCF and the bundled ``bcftools view``.
 
-    pysam's own writer will not do: it adds END to symbolic alleles without one, after the header has gone out, and takes
-    END away where it says what REF says already.
+    pysam's own writer will not do: it adds END to symbolic alleles without one, after the header has gone out, and
+    takes END away where it says what REF says already.
     """
     import pysam
     import pysam.bcftools

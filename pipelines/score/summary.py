@@ -12,7 +12,7 @@ _WHY = {
     Status.SYMBOLIC: "symbolic alleles and breakends spell no sequence",
     Status.STAR: "* stands for an upstream deletion",
     Status.NO_CONTIG: "the FASTA has no sequence of that name and length; is it the right one?",
-    Status.REF_MISMATCH: "REF is not what the FASTA has there; is it another assembly?",
+    Status.REF_MISMATCH: "REF differs from the FASTA; is it another assembly?",
     Status.NON_ACGT: "REF or ALT has letters other than A, C, G, T",
     Status.TOO_LONG: "longer than --max-indel or than the window",
     Status.N_RICH: "more than half of the window is unknown sequence",
