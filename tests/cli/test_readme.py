@@ -6,11 +6,33 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from fasta_files import random_bases, write_fasta
+from vcf_files import tiny_model
 
 from support import ROOT, cli_environment, command
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-# What is slow, needs the network or files of the reader's is not run: such a block is marked ``sh``, not ``console``.
+
+
+# The pages use these files of the reader's. What is slow or needs the network is in a block marked ``sh``, and not run.
+CALLS = """##fileformat=VCFv4.2
+#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO
+demo1\t1000\t.\tC\tG\t.\t.\t.
+demo1\t1500\t.\tC\tG\t.\t.\t.
+demo1\t2000\t.\tG\tT\t.\t.\t.
+demo1\t2500\t.\tTGT\tT\t.\t.\t.
+"""
+SEQUENCES = {"short": 30, "middle": 48, "long": 3000}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model and input files; below it the cache of the commands."""
+    path = tmp_path_factory.mktemp("pages")
+    tiny_model(path / "model", max_length=2048)
+    (path / "calls.vcf").write_text(CALLS)
+    write_fasta(path / "sequences.fa", {name: random_bases(n, seed=n) for name, n in SEQUENCES.items()})
+    return path
 
 
 def blocks(page: Path) -> list[tuple[str, list[str]]]:
@@ -33,14 +55,14 @@ def plain(line: str) -> str:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.name)
-def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None:
-    environment = cli_environment(tmp_path / "home", {"PATH": f"{command().parent}:/usr/bin:/bin", "COLUMNS": "200"})
+def test_what_a_page_shows_is_what_happens(page: Path, folder: Path) -> None:
+    environment = cli_environment(folder / "home", {"PATH": f"{command().parent}:/usr/bin:/bin", "COLUMNS": "200"})
     for line, expected in blocks(page):
         text = re.sub(r"--max-minutes \S+", "--max-steps 2", line)
         assert shlex.split(text), line
         result = subprocess.run(
             ["bash", "-o", "pipefail", "-c", text],
-            cwd=tmp_path,
+            cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
