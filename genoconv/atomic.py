@@ -151,8 +151,10 @@ def atomic_dir(final: Path) -> Iterator[Path]:
         else:
             os.replace(temporary, final)
         fsync_dir(final.parent)
+    except OutputError as error:
+        raise OutputError(str(error).replace(str(temporary), str(final))) from error
     except OSError as error:
-        if isinstance(error, OutputError) or not _within(error.filename, temporary):
+        if not _within(error.filename, temporary):
             raise
         raise OutputError(f"{final}: cannot write: {error.strerror or error}") from error
     finally:

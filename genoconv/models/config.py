@@ -152,22 +152,30 @@ _NUMBERS = {
 _FLAGS = ("train_freq", "modulate", "tied_head", "stored_positions")
 
 
+def _shown(value: object) -> str:
+    """A value in a message, and not more of it than helps."""
+    text = f"{value:,}" if type(value) is int else repr(value)
+    return text if len(text) <= 60 else f"{text[:50]}... ({len(text):,} characters)"
+
+
 def _problems(config: ModelConfig) -> list[str]:
     found = []
     for name, (least, most) in _INTEGERS.items():
         value = getattr(config, name)
         if type(value) is not int:
-            found.append(f"{name}: {value!r} is not a whole number")
+            found.append(f"{name}: {_shown(value)} is not a whole number")
         elif not least <= value <= most:
-            found.append(f"{name}: {value:,} is outside {least:,} to {most:,}")
+            found.append(f"{name}: {_shown(value)} is outside {least:,} to {most:,}")
     for name, (low, high) in _NUMBERS.items():
         value = getattr(config, name)
         if type(value) not in (int, float):
-            found.append(f"{name}: {value!r} is not a number")
+            found.append(f"{name}: {_shown(value)} is not a number")
         elif not low <= value <= high:
-            found.append(f"{name}: {value!r} is outside {low:g} to {high:g}")
+            found.append(f"{name}: {_shown(value)} is outside {low:g} to {high:g}")
     found += [
-        f"{n}: {getattr(config, n)!r} is not true or false" for n in _FLAGS if type(getattr(config, n)) is not bool
+        f"{n}: {_shown(getattr(config, n))} is not true or false"
+        for n in _FLAGS
+        if type(getattr(config, n)) is not bool
     ]
     if type(config.filter_length) is int and type(config.max_length) is int:
         if config.filter_length > config.max_length:

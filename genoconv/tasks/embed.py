@@ -20,7 +20,7 @@ from genoconv.models.config import ModelConfig
 from genoconv.models.hyena import HyenaDNA
 from genoconv.models.published.special_tokens import PLAIN, Framing
 from genoconv.tasks.batching import cut, fitting_rows, halving, stack
-from genoconv.tokens import Tokens, reverse_complement
+from genoconv.tokens import N, Tokens, reverse_complement
 
 Vectors = npt.NDArray[np.float32]
 
@@ -129,6 +129,7 @@ class Embedder:
         self.batch_size = batch_size
         self._rows: dict[int, int] = {}
         self._prepared = 0
+        self._blank: tuple[int, Vectors] | None = None
 
     def pieces(self, length: int) -> int:
         """How many pieces a span of this length has; of the LAST pool only the last one is read."""
@@ -150,23 +151,49 @@ class Embedder:
         work = [self._pieces(number, span) for number, span in enumerate(spans)]
         found = _Found(spans, self.pool, self.width, directions=2 if self.reading == Reading.BOTH else 1)
 
+        def done(batch: list[_Piece]) -> None:
+            if advance is not None:
+                advance(sum(len(spans[piece.span].tokens) / len(work[piece.span]) for piece in batch))
+
         def read(batch: list[_Piece]) -> None:
             length = self._padded(batch[0].length)
             ids = stack([self.framing(_tokens(spans[piece.span], piece)) for piece in batch], length)
             states = self._states(ids, [piece.length for piece in batch])
             for piece, values in zip(batch, states, strict=True):
                 found.add(piece, values)
-            if advance is not None:
-                advance(sum(len(spans[piece.span].tokens) / len(work[piece.span]) for piece in batch))
+            done(batch)
 
         by_length: dict[int, list[_Piece]] = {}
+        blank: dict[int, list[_Piece]] = {}
         for pieces in work:
             for piece in pieces:
-                by_length.setdefault(self._padded(piece.length), []).append(piece)
+                if _is_blank(spans[piece.span], piece):
+                    blank.setdefault(piece.length, []).append(piece)
+                else:
+                    by_length.setdefault(self._padded(piece.length), []).append(piece)
         for length, members in sorted(by_length.items()):
             for batch in cut(members, self._fitting(length)):
                 halving(read, batch, device=self.device, remedy=_REMEDY)
+        for length, members in sorted(blank.items()):
+            values = self._blank_states(length)
+            for piece in members:
+                found.add(piece, values)
+            done(members)
         return found.vectors()
+
+    def _blank_states(self, length: int) -> Vectors:
+        """States of ``length`` times N, read once for all the gaps of a genome that are that long."""
+        if self._blank is None or self._blank[0] != length:
+            padded = self._padded(length)
+            self._fitting(padded)
+
+            def read(batch: list[Tokens]) -> None:
+                [values] = self._states(stack([self.framing(tokens) for tokens in batch], padded), [length])
+                self._blank = length, values
+
+            halving(read, [np.full(length, N, np.uint8)], device=self.device, remedy=_REMEDY)
+        assert self._blank is not None
+        return self._blank[1]
 
     def _pieces(self, number: int, span: Span) -> list[_Piece]:
         length = len(span.tokens)
@@ -253,6 +280,11 @@ class _Found:
         pooled = np.mean(self.held, axis=1)
         pooled[[not len(span.tokens) for span in self.spans]] = np.nan
         return list(pooled[:, None])
+
+
+def _is_blank(span: Span, piece: _Piece) -> bool:
+    """Whether a piece is N and nothing else, in either direction."""
+    return bool((span.tokens[piece.start : piece.end] == N).all())
 
 
 def _tokens(span: Span, piece: _Piece) -> Tokens:

@@ -9,7 +9,7 @@ import importlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,12 @@ import numpy.typing as npt
 
 from genoconv.atomic import atomic_file, refuse_existing
 from genoconv.errors import UsageError
+from genoconv.pipelines.embed.columns import COLUMNS, Metadata
+from genoconv.pipelines.embed.h5ad import write_h5ad
 from genoconv.pipelines.embed.spool import Spool
 
-Metadata = Mapping[str, Any]
 Writer = Callable[[Path, Spool, Metadata], None]
 
-# The columns of the table beside the vectors, and what .npz calls them.
-COLUMNS = {"name": "names", "contig": "contigs", "start": "starts", "end": "ends", "strand": "strand"}
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -93,65 +92,17 @@ def write_parquet(output: Path, spool: Spool, metadata: Metadata) -> None:
     types = {"start": pa.int64(), "end": pa.int64()}
     fields = [pa.field(column, types.get(column, pa.string()), nullable=False) for column in COLUMNS]
     schema = pa.schema([*fields, pa.field("embedding", vector, nullable=False)], {"genoconv": json.dumps(metadata)})
-    with atomic_file(output) as temporary, parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
+    with (
+        atomic_file(output) as temporary,
+        temporary.open("wb") as sink,  # a stream: pyarrow takes no path that is not UTF-8
+        parquet.ParquetWriter(sink, schema, compression="zstd") as writer,
+    ):
         table = zip(*(spool.column(column) for column in COLUMNS), strict=True)
         for vectors, block in zip(spool.vectors(), table, strict=True):
             flat = pa.array(vectors.reshape(-1), value)
             columns = [pa.array(values, field.type) for values, field in zip(block, fields, strict=True)]
             columns.append(pa.FixedSizeListArray.from_arrays(flat, type=vector))
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
-
-
-def write_h5ad(output: Path, spool: Spool, metadata: Metadata) -> None:
-    """An AnnData file: vectors in ``X``, the table in ``obs``, metadata as JSON in ``uns["genoconv"]``.
-
-    Written with h5py, because anndata wants all rows in memory. ``obs_names`` are the records' names where each is
-    there once, and otherwise ``contig:start-end``, with a 1-based start.
-    Source: the on-disk format of AnnData, https://anndata.readthedocs.io/en/latest/fileformat-prose.html
-    """
-    import h5py
-
-    text = h5py.string_dtype()
-
-    def group(parent: Any, name: str, encoding: str, version: str) -> Any:
-        made = parent.create_group(name)
-        made.attrs.update({"encoding-type": encoding, "encoding-version": version})
-        return made
-
-    def dataset(parent: Any, name: str, dtype: Any, shape: tuple[int, ...], blocks: Iterable[Any]) -> None:
-        made = parent.create_dataset(name, shape, dtype=dtype)
-        encoding = "string-array" if dtype is text else "array"
-        made.attrs.update({"encoding-type": encoding, "encoding-version": "0.2.0"})
-        first = 0
-        for block in blocks:
-            made[first : first + len(block)] = block.astype(object) if dtype is text else block
-            first += len(block)
-
-    def frame(name: str, order: list[str]) -> Any:
-        made = group(file, name, "dataframe", "0.2.0")
-        made.attrs["_index"] = "_index"
-        made.attrs.create("column-order", order, dtype=text, shape=(len(order),))
-        return made
-
-    with atomic_file(output) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
-        dataset(file, "X", spool.dtype, (spool.rows, spool.width), spool.vectors())
-        obs = frame("obs", list(COLUMNS))
-        each_once = metadata["rows"] == "records" and not metadata["per_base"]
-        dataset(obs, "_index", text, (spool.rows,), spool.column("name") if each_once else _places(spool))
-        for name in COLUMNS:
-            dtype = np.int64 if name in ("start", "end") else text
-            dataset(obs, name, dtype, (spool.rows,), spool.column(name))
-        dataset(frame("var", []), "_index", text, (spool.width,), [np.arange(spool.width).astype(str)])
-        for what in ("layers", "obsm", "obsp", "varm", "varp"):
-            group(file, what, "dict", "0.1.0")
-        facts = group(file, "uns", "dict", "0.1.0").create_dataset("genoconv", data=json.dumps(metadata), dtype=text)
-        facts.attrs.update({"encoding-type": "string", "encoding-version": "0.2.0"})
-
-
-def _places(spool: Spool) -> Iterator[npt.NDArray[Any]]:
-    for contigs, starts, ends in zip(spool.column("contig"), spool.column("start"), spool.column("end"), strict=True):
-        yield np.array([f"{c}:{s + 1}-{e}" for c, s, e in zip(contigs, starts, ends, strict=True)])
 
 
 # suffix -> writer, module that it needs, extra that brings it.

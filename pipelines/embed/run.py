@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from genoconv import __version__
 from genoconv.atomic import refuse_inputs
-from genoconv.errors import DataError, Interrupted, UsageError
+from genoconv.errors import DataError, Interrupted, ModelError, UsageError
 from genoconv.pipelines.embed.formats import Writer, files_of, writer_for
 from genoconv.pipelines.embed.inputs import BedSpans, Counts, FastaSpans, Source
 from genoconv.pipelines.embed.options import EmbedOptions
@@ -17,7 +19,7 @@ from genoconv.pipelines.embed.spool import Row, Spool
 from genoconv.pipelines.options import recorded_command
 from genoconv.pipelines.provenance import file_name
 from genoconv.progress import progress_bar
-from genoconv.tasks.embed import Embedder, Pool, Reading, Span, chunked, most_bases
+from genoconv.tasks.embed import Embedder, Pool, Reading, Span, Vectors, chunked, most_bases
 from genoconv.tasks.journal import refuse_finished_pieces
 from genoconv.workfiles import claimed
 
@@ -206,6 +208,7 @@ def _embed_all(
                 advance(bases)
                 continue
             vectors = embedder(spans, advance=advance)
+            _check_finite(options, spans, vectors)
             spool.append(vectors, list(_rows(spans, embedder)), mark=source.digest())
     if number + 1 < len(finished):
         raise UsageError(f"--resume: {source.name} ends before where the interrupted run was; give the same input")
@@ -221,6 +224,15 @@ def _embed_all(
         counts.bases - skipped,
         seconds,
     )
+
+
+def _check_finite(options: EmbedOptions, spans: list[Span], vectors: list[Vectors]) -> None:
+    for span, vector in zip(spans, vectors, strict=True):
+        if len(span.tokens) and not np.isfinite(vector).all():
+            raise ModelError(
+                f"{options.model}: its states are not finite (first in {span.name} at {span.start:,}); its weights are "
+                f"out of range for --precision {options.precision}, or it was damaged in training"
+            )
 
 
 def _rows(spans: list[Span], embedder: Embedder) -> Iterator[Row]:

@@ -1,6 +1,8 @@
 """Published checkpoints in and out, and what a model folder is."""
 
+import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +16,7 @@ from genoconv.models import checkpoint
 from genoconv.models.config import PRESETS, ModelConfig
 from genoconv.models.published import conversion as published
 from genoconv.models.published import hub, layouts
+from genoconv.workfiles import claimed
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,8 @@ def import_model(
     Raises:
         GenoconvError: the source cannot be had, read or trusted, or the output not written.
     """
-    _refuse_output(output, force=force)
     folder = Path(source)
+    _refuse_output(output, force=force, inputs={"SRC": folder})
     origin: dict[str, Any] = {"path": str(folder.absolute())}
     if not folder.exists():
         known = hub.PUBLISHED.get(source)
@@ -62,7 +65,7 @@ def import_model(
     origin["files"] = {name: {"sha256": checkpoint.file_digest(folder / name)} for name in used}
     origin["left_behind"] = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name not in used)
     model = checkpoint.build(read.config, read.tensors)
-    with atomic.atomic_dir(output) as temporary:
+    with claimed(output), atomic.atomic_dir(output) as temporary:
         if read.kept:
             checkpoint.write_tensors(temporary / published.KEPT_NAME, read.kept)
             read.record["kept_sha256"] = checkpoint.file_digest(temporary / published.KEPT_NAME)
@@ -91,22 +94,25 @@ def export_model(folder: Path, output: Path, *, layout: layouts.Layout, force: b
     Raises:
         GenoconvError: no model folder, a model that the layout cannot express, or an output that cannot be written.
     """
-    _refuse_output(output, force=force)
+    _refuse_output(output, force=force, inputs={"DIR": folder})
     settings, tensors, scalars = published.restore_published(folder, layout)
     source = checkpoint.read_config(folder)["provenance"]
-    with atomic.atomic_dir(output) as temporary:
+    with claimed(output), atomic.atomic_dir(output) as temporary:
         (temporary / "config.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-        imported = source.get("published") or {}
+        imported = published.published_record(folder)
         name = imported["weights_file"] if imported.get("layout") == layout.name else layout.weights[0]
         if name.endswith(".safetensors"):
             checkpoint.write_tensors(temporary / name, {key: tensor.clone() for key, tensor in tensors.items()})
-        elif layout is layouts.HF:
-            torch.save(tensors, temporary / name)
         else:
-            torch.save({**scalars, "state_dict": tensors}, temporary / name)
+            content: dict[str, Any] = {**scalars, "state_dict": tensors}
+            # In memory first: torch explains no full disk, and takes no path that is not UTF-8.
+            buffer = io.BytesIO()
+            torch.save(tensors if layout is layouts.HF else content, buffer)
+            (temporary / name).write_bytes(buffer.getbuffer())
         published.read_published(temporary)  # nobody should get a checkpoint that we would not take
-    left = source.get("source", {}).get("left_behind", []) if imported else []
-    notes = [f"files of the source that are not made again: {', '.join(left)}"] if left else []
+    origin = source.get("source")
+    left = origin.get("left_behind") if imported and isinstance(origin, dict) else None
+    notes = [f"files of the source that are not made again: {', '.join(map(str, left))}"] if left else []
     if imported.get("ignored"):
         notes.append(f"tensors of the source that are no part of the model: {', '.join(imported['ignored'])}")
     if imported.get("dropped"):
@@ -166,8 +172,9 @@ def preset_name(config: ModelConfig) -> str | None:
     )
 
 
-def _refuse_output(output: Path, *, force: bool) -> None:
+def _refuse_output(output: Path, *, force: bool, inputs: Mapping[str, Path | None]) -> None:
     """An output folder may be new, or with ``force`` one that holds a model; nothing else is ever replaced."""
+    atomic.refuse_inputs([output], inputs=inputs)
     atomic.refuse_existing(output, force=force)
     if output.exists() and not (output / "config.json").is_file():
-        raise OutputError(f"{output} exists and is no model folder; it is not replaced, choose another name")
+        raise OutputError(f"{output} exists and is not a model folder; it is not replaced, choose another name")

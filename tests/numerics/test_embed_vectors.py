@@ -76,6 +76,26 @@ def test_unequal_pieces_weigh_each_base_alike() -> None:
     np.testing.assert_allclose(vector[0], expected(BASES[:251], "mean", None), atol=1e-5)
 
 
+@pytest.mark.parametrize("pool", Pool)
+@pytest.mark.parametrize("reading", Reading)
+def test_gaps_of_a_genome_are_read_once(pool, reading, monkeypatch) -> None:
+    embedder, rows = Embedder(MODEL, pool=pool, reading=reading, batch_size=4), []
+    whole = MODEL.hidden
+    monkeypatch.setattr(MODEL, "hidden", lambda ids, **rest: rows.append(len(ids)) or whole(ids, **rest))
+    gaps = [span("N" * 50, "+-."[number % 3]) for number in range(30)]
+    advanced: list[float] = []
+    for spans in (gaps, [*gaps, span(BASES[:50]), span("N" * 49 + "A"), span("N" * 49 + "R")]):
+        found = embedder(spans, advance=advanced.append)
+        assert sum(advanced) == sum(len(one.tokens) for one in spans)
+        advanced.clear()
+    assert sum(rows) == 1 + 3 * (2 if reading == Reading.BOTH else 1)
+    truth = np.atleast_2d(expected("N" * 50, pool, None))
+    if reading == Reading.BOTH and pool == Pool.NONE:
+        truth = (truth + truth[::-1]) / 2
+    for vectors in found[:30]:
+        np.testing.assert_allclose(vectors, truth, atol=1e-5)
+
+
 def test_layers_are_numbered_from_the_first_block() -> None:
     ids = torch.from_numpy(encode(BASES[:50])).long()[None]
     seen = []

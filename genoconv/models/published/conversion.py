@@ -8,9 +8,10 @@ was there, and how, is written into the provenance.
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from genoconv.errors import ModelError
@@ -103,6 +104,41 @@ def read_published(folder: Path, *, modulation_shift: float | None = None) -> Ch
     return Checkpoint(reader.config, layout, reader.own(), reader.kept(), record, reader.notes)
 
 
+class _Record(BaseModel):
+    """What :func:`read_published` has written into the provenance of an imported model."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    layout: Literal["hyenadna-hf", "hyenadna-original"]
+    config: dict[str, Any]
+    weights_file: Literal["model.safetensors", "pytorch_model.bin", "weights.ckpt"]
+    absent: list[str] = []
+    wrapped: list[Literal["mixer", "mlp"]] = []
+    dtypes: dict[str, Literal["float16", "bfloat16", "float64"]] = {}
+    ignored: list[str] = []
+    checkpoint: dict[str, int | float | str] = {}
+    dropped: list[str] = []
+    kept_sha256: str | None = None
+
+
+def published_record(folder: Path) -> dict[str, Any]:
+    """How the checkpoint held it all that a model folder was imported from; empty for any other model.
+
+    Raises:
+        ModelError: not a model folder, or its provenance was edited into something else.
+    """
+    record = checkpoint.read_config(folder)["provenance"].get("published")
+    if not record:
+        return {}
+    try:
+        return _Record.model_validate(record).model_dump()
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, ("provenance.published", *first["loc"])))
+        message = f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}; import the checkpoint again"
+        raise ModelError(f"{folder / checkpoint.CONFIG_NAME}: {message}") from None
+
+
 def restore_published(folder: Path, layout: Layout) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
     """A model folder in a published layout: config.json, tensors, and what else its checkpoint held.
 
@@ -111,8 +147,7 @@ def restore_published(folder: Path, layout: Layout) -> tuple[dict[str, Any], dic
     Raises:
         ModelError: no model folder, or a model that the layout cannot express; one line a reason.
     """
-    provenance = checkpoint.read_config(folder)["provenance"]
-    source = provenance.get("published") or {}
+    source = published_record(folder)
     model = checkpoint.load_model(folder)  # validates the folder
     # The published code scales filters to the longest input, so that is what an input may have at most there.
     config = replace(model.config, max_length=model.config.taps, filter_length=0)
