@@ -3,6 +3,7 @@
 Importing this package imports neither torch nor any reader: names below are resolved on first use.
 
 * ``genoconv.load_model(DIR, device=..., dtype=...)`` gives a torch module, see :func:`genoconv.models.load_model`.
+* ``genoconv.score(model, ref, alt)`` compares sequences under a model, see :func:`genoconv.tasks.sequences.score`.
 * ``genoconv.fftconv(u, k, ...)`` is the long convolution, see :func:`genoconv.ops.fftconv`.
 """
 
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genoconv.models import load_model
     from genoconv.ops import fftconv
+    from genoconv.tasks.sequences import score
 
 try:
     __version__ = version("genoconv")
@@ -22,9 +24,10 @@ except PackageNotFoundError:  # a source tree that was never installed
 _LAZY = {
     "load_model": ("genoconv.models", "load_model"),
     "fftconv": ("genoconv.ops", "fftconv"),
+    "score": ("genoconv.tasks.sequences", "score"),
 }
 
-__all__ = ["__version__", "fftconv", "load_model"]
+__all__ = ["__version__", "fftconv", "load_model", "score"]
 
 
 if not TYPE_CHECKING:  # a type checker would take any name for Any

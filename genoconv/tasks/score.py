@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-import numpy as np
-
-from genoconv.tasks.likelihood import CausalLikelihood, LogP, Pair, Tokens, scored
+from genoconv.tasks.comparison import Advance, Comparison, Comparisons, Reduce
+from genoconv.tasks.likelihood import CausalLikelihood
 from genoconv.tokens import reverse_complement
 from genoconv.variants.alleles import Allele, Status, check_alt, check_ref, trimmed, unwritten
 from genoconv.variants.reader import Record
@@ -31,17 +30,6 @@ def suffix_start(width: int, grid: int) -> int:
 
 N_RICH = 0.5
 """A window with a greater fraction of bases other than A, C, G, T is not scored."""
-
-
-class Reduce(StrEnum):
-    """Which bases of the two windows a score compares."""
-
-    SUM = "sum"
-    """All of them: the log-likelihood ratio in nats."""
-    MEAN = "mean"
-    """All of them, divided by the number of bases that count in the reference window: nats per base."""
-    SITE = "site"
-    """Only the variant's own: as many as the longer allele has, from the variant's first base on."""
 
 
 class Strand(StrEnum):
@@ -66,9 +54,7 @@ class Score(NamedTuple):
     gene: str | None = None
 
 
-Span = tuple[int, int]
 GeneFinder = Callable[[str, Allele], GeneBody | None]
-Advance = Callable[[float], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,39 +92,8 @@ class _Plan:
     """How one allele in one window gets its score: what to compare on each strand, or why there is none."""
 
     status: Status
-    strands: tuple["_Strand", ...] = ()
+    strands: tuple[Comparison, ...] = ()
     gene: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Strand:
-    """One direction of an allele: which sequences to compare, and over which half-open spans of them."""
-
-    ref_row: int
-    alt_row: int
-    ref_span: Span
-    alt_span: Span
-
-    @property
-    def pair(self) -> Pair:
-        """What the likelihood has to know: nothing before the spans matters."""
-        return Pair(self.ref_row, self.alt_row, min(self.ref_span[0], self.alt_span[0]))
-
-
-class _Rows:
-    """Distinct sequences: each reference once, and under it each alternative once."""
-
-    def __init__(self) -> None:
-        self.sequences: list[Tokens] = []
-        self._index: dict[tuple[int | None, bytes], int] = {}
-
-    def row(self, tokens: Tokens, *, of: int | None = None) -> int:
-        """Where ``tokens`` are; ``of`` is the row of the reference that they are an alternative of."""
-        key = of, tokens.tobytes()
-        if key not in self._index:
-            self._index[key] = len(self.sequences)
-            self.sequences.append(tokens)
-        return self._index[key]
 
 
 class VariantScorer:
@@ -177,14 +132,13 @@ class VariantScorer:
         Returns:
             One list per record, in it one per ALT, in it one :class:`Score` per window length.
         """
-        rows = _Rows()
+        compared = Comparisons(self.settings.reduce)
         plans = [
-            [self._plan(record, alt, status, rows) for alt, status in self._statuses(record)] for record in records
+            [self._plan(record, alt, status, compared) for alt, status in self._statuses(record)] for record in records
         ]
-        pairs = [strand.pair for record in plans for allele in record for plan in allele for strand in plan.strands]
-        with _share(advance, records=len(records), sequences=len(rows.sequences)) as read:
-            log_p = self.likelihood(rows.sequences, pairs, advance=read)
-        return [[[self._reduce(plan, rows, log_p) for plan in allele] for allele in record] for record in plans]
+        with _share(advance, records=len(records), sequences=len(compared.sequences)) as read:
+            compared.read(self.likelihood, advance=read)
+        return [[[self._score(plan, compared) for plan in allele] for allele in record] for record in plans]
 
     def _statuses(self, record: Record) -> list[tuple[str, Status | None]]:
         """Each ALT with the reason why it has no score, or None."""
@@ -198,7 +152,7 @@ class VariantScorer:
             problem = check_ref(record.ref, self.reference.tokens(target, record.start, record.end))
         return [(alt, status or problem or check_alt(alt)) for alt, status in found]
 
-    def _plan(self, record: Record, alt: str, status: Status | None, rows: _Rows) -> list[_Plan]:
+    def _plan(self, record: Record, alt: str, status: Status | None, compared: Comparisons) -> list[_Plan]:
         """One plan per window length."""
         if status is not None:
             return [_Plan(status)] * len(self.settings.widths)
@@ -210,14 +164,14 @@ class VariantScorer:
             body = self.settings.gene(contig, allele)
             if body is None:
                 return [_Plan(Status.NO_GENE)]
-            return [self._plan_window(contig, allele, body.window, rows, gene=body.id)]
+            return [self._plan_window(contig, allele, body.window, compared, gene=body.id)]
         length = self.reference.contigs[contig]
         grids = zip(self.settings.widths, self.settings.grid, strict=True)
         windows = [grid_window(allele.start, contig_length=length, width=width, grid=grid) for width, grid in grids]
-        return [self._plan_window(contig, allele, window, rows) for window in windows]
+        return [self._plan_window(contig, allele, window, compared) for window in windows]
 
     def _plan_window(
-        self, contig: str, allele: Allele, window: Window, rows: _Rows, *, gene: str | None = None
+        self, contig: str, allele: Allele, window: Window, compared: Comparisons, *, gene: str | None = None
     ) -> _Plan:
         if len(window) > self.settings.max_length:
             return _Plan(Status.TOO_LONG, gene=gene)
@@ -227,35 +181,23 @@ class VariantScorer:
             return _Plan(Status.TOO_LONG)
         if unknown_fraction(pair.ref) > N_RICH:
             return _Plan(Status.N_RICH, gene=gene)
-        return _Plan(Status.OK, tuple(self._strands(pair, rows)), gene)
+        return _Plan(Status.OK, tuple(self._strands(pair, compared)), gene)
 
-    def _strands(self, pair: Haplotypes, rows: _Rows) -> list[_Strand]:
+    def _strands(self, pair: Haplotypes, compared: Comparisons) -> list[Comparison]:
         found = []
         length = len(pair.ref)
         if self.settings.strand != Strand.REVERSE:
-            found.append(self._strand(pair.ref, pair.alt, pair.ref_site, pair.alt_site, rows))
+            found.append(compared.add(pair.ref, pair.alt, pair.ref_site, pair.alt_site))
         if self.settings.strand != Strand.FORWARD:
             ref_site, alt_site = ((length - end, length - start) for start, end in (pair.ref_site, pair.alt_site))
             ref, alt = map(reverse_complement, (pair.ref, pair.alt))
-            found.append(self._strand(ref, alt, ref_site, alt_site, rows))
+            found.append(compared.add(ref, alt, ref_site, alt_site))
         return found
 
-    def _strand(self, ref: Tokens, alt: Tokens, ref_site: Span, alt_site: Span, rows: _Rows) -> _Strand:
-        differs = ref != alt
-        first = int(differs.argmax())
-        ref_row = rows.row(ref)
-        alt_row = rows.row(alt, of=ref_row) if differs[first] else ref_row
-        if self.settings.reduce == Reduce.SITE:
-            return _Strand(ref_row, alt_row, ref_site, alt_site)
-        # Up to the first difference both are the same function of the same bases; leaving that part out of the sums
-        # keeps its rounding errors out of the score.
-        span = (first, len(ref))
-        return _Strand(ref_row, alt_row, span, span)
-
-    def _reduce(self, plan: _Plan, rows: _Rows, log_p: Sequence[LogP]) -> Score:
+    def _score(self, plan: _Plan, compared: Comparisons) -> Score:
         if not plan.strands:
             return Score(plan.status, gene=plan.gene)
-        values = [self._difference(strand, rows.sequences, log_p) for strand in plan.strands]
+        values = [compared.difference(strand) for strand in plan.strands]
         # Adding 0.0 makes zero of a negative zero, which would be printed as "-0".
         llr = sum(values) / len(values) + 0.0
         strand = self.settings.strand
@@ -266,15 +208,6 @@ class VariantScorer:
             None if strand == Strand.FORWARD else values[-1] + 0.0,
             plan.gene,
         )
-
-    def _difference(self, strand: _Strand, sequences: Sequence[Tokens], log_p: Sequence[LogP]) -> float:
-        if strand.ref_row == strand.alt_row:
-            return 0.0
-        alt = log_p[strand.alt_row][slice(*strand.alt_span)].sum(dtype=np.float64)
-        ref = log_p[strand.ref_row][slice(*strand.ref_span)].sum(dtype=np.float64)
-        total = float(alt - ref)
-        bases = scored(sequences[strand.ref_row]) if self.settings.reduce == Reduce.MEAN else 1
-        return total / max(bases, 1)
 
 
 @contextmanager

@@ -131,8 +131,8 @@ def room_of(name: str) -> str:
 def allowed(module: str) -> set[str]:
     """What a module may import, as :func:`room_of` names it."""
     room = room_of(module)
-    if room == "genoconv":  # its two lazy names
-        return {"genoconv.models", "genoconv.ops"}
+    if room == "genoconv":  # its lazy names
+        return {"genoconv.models", "genoconv.ops", "genoconv.tasks"}
     entry = (GROUND | ROOMS)[room.removeprefix("genoconv.")]
     return {"genoconv", room, *(f"genoconv.{name}" for name in entry.rooms), *entry.packages}
 

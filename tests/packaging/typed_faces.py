@@ -22,6 +22,8 @@ assert_type(genoconv.fftconv(rows, taps, D=torch.ones(64), backend="torch"), tor
 assert_type(prepare_filter(taps, 4096), FilterSpectrum)
 assert_type(genoconv.__version__, str)
 
+genoconv.score(model, "ACGT", torch.tensor([7, 8, 9, 9]), reduce="mean")
+genoconv.score(model, "ACGT", ["ACGA"], reduce="median")  # type: ignore[arg-type]
 genoconv.fftconv(rows, "taps")  # type: ignore[arg-type]
 genoconv.load_model(3)  # type: ignore[arg-type]
 genoconv.no_such_name  # type: ignore[attr-defined]  # noqa: B018

@@ -1,0 +1,115 @@
+"""Scores of sequences in memory: no VCF, no FASTA, one call."""
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from genoconv.errors import ModelError, UsageError
+from genoconv.models.hyena import HyenaDNA
+from genoconv.tasks.comparison import Comparison, Comparisons, Reduce, first_difference
+from genoconv.tasks.likelihood import CausalLikelihood
+from genoconv.tokens import VOCAB_SIZE, Tokens, encode, reverse_complement
+
+Sequences: TypeAlias = str | Sequence[str] | Tensor | npt.NDArray[np.integer]
+
+
+def score(
+    model: nn.Module,
+    ref: Sequences,
+    alt: Sequences,
+    *,
+    reduce: Literal["sum", "mean", "site"] = "sum",
+    strand: Literal["both", "forward", "reverse"] = "both",
+    batch_size: int | None = None,
+) -> float | npt.NDArray[np.float64]:
+    """How much more likely a model finds ``alt`` than ``ref``: ln P(alt) - ln P(ref), in nats.
+
+    This is the number that ``genoconv score-variants`` writes, for windows of your own: P over A, C, G, T alone, the
+    first base and other letters as context only, the mean over both strands. Pairs of one length are as in a VCF
+    window; where lengths differ, ``sum`` compares sums over different numbers of bases.
+
+    Args:
+        model: causal, from :func:`genoconv.load_model`, or any ``model(ids (B, N)) -> logits (B, N, V)``.
+        ref: DNA in either case, or token ids (L,); or several: a list of DNA, or token ids (B, L).
+        alt: likewise. One of the two may be single where the other is several.
+        reduce: ``sum`` over all bases, ``mean`` per base of ``ref``, or ``site``: the bases of the change alone, as
+            many as the longer allele has, from the first that differs on.
+        strand: read forwards and as reverse complement and average, or one of the two.
+        batch_size: sequences read at once; by memory if None.
+
+    Returns:
+        A number for a single pair; otherwise an array (B,), float64.
+
+    Raises:
+        UsageError: empty or ragged input, different numbers of ``ref`` and ``alt``, ids that are not tokens.
+        ModelError: a sequence is longer than the model takes.
+    """
+    refs, alts = _tokens(ref, name="ref"), _tokens(alt, name="alt")
+    count = max(len(refs), len(alts))
+    if {len(refs), len(alts)} - {1, count}:
+        raise UsageError(f"{len(refs)} ref and {len(alts)} alt: give as many of both, or one of either")
+    if reduce not in set(Reduce) or strand not in ("both", "forward", "reverse"):
+        raise UsageError(f"reduce={reduce!r}, strand={strand!r}: see the documentation of genoconv.score")
+    limit = model.config.input_limit if isinstance(model, HyenaDNA) else None
+    longest = max(map(len, (*refs, *alts)))
+    if limit is not None and longest > limit:
+        raise ModelError(f"a sequence of {longest:,} bases: this model takes 1 to {limit:,}; cut it into windows")
+    compared = Comparisons(Reduce(reduce))
+    pairs = zip(refs * (count // len(refs)), alts * (count // len(alts)), strict=True)
+    plans = [_strands(one, other, strand, compared) for one, other in pairs]
+    parameter = next(model.parameters(), None)
+    likelihood = CausalLikelihood(
+        model,
+        device=torch.device("cpu") if parameter is None else parameter.device,
+        max_length=limit,
+        batch_size=batch_size,
+    )
+    compared.read(likelihood)
+    values = np.array([np.mean([compared.difference(one) for one in plan]) for plan in plans])
+    return values if _several(ref) or _several(alt) else float(values[0])
+
+
+def _strands(ref: Tokens, alt: Tokens, strand: str, compared: Comparisons) -> list[Comparison]:
+    found = []
+    if strand != "reverse":
+        found.append(compared.add(ref, alt, *_sites(ref, alt)))
+    if strand != "forward":
+        ref_site, alt_site = _sites(ref, alt)
+        mirrored = [
+            (len(tokens) - end, len(tokens) - start) for tokens, (start, end) in ((ref, ref_site), (alt, alt_site))
+        ]
+        found.append(compared.add(reverse_complement(ref), reverse_complement(alt), mirrored[0], mirrored[1]))
+    return found
+
+
+def _sites(ref: Tokens, alt: Tokens) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The change in each: between what both share at their starts and at their ends, equally long in both."""
+    first = first_difference(ref, alt)
+    if first is None:
+        return (0, 0), (0, 0)
+    tail = first_difference(ref[first:][::-1], alt[first:][::-1]) or 0
+    bases = max(len(ref), len(alt)) - first - tail
+    return (first, min(first + bases, len(ref))), (first, min(first + bases, len(alt)))
+
+
+def _several(given: Sequences) -> bool:
+    return given.ndim > 1 if isinstance(given, Tensor | np.ndarray) else not isinstance(given, str)
+
+
+def _tokens(given: Sequences, *, name: str) -> list[Tokens]:
+    if isinstance(given, Tensor | np.ndarray):
+        ids = given.detach().cpu().numpy() if isinstance(given, Tensor) else given
+        if ids.ndim not in (1, 2) or ids.dtype.kind not in "iu":
+            raise UsageError(f"{name}: got {ids.dtype} of shape {ids.shape}; token ids are integers (L,) or (B, L)")
+        if ids.size and not (ids.min() >= 0 and ids.max() < VOCAB_SIZE):
+            raise UsageError(f"{name}: token ids are 0 to {VOCAB_SIZE - 1}, got {ids.min()} to {ids.max()}")
+        found = [row.astype(np.uint8) for row in np.atleast_2d(ids)]
+    else:
+        found = [encode(text) for text in ([given] if isinstance(given, str) else given)]
+    if not found or not all(map(len, found)):
+        raise UsageError(f"{name}: no sequence, or an empty one")
+    return found
