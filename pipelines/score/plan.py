@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from genoconv.errors import UsageError
 from genoconv.pipelines.score.inputs import Places, longest_allele, window_widths
 from genoconv.pipelines.score.options import ScoreOptions
-from genoconv.tasks.score import Reduce, Settings, Strand
+from genoconv.tasks.comparison import Reduce
+from genoconv.tasks.score import Settings, Strand
 from genoconv.variants.alleles import trimmed
 from genoconv.variants.chunks import grid_place
 from genoconv.variants.reader import Record

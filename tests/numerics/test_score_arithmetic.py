@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from toy_scoring import KmerModel, rc, record, scorer, write_fasta
 
-from genoconv.tasks.score import Reduce, Strand
+from genoconv.tasks.comparison import Reduce
+from genoconv.tasks.score import Strand
 from genoconv.variants.alleles import Status
 from genoconv.variants.windows import GeneBody, Window
 

@@ -9,8 +9,8 @@ from toy_scoring import KmerModel, record, scorer, write_fasta
 
 from genoconv import tokens as tokenizer
 from genoconv.models import HyenaDNA, ModelConfig
+from genoconv.tasks.comparison import Reduce
 from genoconv.tasks.likelihood import CausalLikelihood, Pair
-from genoconv.tasks.score import Reduce
 from genoconv.tasks.suffix import SuffixReuse
 from genoconv.tokens import A, T
 
