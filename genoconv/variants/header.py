@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from genoconv.errors import UsageError
 from genoconv.formats import whole_number
+from genoconv.lines import shortened
 from genoconv.variants.survey import Survey
 
 _DECLARATION = re.compile(r"##(INFO|FORMAT|FILTER|contig)=<(.*)>\s*$")
@@ -30,6 +31,13 @@ _RESERVED_FORMAT = {
     "GP": ("G", "Float"), "GQ": ("1", "Integer"), "HQ": ("2", "Integer"), "MQ": ("1", "Integer"),
     "PL": ("G", "Integer"), "PQ": ("1", "Integer"), "PS": ("1", "Integer"), "CN": ("1", "Float"),
 }  # fmt: skip
+
+
+# Characters that no header line can have in an ID. With the first kind bcftools refuses every record that uses the
+# name, declared or not; with the second it reads them undeclared.
+_HOPELESS = re.compile(r"[,<>]")
+_UNDECLARABLE = re.compile(r"[,<>\s\"]")
+_HOPELESS_INFO = re.compile(r"(?:^|;)[^=;,<>]*[,<>]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,29 @@ def declared(header: Iterable[str]) -> dict[str, dict[str, dict[str, str]]]:
             if "ID" in fields:
                 found[match[1]].setdefault(fields["ID"], fields)
     return found
+
+
+def escaped(name: str) -> str:
+    """A FILTER name, INFO or FORMAT key as a header can declare it: percent-encoded, as VCF writes such characters."""
+    return _HOPELESS.sub(lambda match: f"%{ord(match[0]):02X}", name)
+
+
+def readable(columns: list[str]) -> list[str]:
+    """A record whose names bcftools can read: :func:`escaped` where they would make it refuse the record.
+
+    Args:
+        columns: CHROM to INFO, and the rest of the line as a ninth item where there is one; changed in place.
+    """
+    if _HOPELESS.search(columns[6]):
+        columns[6] = escaped(columns[6])
+    if _HOPELESS_INFO.search(columns[7]):
+        items = (item.partition("=") for item in columns[7].split(";"))
+        columns[7] = ";".join(f"{escaped(key)}{equals}{value}" for key, equals, value in items)
+    if len(columns) > 8:
+        keys, tab, samples = columns[8].partition("\t")
+        if _HOPELESS.search(keys):
+            columns[8] = f"{escaped(keys)}{tab}{samples}"
+    return columns
 
 
 def contig_lengths(header: Iterable[str]) -> dict[str, int | None]:
@@ -89,27 +120,52 @@ def repaired(header: list[str], survey: Survey, *, lengths: Mapping[str, int]) -
     added: list[str] = []
     notes: list[str] = []
     contigs = [name for name in survey.contigs if name not in known["contig"]]
+    names = [name for name in contigs if not _UNDECLARABLE.search(name)]
     added += [
-        f"##contig=<ID={name},length={lengths[name]}>" if name in lengths else f"##contig=<ID={name}>"
-        for name in contigs
+        f"##contig=<ID={name},length={lengths[name]}>" if name in lengths else f"##contig=<ID={name}>" for name in names
     ]
-    if contigs:
-        notes.append(f"{len(contigs)} contig(s) were not in the header and are added: {_some(contigs)}")
+    if names:
+        notes.append(f"{len(names)} contig(s) were not in the header and are added: {_some(names)}")
+    if len(names) < len(contigs):
+        notes.append(_undeclared("contig", [name for name in contigs if _UNDECLARABLE.search(name)]))
     for kind, used, reserved in (
         ("INFO", survey.info, _RESERVED_INFO),
         ("FORMAT", survey.format, _RESERVED_FORMAT),
     ):
-        missing = [key for key in used if key not in known[kind]]
+        missing, more = _to_declare(kind, used, known[kind])
         for key in missing:
-            number, type_ = reserved.get(key, (".", "String") if used[key] else ("0", "Flag"))
+            number, type_ = reserved.get(key, (".", "String") if used.get(key, True) else ("0", "Flag"))
             added.append(f'##{kind}=<ID={key},Number={number},Type={type_},Description="Not declared in the input">')
         if missing:
             notes.append(f"{len(missing)} {kind} key(s) were not in the header and are added: {_some(missing)}")
-    filters = [name for name in survey.filters if name not in known["FILTER"] and name not in ("PASS", ".", "0")]
+        notes += more
+    in_use = [name for name in survey.filters if name not in ("PASS", ".", "0")]
+    filters, more = _to_declare("FILTER", in_use, known["FILTER"])
     added += [f'##FILTER=<ID={name},Description="Not declared in the input">' for name in filters]
     if filters:
         notes.append(f"{len(filters)} FILTER name(s) were not in the header and are added: {_some(filters)}")
+    notes += more
     return [*header[:-1], *added, header[-1]], notes
+
+
+def _to_declare(kind: str, used: Iterable[str], known: Collection[str]) -> tuple[list[str], list[str]]:
+    """Names that the header lacks and can have, as they are written; and sentences about those it cannot have."""
+    absent = [name for name in used if name not in known]
+    hopeless = [name for name in absent if _HOPELESS.search(name)]
+    others = [name for name in absent if _UNDECLARABLE.search(name) and not _HOPELESS.search(name)]
+    notes = [_undeclared(kind, others)] if others else []
+    if hopeless:
+        notes.append(
+            f"{len(hopeless)} {kind} name(s) cannot be declared because of ',', '<' or '>' in them, and bcftools would"
+            f" refuse their records; written percent-encoded: {_some([shortened(escaped(name)) for name in hopeless])}"
+        )
+    written = dict.fromkeys(escaped(name) for name in absent)
+    return [name for name in written if name not in known and not _UNDECLARABLE.search(name)], notes
+
+
+def _undeclared(kind: str, names: list[str]) -> str:
+    shown = _some([shortened(name) for name in names])
+    return f"{len(names)} {kind} name(s) cannot be declared because of blanks, quotes, ',', '<' or '>' in them: {shown}"
 
 
 def with_fields(

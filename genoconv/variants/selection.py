@@ -10,7 +10,7 @@ from genoconv.genome.contigs import match_contigs
 from genoconv.variants.header import contig_lengths
 from genoconv.variants.reader import Record, VariantFile
 
-_SPAN = re.compile(r"([\d,]+)(?:(-)([\d,]*))?$")
+_SPAN = re.compile(r"([0-9,]{1,24})(?:(-)([0-9,]{0,24}))?$")
 _FAR = 2**62
 
 
@@ -49,7 +49,8 @@ class VcfContigs:
     """
 
     def __init__(self, source: VariantFile) -> None:
-        self._source: VariantFile | None = source
+        # The contigs of a BCF are all in its header.
+        self._source: VariantFile | None = None if source.is_bcf else source
         self.names: dict[str, int] = {name: length or 0 for name, length in contig_lengths(source.header).items()}
         self._found: dict[str, str | None] = {}
 
@@ -57,18 +58,29 @@ class VcfContigs:
         """What the VCF calls this contig; None where it has none such."""
         if name not in self._found:
             self._found[name] = match_contigs({name: None}, self.names).get(name)
-        if self._found[name] is None and self._source is not None:
-            self.names |= {record.contig: 0 for record in self._source.records() if record.contig not in self.names}
-            self._source = None
-            self._found.clear()
+        if self._found[name] is None and self._look_at_records():
             return self.find(name)
         return self._found[name]
+
+    def has(self, name: str) -> bool:
+        """Whether the VCF has a contig of exactly this name."""
+        return name in self.names or (self._look_at_records() and name in self.names)
+
+    def _look_at_records(self) -> bool:
+        """Add the contigs that records use and the header does not declare; False where that has been done."""
+        if self._source is None:
+            return False
+        self.names |= {record.contig: 0 for record in self._source.records() if record.contig not in self.names}
+        self._source = None
+        self._found.clear()
+        return True
 
 
 def parse_region(text: str, *, contigs: VcfContigs) -> tuple[str, int, int]:
     """Read ``chr``, ``chr:pos``, ``chr:from-`` or ``chr:from-to`` (1-based, closed; commas allowed in numbers).
 
-    A name with colons in it (HLA alleles) is recognised by being one of ``contigs``.
+    A name with colons in it (HLA alleles) is recognised by being one of ``contigs``, whether or not the header
+    declares it; ``{name}:from-to`` leaves no doubt where the name ends, as in bcftools.
 
     Returns:
         Contig as the VCF names it, start, end: 0-based half-open.
@@ -76,10 +88,13 @@ def parse_region(text: str, *, contigs: VcfContigs) -> tuple[str, int, int]:
     Raises:
         UsageError: no such contig, or not a region.
     """
-    if text in contigs.names:
+    if (":" in text or text in contigs.names) and contigs.has(text):
         return text, 0, _FAR
-    name, _, span = text.rpartition(":")
+    braced = re.fullmatch(r"\{(.+)\}(?::(.*))?", text)
+    name, span = (braced[1], braced[2] or "") if braced else text.rpartition(":")[::2]
     match = _SPAN.match(span) if name else None
+    if braced and not span:
+        text = name
     contig = contigs.find(name if match else text)
     if contig is None:
         some = ", ".join(list(contigs.names)[:5])
@@ -88,7 +103,7 @@ def parse_region(text: str, *, contigs: VcfContigs) -> tuple[str, int, int]:
         )
     if match is None:
         return contig, 0, _FAR
-    first = int(match[1].replace(",", ""))
+    first = int(match[1].replace(",", "") or 0)
     last_text = (match[3] or "").replace(",", "")
     last = int(last_text) if last_text else (_FAR if match[2] else first)
     if first < 1 or last < first:

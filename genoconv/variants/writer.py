@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import IO, cast
 
 from genoconv.errors import OutputError
+from genoconv.variants.bcf import BcfCheck
+from genoconv.variants.header import readable
 from genoconv.variants.reader import Record, decode, encode, quiet_htslib
 
 Value = float | str | None
@@ -27,16 +29,16 @@ def format_value(value: Value) -> str:
 
 
 def annotated(record: Record, values: Mapping[str, Sequence[Value]], *, replaced: frozenset[str]) -> str:
-    """The record's line with ``values`` at the end of INFO; all else untouched.
+    """The record's line with ``values`` at the end of INFO; all else untouched, but for :func:`.header.readable`.
 
     Args:
         record: as read.
         values: INFO key -> its values; an empty mapping adds nothing.
         replaced: keys whose present values are dropped.
     """
+    columns = readable(record.columns)
     if not values and not replaced:
-        return record.line
-    columns = record.columns
+        return "\t".join(columns)
     items = [item for item in columns[7].split(";") if item not in (".", "")]
     if replaced:
         items = [item for item in items if item.partition("=")[0] not in replaced]
@@ -61,7 +63,15 @@ def open_writer(path: Path | None, *, kind: str, header: Sequence[str], replaced
     with _sink(path, kind=kind) as put:
         for line in header:
             put(encode(line))
-        yield lambda record, values: put(encode(annotated(record, values, replaced=replaced)))
+        check = BcfCheck(header) if kind in "ub" else None
+
+        def write(record: Record, values: Mapping[str, Sequence[Value]]) -> None:
+            line = annotated(record, values, replaced=replaced)
+            if check:
+                check(line)
+            put(encode(line))
+
+        yield write
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from genoconv.pipelines.score.inputs import Inputs, Places
 from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.tasks.journal import refuse_finished_pieces
 from genoconv.tasks.score import Score
+from genoconv.variants.bcf import BcfCheck
 from genoconv.variants.reader import Record
 from genoconv.variants.writer import Write, install_index, open_writer, output_kind, remove_indexes, write_index
 
@@ -83,6 +84,17 @@ class Outputs:
                 f"{inputs.source.name}: {far[0]} has a record beyond {_BCF_LIMIT:,}, where BCF's positions end; "
                 "write VCF: -O z"
             )
+
+    def check_records(self, header: Sequence[str], inputs: Inputs) -> None:
+        """Refuse BCF for what it cannot hold, before any record is scored.
+
+        Raises:
+            OutputError: a value would be rounded or dropped; record and key are named.
+        """
+        if self.vcf is not None and self.kind in "ub" and not inputs.source.is_bcf:
+            check = BcfCheck(header)
+            for record in inputs.records():
+                check(record.line)
 
     @contextlib.contextmanager
     def open(

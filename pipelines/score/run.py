@@ -59,6 +59,7 @@ def score_variants(options: ScoreOptions) -> Summary:
             log.warning("%s: %s", options.model, caution)
         fields = Fields.of(options, settings)
         header, replaced = _header(inputs, fields, provenance)
+        outputs.check_records(header, inputs)
         likelihood = _likelihood(options, model, settings)
         scorer = VariantScorer(likelihood, reference=reference, names=inputs.names, settings=settings)
         with _resumable(options, _described(options, inputs, provenance)) as journal:
