@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from genoconv.models.hyena import HyenaDNA
+from genoconv.models.suffix import Kept, SuffixReuse, base_logits
 from genoconv.tasks.batching import cut, fitting_rows, halving, stack
-from genoconv.tasks.suffix import Kept, SuffixReuse, base_logits
 from genoconv.tokens import A, T
 
 Tokens = npt.NDArray[np.uint8]
@@ -78,7 +78,7 @@ class CausalLikelihood:
         device: where the model is.
         starts: window length -> position up to which an alternative in such a window equals its reference, as a rule;
             sequences are padded to these lengths, longer ones to a power of two. With a :class:`HyenaDNA`,
-            alternatives are then read from there on (see :mod:`genoconv.tasks.suffix`); 0 reads them whole.
+            alternatives are then read from there on (see :mod:`genoconv.models.suffix`); 0 reads them whole.
         max_length: longest sequence that the model takes; no padding goes beyond it.
         batch_size: sequences in a batch; from free memory if None.
 

@@ -1,14 +1,32 @@
 """Small reads of a FASTA that lie close together, served from memory."""
 
+from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from genoconv.genome.fasta.access import Fasta
 from genoconv.variants.windows import Slice, Tokens
 
 _BLOCK = 1 << 16
 _BLOCKS_KEPT = 64
+
+
+class Bases(Protocol):
+    """Random access to sequence, such as a :class:`genoconv.genome.fasta.access.Fasta`."""
+
+    path: Path
+
+    @property
+    def contigs(self) -> Mapping[str, int]:
+        """Contig -> length in bases."""
+
+    def tokens(self, contig: str, start: int, end: int) -> Tokens:
+        """Tokens of ``[start, end)``, 0-based."""
+
+    def digest(self, contig: str) -> str:
+        """MD5 of a contig in upper case, hexadecimal."""
 
 
 class Reference:
@@ -18,7 +36,7 @@ class Reference:
     block for every one of them.
     """
 
-    def __init__(self, fasta: Fasta) -> None:
+    def __init__(self, fasta: Bases) -> None:
         self.fasta = fasta
         self.contigs = fasta.contigs
         self._block = lru_cache(maxsize=_BLOCKS_KEPT)(self._read_block)

@@ -5,8 +5,8 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from genoconv.contigs import match_contigs
 from genoconv.errors import UsageError
-from genoconv.genome.contigs import match_contigs
 from genoconv.variants.header import contig_lengths
 from genoconv.variants.reader import Record, VariantFile
 

@@ -9,8 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
+from genoconv.contigs import match_contigs
 from genoconv.errors import DataError, UsageError
-from genoconv.genome.contigs import match_contigs
 from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.fasta.digests import SequencesDigest, digest_of
 from genoconv.genome.fasta.records import read_records

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from genoconv.contigs import match_contigs
 from genoconv.errors import DataError, UsageError
-from genoconv.genome.contigs import match_contigs
 from genoconv.genome.fasta.access import Fasta
 from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.progress import Advance, progress_bar

@@ -9,9 +9,9 @@ from toy_scoring import KmerModel, record, scorer, write_fasta
 
 from genoconv import tokens as tokenizer
 from genoconv.models import HyenaDNA, ModelConfig
+from genoconv.models.suffix import SuffixReuse
 from genoconv.tasks.comparison import Reduce
 from genoconv.tasks.likelihood import CausalLikelihood, Pair
-from genoconv.tasks.suffix import SuffixReuse
 from genoconv.tokens import A, T
 
 RNG = np.random.default_rng(5)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genoconv.contigs import match_contigs, require_contigs
 from genoconv.errors import DataError
-from genoconv.genome.contigs import match_contigs, require_contigs
 
 
 @pytest.mark.parametrize(

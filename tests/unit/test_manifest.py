@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from genoconv.contigs import match_contigs
 from genoconv.errors import DataError, UsageError
 from genoconv.genome.assemblies.demo import write_demo
 from genoconv.genome.assemblies.manifest import (
@@ -16,7 +17,6 @@ from genoconv.genome.assemblies.manifest import (
     unknown_genome,
 )
 from genoconv.genome.assemblies.store import checksum
-from genoconv.genome.contigs import match_contigs
 from genoconv.genome.fasta.access import Fasta
 from genoconv.pipelines.genomes.run import describe, overview
 from support import DATA, ROOT, needs_data

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genoconv.contigs import require_contigs
 from genoconv.errors import DataError
 from genoconv.formats import open_binary
 from genoconv.genome.annotation.gff import Row, RowReader, kind_of
 from genoconv.genome.annotation.loci import CodingLoci, Gene, TranscriptLoci, gene_id_of, outside
-from genoconv.genome.contigs import require_contigs
 
 if TYPE_CHECKING:
     import pandas as pd

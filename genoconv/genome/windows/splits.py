@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from genoconv.contigs import match_contigs
 from genoconv.errors import UsageError
-from genoconv.genome.contigs import match_contigs
 from genoconv.genome.windows.intervals import SPLITS, Region
 
 if TYPE_CHECKING:
