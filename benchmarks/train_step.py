@@ -9,6 +9,7 @@ of the others with it. Writes ``train_step-<device>.json`` and ``.md``.
 """
 
 import argparse
+import dataclasses
 import datetime
 import json
 import os
@@ -20,13 +21,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.setdefault("GENOCONV_HOME", str(Path(tempfile.gettempdir()) / "genoconv-benchmark"))
 
 import torch
 
 from genoconv.models import HyenaDNA, preset
+from genoconv.ops import next_token_sums
+from genoconv.train.graphs import GraphedSums
 
 # Preset -> (tokens, batch) that the official code was measured with.
 SHAPES = {
@@ -51,14 +54,14 @@ BAR = 5.0
 
 
 def timed(run: Callable[[], object], *, seconds: float, device: torch.device) -> float:
-    """Median seconds of one call, after two warm-up calls, over at least 5 calls and ``seconds``."""
+    """Median seconds of one call over at least 5 calls and ``seconds``, after 5 more: by then a step may be a graph."""
 
     def synchronised() -> float:
         if device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter()
 
-    for _ in range(2):
+    for _ in range(5):
         run()
     taken: list[float] = []
     begin = synchronised()
@@ -67,6 +70,19 @@ def timed(run: Callable[[], object], *, seconds: float, device: torch.device) ->
         run()
         taken.append(synchronised() - start)
     return statistics.median(taken)
+
+
+class Batch(NamedTuple):
+    """Tokens (B, N)."""
+
+    ids: torch.Tensor
+
+
+class AllTokens:
+    """The objective: cross-entropy of every token over all of the vocabulary, as the official code has it."""
+
+    def sums(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        return next_token_sums(model(batch.ids), batch.ids)
 
 
 def measure(name: str, *, seconds: float, device: torch.device, checkpointing: bool) -> dict[str, Any]:
@@ -85,11 +101,12 @@ def measure(name: str, *, seconds: float, device: torch.device, checkpointing: b
         with torch.no_grad(), autocast():
             model(ids)
 
+    sums_of = GraphedSums(model, AllTokens())
+
     def step() -> None:
         with autocast():
-            logits = model(ids)
-        loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten())
-        loss.backward()
+            sums = sums_of(Batch(ids))
+        (sums[0] / sums[1]).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
@@ -104,7 +121,86 @@ def measure(name: str, *, seconds: float, device: torch.device, checkpointing: b
     row["step"] = B * N / timed(step, seconds=seconds, device=device)
     if device.type == "cuda":
         row["step_memory_gb"] = torch.cuda.max_memory_allocated() / 1e9
+        row["gpu_ms"], row["kernels"] = gpu_times(step)
+        row["gradient_errors"] = gradient_errors(name, device=device)
     return row
+
+
+KINDS = {
+    "matrix products": ("gemm", "nvjet", "cutlass", "splitk", "cublas", "gemv"),
+    "long convolution": (
+        "fft",
+        "spectrum",
+        "filter_grad",
+        "forward",
+        "backward",
+        "column",
+        "row_pass",
+        "outer",
+        "inner",
+    ),
+    "short convolution": ("short_conv", "conv_depthwise", "depthwise", "cudnn"),
+    "layer norm": ("norm",),
+    "GELU": ("gelu",),
+    "filter network": ("sine_", "modulate", "sin_kernel"),
+    "embedding, dropout": ("embedding", "dropout", "index"),
+    "optimiser": ("multi_tensor", "adam"),
+    "loss": ("softmax", "nll", "loss_"),
+    "copies, casts": ("copy", "memcpy", "memset", "cat", "fill", "pad"),
+    "sums": ("reduce",),
+}
+
+
+def kind_of(kernel: str) -> str:
+    """What a kernel belongs to, by its name; names of this package's come before words that others have, too."""
+    name = kernel.lower()
+    own = ("short convolution", "layer norm", "GELU", "filter network", "embedding, dropout", "loss")
+    for kind in (*own, *KINDS):
+        if any(word in name for word in KINDS[kind]):
+            return kind
+    return "other element-wise"
+
+
+def gpu_times(run: Callable[[], object], *, repeats: int = 3) -> tuple[dict[str, float], list[tuple[str, float, int]]]:
+    """Milliseconds of GPU time of one call by kind of kernel, and the kernels that took most, with their launches."""
+    from torch.profiler import ProfilerActivity, profile
+
+    run()
+    torch.cuda.synchronize()
+    with profile(activities=[ProfilerActivity.CUDA]) as seen:
+        for _ in range(repeats):
+            run()
+        torch.cuda.synchronize()
+    kinds: dict[str, float] = {}
+    kernels = []
+    for event in seen.key_averages():
+        took = event.self_device_time_total / 1e3 / repeats
+        if took > 0:
+            kinds[kind_of(event.key)] = kinds.get(kind_of(event.key), 0.0) + took
+            kernels.append((event.key[:120], took, event.count // repeats))
+    kernels.sort(key=lambda kernel: -kernel[1])
+    return dict(sorted(kinds.items(), key=lambda pair: -pair[1])), kernels[:40]
+
+
+def gradient_errors(name: str, *, device: torch.device) -> dict[str, float]:
+    """Relative L2 error of all gradients of a step under bf16 autocast against float64: of the kernels, of torch."""
+    torch.manual_seed(1)
+    N = min(SHAPES[name][0], 8192)
+    model = HyenaDNA(dataclasses.replace(preset(name), embed_dropout=0.0)).to(device).train()
+    ids = torch.randint(7, 11, (2, N), device=device)
+
+    def gradients(backend: str, *, low: bool) -> torch.Tensor:
+        os.environ["GENOCONV_KERNELS"] = backend
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=low):
+            sums = AllTokens().sums(model, Batch(ids))
+        found = torch.autograd.grad(sums[0] / sums[1], list(model.parameters()))
+        return torch.cat([g.double().flatten() for g in found])
+
+    kernels, plain = gradients("auto", low=True), gradients("torch", low=True)
+    model.double()
+    true = gradients("torch", low=False)
+    os.environ["GENOCONV_KERNELS"] = "auto"
+    return {who: float((g - true).norm() / true.norm()) for who, g in (("kernels", kernels), ("torch", plain))}
 
 
 def in_own_process(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -154,6 +250,17 @@ def markdown(report: dict[str, Any]) -> str:
             f"{row['step_memory_gb']:.1f}" if "step_memory_gb" in row else "-",
         ]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
+    for row in report["rows"]:
+        if "gpu_ms" in row:
+            errors = row["gradient_errors"]
+            lines += [
+                "",
+                f"GPU time of a step of {row['preset']}, {sum(row['gpu_ms'].values()):.1f} ms. Its gradients under "
+                f"bf16 autocast are {errors['kernels']:.2e} off float64, torch's own {errors['torch']:.2e} (L2).",
+                "",
+            ]
+            lines += ["| kind | ms |", "|---|---|"]
+            lines += [f"| {kind} | {took:.2f} |" for kind, took in row["gpu_ms"].items()]
     return "\n".join(lines) + "\n"
 
 

@@ -226,3 +226,35 @@ DEVICE void multiply_add(u32 (&c)[2], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u3
       : "+r"(c[0]), "+r"(c[1])
       : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
+
+// A float of the lane whose number differs in the bits of `mask`.
+DEVICE float from_lane_across(float x, int mask) { return __shfl_xor_sync(0xffffffffu, x, mask); }
+
+// 2^x, 1 / x and 1 / sqrt(x), each a unit or two of its last place off.
+DEVICE float power_of_two(float x) {
+  float out;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(out) : "f"(x));
+  return out;
+}
+DEVICE float reciprocal(float x) {
+  float out;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(out) : "f"(x));
+  return out;
+}
+DEVICE float reciprocal_root(float x) {
+  float out;
+  asm("rsqrt.approx.f32 %0, %1;" : "=f"(out) : "f"(x));
+  return out;
+}
+
+// sin and cos of arguments within half a turn or little more, 5e-7 off.
+DEVICE float sine(float x) {
+  float out;
+  asm("sin.approx.ftz.f32 %0, %1;" : "=f"(out) : "f"(x));
+  return out;
+}
+DEVICE float cosine(float x) {
+  float out;
+  asm("cos.approx.ftz.f32 %0, %1;" : "=f"(out) : "f"(x));
+  return out;
+}

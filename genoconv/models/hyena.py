@@ -14,7 +14,7 @@ long convolution runs along N: the two projections read and write that layout th
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
 import torch.nn as nn
@@ -24,14 +24,16 @@ from torch.utils.checkpoint import checkpoint
 
 from genoconv.errors import ModelError
 from genoconv.models.config import ModelConfig
-from genoconv.ops import FilterSpectrum, fftconv, prepare_filter
+from genoconv.ops import FilterSpectrum, add_norm, bias_gelu, embed, fftconv, gated_short_conv, prepare_filter
+from genoconv.ops.filter import filter as filters
+from genoconv.ops.projection import from_channels, to_channels
 
 # Positions that the filter network handles at a time: its activations stay below 20 MB whatever the length.
 _CHUNK = 2**15
 
 
 class Sin(nn.Module):
-    """sin(w x) with one learned frequency w a channel; x is (F, n)."""
+    """The frequencies w of sin(w x), one per neuron."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -41,9 +43,6 @@ class Sin(nn.Module):
             self.freq = nn.Parameter(freq)
         else:
             self.register_buffer("freq", freq, persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.sin(self.freq.T * x)
 
 
 class Positions(nn.Module):
@@ -57,23 +56,10 @@ class Positions(nn.Module):
         if config.stored_positions:
             self.register_buffer("z", torch.zeros(1, config.taps, config.emb_dim))
 
-    def time(self, start: int, stop: int, device: torch.device) -> Tensor:
-        """t_n = n / (taps - 1), shape (stop - start,), rounded as ``torch.linspace(0, 1, taps)`` does."""
-        last = self.config.taps - 1
-        n = torch.arange(start, stop, device=device, dtype=torch.float32)
-        step = torch.tensor(1.0 / last, dtype=torch.float32, device=device)
-        return torch.where(n < self.config.taps // 2, n * step, 1.0 - (last - n) * step)
-
-    def forward(self, start: int, stop: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Features (E, n) and time (n,) of positions start to stop, in the published code's float32 arithmetic."""
-        t = self.time(start, stop, device)
-        if self.z is not None:
-            return self.z[0, start:stop].T, t
-        bands = (self.config.emb_dim - 1) // 2
-        n = torch.arange(start, stop, device=device, dtype=torch.float32)
-        angle = 2 * math.pi * n / self.config.taps
-        f = torch.linspace(1e-4, bands - 1, bands, device=device)[:, None]
-        return torch.cat([t[None], torch.cos(-f * angle), torch.sin(-f * angle)]), t
+    def forward(self, start: int, stop: int) -> filters.Positions:
+        """Positions start to stop."""
+        table = None if self.z is None else self.z[0]
+        return filters.Positions(start, stop - start, self.config.taps, table)
 
 
 class Modulation(nn.Module):
@@ -86,11 +72,11 @@ class Modulation(nn.Module):
         self.deltas: Tensor
         self.register_buffer("deltas", torch.linspace(slow, fast, config.d_model)[None, None])
 
-    def forward(self, t: Tensor, k: Tensor) -> Tensor:
-        # t (n,), k (D, n)
+    def forward(self, positions: filters.Positions, k: Tensor) -> Tensor:
+        # k (D, n)
         if not self.config.modulate:
             return k
-        return k * (torch.exp(-self.deltas[0, 0, :, None].abs() * t) + self.config.modulation_shift)
+        return filters.modulate(k, self.deltas[0, 0].abs(), positions, shift=self.config.modulation_shift)
 
 
 class HyenaFilter(nn.Module):
@@ -116,11 +102,11 @@ class HyenaFilter(nn.Module):
     def forward(self, length: int) -> Tensor:
         """k (D, K) float32 for inputs of ``length`` tokens, differentiable; K is the length, or all taps if fewer.
 
-        Where it is long, a backward pass makes each chunk again.
+        Without kernels that make it at once, a long one is made in chunks, each again in a backward pass.
         """
         length = min(length, self.taps)
         with torch.autocast(self.bias.device.type, enabled=False):
-            if length <= _CHUNK:
+            if length <= _CHUNK or filters.unsupported(self._layers(), self._frequency()) is None:
                 return self._piece(0, length)
             starts = range(0, length, _CHUNK)
             if torch.is_grad_enabled():
@@ -132,14 +118,21 @@ class HyenaFilter(nn.Module):
             return k
 
     def _piece(self, start: int, stop: int) -> Tensor:
-        h, t = self.pos_emb(start, stop, self.bias.device)  # (E, n), (n,)
-        for layer in self.implicit_filter:
-            if isinstance(layer, nn.Linear):  # channels-first: the network's last product is k itself
-                h = layer.weight @ h if layer.bias is None else torch.addmm(layer.bias[:, None], layer.weight, h)
-            else:
-                h = layer(h)
-        k: Tensor = self.modulation(t, h)
+        positions = self.pos_emb(start, stop)
+        h = filters.sine_network(positions, self._layers(), self._frequency())
+        k: Tensor = self.modulation(positions, self._linears()[-1].weight @ h)  # channels first
         return k
+
+    def _layers(self) -> list[tuple[Tensor, Tensor]]:
+        return [(layer.weight, layer.bias) for layer in self._linears()[:-1]]
+
+    def _linears(self) -> list[nn.Linear]:
+        return [layer for layer in self.implicit_filter if isinstance(layer, nn.Linear)]
+
+    def _frequency(self) -> Tensor:
+        sine = self.implicit_filter[1]
+        assert isinstance(sine, Sin)
+        return sine.freq[0]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         def move(tensor: Tensor) -> Tensor:
@@ -164,38 +157,41 @@ class HyenaOperator(nn.Module):
         self._made_from: tuple[tuple[int, int], ...] = ()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, N, D) -> (B, N, D); output n depends on inputs 0 to n only."""
-        x0, x1, v = self.short_convolve(self.project(x))
-        return self.merge(self.convolve(x0, x1, v))
+        """(B, N, D) -> (B, N, D) without the output projection's bias; output n depends on inputs 0 to n only."""
+        x0, gated = self.short_convolve(self.project(x))
+        return self.merge(self.convolve(x0, gated))
 
     def project(self, x: Tensor) -> Tensor:
-        """(B, N, D) -> (B, 3D, N): the projections, channels first."""
-        weight, bias = self.in_proj.weight, self.in_proj.bias
-        return torch.baddbmm(bias[:, None], weight.expand(len(x), -1, -1), x.transpose(1, 2))
+        """(B, N, D) -> (B, 3D, N): the input projection, channels first, without its bias."""
+        return to_channels(x, self.in_proj.weight)
 
     @property
     def reach(self) -> int:
         """How many earlier positions the short filter looks back to."""
         return self.short_filter.kernel_size[0] - 1
 
-    def short_convolve(self, u: Tensor, *, before: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Short causal convolution of projections (B, 3D, N) -> x0, x1, v, each (B, D, N).
+    def before(self, u: Tensor, start: int) -> Tensor:
+        """The ``reach`` projections just before position ``start`` of u (B, 3D, N), for :meth:`short_convolve`."""
+        missing = max(0, self.reach - start)
+        nothing = -self.in_proj.bias.to(u.dtype)[:, None].expand(len(u), -1, missing)  # zero with the bias
+        return torch.cat([nothing, u[:, :, start - self.reach + missing : start]], dim=2)
 
-        ``before`` (B, 3D, ``reach``) are the projections just before ``u``; zeros if None.
+    def short_convolve(self, u: Tensor, *, before: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Short causal convolution of projections (B, 3D, N) -> x0 and x1 * v, each (B, D, N).
+
+        ``before`` (B, 3D, ``reach``) are the projections just before ``u``; none if None.
         """
-        u = F.pad(u, (self.reach, 0)) if before is None else torch.cat([before, u], dim=2)
-        x0, x1, v = self.short_filter(u).chunk(3, dim=1)
-        return x0, x1, v
+        short, u_bias = self.short_filter, self.in_proj.bias
+        return gated_short_conv(u, short.weight, short.bias, u_bias=u_bias, before=before)
 
-    def convolve(self, x0: Tensor, x1: Tensor, v: Tensor) -> Tensor:
-        """x0 * (k conv (x1 * v) + D (x1 * v)), all (B, D, N)."""
-        k, skip = self._filter(v.shape[2])
-        return fftconv(v, k, D=skip, gate_in=x1, gate_out=x0)
+    def convolve(self, x0: Tensor, gated: Tensor) -> Tensor:
+        """x0 * (k conv gated + D gated), all (B, D, N)."""
+        k, skip = self._filter(gated.shape[2])
+        return fftconv(gated, k, D=skip, gate_out=x0)
 
     def merge(self, y: Tensor) -> Tensor:
-        """(B, D, N) -> (B, N, D): the output projection."""
-        weight, bias = self.out_proj.weight, self.out_proj.bias
-        return torch.baddbmm(bias, y.transpose(1, 2), weight.T.expand(len(y), -1, -1))
+        """(B, D, N) -> (B, N, D): the output projection without its bias."""
+        return from_channels(y, self.out_proj.weight)
 
     def prepare(self, lengths: tuple[int, ...]) -> None:
         """Keep the transforms of this layer's filters for inputs of these lengths."""
@@ -224,7 +220,7 @@ class HyenaOperator(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two linear layers with a tanh GELU between."""
+    """Two linear layers with a tanh GELU between; without the second one's bias."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -232,8 +228,40 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(config.d_inner, config.d_model)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
-        return y
+        return F.linear(bias_gelu(F.linear(x, self.fc1.weight), self.fc1.bias), self.fc2.weight)
+
+
+class Stream(NamedTuple):
+    """The residual stream between blocks: what the last branch adds to it is added when it is next normalised.
+
+    Attributes:
+        residual: (B, N, D) float32.
+        branch: (B, N, D), yet to be added, or None.
+        bias: (D,), to be added with the branch, or None.
+    """
+
+    residual: Tensor
+    branch: Tensor | None = None
+    bias: Tensor | None = None
+
+    def normalised(self, norm: nn.LayerNorm, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+        """The sum, and the layer norm of the sum, which has the type that products are made in, or ``dtype``."""
+        return add_norm(
+            self.residual,
+            norm.weight,
+            norm.bias,
+            branch=self.branch,
+            branch_bias=self.bias,
+            eps=norm.eps,
+            dtype=dtype or _product_type(norm.weight),
+        )
+
+    def settled(self) -> Tensor:
+        """The sum, (B, N, D) float32."""
+        if self.branch is None:
+            return self.residual
+        total = self.residual + self.branch
+        return total if self.bias is None else total + self.bias
 
 
 class Block(nn.Module):
@@ -247,20 +275,26 @@ class Block(nn.Module):
         self.mlp = Mlp(config)
         self.dropout = nn.Dropout(config.resid_dropout)
 
-    def forward(self, residual: Tensor) -> Tensor:
-        """(B, N, D) float32 -> the same."""
-        return self.finish(residual, self.mixer(self.normalise(residual)))
+    def forward(self, residual: Tensor, branch: Tensor | None = None, bias: Tensor | None = None) -> Stream:
+        """One :class:`Stream` to the next."""
+        residual, x = Stream(residual, branch, bias).normalised(self.norm1)
+        return self.finish(residual, self.mixer(x))
 
-    def normalise(self, residual: Tensor) -> Tensor:
-        """What the operator reads of the residual stream."""
-        x: Tensor = self.norm1(residual.to(self.norm1.weight.dtype))
-        return x
+    def finish(self, residual: Tensor, mixed: Tensor) -> Stream:
+        """The rest of the block, from the operator's output ``mixed`` on; both (B, N, D)."""
+        residual, x = self._branch(residual, mixed, self.mixer.out_proj.bias).normalised(self.norm2)
+        return self._branch(residual, self.mlp(x), self.mlp.fc2.bias)
 
-    def finish(self, residual: Tensor, mixed: Tensor) -> Tensor:
-        """The rest of the block, from the operator's output ``mixed`` on; all (B, N, D)."""
-        residual = residual + self.dropout(mixed)
-        residual = residual + self.dropout(self.mlp(self.norm2(residual.to(self.norm2.weight.dtype))))
-        return residual
+    def _branch(self, residual: Tensor, branch: Tensor, bias: Tensor) -> Stream:
+        if self.training and self.dropout.p > 0:
+            return Stream(residual, self.dropout(branch + bias.to(branch.dtype)))
+        return Stream(residual, branch, bias)
+
+
+def _product_type(weight: Tensor) -> torch.dtype:
+    """The type of matrix products of ``weight``: its own, or that of autocast."""
+    kind = weight.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
 
 
 class Backbone(nn.Module):
@@ -318,7 +352,8 @@ class HyenaDNA(nn.Module):
             ModelError: ``input_ids`` is no (B, N) of integers, is empty or longer than the model's maximum, or (looked
                 at on a CPU alone) holds what is no token.
         """
-        logits: Tensor = self.lm_head(self.hidden(input_ids))
+        stream = self._stream(input_ids, list(self.backbone.layers))
+        logits: Tensor = self.lm_head(stream.normalised(self.backbone.ln_f)[1])
         return logits
 
     def hidden(self, input_ids: Tensor, *, layer: int | None = None) -> Tensor:
@@ -335,23 +370,25 @@ class HyenaDNA(nn.Module):
         Raises:
             ModelError: as :meth:`forward`, or no such block.
         """
-        self._check(input_ids)
         blocks = list(self.backbone.layers)
-        if layer is not None:
-            n = len(blocks)
-            if not -n <= layer < n:
-                raise ModelError(f"layer {layer}: this model has {n} blocks, 0 to {n - 1} or -{n} to -1")
-            blocks = blocks[: layer % n + 1]
-        x: Tensor = self.embedding(input_ids.int())
-        x = self.backbone.dropout(x).float()
+        if layer is None:
+            norm = self.backbone.ln_f
+            return self._stream(input_ids, blocks).normalised(norm, norm.weight.dtype)[1]
+        n = len(blocks)
+        if not -n <= layer < n:
+            raise ModelError(f"layer {layer}: this model has {n} blocks, 0 to {n - 1} or -{n} to -1")
+        return self._stream(input_ids, blocks[: layer % n + 1]).settled()
+
+    def _stream(self, input_ids: Tensor, blocks: list[nn.Module]) -> Stream:
+        """The residual stream after ``blocks``, the first ones of the model."""
+        self._check(input_ids)
+        stream = Stream(self.backbone.dropout(embed(input_ids.int(), self.embedding.weight)).float())
         for block in blocks:
             if self.checkpointing and self.training and torch.is_grad_enabled():
-                x = checkpoint(block, x, use_reentrant=False)
+                stream = checkpoint(block, *stream, use_reentrant=False)
             else:
-                x = block(x)
-        if layer is None:
-            x = self.backbone.ln_f(x.to(self.backbone.ln_f.weight.dtype))
-        return x
+                stream = block(*stream)
+        return stream
 
     @torch.no_grad()
     def prepare(self, *lengths: int) -> "HyenaDNA":

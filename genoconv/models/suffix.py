@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from genoconv.models.hyena import Block, HyenaDNA, HyenaOperator
+from genoconv.models.hyena import Block, HyenaDNA, HyenaOperator, Stream
 from genoconv.ops import FilterSpectrum, fftconv, prepare_filter
 from genoconv.tokens import A, T
 
@@ -27,7 +27,7 @@ class Kept:
     """What one block of a reference pass leaves for its alternatives, from position s on; S = N - s.
 
     Attributes:
-        edge: (B, 3D, short_filter_order - 1) projections of the positions just before s.
+        edge: (B, 3D, short_filter_order - 1) projections of the positions just before s, without their bias.
         minus_gated: (B, D, S) gated input of the long convolution, negative: it will be subtracted.
         convolved: (B, D, S) its output, skip included.
     """
@@ -73,23 +73,21 @@ class SuffixReuse:
         Returns:
             Logits of A, C, G, T, (B, N, 4) or (B, S, 4), float32, and what each block leaves.
         """
-        x: Tensor = self.model.embedding(ids.int()).float()
+        stream = Stream(self.model.embedding(ids.int()).float())
         states = []
         for block, (transform, _) in zip(self._blocks, self._filters, strict=True):
             mixer, s = block.mixer, self.start
-            projected = mixer.project(block.normalise(x))
-            x0, x1, v = mixer.short_convolve(projected)
-            gated = x1 * v
+            residual, x = stream.normalised(block.norm1)
+            projected = mixer.project(x)
+            x0, gated = mixer.short_convolve(projected)
             convolved = fftconv(gated, transform)
-            reach = mixer.reach
-            edge = F.pad(projected[:, :, max(0, s - reach) : s], (max(0, reach - s), 0))
-            states.append(Kept(edge.clone(), -gated[:, :, s:], convolved[:, :, s:].clone()))
+            states.append(Kept(mixer.before(projected, s), -gated[:, :, s:], convolved[:, :, s:].clone()))
             mixed = convolved.mul_(x0)
             if not whole and block is self._blocks[-1]:
                 # Nobody looks at what comes before s any more.
-                x, mixed = x[:, s:], mixed[:, :, s:]
-            x = block.finish(x, mixer.merge(mixed))
-        return base_logits(self.model, x), states
+                residual, mixed = residual[:, s:], mixed[:, :, s:]
+            stream = block.finish(residual, mixer.merge(mixed))
+        return base_logits(self.model, stream.settled()), states
 
     def alternative(self, ids: Tensor, states: list[Kept], rows: Tensor) -> Tensor:
         """Read alternatives from s on.
@@ -102,14 +100,15 @@ class SuffixReuse:
         Returns:
             Logits of A, C, G, T, (A, S, 4): entry [a, n] scores token s + n + 1.
         """
-        x: Tensor = self.model.embedding(ids.int()).float()
+        stream = Stream(self.model.embedding(ids.int()).float())
         for block, (_, suffix), kept in zip(self._blocks, self._filters, states, strict=True):
             mixer = block.mixer
-            x0, x1, v = mixer.short_convolve(mixer.project(block.normalise(x)), before=kept.edge[rows])
-            change = torch.addcmul(kept.minus_gated[rows], x1, v)
+            residual, x = stream.normalised(block.norm1)
+            x0, gated = mixer.short_convolve(mixer.project(x), before=kept.edge[rows])
+            change = kept.minus_gated[rows].add_(gated)
             mixed = fftconv(change, suffix).add_(kept.convolved[rows]).mul_(x0)
-            x = block.finish(x, mixer.merge(mixed))
-        return base_logits(self.model, x)
+            stream = block.finish(residual, mixer.merge(mixed))
+        return base_logits(self.model, stream.settled())
 
 
 def base_logits(model: HyenaDNA, x: Tensor) -> Tensor:

@@ -1,9 +1,15 @@
-"""The long convolution and what it is made of. Names resolve on first use: importing this loads no torch."""
+"""Operators: the long convolution and what a Hyena block has around it.
+
+Each has a folder with its contract, a reference in plain torch beside it, and its kernels' launches. Names resolve on
+first use: importing this loads no torch.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from genoconv.ops.embedding.embedding import embed
+    from genoconv.ops.gelu.gelu import bias_gelu
     from genoconv.ops.longconv.conv import fftconv, prepare_filter
     from genoconv.ops.longconv.packed import fftconv_packed
     from genoconv.ops.longconv.sparse import (
@@ -15,19 +21,27 @@ if TYPE_CHECKING:
     )
     from genoconv.ops.longconv.spectrum import FilterSpectrum
     from genoconv.ops.longconv.stream import ConvState, fftconv_stream
+    from genoconv.ops.loss.loss import next_token_sums
+    from genoconv.ops.norm.norm import add_norm
+    from genoconv.ops.short_conv.short_conv import gated_short_conv
 
 _LAZY = {
     "ConvState": "longconv.stream",
     "FilterSpectrum": "longconv.spectrum",
-    "fftconv": "longconv.conv",
     "FrequencyMask": "longconv.sparse",
     "SparsityError": "longconv.sparse",
+    "add_norm": "norm.norm",
+    "bias_gelu": "gelu.gelu",
     "choose_mask": "longconv.sparse",
+    "embed": "embedding.embedding",
+    "fftconv": "longconv.conv",
     "fftconv_packed": "longconv.packed",
     "fftconv_sparse": "longconv.sparse",
-    "sparsity_error": "longconv.sparse",
     "fftconv_stream": "longconv.stream",
+    "gated_short_conv": "short_conv.short_conv",
+    "next_token_sums": "loss.loss",
     "prepare_filter": "longconv.conv",
+    "sparsity_error": "longconv.sparse",
 }
 
 __all__ = [
@@ -35,11 +49,16 @@ __all__ = [
     "FilterSpectrum",
     "FrequencyMask",
     "SparsityError",
+    "add_norm",
+    "bias_gelu",
     "choose_mask",
+    "embed",
     "fftconv",
     "fftconv_packed",
     "fftconv_sparse",
     "fftconv_stream",
+    "gated_short_conv",
+    "next_token_sums",
     "prepare_filter",
     "sparsity_error",
 ]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from genoconv.errors import DivergedError, UsageError
 from genoconv.train.clock import Clock
 from genoconv.train.data import Batch
+from genoconv.train.graphs import GraphedSums
 from genoconv.train.objectives import Objective
 from genoconv.train.optim import adamw, apply_settings, rate_multiplier
 from genoconv.train.settings import OptimSettings
@@ -41,6 +42,7 @@ class Learner(pl.LightningModule):
         self.seed = seed
         self.state: dict[str, Any] = {}
         self._rate = 0.0
+        self._graphed = GraphedSums(model, objective)
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Mean loss of one batch, and its ``sums``, which Lightning does not divide by what is accumulated."""
@@ -58,7 +60,7 @@ class Learner(pl.LightningModule):
             DivergedError: the weights are no longer finite.
         """
         try:
-            return self.objective.sums(self.model, batch)
+            return self._graphed(batch)
         except UsageError as error:  # the convolution refuses numbers that are not finite
             if all(bool(torch.isfinite(weights).all()) for weights in self.parameters()):
                 raise

@@ -88,7 +88,7 @@ def machine(
     def empty(*shape: Any, dtype: torch.dtype = torch.float32, device: object = None) -> Tensor:
         shape = shape[0] if isinstance(shape[0], Sequence) else shape
         count = torch.Size(shape).numel()
-        whole = _poison(torch.zeros(count + 2 * GUARD, dtype=dtype))
+        whole = poison(torch.zeros(count + 2 * GUARD, dtype=dtype))
         here.buffers.append(whole)
         return whole[GUARD : GUARD + count].view(shape)
 
@@ -127,7 +127,7 @@ def solve(x: Inputs) -> dict[str, Tensor]:
     return out
 
 
-def _poison(x: Tensor) -> Tensor:
+def poison(x: Tensor) -> Tensor:
     x.view(torch.uint8).fill_(0xFF)  # NaN in every type
     return x
 
@@ -153,15 +153,16 @@ class _Emulated:
         self.machine.counts[self.kernel.name] = Counts(*counts)
 
 
-def build(kernel: Kernel, sources: Path | None = None) -> ctypes.CDLL:
-    """The kernel's library, built at its first use."""
-    return start(kernel, sources).result()
+def build(kernel: Kernel, sources: Path | None = None, *, divergent: bool = False) -> ctypes.CDLL:
+    """The kernel's library, built at its first use. divergent: its lanes may take different ways at shared memory."""
+    return start(kernel, sources, divergent=divergent).result()
 
 
-def start(kernel: Kernel, sources: Path | None = None) -> "Future[ctypes.CDLL]":
+def start(kernel: Kernel, sources: Path | None = None, *, divergent: bool = False) -> "Future[ctypes.CDLL]":
     """Begin to build a kernel, if nobody has."""
     names = next((group for group in _TOGETHER if kernel.source in group), (kernel.source,))
-    key = (names, kernel.defines, sources or shipped("csrc"))
+    defines = (*kernel.defines, *((("LANES_DIVERGE", 1),) if divergent else ()))
+    key = (names, defines, sources or shipped("csrc"))
     if key not in _started:
         _started[key] = _pool.submit(_build, *key, Path(_BUILDS.name) / f"{kernel.name}-{len(_started)}.so")
     return _started[key]

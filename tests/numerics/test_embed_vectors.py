@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from genoconv.errors import ModelError
 from genoconv.genome.windows.intervals import equal_parts
+from genoconv.models.hyena import Stream
 from genoconv.models.published.special_tokens import Framing, SpecialTokens
 from genoconv.tasks import batching
 from genoconv.tasks.embed import Embedder, Pool, Reading, Span, chunked
@@ -99,7 +100,11 @@ def test_gaps_of_a_genome_are_read_once(pool, reading, monkeypatch) -> None:
 def test_layers_are_numbered_from_the_first_block() -> None:
     ids = torch.from_numpy(encode(BASES[:50])).long()[None]
     seen = []
-    hooks = [block.register_forward_hook(lambda *call: seen.append(call[2])) for block in MODEL.backbone.layers]
+
+    def keep(block: object, inputs: object, stream: Stream) -> None:
+        seen.append(stream.settled())
+
+    hooks = [block.register_forward_hook(keep) for block in MODEL.backbone.layers]
     with torch.inference_mode():
         last = MODEL.hidden(ids)
         blocks = list(seen)

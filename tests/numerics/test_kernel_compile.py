@@ -9,11 +9,15 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+from hyena_operators import one_of_each
 
 from genoconv import paths
 from genoconv.errors import KernelCompileError
 from genoconv.gpu import cache, compiler
+from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.targets import KERNEL_TARGETS, card_of
+from genoconv.ops import kernels
+from genoconv.ops.filter import fused as filter_kernels
 from genoconv.ops.longconv.one_sm.blocks import SIZES
 from genoconv.ops.longconv.one_sm.plan import FITS, KERNELS, OneSm, OneSmPlan
 from genoconv.paths import shipped
@@ -40,6 +44,29 @@ def test_every_plan_compiles_for_every_target(size: int, arch: str) -> None:
         cubin = cache.compile_kernel(kernel.source, kernel.defines, arch=arch)
         assert cubin.startswith(ELF)
         assert name.encode() in cubin
+
+
+@pytest.mark.parametrize("arch", KERNEL_TARGETS)
+def test_the_operators_around_compile_for_every_target(arch: str) -> None:
+    wanted: dict[str, Kernel] = {}
+
+    def record(kernel: Kernel, *_: object, **__: object) -> None:
+        wanted.setdefault(kernel.source, kernel)
+
+    with (
+        mock.patch.object(kernels, "unsupported", return_value=None),
+        mock.patch.object(kernels, "card", return_value=card_of(arch)),
+        mock.patch.object(kernels, "index_of", return_value=0),
+        mock.patch.object(filter_kernels, "too_large", return_value=None),
+        mock.patch.object(kernels, "launch", record),
+    ):
+        for call in one_of_each():
+            call.results()
+    folders = {"embedding", "filter", "gelu", "loss", "norm", "short_conv"}
+    entries = [path for folder in folders for path in (shipped("csrc") / folder).glob("*.cu")]
+    assert set(wanted) == {f"{path.parent.name}/{path.stem}" for path in entries}
+    for kernel in wanted.values():
+        assert cache.compile_kernel(kernel.source, kernel.defines, arch=arch).startswith(ELF)
 
 
 def test_no_lambda_is_generic() -> None:

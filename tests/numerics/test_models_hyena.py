@@ -225,7 +225,8 @@ def test_positions_of_a_multi_megabase_model_are_right_at_both_ends() -> None:
     config = ModelConfig(d_model=2, n_layer=1, max_length=4_194_304, filter_order=4)
     positions = HyenaDNA(config).backbone.layers[0].mixer.filter_fn.pos_emb
     for i in (0, 1, 2_097_151, 2_097_152, 4_194_303):
-        z, t = positions(i, i + 1, torch.device("cpu"))
+        one = positions(i, i + 1)
+        z, t = one.features(config.emb_dim, torch.device("cpu")), one.time(torch.device("cpu"))
         assert abs(float(t) - i / 4_194_303) < 1e-7
         angle = 2 * math.pi * i / 4_194_304
         expected = [math.cos(1e-4 * angle), math.cos(angle), -math.sin(1e-4 * angle), -math.sin(angle)]

@@ -218,3 +218,18 @@ DEVICE void multiply_add(u32 (&c)[2], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u3
   c[0] = pack_half(sums[0], sums[1]);
   c[1] = pack_half(sums[2], sums[3]);
 }
+
+DEVICE float from_lane_across(float x, int mask) {
+  auto& m = emulation::warp();
+  const int lane = thread_index() % 32;
+  m.in[lane][0] = as_bits(x);
+  emulation::meet(m, 32, [&] {
+    for (int i = 0; i < 32; i++) m.out[i][0] = m.in[i ^ mask][0];
+  });
+  return as_float(m.out[lane][0]);
+}
+DEVICE float power_of_two(float x) { return exp2f(x); }
+DEVICE float reciprocal(float x) { return 1.0f / x; }
+DEVICE float reciprocal_root(float x) { return 1.0f / sqrtf(x); }
+DEVICE float sine(float x) { return sinf(x); }
+DEVICE float cosine(float x) { return cosf(x); }

@@ -1,0 +1,50 @@
+"""The kernel of `embed`'s gradient: its launch, and the operators that torch sees."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from genoconv.ops import kernels
+from genoconv.ops.registration import differentiable
+
+_THREADS = 256
+
+
+def _forward(ids: Tensor, table: Tensor) -> Tensor:
+    return F.embedding(ids, table)
+
+
+def _backward(d: Tensor, ids: Tensor, tokens: int) -> Tensor:
+    """The gradient of a table of so many rows, float32."""
+    d, ids = d.contiguous(), ids.int().contiguous()
+    rows, columns, shares, grid = kernels.tiles(d, threads=_THREADS, blocks_per_sm=2)
+    width = d.shape[-1]
+    partial = torch.empty((shares, tokens, width), dtype=torch.float32, device=d.device)
+    defines = {"COLUMNS": columns, "TOKENS": tokens, "TYPE": kernels.TYPES[d.dtype]}
+    kernel = kernels.kernel("embedding/embedding_backward", threads=_THREADS, smem_bytes=32 * _THREADS, **defines)
+    kernels.launch(kernel, (ids, d, partial, rows, width), grid=grid, on=d)
+    return partial.sum(0)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ids, table = inputs
+    ctx.save_for_backward(ids)
+    ctx.tokens, ctx.type = table.shape[0], table.dtype
+
+
+def _gradients(backward: Any, ctx: Any, d: Tensor) -> tuple[None, Tensor]:
+    (ids,) = ctx.saved_tensors
+    return None, backward(d, ids, ctx.tokens).to(ctx.type)
+
+
+embed = differentiable(
+    "embed",
+    _forward,
+    _backward,
+    forward_fake=lambda ids, table: table.new_empty((*ids.shape, table.shape[1])),
+    backward_fake=lambda d, ids, tokens: d.new_empty((tokens, d.shape[-1]), dtype=torch.float32),
+    keep=_keep,
+    gradients=_gradients,
+)

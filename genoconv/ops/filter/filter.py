@@ -1,0 +1,152 @@
+"""The small network that makes the long filters: positions to sines, and the decay of what its last layer gives.
+
+    z = features of a position (E)        a_1 = W_1 z + b_1,  h_1 = sin(w a_1),  a_2 = W_2 h_1 + b_2,  ...
+    k = (W_out h_L) * (exp(-rate t) + shift)
+
+Always float32: a filter of a million taps does not survive 8 bits of mantissa. The product with W_out is torch's.
+Letters: E features, F neurons, L layers, D channels, n positions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from genoconv.errors import KernelError, UsageError
+from genoconv.ops import kernels
+
+WIDTHS = (16, 32, 48, 64)
+MOST_FEATURES, MOST_LAYERS = 33, 4
+
+
+@dataclass(frozen=True)
+class Positions:
+    """A run of positions, as the filter network sees them.
+
+    Attributes:
+        start, count: the positions start to start + count.
+        most: the length that features are scaled to.
+        table: (most, E) features of all positions where they were trained; None computes them.
+    """
+
+    start: int
+    count: int
+    most: int
+    table: Tensor | None = None
+
+    def time(self, device: torch.device) -> Tensor:
+        """t_n = n / (most - 1), shape (count,), rounded as ``torch.linspace(0, 1, most)`` does."""
+        last = self.most - 1
+        n = torch.arange(self.start, self.start + self.count, device=device, dtype=torch.float32)
+        step = torch.tensor(1.0 / last, dtype=torch.float32, device=device)
+        return torch.where(n < self.most // 2, n * step, 1.0 - (last - n) * step)
+
+    def features(self, count: int, device: torch.device) -> Tensor:
+        """Time, then cosines, then sines of the angle: (``count``, positions), in the published code's float32."""
+        if self.table is not None:
+            return self.table[self.start : self.start + self.count].T
+        n = torch.arange(self.start, self.start + self.count, device=device, dtype=torch.float32)
+        phase = -bands(count, device)[:, None] * (2 * torch.pi * n / self.most)
+        return torch.cat([self.time(device)[None], torch.cos(phase), torch.sin(phase)])
+
+
+def bands(features: int, device: torch.device) -> Tensor:
+    """Frequencies of the cosines and sines among so many features."""
+    count = (features - 1) // 2
+    return torch.linspace(1e-4, count - 1, count, device=device)
+
+
+def sine_network(
+    positions: Positions, layers: Sequence[tuple[Tensor, Tensor]], frequency: Tensor, *, backend: str = "auto"
+) -> Tensor:
+    """The sines that the last layer of the filter network takes.
+
+    Args:
+        positions: which, n of them.
+        layers: weight and bias of each layer, (F, E) and (F,), then (F, F) and (F,); float32 or float64.
+        frequency: (F,), w of every layer's sin(w a).
+        backend: ``torch``, ``cuda`` (one kernel each way that keeps nothing, for float32, F 16 to 64 in steps of 16 and
+            up to 4 layers), or ``auto``: the kernels where they can serve the call.
+
+    Returns:
+        (F, n). Differentiable (with the kernels once) in weights, biases and frequencies.
+
+    Raises:
+        UsageError: shapes do not fit.
+        KernelError: ``backend="cuda"`` and the kernels cannot serve this call.
+    """
+    _check(layers, frequency)
+    reason = unsupported(layers, frequency, backend)
+    if reason is None:
+        from genoconv.ops.filter import fused
+
+        return fused.sine_network(positions, layers, frequency)
+    if backend == "cuda":
+        raise KernelError(reason)
+    h = positions.features(layers[0][0].shape[1], frequency.device).to(frequency.dtype)
+    for weight, bias in layers:
+        h = torch.sin(frequency[:, None] * torch.addmm(bias[:, None], weight, h))
+    return h
+
+
+def modulate(x: Tensor, rates: Tensor, positions: Positions, *, shift: float, backend: str = "auto") -> Tensor:
+    """Exponential decay in time above a floor: x (exp(-rate t) + shift).
+
+    Args:
+        x: (D, n) float32 or float64.
+        rates: (D,), a constant, like ``x``.
+        positions: which, n of them.
+        shift: the floor.
+        backend: ``torch``, ``cuda`` (one pass each way, for float32), or ``auto``: the kernel where it can serve.
+
+    Returns:
+        (D, n). Differentiable (with the kernel once) in ``x``.
+
+    Raises:
+        UsageError: shapes do not fit.
+        KernelError: ``backend="cuda"`` and the kernel cannot serve this call.
+    """
+    if x.ndim != 2 or x.shape[1] != positions.count or rates.shape != x.shape[:1]:
+        raise UsageError(f"x must be (D, {positions.count}) and rates (D,); got {tuple(x.shape)}, {tuple(rates.shape)}")
+    reason = kernels.unsupported(x, backend)
+    if reason is None and x.dtype != torch.float32:
+        reason = f"the kernel takes float32, got {x.dtype}"
+    if reason is None:
+        from genoconv.ops.filter import fused
+
+        return fused.modulate(x, rates, positions, shift)
+    if backend == "cuda":
+        raise KernelError(reason)
+    return x * (torch.exp(-rates[:, None] * positions.time(x.device).to(x.dtype)) + shift)
+
+
+def unsupported(layers: Sequence[tuple[Tensor, Tensor]], frequency: Tensor, backend: str = "auto") -> str | None:
+    """Why the kernels of :func:`sine_network` do not serve such a network; None where they do."""
+    reason = kernels.unsupported(frequency, backend)
+    if reason is not None:
+        return reason
+    F, E = layers[0][0].shape
+    if frequency.dtype != torch.float32 or F not in WIDTHS or E > MOST_FEATURES or len(layers) > MOST_LAYERS:
+        widths = ", ".join(map(str, WIDTHS))
+        return (
+            f"the kernels take float32 networks of {widths} neurons, up to {MOST_FEATURES} features and {MOST_LAYERS} "
+            f"layers; got {frequency.dtype}, {F}, {E} and {len(layers)}"
+        )
+    from genoconv.ops.filter import fused
+
+    return fused.too_large(E, F, len(layers), kernels.index_of(frequency))
+
+
+def _check(layers: Sequence[tuple[Tensor, Tensor]], frequency: Tensor) -> None:
+    inputs = layers[0][0].shape[1] if layers and layers[0][0].ndim == 2 else 0
+    for number, (weight, bias) in enumerate(layers):
+        F = len(frequency)
+        if weight.shape != (F, inputs) or bias.shape != (F,):
+            raise UsageError(
+                f"layer {number} must be ({F}, {inputs}) with a bias ({F},); got {tuple(weight.shape)}, "
+                f"{tuple(bias.shape)}"
+            )
+        inputs = F
+    if not layers or frequency.ndim != 1:
+        raise UsageError(f"a network needs a layer and one frequency per neuron; got {tuple(frequency.shape)}")

@@ -1,0 +1,45 @@
+"""GELU in its tanh form, with the bias of the linear layer before it."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from genoconv.errors import KernelError, UsageError
+from genoconv.ops import kernels
+
+
+def bias_gelu(x: Tensor, bias: Tensor, *, backend: str = "auto") -> Tensor:
+    """gelu(x + bias), with gelu(z) = z / 2 (1 + tanh(sqrt(2 / pi) (z + 0.044715 z^3))).
+
+    The gradient of ``bias`` comes out of the same pass as that of ``x``.
+
+    Args:
+        x: (..., D), a linear layer's product, any floating type.
+        bias: (D,), that layer's bias.
+        backend: ``torch``, ``cuda`` (kernels for float32, bfloat16 and float16 with D a multiple of 8), or ``auto``:
+            the kernels where they can serve the call.
+
+    Returns:
+        (..., D) like ``x``. Differentiable (with the kernels once) in both.
+
+    Raises:
+        UsageError: ``bias`` does not fit.
+        KernelError: ``backend="cuda"`` and the kernels cannot serve this call.
+    """
+    D = x.shape[-1] if x.ndim else 0
+    if bias.shape != (D,):
+        raise UsageError(f"bias must be ({D},) like the last dimension of x; got {tuple(bias.shape)}")
+    reason = kernels.unsupported(x, backend)
+    if reason is None and (D % kernels.CHUNK or x.numel() == 0):
+        reason = f"the kernels take rows of a multiple of {kernels.CHUNK} values, got {D:,}"
+    if reason is None:
+        from genoconv.ops.gelu import fused
+
+        return fused.bias_gelu(x, bias)
+    if backend == "cuda":
+        raise KernelError(reason)
+    return reference(x, bias)
+
+
+def reference(x: Tensor, bias: Tensor) -> Tensor:
+    """:func:`bias_gelu` in plain torch."""
+    return F.gelu(x + bias.to(x.dtype), approximate="tanh")

@@ -1,0 +1,69 @@
+"""The loss of a causal language model over a small vocabulary, without a float32 copy of its logits."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from genoconv.errors import KernelError, UsageError
+from genoconv.ops import kernels
+
+WIDEST = 16
+"""Logits of a position that the kernels serve: a thread has all of them."""
+
+
+def next_token_sums(
+    logits: Tensor,
+    ids: Tensor,
+    *,
+    weights: Tensor | None = None,
+    first: int = 0,
+    count: int | None = None,
+    backend: str = "auto",
+) -> Tensor:
+    """Summed negative log-likelihood of every token given those before it, and the sum of weights.
+
+    Args:
+        logits: (B, N, V), any floating type; position i predicts token i + 1.
+        ids: (B, N) integer tokens.
+        weights: (B, N), of each token in the loss; None is one everywhere.
+        first, count: the columns that take part, and the only tokens that are targets; default: all.
+        backend: ``torch``, ``cuda`` (kernels that read logits once, for V 8 or 16), or ``auto``: the kernels where they
+            can serve the call.
+
+    Returns:
+        (2,) float32 (float64 for float64 logits): the weighted sum in nats, and the weight. The sum is differentiable
+        (with the kernels once) in ``logits``.
+
+    Raises:
+        UsageError: shapes or columns do not fit.
+        KernelError: ``backend="cuda"`` and the kernels cannot serve this call.
+    """
+    V = logits.shape[-1] if logits.ndim == 3 else 0
+    count = V - first if count is None else count
+    if V == 0 or ids.shape != logits.shape[:2] or (weights is not None and weights.shape != ids.shape):
+        raise UsageError(
+            f"logits must be (B, N, V), ids and weights (B, N); got {tuple(logits.shape)}, {tuple(ids.shape)}"
+        )
+    if not 0 <= first < first + count <= V:
+        raise UsageError(f"columns {first} to {first + count - 1} are outside the {V} logits of a position")
+    reason = kernels.unsupported(logits, backend)
+    if reason is None and (V % kernels.CHUNK or V > WIDEST or logits.numel() == 0):
+        reason = f"the kernels take 8 or 16 logits per position, got {V}"
+    if reason is None:
+        from genoconv.ops.loss import fused
+
+        return fused.next_token_sums(logits, ids, weights, first, count)
+    if backend == "cuda":
+        raise KernelError(reason)
+    return reference(logits, ids, weights, first, count)
+
+
+def reference(logits: Tensor, ids: Tensor, weights: Tensor | None, first: int, count: int) -> Tensor:
+    """:func:`next_token_sums` in plain torch."""
+    scores = logits[:, :-1, first : first + count]
+    scores = scores if scores.dtype == torch.float64 else scores.float()
+    target = ids[:, 1:].long() - first
+    known = (target >= 0) & (target < count)
+    nll = F.cross_entropy(scores.flatten(0, 1), target.clamp(0, count - 1).flatten(), reduction="none").view_as(target)
+    weight = known.to(nll.dtype) if weights is None else known * weights[:, 1:]
+    return torch.stack([torch.sum(nll * weight), weight.sum().to(nll.dtype)])

@@ -1,0 +1,88 @@
+"""From two functions that launch kernels to one differentiable operator of torch.
+
+Kernels are called straight where only autograd looks on, and through registered operators where somebody else has to
+see them: a compiler, a mode, a transform, a tensor of another class. Operators cost a small problem more time on the
+host than its kernels take.
+"""
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_PLAIN = (Tensor, torch.nn.Parameter)
+
+
+def watched(*values: Any) -> bool:
+    """Whether somebody beside autograd has to see an operator."""
+    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0:
+        return True
+    if torch._C._functorch.peek_interpreter_stack() is not None:  # vmap, grad, functionalize
+        return True
+    return any(isinstance(x, Tensor) and type(x) not in _PLAIN for x in values)
+
+
+def differentiable(
+    name: str,
+    forward: Callable[P, R],
+    backward: Callable[..., Any],
+    *,
+    forward_fake: Callable[..., Any],
+    backward_fake: Callable[..., Any],
+    keep: Callable[[Any, tuple[Any, ...], Any], None],
+    gradients: Callable[..., tuple[Tensor | None, ...]],
+) -> Callable[P, R]:
+    """An operator ``genoconv::name`` and its gradient ``genoconv::name_backward``.
+
+    Args:
+        name: of the operator.
+        forward, backward: launch the kernels; their annotations are the operators' schemas, and they return tensors
+            only, none of them an argument.
+        forward_fake, backward_fake: the same shapes and types without values.
+        keep: stores in autograd's context what the gradient needs, from the arguments and the outputs.
+        gradients: ``gradients(backward, ctx, *output gradients)`` gives one gradient for every argument.
+
+    Returns:
+        A function of the arguments of ``forward``, positional.
+    """
+    operator: Any = torch.library.custom_op(f"genoconv::{name}", forward, mutates_args=(), device_types="cuda")
+    operator_backward: Any = torch.library.custom_op(
+        f"genoconv::{name}_backward", backward, mutates_args=(), device_types="cuda"
+    )
+    operator.register_fake(forward_fake)
+    operator_backward.register_fake(backward_fake)
+
+    def context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        keep(ctx, inputs, output)
+
+    operator.register_autograd(lambda ctx, *d: gradients(operator_backward, ctx, *d), setup_context=context)
+
+    class Direct(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *args: Any) -> Any:
+            output = forward(*args)  # type: ignore[call-arg]
+            keep(ctx, args, output)
+            return output
+
+        @staticmethod
+        @once_differentiable
+        def backward(ctx: Any, *d: Any) -> Any:
+            return gradients(backward, ctx, *d)
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        assert not kwargs
+        result: R
+        if watched(*args):
+            result = operator(*args)
+        elif torch.is_grad_enabled():
+            result = Direct.apply(*args)  # type: ignore[no-untyped-call]
+        else:
+            result = forward(*args, **kwargs)
+        return result
+
+    return call

@@ -1,0 +1,98 @@
+"""The short causal convolutions of a Hyena operator of order 2, and the gate of its input.
+
+Letters: B batch, D channels, N positions, K taps. Of the input projection u (B, 3 D, N) the first D rows become the
+output's gate x0, the next D the input's gate x1, the last D the values v:
+
+    (x0, x1, v)_n = bias + sum_j weight_j (u + u_bias)_(n - K + 1 + j),        u + u_bias zero before the row begins
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from genoconv.errors import KernelError, UsageError
+from genoconv.ops import kernels
+
+WIDEST = 9
+"""Taps that the kernels serve: what one chunk of eight positions beside a thread's own covers."""
+
+
+def gated_short_conv(
+    u: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    *,
+    u_bias: Tensor | None = None,
+    before: Tensor | None = None,
+    backend: str = "auto",
+) -> tuple[Tensor, Tensor]:
+    """Convolve the rows of an input projection and multiply the values by the input's gate.
+
+    Args:
+        u: (B, 3 D, N), any floating type.
+        weight: (3 D, 1, K), as of a depthwise ``torch.nn.Conv1d``.
+        bias: (3 D,) of the convolution, or None.
+        u_bias: (3 D,), the projection's own bias where ``u`` comes without it; None is zero.
+        before: (B, 3 D, K - 1), u of the positions just before, in place of zeros.
+        backend: ``torch``, ``cuda`` (kernels that read u once, for float32, bfloat16 and float16 and up to 9 taps), or
+            ``auto``: the kernels where they can serve the call.
+
+    Returns:
+        x0 and x1 * v, both (B, D, N) like ``u``. Differentiable (with the kernels once) in all four tensors.
+
+    Raises:
+        UsageError: shapes do not fit.
+        KernelError: ``backend="cuda"`` and the kernels cannot serve this call.
+    """
+    _check(u, weight, bias, u_bias, before)
+    reason = kernels.unsupported(u, backend)
+    if reason is None and weight.shape[2] > WIDEST:
+        reason = f"the kernels take up to {WIDEST} taps, got {weight.shape[2]}"
+    if reason is None:
+        from genoconv.ops.short_conv import fused
+
+        if before is None:
+            return fused.gated_short_conv(u, weight, bias, u_bias)
+        skip = before.shape[2]
+        x0, gated = fused.gated_short_conv(torch.cat([before, u], dim=2), weight, bias, u_bias)
+        return x0[..., skip:], gated[..., skip:]
+    if backend == "cuda":
+        raise KernelError(reason)
+    return reference(u, weight, bias, u_bias=u_bias, before=before)
+
+
+def reference(
+    u: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    *,
+    u_bias: Tensor | None = None,
+    before: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """:func:`gated_short_conv` in plain torch."""
+    history = weight.shape[2] - 1
+    if before is not None:
+        padded = torch.cat([before, u], dim=2)
+    elif u_bias is None:
+        padded = F.pad(u, (history, 0))
+    else:  # where u is -u_bias, u + u_bias is zero
+        padded = torch.cat([-u_bias.to(u.dtype)[:, None].expand(len(u), -1, history), u], dim=2)
+    if u_bias is not None:
+        lift = u_bias * weight.sum((1, 2))
+        bias = lift if bias is None else bias + lift
+    x0, x1, v = F.conv1d(padded, weight, bias, groups=weight.shape[0]).chunk(3, dim=1)
+    return x0, x1 * v
+
+
+def _check(u: Tensor, weight: Tensor, bias: Tensor | None, u_bias: Tensor | None, before: Tensor | None) -> None:
+    if u.ndim != 3 or 0 in u.shape or u.shape[1] % 3:
+        raise UsageError(f"u must be (B, 3 D, N) with no empty dimension; got {tuple(u.shape)}")
+    rows = u.shape[1]
+    if weight.ndim != 3 or weight.shape[:2] != (rows, 1) or weight.shape[2] < 1:
+        raise UsageError(f"weight must be ({rows}, 1, K) with K >= 1; got {tuple(weight.shape)}")
+    for name, vector in (("bias", bias), ("u_bias", u_bias)):
+        if vector is not None and vector.shape != (rows,):
+            raise UsageError(f"{name} must be ({rows},) like the rows of u; got {tuple(vector.shape)}")
+    history = (len(u), rows, weight.shape[2] - 1)
+    if before is not None and before.shape != history:
+        raise UsageError(f"before must be {history}, the positions that {weight.shape[2]} taps look back to")

@@ -1,0 +1,83 @@
+"""On a GPU: the kernels around the long convolution against float64, and what torch expects of operators.
+
+    python -m pytest -m gpu tests/numerics/test_operators_gpu.py
+
+Every buffer that torch hands out is filled with NaN beforehand, so what a kernel leaves unwritten shows.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from hyena_operators import Call, faults, gelu, large_calls, modulation, network, norm, short_conv, small_calls
+
+from genoconv.errors import KernelError
+from genoconv.ops import bias_gelu, gated_short_conv
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU; torch sees none here"),
+]
+
+CALLS = [*small_calls(), *large_calls()]
+
+
+@pytest.fixture(autouse=True)
+def _poisoned_memory() -> Iterator[None]:
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("call", CALLS, ids=str)
+def test_kernels_agree_with_float64(call: Call) -> None:
+    call = call.to("cuda")
+    found = call.results(backend="cuda")
+    assert not faults(found, call)
+    again = call.results(backend="cuda")
+    assert all(torch.equal(found[name], again[name]) for name in found), "not the same twice"
+
+
+@pytest.mark.parametrize("name", ["norm", "gelu", "short_conv", "network", "modulation"])
+def test_operators_compile_whole_and_agree(name: str) -> None:
+    calls = {
+        "norm": norm(65, 64, torch.bfloat16),
+        "gelu": gelu(65, 64, torch.bfloat16),
+        "short_conv": short_conv(2, 3, 130, 3, torch.bfloat16),
+        "network": network(130, 5, 16, 2),
+        "modulation": modulation(3, 130),
+    }
+    call = calls[name].to("cuda")
+    plain = call.results(backend="cuda")
+    whole = torch.compile(call.run, fullgraph=True, backend="aot_eager")
+    compiled = Call(call.name, call.tensors, whole, call.plain).results(backend="cuda")
+    assert all(torch.equal(plain[name], compiled[name]) for name in plain)
+
+
+def test_operators_pass_opcheck() -> None:
+    ops = torch.ops.genoconv
+    x, bias = torch.randn(9, 16, device="cuda", requires_grad=True), torch.randn(16, device="cuda", requires_grad=True)
+    bias_gelu(x, bias)  # registers
+    torch.library.opcheck(ops.bias_gelu.default, (x, bias))
+    u = torch.randn(2, 6, 40, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+    weight = torch.randn(6, 1, 3, device="cuda", requires_grad=True)
+    gated_short_conv(u, weight, None)
+    torch.library.opcheck(ops.gated_short_conv.default, (u, weight, None, None))
+
+
+def test_what_the_kernels_cannot_serve_says_so() -> None:
+    x = torch.randn(4, 12, device="cuda")
+    with pytest.raises(KernelError, match="multiple of 8"):
+        bias_gelu(x, torch.zeros(12, device="cuda"), backend="cuda")
+    assert bias_gelu(x, torch.zeros(12, device="cuda")).shape == x.shape
+
+
+def test_layouts_change_nothing() -> None:
+    call = short_conv(3, 4, 64, 3, torch.bfloat16).to("cuda")
+    u = call.tensors["u"]
+    strided = {**call.tensors, "u": u.transpose(1, 2).contiguous().transpose(1, 2)}
+    shifted = {**call.tensors, "u": torch.cat([u.new_zeros(1), u.flatten()])[1:].view(u.shape)}
+    plain = call.results(backend="cuda")
+    for tensors in (strided, shifted):
+        found = Call(call.name, tensors, call.run).results(backend="cuda")
+        assert all(torch.allclose(plain[name].float(), found[name].float(), rtol=1e-5, atol=1e-5) for name in plain)
