@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from genoconv.errors import UsageError
-from genoconv.ops.longconv import conv
+from genoconv.ops.longconv import conv, fused
 from genoconv.ops.longconv.spectrum import FilterSpectrum
 
 _ALONE = 1 << 22
-"""Values (channels x positions) from which on a row is convolved by itself."""
+"""Values (channels x positions) from which on the kernels convolve a row by itself."""
 
 _SIMILAR = 1.25
 """A batch of short rows holds lengths up to this times its shortest."""
@@ -77,7 +77,9 @@ def convolve_spans(
     parts = [None if x is None else torch.split(x, sizes, dim=-1) for x in (u, gate_in, gate_out)]
     found: list[Tensor | None] = [None] * len(sizes)
     lengths = [stop - start for start, stop in spans]
-    groups = list(similar(lengths, channels=u.shape[1]))
+    # What the kernels read in place torch.fft would copy, and a group's filter is transformed once.
+    alone = _ALONE // u.shape[1] if fused.sizes(u) else u.shape[-1] + 1
+    groups = list(similar(lengths, alone=alone))
     filters = _filters(k, [max(lengths[row] for row in group) for group in groups])
     for group, taps in zip(groups, filters, strict=True):
         longest = max(lengths[row] for row in group)
@@ -90,11 +92,11 @@ def convolve_spans(
     return torch.cat([gap if part is None else part for part, gap in zip(found, gaps, strict=True)], dim=-1)
 
 
-def similar(lengths: Sequence[int], *, channels: int) -> Iterator[list[int]]:
-    """Numbers of the rows to convolve together: long ones alone, short ones with those of similar length."""
+def similar(lengths: Sequence[int], *, alone: int) -> Iterator[list[int]]:
+    """Numbers of the rows to convolve together: from ``alone`` positions on by themselves, shorter ones in groups."""
     group: list[int] = []
     for row in sorted(range(len(lengths)), key=lambda row: lengths[row]):
-        if channels * lengths[row] >= _ALONE:
+        if lengths[row] >= alone:
             yield [row]
         elif group and lengths[row] > _SIMILAR * lengths[group[0]]:
             yield group
