@@ -36,7 +36,11 @@ REFSEQ: Mapping[str, str] = MappingProxyType(
 
 
 def match_contigs(
-    query: Mapping[str, int | None], target: Mapping[str, int], *, aliases: Mapping[str, str] = _NO_ALIASES
+    query: Mapping[str, int | None],
+    target: Mapping[str, int],
+    *,
+    aliases: Mapping[str, str] = _NO_ALIASES,
+    each: bool = False,
 ) -> dict[str, str]:
     """Find each contig of one file among those of another.
 
@@ -48,6 +52,8 @@ def match_contigs(
         query: names to look up -> length in bases, or None if not known.
         target: names of the reference -> length in bases.
         aliases: name -> another name of the same contig, for both sides.
+        each: look up each name of ``query`` by itself, so that two of them (``chr9`` and ``9``) may be one contig: for
+            lists of places. The contigs of one file are different, and of such two only the stricter match is found.
 
     Returns:
         Name in ``query`` -> name in ``target``, in the order of ``query``; names not found are left out.
@@ -56,9 +62,11 @@ def match_contigs(
     found: dict[str, str] = {}
     for rule in range(len(_names("", aliases))):
         targets = _unique(target, rule, aliases)
-        for key, name in _unique({n: None for n in query if n not in found}, rule, aliases).items():
+        rest = [name for name in query if name not in found]
+        keys = [(_names(name, aliases)[rule], name) for name in rest] if each else _unique(rest, rule, aliases).items()
+        for key, name in keys:
             match = targets.get(key)
-            if match is None or match in taken or _other_version(name, match):
+            if match is None or (match in taken and not each) or _other_version(name, match):
                 continue
             if query[name] in (None, target[match]):
                 found[name] = match

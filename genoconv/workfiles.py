@@ -138,6 +138,12 @@ def open_private(path: Path, *, fresh: bool = False) -> BinaryIO:
     return os.fdopen(handle, "r+b")
 
 
+def check_private(path: Path) -> None:
+    """Raise :class:`OutputError` where ``path`` is there and is a link, not a plain file, or of another user."""
+    with contextlib.suppress(FileNotFoundError):
+        _check_private(path, os.lstat(path))
+
+
 def _cannot_write(path: Path, error: OSError) -> OutputError:
     if isinstance(error, OutputError):
         return error

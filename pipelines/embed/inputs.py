@@ -160,7 +160,7 @@ class BedSpans:
         furthest: dict[str, tuple[int, int]] = {}
         for line, (contig, _, end, *_) in bed_rows(self.bed):
             furthest[contig] = max(furthest.get(contig, (0, 0)), (end, -line))
-        names = match_contigs(dict.fromkeys(furthest), self.fasta.contigs)
+        names = match_contigs(dict.fromkeys(furthest), self.fasta.contigs, each=True)
         for contig, (end, line) in furthest.items():
             where = f"{self.bed}: line {-line}: "
             if contig not in names:

@@ -8,6 +8,7 @@ from genoconv.errors import DataError, GenoconvError, Interrupted, OutputError, 
 from genoconv.genome.assemblies import store
 from genoconv.genome.assemblies.ledger import recorded_checksum
 from genoconv.genome.assemblies.manifest import Manifest, RemoteFile, find_manifest, list_manifests, unknown_genome
+from genoconv.genome.cache import locked
 from genoconv.pipelines.genomes.options import FetchOptions
 from genoconv.progress import progress_bar
 
@@ -191,7 +192,7 @@ def remove(name: str) -> str:
         genome = store.receipt(name)
     except DataError:
         genome = None
-    with store.locked(folder, waiting=f"{name}: waiting for another process that uses it"):
+    with locked(folder, waiting=f"{name}: waiting for another process that uses it"):
         size = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
         try:
             # First: without it, nothing that is left is taken for a genome.

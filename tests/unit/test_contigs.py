@@ -49,6 +49,13 @@ def test_the_strictest_rule_wins_and_no_contig_is_found_twice() -> None:
     assert match_contigs({"chr22": None}, {"22": 1, "Chr22": 2}) == {}
 
 
+def test_two_names_of_one_contig_where_each_is_looked_up_by_itself() -> None:
+    mixed = {"chr9": None, "9": None, "NC_000009.12": None, "chrM": None, "MT": None, "x": None}
+    found = match_contigs(mixed, {"9": 100, "chrM": 5}, each=True)
+    assert found == {"chr9": "9", "9": "9", "NC_000009.12": "9", "chrM": "chrM", "MT": "chrM"}
+    assert match_contigs(mixed, {"9": 100, "chrM": 5}) == {"9": "9", "chrM": "chrM"}
+
+
 def test_aliases_of_an_assembly() -> None:
     aliases = {"GL000207.1": "chr18_gl000207_random", "CM000663.2": "chr1"}
     found = match_contigs(

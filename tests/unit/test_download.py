@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from loopback import Loopback, Reply, etag
 
-from genoconv.errors import DataError, DownloadError, UsageError
+from genoconv.errors import DataError, DownloadError, OutputError, UsageError
 from genoconv.genome.assemblies.manifest import RemoteFile
 from genoconv.genome.assemblies.transfer.download import (
     Fetched,
@@ -25,7 +25,8 @@ from genoconv.genome.assemblies.transfer.download import (
     parse_md5_list,
     with_listed_md5,
 )
-from genoconv.genome.assemblies.transfer.network import Patience, refuse_downgrade
+from genoconv.genome.assemblies.transfer.http import _offered
+from genoconv.genome.assemblies.transfer.network import Patience, answer, read_small, refuse_downgrade, retry_after
 from genoconv.genome.assemblies.transfer.part import Advance
 
 SIZE = 300_000
@@ -445,3 +446,50 @@ def test_an_odd_wait_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("GENOCONV_RETRY_WAIT", text)
     with pytest.raises(UsageError, match=f"GENOCONV_RETRY_WAIT={text}"):
         Patience.from_environment()
+
+
+NOWHERE = [
+    "http://[::1", "https://[", "http://a..b/x", "http://.example.com/x", f"http://{'a' * 300}/x", "http://user@:80/x",
+    "http://127.0.0.1:99999/x", "http://127.0.0.1:port/x", "ftp://x/y", "file:///etc/passwd", "http://\xff\xfe/",
+    "\xff\xfe", "http://\x7f/",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("location", NOWHERE)
+def test_a_redirect_to_no_address_is_one_error(files: Downloads, server: Loopback, location: str) -> None:
+    server.always[PATH] = Reply(status=302, headers={"Location": location})
+    with pytest.raises(DownloadError) as error:
+        files.run()
+    assert str(error.value).isprintable()
+    with pytest.raises(DownloadError):
+        read_small(server.url(PATH))
+
+
+@pytest.mark.parametrize("length", ["9" * 4400, "²", "-5", "x"])
+def test_a_length_that_is_none_is_not_believed(length: str) -> None:
+    headers = {"Content-Length": length, "Content-Range": f"bytes 0-5/{length}", "Retry-After": length}
+    for status in (200, 206):
+        assert _offered(SimpleNamespace(status_code=status, headers=headers)) is None  # type: ignore[arg-type]
+    retry_after(SimpleNamespace(headers=headers))  # type: ignore[arg-type]
+
+
+def test_words_of_a_server_are_shown_and_not_obeyed(files: Downloads, server: Loopback) -> None:
+    assert answer(SimpleNamespace(status_code=500, reason="\x1b]0;owned\x07")) == r"500 \x1b]0;owned\x07"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["a.fa.gz", "a.fa.gz.part", "a.fa.gz.part.json"])
+@pytest.mark.parametrize("hard", [False, True])
+def test_planted_links_are_not_written_through(files: Downloads, tmp_path: Path, name: str, hard: bool) -> None:
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"mine")
+    files.folder = tmp_path / "work"
+    files.folder.mkdir()
+    files.target = files.folder / "a.fa.gz"
+    (files.folder / name).hardlink_to(precious) if hard else (files.folder / name).symlink_to(precious)
+    if name.endswith(".json"):  # replaced, never written
+        files.run(bytes=SIZE)
+        assert files.target.read_bytes() == CONTENT
+    else:
+        with pytest.raises(OutputError, match=r"a\.fa\.gz.*(a symbolic link has the name|but is a hard link)"):
+            files.run(bytes=SIZE)
+    assert precious.read_bytes() == b"mine"

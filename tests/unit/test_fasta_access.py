@@ -215,7 +215,7 @@ def test_a_cut_gzip_file_leaves_nothing_behind(plain: Path) -> None:
     with pytest.raises(DataError, match=r"genome.fa.gz: the compressed data is damaged or cut short"):
         Fasta(packed)
     folder = scratch.scratch_folder(packed)
-    assert [path.name for path in folder.iterdir() if path.name != "lock"] == []
+    assert [path.name for path in folder.iterdir() if path.name != ".lock"] == []
 
 
 def test_the_cache_keeps_no_leftovers_of_plain_gzip(plain: Path) -> None:
@@ -242,7 +242,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(plain: Path, monkeypatch: pytest
         patch.setattr(scratch, "_unwrap", full)
         with pytest.raises(OutputError, match="No space left on device"):
             Fasta(packed)
-    assert [path.name for path in scratch.scratch_folder(packed).iterdir()] == ["lock"]
+    assert [path.name for path in scratch.scratch_folder(packed).iterdir()] == [".lock"]
     assert Fasta(packed).sequence("chr1", 3, 99) == TRUTH["chr1"][3:99]
 
 

@@ -90,6 +90,26 @@ def test_a_genome_is_fetched_unpacked_indexed_and_recorded(server: Loopback, man
     assert store.damage(genome) == []
 
 
+@pytest.mark.parametrize("name", [".work", ".work/phix.fa", ".lock"])
+def test_links_planted_in_a_shared_cache_are_refused(
+    server: Loopback, manifests: Path, tmp_path: Path, name: str
+) -> None:
+    write_manifest(manifests, server)
+    precious = tmp_path / "precious"
+    if name == ".work":
+        precious.mkdir()
+    else:
+        precious.write_text("mine")
+    link = store.folder_of("phix") / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(precious)
+    with pytest.raises(OutputError, match="symbolic link"):
+        fetch("phix")
+    assert (list(precious.iterdir()) if precious.is_dir() else precious.read_text()) in ([], "mine")
+    link.unlink()
+    assert fetch("phix").fasta.is_file()
+
+
 def test_what_is_here_is_not_fetched_again(server: Loopback, manifests: Path) -> None:
     write_manifest(manifests, server)
     first = fetch("phix")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from genoconv import atomic
 from genoconv.errors import DataError, DownloadError, OutputError
+from genoconv.formats import most_unpacked
 from genoconv.genome.annotation.genes import read_genes
 from genoconv.genome.assemblies import ledger, store
 from genoconv.genome.assemblies.demo import write_demo
@@ -22,6 +23,7 @@ from genoconv.genome.assemblies.transfer.download import Fetched, download, mirr
 from genoconv.genome.assemblies.transfer.network import Patience
 from genoconv.genome.assemblies.transfer.part import Advance, disk_error
 from genoconv.genome.assemblies.unpack import inflate
+from genoconv.genome.cache import locked, work_folder
 from genoconv.genome.fasta.access import Fasta
 from genoconv.progress import progress_bar
 
@@ -33,8 +35,6 @@ _USUAL_RATIO = 4
 # Where unpacking stops, as a decompression bomb: at twice the bases that the manifest tells, or at a ratio that no
 # genome and no annotation reaches (GENCODE: 30).
 _MOST_BYTES_A_BASE = 2
-_MOST_RATIO = 100
-_ALWAYS_ALLOWED = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def fetch(
     if offline and not manifest.generated and not (sources.mirror or "").startswith("file:"):
         raise DownloadError(f"{name} is not on this machine and --offline forbids fetching it; run without it once")
     folder = store.folder_of(name)
-    with store.locked(folder, waiting=f"another process is fetching {name}; waiting for it"):
+    with locked(folder, waiting=f"another process is fetching {name}; waiting for it"):
         present = store.stored(name)
         if present is not None:
             return present
@@ -112,7 +112,7 @@ class _Job:
 
     def __init__(self, manifest: Manifest, folder: Path, *, quiet: bool) -> None:
         self.manifest, self.folder, self.quiet = manifest, folder, quiet
-        self.work = store.made_folder(folder / ".work")
+        self.work = work_folder(folder / ".work")
         self.sequence = self.work / f"{manifest.name}.fa"
         self.contigs: dict[str, int] = {}
         self.digests: dict[str, str] = {}
@@ -173,9 +173,9 @@ class _Job:
         """
         bases = self.manifest.total
         size = packed.stat().st_size
-        limit = _MOST_BYTES_A_BASE * bases if bases else _MOST_RATIO * size
+        limit = _MOST_BYTES_A_BASE * bases + most_unpacked(0) if bases else most_unpacked(size)
         with self.bar("Unpacking", _BYTES_A_BASE * bases if bases else None) as advance:
-            inflate(packed, self.sequence, limit=limit + _ALWAYS_ALLOWED, advance=advance)
+            inflate(packed, self.sequence, limit=limit, advance=advance)
         assert self.manifest.fasta is not None
         wanted = self.manifest.fasta.unpacked_sha256
         if wanted and (found := store.checksum(self.sequence, "sha256")) != wanted:
@@ -211,7 +211,7 @@ class _Job:
             DataError: the file is damaged, has no genes, or none on these sequences.
         """
         with self.bar("Reading genes of", None) as advance:
-            inflate(path, None, limit=_MOST_RATIO * path.stat().st_size + _ALWAYS_ALLOWED, advance=advance)
+            inflate(path, None, limit=most_unpacked(path.stat().st_size), advance=advance)
         aliases = self.manifest.aliases
         self.genes = len(read_genes(path, contigs=self.contigs, aliases=aliases, fasta=self.manifest.name))
 

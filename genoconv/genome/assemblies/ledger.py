@@ -5,7 +5,7 @@ from typing import Any
 
 from genoconv import atomic
 from genoconv.errors import DataError
-from genoconv.genome.assemblies.store import locked
+from genoconv.genome.cache import locked
 from genoconv.paths import genomes_dir
 
 RECORDED = "recorded-checksums.json"

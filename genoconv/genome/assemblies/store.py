@@ -8,19 +8,16 @@ import datetime
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from genoconv import __version__, atomic
-from genoconv.errors import DataError, OutputError, UsageError
+from genoconv.errors import DataError, UsageError
 from genoconv.genome.annotation.genes import read_genes
 from genoconv.genome.assemblies.manifest import check_name
+from genoconv.genome.cache import locked
 from genoconv.genome.fasta.access import Fasta
 from genoconv.paths import genomes_dir
 from genoconv.progress import progress_bar
@@ -113,47 +110,6 @@ def folder_of(name: str) -> Path:
     """
     check_name(name)
     return genomes_dir() / name
-
-
-def made_folder(path: Path) -> Path:
-    """``path``, made if it is missing.
-
-    Raises:
-        OutputError: it cannot be made.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot make this folder: {error.strerror}; set GENOCONV_HOME to another") from error
-    return path
-
-
-@contextmanager
-def locked(folder: Path, *, waiting: str) -> Iterator[None]:
-    """Keep other processes out; the lock goes with the process, however it ends.
-
-    Args:
-        folder: that they share.
-        waiting: what to say if another one holds it.
-
-    Raises:
-        OutputError: nothing can be written there.
-    """
-    mask = os.umask(0)
-    os.umask(mask)
-    lock = FileLock(made_folder(folder) / ".lock", mode=0o666 & ~mask)
-    try:
-        try:
-            lock.acquire(timeout=0.2)
-        except Timeout:
-            log.info("%s", waiting)
-            lock.acquire()
-    except OSError as error:
-        raise OutputError(f"{lock.lock_file}: cannot lock: {error.strerror}; set GENOCONV_HOME to another") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def checksum(path: Path, algorithm: str, *, advance: Callable[[float], object] = lambda amount: None) -> str:

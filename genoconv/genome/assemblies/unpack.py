@@ -5,8 +5,9 @@ import os
 import zlib
 from pathlib import Path
 
-from genoconv.errors import DataError
+from genoconv.errors import DataError, OutputError
 from genoconv.genome.assemblies.transfer.part import Advance
+from genoconv.workfiles import open_private
 
 _CHUNK = 1 << 20
 
@@ -24,7 +25,7 @@ def inflate(packed: Path, target: Path | None, *, limit: int, advance: Advance) 
     try:
         with (
             gzip.open(packed) if zipped else packed.open("rb") as source,
-            Path(target or os.devnull).open("wb") as sink,
+            open_private(target, fresh=True) if target else Path(os.devnull).open("wb") as sink,
         ):
             while block := source.read(_CHUNK):
                 written += len(block)
@@ -34,6 +35,8 @@ def inflate(packed: Path, target: Path | None, *, limit: int, advance: Advance) 
                 advance(len(block))
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"the gzip data is damaged or cut short ({error})") from error
+    except OutputError:  # what has the target's name is not ours
+        raise
     except OSError:
         if target is not None:
             target.unlink(missing_ok=True)

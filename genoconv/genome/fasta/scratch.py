@@ -1,19 +1,15 @@
 """What is derived from a user's FASTA and cannot lie beside it: indexes of read-only folders, plain copies."""
 
 import hashlib
-import logging
 import shutil
 from pathlib import Path
 
-from filelock import FileLock
-
 from genoconv import atomic, paths
-from genoconv.errors import DataError, OutputError
+from genoconv.errors import DataError
 from genoconv.formats import compression, most_unpacked, open_binary
+from genoconv.genome.cache import locked, made_folder
 from genoconv.genome.fasta.scan import WHITE, Header, scan
 from genoconv.workfiles import remove_temporaries
-
-log = logging.getLogger(__name__)
 
 
 def scratch_folder(path: Path) -> Path:
@@ -29,12 +25,7 @@ def make_folder(path: Path) -> Path:
         OutputError: the cache cannot be written.
     """
     folder = scratch_folder(path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{folder}: cannot write the cache there ({error.strerror}); set GENOCONV_HOME to a writable folder"
-        ) from error
+    made_folder(folder)
     for stale in folder.parent.iterdir():
         if stale != folder:
             shutil.rmtree(stale, ignore_errors=True)
@@ -59,7 +50,7 @@ def plain_copy(path: Path) -> Path:
     if final.exists():
         return final
     folder = make_folder(path)
-    with FileLock(folder / "lock"):
+    with locked(folder, waiting=f"another process is copying {path}; waiting for it"):
         if not final.exists():
             remove_temporaries(final)  # of a process that was killed: we hold the lock
             with atomic.atomic_file(final) as temporary:

@@ -13,6 +13,7 @@ from genoconv.genome.assemblies.store import checksum
 from genoconv.genome.assemblies.transfer.http import OfferError, WrongError, transfer
 from genoconv.genome.assemblies.transfer.network import Patience, read_small
 from genoconv.genome.assemblies.transfer.part import Advance, Part
+from genoconv.workfiles import check_private
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ def download(
     """
     part = Part(target)
     check = partial(_checksum, remote=remote, recorded=recorded)
+    check_private(target)
     if target.is_file():
         try:
             digest = check(target)

@@ -16,7 +16,9 @@ from genoconv.genome.assemblies.transfer.network import (
     TIMEOUT,
     PassingError,
     Patience,
+    answer,
     blocks,
+    invalid_redirect,
     is_final,
     new_session,
     reason,
@@ -32,7 +34,7 @@ log = logging.getLogger(__name__)
 
 _CHUNK = 1 << 16
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)(?![0-9])")
 
 
 class WrongError(DownloadError):
@@ -76,6 +78,8 @@ def transfer(url: str, part: Part, *, expected: int | None, patience: Patience) 
                     raise DownloadError(f"gave up after {tries} tries: {reason(error)}") from error
                 log.warning("%s: %s; trying again", url, reason(error))
                 patience.wait(tries, error.wait if isinstance(error, PassingError) else None)
+            except ValueError as error:
+                raise invalid_redirect(error) from error
 
 
 def _request(session: "Session", url: str, part: Part, *, expected: int | None) -> None:
@@ -86,12 +90,12 @@ def _request(session: "Session", url: str, part: Part, *, expected: int | None) 
         status = response.status_code
         refuse_downgrade(url, response)
         if status in _TRANSIENT:
-            raise PassingError(f"the server answered {status} {response.reason}", retry_after(response))
+            raise PassingError(f"the server answered {answer(response)}", retry_after(response))
         if status == 416 and offset:
             part.discard()
             raise PassingError("the server no longer has the rest of the file; starting again")
         if status not in (200, 206):
-            raise DownloadError(f"the server answered {status} {response.reason}")
+            raise DownloadError(f"the server answered {answer(response)}")
         total, version = _offered(response), _version(response)
         if status == 206 and (_start(response) != offset or (offset and _changed(state, total, version))):
             part.discard()
@@ -131,7 +135,7 @@ def _offered(response: "Response") -> int | None:
         match = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
         return int(match[2]) if match and match[2] != "*" else None
     length = response.headers.get("Content-Length", "")
-    return int(length) if length.isdigit() else None
+    return int(length) if re.fullmatch("[0-9]{1,18}", length) else None
 
 
 def _start(response: "Response") -> int | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from genoconv import __version__
 from genoconv.errors import DownloadError, UsageError
+from genoconv.wording import printable
 
 if TYPE_CHECKING:
     from requests import Response, Session
@@ -86,10 +87,12 @@ def read_small(url: str) -> str:
         with new_session() as session, session.get(url, stream=True, timeout=TIMEOUT) as response:
             refuse_downgrade(url, response)
             if response.status_code != 200:
-                raise DownloadError(f"the server answered {response.status_code} {response.reason}")
+                raise DownloadError(f"the server answered {answer(response)}")
             return b"".join(_up_to(response, _LONGEST_LIST)).decode("utf-8", "replace")
     except (RequestException, PassingError) as error:
         raise DownloadError(reason(error)) from error
+    except ValueError as error:
+        raise invalid_redirect(error) from error
 
 
 def _up_to(response: "Response", limit: int) -> Iterator[bytes]:
@@ -113,7 +116,7 @@ def blocks(response: "Response") -> Iterator[bytes]:
 def retry_after(response: "Response") -> float | None:
     """Seconds of a Retry-After header, which holds them or a date."""
     value = response.headers.get("Retry-After", "")
-    if value.isdigit():
+    if value.isascii() and value.isdigit():
         return float(value)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
@@ -125,7 +128,18 @@ def refuse_downgrade(url: str, response: "Response") -> None:
     """Raise :class:`DownloadError` where a redirect led from https to an address that anybody could answer for."""
     for hop in (*response.history, response):
         if url.startswith("https:") and not hop.url.startswith("https:"):
-            raise DownloadError(f"the server leads from https to {hop.url}, where anybody could change the file")
+            where = printable(hop.url)
+            raise DownloadError(f"the server leads from https to {where}, where anybody could change the file")
+
+
+def answer(response: "Response") -> str:
+    """Status and reason of an answer; servers may send anything as the latter."""
+    return f"{response.status_code} {printable(response.reason or '')[:100]}"
+
+
+def invalid_redirect(error: ValueError) -> DownloadError:
+    """The error for a redirect to what is no address: parsers raise a ValueError of one kind or another."""
+    return DownloadError(f"the server redirects to an invalid address ({reason(error)})")
 
 
 def is_final(error: Exception, *, started: bool) -> bool:
@@ -146,7 +160,7 @@ def reason(error: BaseException) -> str:
         if not deeper:
             break
         inner = deeper[0]
-    text = str(inner) or type(inner).__name__
+    text = printable(str(inner))[:300] or type(inner).__name__
     if type(inner).__name__ == "NameResolutionError":
         return f"{text.rpartition('): ')[2]}; is this machine online? --mirror takes files fetched elsewhere"
     return text.rpartition("): ")[2]

@@ -6,6 +6,7 @@ Last-Modified) it came, so that a later run can go on.
 
 import errno
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from genoconv import atomic
 from genoconv.errors import OutputError
+from genoconv.workfiles import check_private, open_private
 
 Advance = Callable[[float], None]
 
@@ -37,7 +39,12 @@ class Part:
 
     @property
     def size(self) -> int:
-        """Bytes that have arrived."""
+        """Bytes that have arrived.
+
+        Raises:
+            OutputError: something else has its name.
+        """
+        check_private(self.path)
         return self.path.stat().st_size if self.path.exists() else 0
 
     @property
@@ -74,7 +81,8 @@ class Part:
 
     def append(self, blocks: Iterable[bytes]) -> None:
         """Write blocks to its end, and leave what came before an error on disk."""
-        with self.path.open("ab") as stream:
+        with open_private(self.path) as stream:
+            stream.seek(0, os.SEEK_END)
             for block in blocks:
                 stream.write(block)
                 self._advance(len(block))
