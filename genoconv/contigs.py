@@ -2,10 +2,11 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from genoconv.errors import DataError
+from genoconv.wording import listed
 
 _MITOCHONDRION = frozenset({"m", "mt", "mito", "mtdna", "chrm", "chrmt", "chrmito"})
 # NC_000913.3, CM000663.2, GL000207.1
@@ -131,11 +132,4 @@ def _unique(names: Iterable[str], rule: int, aliases: Mapping[str, str]) -> dict
 
 
 def _some(names: Mapping[str, int | None] | Mapping[str, int]) -> str:
-    def shown() -> Iterator[str]:
-        for name in list(names)[:4]:
-            length = names[name]
-            yield name if length is None else f"{name} of {length:,}"
-        if len(names) > 4:
-            yield f"... {len(names)} in all"
-
-    return ", ".join(shown())
+    return listed((name if size is None else f"{name} of {size:,}" for name, size in names.items()), limit=4)

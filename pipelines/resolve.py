@@ -1,6 +1,5 @@
 """From a call (a YAML file, options, ``--set``) to a checked record of options."""
 
-import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from genoconv.errors import UsageError
 from genoconv.pipelines.options import bare, parameters
+from genoconv.wording import did_you_mean
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -103,8 +103,7 @@ class Call(Generic[R]):
     def _explain(self, problem: Any) -> str:
         key = _key(problem["loc"])
         if problem["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(key, list(keys(self.record)), n=1, cutoff=0.3)
-            return f"{self._where(key)}unknown key {key}{f'; did you mean {near[0]}?' if near else ''}"
+            return f"{self._where(key)}unknown key {key}{did_you_mean(key, keys(self.record), cutoff=0.3)}"
         message = problem["msg"].removeprefix("Value error, ")
         name = self._label(key) if self._is_given(key) else self._where(key) + key
         if problem["type"] == "value_error":  # in the record's own words

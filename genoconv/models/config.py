@@ -1,12 +1,12 @@
 """The sizes of a HyenaDNA model: one frozen record, and the published ones by name."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from genoconv.errors import ModelError, UsageError
 from genoconv.tokens import VOCAB_SIZE
+from genoconv.wording import did_you_mean
 
 # Positions are held as float32, which counts every integer up to here.
 MAX_LENGTH_LIMIT = 2**24
@@ -185,12 +185,6 @@ def _problems(config: ModelConfig) -> list[str]:
     if type(config.emb_dim) is int and config.emb_dim % 2 == 0:
         found.append(f"emb_dim: {config.emb_dim} is even; it is 1 (time) plus pairs of cosine and sine")
     return found
-
-
-def did_you_mean(name: str, known: object) -> str:
-    """Ending for a message about an unknown name: the nearest known one, or nothing."""
-    near = difflib.get_close_matches(name, list(known), n=1)  # type: ignore[call-overload]
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 PRESETS: dict[str, ModelConfig] = {

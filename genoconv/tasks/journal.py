@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from genoconv.errors import OutputError, UsageError
+from genoconv.wording import count
 from genoconv.workfiles import open_private, work_path
 
 
@@ -34,7 +35,7 @@ def refuse_finished_pieces(output: Path, *, resume: bool, force: bool) -> None:
         pieces = sum(1 for line in stream if _value(line) is not None) - 1
     if pieces > 0:
         raise OutputError(
-            f"{output}: an interrupted run left {pieces} finished piece{'s' if pieces > 1 else ''}; "
+            f"{output}: an interrupted run left {count(pieces, 'finished piece')}; "
             "pass --resume to continue from there, or --force to start again"
         )
 

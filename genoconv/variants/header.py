@@ -8,6 +8,7 @@ from genoconv.errors import UsageError
 from genoconv.formats import whole_number
 from genoconv.lines import shortened
 from genoconv.variants.survey import Survey
+from genoconv.wording import count, listed
 
 _DECLARATION = re.compile(r"##(INFO|FORMAT|FILTER|contig)=<(.*)>\s*$")
 _FIELD = re.compile(r'([A-Za-z_][\w.]*)=("(?:[^"\\]|\\.)*"|[^,]*)')
@@ -125,7 +126,7 @@ def repaired(header: list[str], survey: Survey, *, lengths: Mapping[str, int]) -
         f"##contig=<ID={name},length={lengths[name]}>" if name in lengths else f"##contig=<ID={name}>" for name in names
     ]
     if names:
-        notes.append(f"{len(names)} contig(s) were not in the header and are added: {_some(names)}")
+        notes.append(f"{count(len(names), 'contig')} added that the header lacks: {listed(names)}")
     if len(names) < len(contigs):
         notes.append(_undeclared("contig", [name for name in contigs if _UNDECLARABLE.search(name)]))
     for kind, used, reserved in (
@@ -137,13 +138,13 @@ def repaired(header: list[str], survey: Survey, *, lengths: Mapping[str, int]) -
             number, type_ = reserved.get(key, (".", "String") if used.get(key, True) else ("0", "Flag"))
             added.append(f'##{kind}=<ID={key},Number={number},Type={type_},Description="Not declared in the input">')
         if missing:
-            notes.append(f"{len(missing)} {kind} key(s) were not in the header and are added: {_some(missing)}")
+            notes.append(f"{count(len(missing), f'{kind} key')} added that the header lacks: {listed(missing)}")
         notes += more
     in_use = [name for name in survey.filters if name not in ("PASS", ".", "0")]
     filters, more = _to_declare("FILTER", in_use, known["FILTER"])
     added += [f'##FILTER=<ID={name},Description="Not declared in the input">' for name in filters]
     if filters:
-        notes.append(f"{len(filters)} FILTER name(s) were not in the header and are added: {_some(filters)}")
+        notes.append(f"{count(len(filters), 'FILTER name')} added that the header lacks: {listed(filters)}")
     notes += more
     return [*header[:-1], *added, header[-1]], notes
 
@@ -155,17 +156,19 @@ def _to_declare(kind: str, used: Iterable[str], known: Collection[str]) -> tuple
     others = [name for name in absent if _UNDECLARABLE.search(name) and not _HOPELESS.search(name)]
     notes = [_undeclared(kind, others)] if others else []
     if hopeless:
+        shown = listed(shortened(escaped(name)) for name in hopeless)
         notes.append(
-            f"{len(hopeless)} {kind} name(s) cannot be declared because of ',', '<' or '>' in them, and bcftools would"
-            f" refuse their records; written percent-encoded: {_some([shortened(escaped(name)) for name in hopeless])}"
+            f"{count(len(hopeless), f'{kind} name')} cannot be declared because of ',', '<' or '>' in them, and"
+            f" bcftools would refuse their records; written percent-encoded: {shown}"
         )
     written = dict.fromkeys(escaped(name) for name in absent)
     return [name for name in written if name not in known and not _UNDECLARABLE.search(name)], notes
 
 
 def _undeclared(kind: str, names: list[str]) -> str:
-    shown = _some([shortened(name) for name in names])
-    return f"{len(names)} {kind} name(s) cannot be declared because of blanks, quotes, ',', '<' or '>' in them: {shown}"
+    shown = listed(shortened(name) for name in names)
+    number = count(len(names), f"{kind} name")
+    return f"{number} cannot be declared because of blanks, quotes, ',', '<' or '>' in them: {shown}"
 
 
 def with_fields(
@@ -236,7 +239,3 @@ def _without_origin(header: list[str], *, score: str) -> list[str]:
             kept += [*block, line]
             block = []
     return kept
-
-
-def _some(names: list[str], limit: int = 5) -> str:
-    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")

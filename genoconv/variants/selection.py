@@ -9,6 +9,7 @@ from genoconv.contigs import match_contigs
 from genoconv.errors import UsageError
 from genoconv.variants.header import contig_lengths
 from genoconv.variants.reader import Record, VariantFile
+from genoconv.wording import listed
 
 _SPAN = re.compile(r"([0-9,]{1,24})(?:(-)([0-9,]{0,24}))?$")
 _FAR = 2**62
@@ -97,9 +98,9 @@ def parse_region(text: str, *, contigs: VcfContigs) -> tuple[str, int, int]:
         text = name
     contig = contigs.find(name if match else text)
     if contig is None:
-        some = ", ".join(list(contigs.names)[:5])
+        some = listed(contigs.names) or "none"
         raise UsageError(
-            f"--region {text}: neither a contig nor contig:from-to with 1-based positions; the VCF has {some or 'none'}"
+            f"--region {text}: neither a contig nor contig:from-to with 1-based positions; the VCF has {some}"
         )
     if match is None:
         return contig, 0, _FAR

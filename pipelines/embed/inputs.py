@@ -19,6 +19,7 @@ from genoconv.pipelines.provenance import file_name
 from genoconv.progress import Advance
 from genoconv.tasks.embed import Span
 from genoconv.tokens import A, T, encode
+from genoconv.wording import listed
 
 STDIN = "standard input"
 
@@ -164,8 +165,8 @@ class BedSpans:
         for contig, (end, line) in furthest.items():
             where = f"{self.bed}: line {-line}: "
             if contig not in names:
-                known = ", ".join(list(self.fasta.contigs)[:5])
-                raise DataError(f"{where}no contig {contig!r} in {self.fasta.path}; it has {known}, ...")
+                known = listed(self.fasta.contigs)
+                raise DataError(f"{where}no contig {contig!r} in {self.fasta.path}; it has {known}")
             if end > self.fasta.contigs[names[contig]]:
                 length = self.fasta.contigs[names[contig]]
                 raise DataError(f"{where}the interval ends at {end:,}, and {contig} has {length:,} bases")

@@ -7,6 +7,7 @@ from pathlib import Path
 from genoconv.pipelines.embed.inputs import Counts, Odd, Source
 from genoconv.pipelines.embed.options import EmbedOptions
 from genoconv.tasks.embed import Embedder, Pool
+from genoconv.wording import count
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +28,10 @@ class Summary:
     def __str__(self) -> str:
         rate = self.bases / self.seconds if self.seconds else 0.0
         again = f" ({self.resumed:,} from the interrupted run)" if self.resumed else ""
-        read = _number(self.counts.records, "interval" if self.intervals else "record")
+        read = count(self.counts.records, "interval" if self.intervals else "record")
         return (
-            f"{self.output}: {read}, {_number(self.rows, 'row')} of {self.width}{again}, "
-            f"{_number(self.counts.bases, 'base')}; {rate:,.0f} bases/s"
+            f"{self.output}: {read}, {count(self.rows, 'row')} of {self.width}{again}, "
+            f"{count(self.counts.bases, 'base')}; {rate:,.0f} bases/s"
         )
 
 
@@ -44,7 +45,7 @@ def report_longer(counts: Counts, embedder: Embedder) -> None:
         }[embedder.pool]
         log.info(
             "%s longer than the %s bases that are read at once: read %s",
-            f"{_number(counts.longer, 'sequence')} {'is' if counts.longer == 1 else 'are'}",
+            f"{count(counts.longer, 'sequence')} {'is' if counts.longer == 1 else 'are'}",
             f"{embedder.max_length:,}",
             how.format(f"{counts.pieces:,}"),
         )
@@ -60,8 +61,4 @@ def report_unusual(source: Source, options: EmbedOptions) -> None:
 
 
 def _some(odd: Odd, what: str) -> str:
-    return f"{_number(odd.count, 'sequence')} {what} (first: {odd.first})"
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    return f"{count(odd.count, 'sequence')} {what} (first: {odd.first})"

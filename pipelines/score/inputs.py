@@ -17,6 +17,7 @@ from genoconv.variants.reader import Record, VariantFile, open_variants
 from genoconv.variants.reference import Reference
 from genoconv.variants.selection import Selection, VcfContigs, merged, parse_region
 from genoconv.variants.survey import Survey, survey
+from genoconv.wording import count, listed
 
 log = logging.getLogger(__name__)
 
@@ -175,7 +176,7 @@ def selection(
         names = {str(name): contigs.find(str(name)) for name in bed["contig"].unique()}
         absent = [name for name, found in names.items() if found is None]
         if absent:
-            log.warning("%s: the VCF has no contig %s", regions_file, ", ".join(absent[:5]))
+            log.warning("%s: the VCF has no contig %s", regions_file, listed(absent))
         spans += [
             (found, int(start), int(end))
             for contig, start, end in zip(bed["contig"], bed["start"], bed["end"], strict=True)
@@ -201,9 +202,9 @@ def contig_names(source: VariantFile, found: Survey, *, places: Places, contigs:
     absent = {name: length for name, length in used.items() if name not in names}
     if absent:
         log.warning(
-            "%s: %d contig(s) are not in %s and their records get no score: %s",
+            "%s: records on %s get no score, because %s lacks: %s",
             source.name,
-            len(absent),
+            count(len(absent), "contig"),
             places.fasta,
             _named(absent),
         )
@@ -233,5 +234,4 @@ def check_assembly(source: VariantFile, found: Survey, *, reference: Reference, 
 
 
 def _named(contigs: Mapping[str, int | None], limit: int = 6) -> str:
-    shown = [f"{name} ({length:,} bp)" if length else name for name, length in list(contigs.items())[:limit]]
-    return ", ".join(shown) + (f" and {len(contigs) - limit} more" if len(contigs) > limit else "")
+    return listed((f"{name} ({length:,} bp)" if length else name for name, length in contigs.items()), limit=limit)

@@ -1,6 +1,5 @@
 """The configuration of a training run: from a YAML file, options and ``--set``, to one checked record."""
 
-import difflib
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ from genoconv.paths import shipped
 from genoconv.pipelines.train.folder import check_default_folder
 from genoconv.pipelines.yaml_values import parse_yaml, plain, read_yaml
 from genoconv.train.settings import DataSettings, OptimSettings, RunSettings
+from genoconv.wording import did_you_mean
 
 DEMO_GENOME = "demo"
 _DEFAULT_MINUTES = 10
@@ -260,8 +260,7 @@ def _explain(problem: Any) -> str:
     if problem["type"] != "extra_forbidden":
         message = problem["msg"].removeprefix("Value error, ")
         return f"{where}: {message[0].lower()}{message[1:]}, got {str(problem['input'])[:80]!r}"
-    near = difflib.get_close_matches(where, list(_keys(TrainConfig)), n=1, cutoff=0.3)
-    return f"unknown key {where}{f'; did you mean {near[0]}?' if near else ''}"
+    return f"unknown key {where}{did_you_mean(where, _keys(TrainConfig), cutoff=0.3)}"
 
 
 def _printable(text: str) -> str:

@@ -14,6 +14,7 @@ from genoconv.genome.windows.training import WindowPlan, Windows, make_windows
 from genoconv.pipelines.train.config import TrainConfig
 from genoconv.pipelines.train.identity import mask_digest, sequences_digest
 from genoconv.progress import progress_bar
+from genoconv.wording import count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,10 +83,10 @@ class Inputs:
     def summary(self, split: str) -> str:
         """The windows of one split in words: ``861 windows of 461 genes (297 of them cut)``."""
         counts = self._counts(split)
-        windows = f"{counts['windows']:,} {'window' if self.genes else 'tile'}{'' if counts['windows'] == 1 else 's'}"
+        windows = count(counts["windows"], "window" if self.genes else "tile")
         if not self.genes:
             return windows
-        genes = f"{counts['genes']:,} gene{'' if counts['genes'] == 1 else 's'}"
+        genes = count(counts["genes"], "gene")
         cut = f" ({counts['cut_genes']:,} of them cut into parts)" if counts["cut_genes"] else ", whole"
         return f"{windows} of {genes}{cut}"
 

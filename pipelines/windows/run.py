@@ -15,6 +15,7 @@ from genoconv.genome.windows.intervals import SPLITS
 from genoconv.genome.windows.training import WindowPlan, Windows, make_windows
 from genoconv.pipelines.windows.options import WindowsOptions
 from genoconv.progress import progress_bar
+from genoconv.wording import count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,13 +128,9 @@ def summary(windows: Windows, plan: WindowPlan, *, genes: int | None, output: Pa
         f"{split} {(frame['split'] == split).sum():,} ({lengths[frame['split'] == split].sum():,} bases)"
         for split in SPLITS
     )
-    source = f" of {_count(genes, 'gene')}" if genes is not None else ""
-    head = f"{_count(len(frame), 'window')}{source}: {sets}"
+    source = f" of {count(genes, 'gene')}" if genes is not None else ""
+    head = f"{count(len(frame), 'window')}{source}: {sets}"
     return "; ".join([head, *windows.notes(plan)]) + (f"; written to {output}" if output else "")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' if number != 1 else ''}"
 
 
 def _genes(inputs: WindowInputs, fasta: Fasta) -> "pd.DataFrame | None":

@@ -37,7 +37,7 @@ GROUND = {
     "errors": Room("the errors that genoconv raises on purpose"),
     "wording": Room("how messages put names, counts and suggestions"),
     "tokens": Room("the alphabet and the token ids", (), ("numpy",)),
-    "contigs": Room("one contig, many names", ("errors",)),
+    "contigs": Room("one contig, many names", ("errors", "wording")),
     "paths": Room("where genoconv keeps and finds files", ("errors",), ("platformdirs",)),
     "processes": Room("which processes live"),
     "workfiles": Room("private and temporary files", ("errors", "wording", "processes")),
@@ -66,7 +66,7 @@ ROOMS = {
     "models": Room(
         "configuration, HyenaDNA, checkpoints, published weights",
         (*EVERY_GROUND, "ops"),
-        ("torch", "numpy", "safetensors", "huggingface_hub"),
+        ("torch", "numpy", "pydantic", "safetensors", "huggingface_hub"),
     ),
     "train": Room(
         "the training loop; the only room that imports Lightning",

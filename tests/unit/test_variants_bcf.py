@@ -115,16 +115,16 @@ def test_names_that_no_header_can_have(tmp_path: Path, kind: str) -> None:
     assert [column[6] for column in columns[1:]] == ["q10%2Cs50", "low qual", "q10;s50"]
     assert columns[3][7] == "a%3Cb=1"
     text = "\n".join(notes)
-    assert "2 INFO name(s) cannot be declared because of ',', '<' or '>' in them, and bcftools would refuse" in text
-    assert "1 FILTER name(s) cannot be declared because of ',', '<' or '>' in them" in text
-    assert "1 FILTER name(s) cannot be declared because of blanks, quotes, ',', '<' or '>' in them: 'low qual'" in text
-    assert "3 FILTER name(s) were not in the header and are added: q10%2Cs50, q10, s50" in text
+    assert "2 INFO names cannot be declared because of ',', '<' or '>' in them, and bcftools would refuse" in text
+    assert "1 FILTER name cannot be declared because of ',', '<' or '>' in them" in text
+    assert "1 FILTER name cannot be declared because of blanks, quotes, ',', '<' or '>' in them: 'low qual'" in text
+    assert "3 FILTER names added that the header lacks: q10%2Cs50, q10, s50" in text
 
 
 def test_a_format_key_with_a_comma(tmp_path: Path) -> None:
     found, notes = rewritten(tmp_path, row(rest="\tGT:x,y\t0/1:5"), lines=header("a"))
     assert found[0].split("\t")[8:] == ["GT:x%2Cy", "0/1:5"]
-    assert "1 FORMAT name(s) cannot be declared" in notes[1]
+    assert "1 FORMAT name cannot be declared" in notes[1]
 
 
 def test_escaped_names_go_into_bcf_too(tmp_path: Path) -> None:

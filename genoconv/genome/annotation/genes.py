@@ -11,6 +11,7 @@ from genoconv.errors import DataError
 from genoconv.formats import open_binary
 from genoconv.genome.annotation.gff import Row, RowReader, kind_of
 from genoconv.genome.annotation.loci import CodingLoci, Gene, TranscriptLoci, gene_id_of, outside
+from genoconv.wording import count, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,8 +100,8 @@ def _collect(rows: RowReader, circular: dict[str, int]) -> list[Gene]:
     more = [gene for gene in transcripts.genes() if gene.gene_id not in named]
     more += outside(coding.genes(), genes, named)
     if more:
-        some = ", ".join(gene.gene_id for gene in more[:5]) + (", ..." if len(more) > 5 else "")
-        log.info("%s: %d gene(s) without a gene row, found by their parts: %s", rows.source, len(more), some)
+        some = listed(gene.gene_id for gene in more)
+        log.info("%s: %s without a gene row, found by their parts: %s", rows.source, count(len(more), "gene"), some)
     return genes + more
 
 
@@ -160,17 +161,12 @@ def _placed(
             continue
         placed.append(dataclasses.replace(gene, contig=contig))
     if absent:
-        log.warning("%s: %s left out, on contigs that %s lacks: %s", source, _genes(absent), fasta, _some(absent))
+        log.warning("%s: %s left out, on contigs that %s lacks: %s", source, _genes(absent), fasta, listed(absent))
     if past:
         shown = {f"{name} ({contigs[names[name]]:,} bases)": number for name, number in past.items()}
-        log.warning("%s: %s left out, past the end of contigs of %s: %s", source, _genes(past), fasta, _some(shown))
+        log.warning("%s: %s left out, past the end of contigs of %s: %s", source, _genes(past), fasta, listed(shown))
     return placed
 
 
 def _genes(counts: Mapping[str, int]) -> str:
-    total = sum(counts.values())
-    return f"{total:,} gene{'s' if total != 1 else ''}"
-
-
-def _some(counts: Mapping[str, int]) -> str:
-    return ", ".join(list(counts)[:5]) + (f" and {len(counts) - 5} more" if len(counts) > 5 else "")
+    return count(sum(counts.values()), "gene")

@@ -1,6 +1,5 @@
 """What genoconv knows of a genome before it has it: one TOML file each, shipped or the user's own."""
 
-import difflib
 import os
 import re
 import tomllib
@@ -13,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from genoconv.errors import DataError, UsageError
 from genoconv.paths import shipped
+from genoconv.wording import nearest
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
@@ -162,8 +162,8 @@ def find_manifest(name: str) -> Manifest | None:
 def unknown_genome(name: str, known: Iterable[str]) -> UsageError:
     """The error for a genome that is neither known nor here; suggests the nearest name."""
     names = sorted(known)
-    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.6)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names)};"
+    near = nearest(name.lower(), names)
+    hint = f"did you mean {near}?" if near else f"known are {', '.join(names)};"
     return UsageError(f"no genome {name!r}: {hint} your own: genoconv genomes add {name} --fasta FILE")
 
 

@@ -21,6 +21,7 @@ from genoconv.genome.cache import locked
 from genoconv.genome.fasta.access import Fasta
 from genoconv.paths import genomes_dir
 from genoconv.progress import progress_bar
+from genoconv.wording import count
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ class Genome:
     def describe(self) -> str:
         """Sequences, bases and genes in words."""
         counts = {"sequence": len(self.contigs), "base": sum(self.contigs.values()), "gene": self.genes}
-        return ", ".join(f"{n:,} {what}{'' if n == 1 else 's'}" for what, n in counts.items() if n is not None)
+        return ", ".join(count(n, what) for what, n in counts.items() if n is not None)
 
 
 def folder_of(name: str) -> Path:

@@ -20,6 +20,7 @@ from genoconv.genome.fasta.index import SAMPLED, Index, load_index, reader_of
 from genoconv.genome.fasta.records import FastaRecord, read_records
 from genoconv.genome.fasta.scan import LETTERS, WHITE
 from genoconv.tokens import ENCODE_TABLE, Tokens
+from genoconv.wording import listed
 
 __all__ = ["Fasta", "FastaRecord", "read_records"]
 
@@ -135,9 +136,7 @@ class Fasta:
         try:
             entry = self._index.entries[contig]
         except KeyError:
-            some = ", ".join(list(self.contigs)[:5])
-            more = ", ..." if len(self.contigs) > 5 else ""
-            raise DataError(f"{self.path}: no contig {contig!r}; it has {some}{more}") from None
+            raise DataError(f"{self.path}: no contig {contig!r}; it has {listed(self.contigs)}") from None
         if contig not in self._checked:
             self._check(contig)
         return entry

@@ -12,7 +12,7 @@ from genoconv.errors import DataError, UsageError
 from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.windows.intervals import LongGenes, gene_windows, tile_windows
 from genoconv.genome.windows.splits import SplitPlan, split_windows, tile_regions
-from genoconv.wording import printable
+from genoconv.wording import count, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,7 +76,7 @@ class Windows:
         """What was cut and what was left out, and why, a phrase each."""
         handled = "skipped" if plan.long_genes == "skip" else "split"
         notes = [
-            f"{_count(self.counts[key], what)} {text}"
+            f"{count(self.counts[key], what)} {text}"
             for key, what, text in (
                 ("long", "gene", f"longer than {plan.max_length:,} {handled}"),
                 ("origin", "gene", "cut at the origin of a circular contig"),
@@ -86,14 +86,10 @@ class Windows:
             if self.counts[key]
         ]
         if self.short_contigs:
-            shown = ", ".join(map(printable, self.short_contigs[:3])) + (", ..." if len(self.short_contigs) > 3 else "")
-            contigs = _count(len(self.short_contigs), "contig")
+            shown = listed(self.short_contigs, limit=3)
+            contigs = count(len(self.short_contigs), "contig")
             notes.append(f"{contigs} shorter than {plan.min_length:,} left out ({shown})")
         return notes
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' if number != 1 else ''}"
 
 
 def make_windows(

@@ -25,6 +25,7 @@ from genoconv.ops.longconv.one_sm.blocks import (
     rows_to_a_tile,
     tiles_to_a_row,
 )
+from genoconv.wording import count
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -258,17 +259,13 @@ class OneSmPlan:
         ):
             kept = {"forward": "the filter", "backward": "T(v)"}
             lines.append(
-                f"{name}: {_count(block.per_sm, 'block')} of {32 * block.warps} threads an SM,"
-                f" {_count(block.rows, 'row')} in flight in each, {block.smem_bytes / 1024:.1f} KB"
-                + (f", {_count(block.staged, 'tensor')} staged" if block.staged else "")
+                f"{name}: {count(block.per_sm, 'block')} of {32 * block.warps} threads an SM,"
+                f" {count(block.rows, 'row')} in flight in each, {block.smem_bytes / 1024:.1f} KB"
+                + (f", {count(block.staged, 'tensor')} staged" if block.staged else "")
                 + (f", {kept[name]} kept" if block.spectrum_in_smem else "")
                 + (", sums aside" if block.sums_aside else "")
             )
         return "\n".join((*lines, f"spectrum of a filter: {self.spectrum_bytes:,} bytes per channel"))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 class OneSm:
