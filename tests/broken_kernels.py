@@ -27,6 +27,20 @@ CHANGES = {
 }
 """What is wrong: (source file, text, what stands there instead)."""
 
+LONG_CHANGES = {
+    "twiddles of lines left out": ("three_pass/columns.cuh", "rotate(re, im, w.x, w.y);", ""),
+    "last positions dropped": ("three_pass/rows.cuh", "? 4 : static_cast<int>(length - position)", "? 4 : 0"),
+    "tiles not levelled": ("three_pass/lines.cuh", "if (range.level()) return;", "return;"),
+    "scales of lines left out": ("three_pass/columns_out.cu", "own[1 + line] / own[0]", "1.0f"),
+    "dk of a part of the batch missing": ("three_pass/line_gradients.cu", "begin == 0 ? Tile{}", "begin >= 0 ? Tile{}"),
+    "filter not reversed in du of long rows": (
+        "three_pass/line_gradients.cu",
+        "conjugate_of_correlation(k, dc)",
+        "conjugate_of_product(k, dc)",
+    ),
+}
+"""The same for the kernels of long rows."""
+
 OF_LONG_ROWS = {"dk of all steps but the first missing"}
 """Changes that only show in rows of several tiles."""
 
@@ -43,8 +57,8 @@ branches in fp16 and in fp32. 32,768: lag twists of the second tile of a', in an
 
 
 def broken_sources(change: str, folder: Path) -> Path:
-    """A copy of the kernels' sources with one of :data:`CHANGES` made, in ``folder``."""
-    file, text, instead = CHANGES[change]
+    """A copy of the kernels' sources with one of :data:`CHANGES` or :data:`LONG_CHANGES` made, in ``folder``."""
+    file, text, instead = (CHANGES | LONG_CHANGES)[change]
     copy = folder / "csrc"
     shutil.copytree(shipped("csrc"), copy)
     before = (copy / file).read_text(encoding="utf-8")

@@ -33,6 +33,8 @@ def problems() -> Iterator[Problem]:
         if size in (256, 4096, 8192):
             plan = plan_on(size, "bfloat16", 0)
             yield Problem(size, B=1, H=plan.card.sm_count * plan.filter_block.per_sm * plan.filter_block.rows + 3)
+    for N, dtype in ((40_000, torch.bfloat16), (131_069, torch.float16), (655_360, torch.bfloat16)):
+        yield Problem(N, B=2, H=2, dtype=dtype)
 
 
 def main(*, check: bool) -> int:

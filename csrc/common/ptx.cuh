@@ -42,6 +42,12 @@ DEVICE float larger(float a, float b) {
   return out;
 }
 
+// exp(-2 pi i x), 0 <= x < 1, to about 2^-20.
+DEVICE float2 root_of_unity(float x) {
+  x = 6.283185307f * (x < 0.5f ? x : x - 1.0f);
+  return {__cosf(x), -__sinf(x)};
+}
+
 // Two floats to two 16-bit values, `low` in the low half; and back.
 DEVICE u32 pack_half(float low, float high) {
   u32 out;
@@ -122,6 +128,25 @@ DEVICE void store_device16(void* to, uint4 v) {
   uint4* at = reinterpret_cast<uint4*>(to);
   if constexpr (kStream) __stcs(at, v);
   else *at = v;
+}
+// The same of 8 bytes.
+template <bool kStream>
+DEVICE uint2 load_device8(const void* from) {
+  const uint2* at = reinterpret_cast<const uint2*>(from);
+  return kStream ? __ldcs(at) : *at;
+}
+template <bool kStream>
+DEVICE void store_device8(void* to, uint2 v) {
+  uint2* at = reinterpret_cast<uint2*>(to);
+  if constexpr (kStream) __stcs(at, v);
+  else *at = v;
+}
+// Device memory that other multiprocessors wrote: past the L1 cache.
+DEVICE uint4 load_shared_by_all16(const void* from) { return __ldcg(reinterpret_cast<const uint4*>(from)); }
+DEVICE uint2 load_shared_by_all8(const void* from) { return __ldcg(reinterpret_cast<const uint2*>(from)); }
+// The largest of all values that anybody gives: the order does not matter.
+DEVICE void max_device(u32* at, u32 x) {
+  asm volatile("red.relaxed.gpu.global.max.u32 [%0], %1;" ::"l"(__cvta_generic_to_global(at)), "r"(x) : "memory");
 }
 // Asks for a line of device memory to come to the L2 cache.
 DEVICE void prefetch_line(const void* at) {

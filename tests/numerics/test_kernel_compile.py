@@ -20,6 +20,7 @@ from genoconv.ops import kernels
 from genoconv.ops.filter import fused as filter_kernels
 from genoconv.ops.longconv.one_sm.blocks import SIZES
 from genoconv.ops.longconv.one_sm.plan import FITS, KERNELS, OneSm, OneSmPlan
+from genoconv.ops.longconv.three_pass.plan import ThreePass
 from genoconv.paths import shipped
 
 pytestmark = pytest.mark.skipif(compiler.missing() is not None, reason=str(compiler.missing()))
@@ -66,6 +67,29 @@ def test_the_operators_around_compile_for_every_target(arch: str) -> None:
     entries = [path for folder in folders for path in (shipped("csrc") / folder).glob("*.cu")]
     assert set(wanted) == {f"{path.parent.name}/{path.stem}" for path in entries}
     for kernel in wanted.values():
+        assert cache.compile_kernel(kernel.source, kernel.defines, arch=arch).startswith(ELF)
+
+
+@pytest.mark.parametrize(
+    ("arch", "size", "dtype"),
+    [  # one step down the columns, two steps, the longest lines
+        ("sm_80", 49152, "float16"),
+        ("sm_86", 655_360, "bfloat16"),
+        ("sm_90", 14 << 20, "bfloat16"),
+        ("sm_100", 655_360, "float16"),
+    ],
+)
+def test_kernels_of_long_rows_compile(arch: str, size: int, dtype: str) -> None:
+    plan = ThreePass().plan(size, size, filter_length=size, dtype=dtype, card=card_of(arch))
+    kernels = list(plan.kernels())
+    assert {kernel.name for kernel in kernels} == {
+        "columns_in",
+        "columns_out",
+        "lines",
+        "line_spectra",
+        "line_gradients",
+    }
+    for kernel in kernels[KERNEL_TARGETS.index(arch) % 2 :: 2]:
         assert cache.compile_kernel(kernel.source, kernel.defines, arch=arch).startswith(ELF)
 
 

@@ -78,7 +78,7 @@ class Toy:
     def sizes(self, card: Card) -> tuple[int, ...]:
         return (2**10, 2**30)
 
-    def scales(self, size: int) -> int:
+    def scales(self, size: int, card: Card) -> int:
         return 3
 
     def plan(self, length: int, size: int, *, filter_length: int, dtype: str, card: Card) -> ToyPlan:

@@ -13,6 +13,7 @@ from genoconv.errors import UsageError
 from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.targets import Card
 from genoconv.ops.longconv.one_sm.plan import OneSm
+from genoconv.ops.longconv.three_pass.plan import ThreePass
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -117,14 +118,14 @@ class Regime(Protocol):
     def sizes(self, card: Card) -> tuple[int, ...]:
         """Transform sizes that a card serves, ascending; a row takes the first that is not shorter."""
 
-    def scales(self, size: int) -> int:
+    def scales(self, size: int, card: Card) -> int:
         """:attr:`Plan.scales` of plans of one size."""
 
     def plan(self, length: int, size: int, *, filter_length: int, dtype: str, card: Card) -> Plan:
         """The plan of rows of ``length`` positions in transforms of ``size`` points, one of :meth:`sizes`."""
 
 
-REGIMES: tuple[Regime, ...] = (OneSm(),)
+REGIMES: tuple[Regime, ...] = (OneSm(), ThreePass())
 """The first regime that serves a length has it."""
 
 
@@ -133,7 +134,7 @@ def transforms(card: Card) -> tuple[tuple[str, int, int], ...]:
     found: list[tuple[str, int, int]] = []
     for regime in REGIMES if card.capability >= OLDEST_CAPABILITY else ():
         done = found[-1][1] if found else 0
-        found += [(regime.name, size, regime.scales(size)) for size in regime.sizes(card) if size > done]
+        found += [(regime.name, size, regime.scales(size, card)) for size in regime.sizes(card) if size > done]
     return tuple(found)
 
 

@@ -56,6 +56,10 @@ DEVICE u32 as_bits(float x) {
   return out;
 }
 DEVICE float larger(float a, float b) { return a != a || b != b ? as_float(0x7fffffffu) : (a > b ? a : b); }
+DEVICE float2 root_of_unity(float x) {
+  const double angle = 6.283185307179586 * x;
+  return {static_cast<float>(cos(angle)), static_cast<float>(-sin(angle))};
+}
 DEVICE u32 pack_half(float low, float high) { return emulation::half_bits(low) | (emulation::half_bits(high) << 16); }
 DEVICE u32 pack_bfloat(float low, float high) {
   const auto round = [](float x) {
@@ -117,6 +121,21 @@ DEVICE void store_device16(void* to, uint4 v) {
   if (reinterpret_cast<uintptr_t>(to) % 16) emulation::faults++;
   memcpy(to, &v, 16);
 }
+template <bool>
+DEVICE uint2 load_device8(const void* from) {
+  if (reinterpret_cast<uintptr_t>(from) % 8) emulation::faults++;
+  uint2 v;
+  memcpy(&v, from, 8);
+  return v;
+}
+template <bool>
+DEVICE void store_device8(void* to, uint2 v) {
+  if (reinterpret_cast<uintptr_t>(to) % 8) emulation::faults++;
+  memcpy(to, &v, 8);
+}
+DEVICE uint4 load_shared_by_all16(const void* from) { return load_device16<false>(from); }
+DEVICE uint2 load_shared_by_all8(const void* from) { return load_device8<false>(from); }
+DEVICE void max_device(u32* at, u32 x) { *at = x > *at ? x : *at; }
 DEVICE void prefetch_line(const void*) {}
 DEVICE void discard_line(void* at) {
   if (reinterpret_cast<uintptr_t>(at) % 16) emulation::faults++;

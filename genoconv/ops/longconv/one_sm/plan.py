@@ -277,7 +277,7 @@ class OneSm:
         """Powers of two from 256 on."""
         return _sizes(card.smem)
 
-    def scales(self, size: int) -> int:
+    def scales(self, size: int, card: Card) -> int:
         """One per channel."""
         return 1
 

@@ -1,0 +1,100 @@
+// Middle pass of the gradients: lines of v and of dc. v times the filter, back: c, for the output gate (GATE_OUT). dc
+// correlated with the filter, back: dv. conj T(v) T(dc) summed over the batch in its order, and with the last of the
+// batch back as well: dk. All come out conjugated; the first two in place.
+#include <three_pass/lines.cuh>
+
+extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)
+    line_gradients(int first, int channels, int begin, int end, unsigned char* v_data, unsigned char* dc_data,
+                   unsigned char* dk_data, const uint4* filter, float* dk_scales, uint4* partial, const uint4* tables,
+                   const u32* v_codes, const u32* dc_codes, const u32* v_ranges, const u32* dc_ranges, int batches,
+                   int line_count) {
+  let_next_begin();
+  set_up_lines(tables);
+  const InnerTables<Line> inner = load_inner_tables<Line, true>(tables);
+  const Lines vs{v_data, line_count, Line::kSize}, dcs{dc_data, line_count, Line::kSize},
+      dks{dk_data, line_count, Line::kSize};
+  constexpr int kCodes = Line::kSize / 32;
+  await_kernel();
+#pragma unroll 1
+  for (int unit = block_index(); unit < channels * line_count; unit += grid_size()) {
+    const int local = unit / line_count, line = unit % line_count;
+    const i64 channel = first + local, place_before = (channel * line_count + line) * (Line::kSize / 256);
+    const auto filter_of = [&](int item) {
+      return load_stored(filter + (place_before + place_of<Line>(item)) * 64 + lane_index());
+    };
+    uint4* own_partial = partial + (static_cast<i64>(local) * line_count + line) * (Line::kSize / 2) + lane_index();
+    Tile sums[Line::kItems];
+#pragma unroll
+    for (int item = 0; item < Line::kItems; item++)
+      sums[item] = begin == 0 ? Tile{} : load_sums(own_partial + place_of<Line>(item) * 128);
+#pragma unroll 1
+    for (int batch = begin; batch < end; batch++) {
+      const int row = local * (end - begin) + batch - begin;
+      request_line(vs.at(row, line, 0), 0);
+      request_line(dcs.at(row, line, 0), kLineBytes);
+      commit_copies();
+      wait_copies<0>();
+      const i64 whole = channel * batches + batch;
+      const Range v_range{v_ranges[2 * whole], v_ranges[2 * whole + 1]};
+      const Range dc_range{dc_ranges[2 * whole], dc_ranges[2 * whole + 1]};
+      level_line(v_codes + row * kCodes, v_range, 0);
+      level_line(dc_codes + row * kCodes, dc_range, kLineBytes);
+      block_barrier();
+      outer_stage<false>(0);
+      outer_stage<false>(kLineBytes);
+      block_barrier();
+      const float weight = scale_out(v_range.most) * scale_out(dc_range.most);
+#pragma unroll
+      for (int item = 0; item < Line::kItems; item++) {
+        const StoredTile k = filter_of(item);
+        const Work v = spectrum_of<Line>(turn_of<Line>(item), load_slot_of(item, 0), inner);
+        const StoredTile kept = stored(to_half(v));
+        if constexpr (GATE_OUT)
+          store_slot_of(item, 0, inverse_of<Line>(item, turn_of<Line>(item), conjugate_of_product(k, v), inner));
+        const Work dc = spectrum_of<Line>(turn_of<Line>(item), load_slot_of(item, kLineBytes), inner);
+        Tile exact;  // the product may leave the range of fp16
+        convert(exact, dc);
+        add_correlation(sums[item], kept, exact, weight);
+        store_slot_of(item, kLineBytes,
+                      inverse_of<Line>(item, turn_of<Line>(item), conjugate_of_correlation(k, dc), inner));
+      }
+      block_barrier();
+      if constexpr (GATE_OUT) outer_stage<true>(0);
+      outer_stage<true>(kLineBytes);
+      block_barrier();
+      if constexpr (GATE_OUT) store_line(vs.at(row, line, 0), 0);
+      store_line(dcs.at(row, line, 0), kLineBytes);
+    }
+    if (end < batches) {
+#pragma unroll
+      for (int item = 0; item < Line::kItems; item++) store_sums(own_partial + place_of<Line>(item) * 128, sums[item]);
+      continue;
+    }
+    u32 peak = 0;
+#pragma unroll
+    for (int item = 0; item < Line::kItems; item++) {
+      const u32 own = peak_bits(sums[item]);
+      peak = own > peak ? own : peak;
+    }
+    const Scale scale = scale_of<kRowTop>(max_over_block(peak, shared_base()));
+#pragma unroll
+    for (int item = 0; item < Line::kItems; item++) {
+      Tile conjugate = affine(sums[item], scale.in, 0.0f);
+#pragma unroll
+      for (int n = 0; n < 2; n++)
+#pragma unroll
+        for (int i = 0; i < 4; i++) conjugate.im[n][i] = -conjugate.im[n][i];
+      store_slot_of(item, 0, inverse_of<Line>(item, turn_of<Line>(item), conjugate, inner));
+    }
+    block_barrier();
+    outer_stage<true>(0);
+    block_barrier();
+    store_line(dks.at(local, line, 0), 0);
+    if (thread_index() == 0) {
+      float* to = dk_scales + channel * (line_count + 1);
+      to[1 + line] = scale.out;
+      max_device(reinterpret_cast<u32*>(to), as_bits(scale.out));
+    }
+    block_barrier();
+  }
+}

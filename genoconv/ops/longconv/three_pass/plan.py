@@ -1,0 +1,276 @@
+"""Plans of long rows: N = R1 L, columns of R1 points and lines of L, decided from numbers alone.
+
+With j = L j1 + j' and f = f1 + R1 f', the phase j (f + 1/4) / N is j1 (f1 + 1/4) / R1 (the columns) plus
+j' (f1 + 1/4) / N (twiddles) plus j' f' / L (plain transforms of lines). R1 is r1, at most 64 points in one product, or
+16 r1 in two.
+`csrc/three_pass/README.md` derives it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from genoconv.gpu.compiler import Kernel
+from genoconv.gpu.targets import Card
+from genoconv.ops.longconv.one_sm.blocks import FACTORS
+from genoconv.ops.longconv.three_pass.tables import SECOND
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from genoconv.ops.longconv.spectrum import StoredSpectrum
+
+LONGEST = 1 << 24
+COLUMN_WARPS = 8
+_MOST_RADIX = 64  # of one product: more would be spilled
+_GOOD_RADIX = 32  # of the first of two steps
+_MANTISSAS = (4, 5, 6, 7)  # sizes are these times powers of two, so at most a quarter is padding
+_POINTS = (4096, 8192, 16384)  # of a line
+_GROUP_BYTES = 32 * 2**20
+"""Spectra between two passes that are in flight: they should stay in the L2 cache."""
+_LEAST_L2 = 4 * 2**20
+
+
+@dataclass(frozen=True)
+class ThreePassPlan:
+    """A row that is transformed in three passes over device memory and the L2 cache.
+
+    length, filter_length: positions of a row and taps of its filter. size: points of the transform, length <= size.
+    radix: r1. split: whether a column has a second step of 16 points. points: L.
+    """
+
+    length: int
+    filter_length: int
+    dtype: str
+    card: Card
+    size: int
+    radix: int
+    split: bool
+    points: int
+
+    regime = "three-pass"
+
+    def __hash__(self) -> int:
+        return hash((self.length, self.dtype, self.card.smem))  # hashing all fields would take as long as a launch
+
+    @property
+    def lines(self) -> int:
+        """R1, lines of a row."""
+        return self.radix * (SECOND if self.split else 1)
+
+    @property
+    def radices(self) -> tuple[int, ...]:
+        """Radices of the stages, first contracted first; their product is `size`."""
+        outer, branches = FACTORS[self.points]
+        return (self.radix, *(r for r in (SECOND if self.split else 1, outer, branches) if r > 1), 16, 16)
+
+    @property
+    def spectrum_bytes(self) -> int:
+        """Device memory of one channel's stored spectrum."""
+        return 4 * self.size
+
+    @property
+    def scales(self) -> int:
+        """A channel's, then one for each of its lines."""
+        return 1 + self.lines
+
+    @property
+    def begins_early(self) -> bool:
+        """Whether a kernel's blocks may begin before the kernel that they depend on has ended."""
+        return self.card.capability >= 90
+
+    @property
+    def line_blocks(self) -> int:
+        """Most blocks of a line pass that share a multiprocessor."""
+        return 2
+
+    @property
+    def group_bytes(self) -> int:
+        """Device memory of the spectra in flight, unless a single row takes more."""
+        return max(_LEAST_L2, min(_GROUP_BYTES, self.card.l2_bytes * 5 // 8))
+
+    def rows_at_once(self, *, tensors: int = 1) -> int:
+        """Rows whose spectra, `tensors` of each, are in flight."""
+        return max(1, self.group_bytes // (4 * self.size * tensors))
+
+    def obstacle(self, channels: int) -> str | None:
+        """Strides have 64 bits."""
+        return None
+
+    def workspace_bytes(self, batches: int, channels: int, *, backward: bool) -> int:
+        """Spectra of the rows in flight, their scales, and in the backward pass sums over the batch."""
+        rows = batches * channels
+        line = 4 * self.size
+        if not backward:
+            return min(rows, self.rows_at_once()) * (line + self.size // self.lines // 8) + 8 * rows
+        at_once = min(rows, self.rows_at_once(tensors=2))
+        partial = 0 if at_once >= batches else 2 * line
+        return at_once * 2 * line + max(1, at_once // batches) * line + partial + 16 * rows
+
+    def columns(self, way: str, *, dtype: str, aligned: bool, gated: bool = False, second: bool = False) -> Kernel:
+        """`columns_in` or `columns_out`. dtype: of rows, or "float32" for filters. second: there are two results."""
+        defines = {
+            "PLAN_WARPS": COLUMN_WARPS,
+            "COLUMN_TILES": -(-self.radix // 16),
+            "COLUMN_SPLIT": int(self.split),
+            "IO_BF16": int(dtype == "bfloat16"),
+            "IO_SINGLE": int(dtype == "float32"),
+            "HALF_SUMS": 0,
+            "ALIGNED": int(aligned),
+        }
+        defines |= {"GATE_IN": int(gated)} if way == "columns_in" else {"GATE_FIRST": int(gated), "SECOND": int(second)}
+        smem = column_bytes(self.radix) if self.split else 0
+        return Kernel(f"three_pass/{way}", tuple(sorted(defines.items())), smem, 32 * COLUMN_WARPS)
+
+    def line_kernel(self, name: str, *, gate_out: bool = True) -> Kernel:
+        """`lines`, `line_spectra` or `line_gradients`."""
+        outer, branches = FACTORS[self.points]
+        buffers = {"lines": self._buffers, "line_spectra": 1, "line_gradients": 2}[name]
+        defines = {
+            "PLAN_RADIX": outer,
+            "PLAN_SPLIT": branches,
+            "PLAN_GROUPS": 1,
+            "PLAN_WARPS": self.line_warps(name),
+            "PLAN_STAGED": 0,
+            "PLAN_SPECTRUM_IN_SMEM": 0,
+            "PLAN_SUMS_ASIDE": 0,
+            "PLAN_LAGS_TURN": 0,
+            "IO_BF16": int(self.dtype == "bfloat16"),
+            "IO_SINGLE": 0,
+            "HALF_SUMS": int(self.dtype == "bfloat16" and name != "line_spectra"),
+            "ALIGNED": 1,
+        }
+        if name == "lines":
+            defines["LINE_BUFFERS"] = buffers
+        if name == "line_gradients":
+            defines["GATE_OUT"] = int(gate_out)
+        if name == "line_spectra":
+            defines["IO_BF16"] = 0
+        smem = line_bytes(self.points, buffers)
+        return Kernel(f"three_pass/{name}", tuple(sorted(defines.items())), smem, 32 * self.line_warps(name))
+
+    def line_warps(self, name: str) -> int:
+        """Warps of a block of a line pass: 8, two blocks to a multiprocessor, where registers and lines allow it."""
+        return 8 if self.points == _POINTS[0] and name != "line_gradients" else 16
+
+    @property
+    def _buffers(self) -> int:
+        return 2 if line_bytes(self.points, 2) <= self.card.smem else 1
+
+    def kernels(self) -> Iterator[Kernel]:
+        """Every kernel, gated, for aligned and ragged rows."""
+        for aligned in (True, False):
+            yield self.columns("columns_in", dtype=self.dtype, aligned=aligned, gated=True)
+            yield self.columns("columns_out", dtype=self.dtype, aligned=aligned, gated=True)
+            yield self.columns("columns_out", dtype=self.dtype, aligned=aligned, gated=True, second=True)
+        yield self.columns("columns_in", dtype="float32", aligned=False)
+        yield self.columns("columns_out", dtype="float32", aligned=False)
+        yield from (self.line_kernel(name) for name in ("lines", "line_spectra", "line_gradients"))
+
+    def prepare_filter(self, k: "Tensor", D: "Tensor | None") -> "StoredSpectrum":
+        """T(k) + D of filters k (H, K), D (H,)."""
+        from genoconv.ops.longconv.three_pass import launches
+
+        return launches.prepare_filter(self, k, D)
+
+    def forward(
+        self,
+        u: "Tensor",
+        spectrum: "StoredSpectrum",
+        gate_in: "Tensor | None",
+        gate_out: "Tensor | None",
+        *,
+        fresh: bool = False,
+    ) -> "Tensor":
+        """y (B, H, N)."""
+        from genoconv.ops.longconv.three_pass import launches
+
+        return launches.forward(self, u, spectrum, gate_in, gate_out)
+
+    def backward(
+        self,
+        dy: "Tensor",
+        u: "Tensor",
+        spectrum: "StoredSpectrum",
+        gate_in: "Tensor | None",
+        gate_out: "Tensor | None",
+    ) -> "tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]":
+        """(du, dk, dD, dgate_in, dgate_out)."""
+        from genoconv.ops.longconv.three_pass import launches
+
+        return launches.backward(self, dy, u, spectrum, gate_in, gate_out)
+
+    def explain(self) -> str:
+        """The plan in plain words, one fact per line."""
+        card = f"{self.card.arch}, {self.card.sm_count} SMs, {self.card.l2_bytes / 2**20:.0f} MB of L2 cache"
+        steps = (
+            f"{self.radix} * {SECOND} points in two products" if self.split else f"{self.radix} points in one product"
+        )
+        rows = self.rows_at_once()
+        return "\n".join(
+            (
+                f"length {self.length:,}, filter {self.filter_length:,}, {self.dtype}, {card}",
+                f"regime {self.regime}: transform of {self.size:,} points as {'*'.join(map(str, self.radices))}",
+                f"columns of {steps}, {self.lines:,} lines of {self.points:,} points",
+                f"rows in flight between passes: {rows} ({rows * 4 * self.size / 2**20:.0f} MB)",
+                f"a line in a block of {32 * self.line_warps('lines')} threads, {self._buffers} in shared memory, "
+                f"{line_bytes(self.points, self._buffers) / 1024:.1f} KB",
+                f"spectrum of a filter: {self.spectrum_bytes:,} bytes per channel",
+            )
+        )
+
+
+def line_bytes(points: int, buffers: int) -> int:
+    """Shared memory of a block with `buffers` lines: a word for peaks, tables, lines (`csrc/one_sm/shape.cuh`)."""
+    radix, split = FACTORS[points]
+    lag_twists = 2 * split - 1 if split > 1 else 0
+    tables = 2048 * (radix // 16) ** 2 + 2048 * (1 + lag_twists) + 3072 * (split - 1)
+    return 512 + tables + 4 * points * buffers
+
+
+def column_bytes(radix: int) -> int:
+    """Shared memory of a block with 32 columns of two steps (`csrc/three_pass/shape.cuh`)."""
+    return 128 + 128 * SECOND * 16 * -(-radix // 16)
+
+
+def _factors(size: int, card: Card) -> tuple[int, bool, int] | None:
+    """(r1, whether columns have a second step, L) of a transform, or None where nothing fits."""
+    fitting = [points for points in _POINTS if line_bytes(points, 2) <= card.smem]
+    for points in fitting[:1]:
+        if size % points == 0 and 3 <= size // points <= _MOST_RADIX:
+            return size // points, False, points
+    for most in (_GOOD_RADIX, _MOST_RADIX):
+        for points in fitting:
+            radix = size // (points * SECOND)
+            if size % (points * SECOND) == 0 and 1 <= radix <= most and column_bytes(radix) <= card.smem:
+                return radix, True, points
+    return None
+
+
+class ThreePass:
+    """The regime of rows longer than one multiprocessor holds."""
+
+    name = "three-pass"
+
+    def sizes(self, card: Card) -> tuple[int, ...]:
+        """Multiples 4, 5, 6 and 7 of powers of two, up to 2^24."""
+        return _sizes(card)
+
+    def scales(self, size: int, card: Card) -> int:
+        """One per channel and one per line."""
+        factors = _factors(size, card)
+        assert factors is not None
+        return 1 + size // factors[2]
+
+    def plan(self, length: int, size: int, *, filter_length: int, dtype: str, card: Card) -> ThreePassPlan:
+        """As :meth:`genoconv.ops.longconv.plan.Regime.plan`."""
+        factors = _factors(size, card)
+        assert factors is not None
+        return ThreePassPlan(length, filter_length, dtype, card, size, *factors)
+
+
+@lru_cache
+def _sizes(card: Card) -> tuple[int, ...]:
+    every = sorted(m << a for m in _MANTISSAS for a in range(10, 23) if m << a <= LONGEST)
+    return tuple(size for size in every if size >= 12288 and _factors(size, card))

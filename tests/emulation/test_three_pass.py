@@ -1,0 +1,122 @@
+"""The kernels of long rows, from their own source, against the definition in float64: small plans of every kind."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+from broken_kernels import LONG_CHANGES, broken_sources
+from emulation import harness
+from long_convolutions import Problem, faults
+
+from genoconv.gpu.compiler import Kernel
+from genoconv.gpu.targets import Card
+from genoconv.ops.longconv import plan as plans
+from genoconv.ops.longconv.host import DTYPES
+from genoconv.ops.longconv.three_pass.plan import ThreePassPlan
+
+pytestmark = pytest.mark.skipif(not harness.available(), reason="needs g++ with C++20")
+
+
+CARD = Card("sm_90", 227 * 1024, 2, 50 * 2**20)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A plan and a problem that it solves. short: positions that the rows lack to the transform's size."""
+
+    radix: int
+    split: bool
+    points: int
+    problem: Problem
+
+    def __str__(self) -> str:
+        return f"{self.radix}{'x16' if self.split else ''}x{self.points}-{self.problem}"
+
+    def plan(self, card: Card) -> ThreePassPlan:
+        size = self.radix * (16 if self.split else 1) * self.points
+        N, K = self.problem.N, self.problem.K or self.problem.N
+        return ThreePassPlan(N, K, DTYPES[self.problem.dtype], card, size, self.radix, self.split, self.points)
+
+    def __iter__(self) -> Iterator[Kernel]:  # what conftest builds
+        plan, x = self.plan(CARD), self.problem
+        how = {"dtype": plan.dtype, "aligned": x.N % 8 == 0}
+        yield plan.columns("columns_in", dtype="float32", aligned=False)
+        yield plan.columns("columns_out", dtype="float32", aligned=False)
+        yield from (plan.line_kernel(n, gate_out=x.gate_out) for n in ("lines", "line_spectra", "line_gradients"))
+        for gated in {x.gate_in, x.gate_out}:
+            yield plan.columns("columns_in", gated=gated, **how)
+            yield plan.columns("columns_out", gated=gated, **how)
+        yield plan.columns("columns_out", gated=x.gate_in, second=x.gate_in, **how)
+
+    def solve(self, monkeypatch: pytest.MonkeyPatch, *, sources: Path | None = None, group_bytes: int = 1 << 25):
+        with harness.machine(sources=sources) as gpu:
+            monkeypatch.setattr(plans, "choose_plan", lambda *_, **__: self.plan(CARD))
+            monkeypatch.setattr(ThreePassPlan, "group_bytes", group_bytes)
+            x = self.problem.inputs()
+            return x, harness.solve(x), gpu
+
+
+SMALL = Case(3, False, 4096, Problem(12288, B=2, H=2))
+
+CASES = (
+    SMALL,
+    # Ragged rows of unusual amplitudes, tiles that differ in scale, a constant row and zeros.
+    Case(3, False, 4096, Problem(12285, B=3, H=2, dtype=torch.float16, hard=True)),
+    # Two tiles of columns, a partial filter, no gates; rows that end within a line.
+    Case(20, False, 4096, Problem(70000, B=1, H=1, K=20000, gate_in=False, gate_out=False, skip=False)),
+    Case(3, False, 8192, Problem(24000, B=1, H=2, gate_out=False)),
+    Case(3, False, 16384, Problem(49152, B=1, H=1, gate_in=False)),
+    # Columns in two steps, padded.
+    Case(2, True, 4096, Problem(131000, B=1, H=1)),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_long_rows_are_the_convolution_and_its_gradients(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, got, gpu = case.solve(monkeypatch)
+    # float16 rows of three lines: few terms even out the rounding of a column's matrix.
+    assert not faults(got, x, leniency=1.5 if case.problem.dtype == torch.float16 else 1.0)
+    assert not gpu.overrun(), "written beside a buffer"
+    for name, counts in gpu.counts.items():
+        assert counts.faults == 0, name
+        assert counts.wavefronts <= 1.02 * counts.ideal, name
+
+
+def test_groups_and_parts_of_a_batch_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = replace(SMALL, problem=Problem(12288, B=3, H=2))
+    _, whole, _ = case.solve(monkeypatch)
+    for rows in (1, 2):  # forward; the backward pass has half as many
+        _, parts, _ = case.solve(monkeypatch, group_bytes=rows * 4 * 12288)
+        for name, value in whole.items():
+            assert torch.equal(parts[name], value), (name, rows)
+
+
+def test_what_is_not_finite_stays_in_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, clean, _ = SMALL.solve(monkeypatch)
+    inputs = Problem.inputs
+
+    def spoilt(problem: Problem, *device: str):
+        x = inputs(problem, *device)
+        x.u[1, 0, 5000] = float("nan")
+        return x
+
+    monkeypatch.setattr(Problem, "inputs", spoilt)
+    _, got, _ = SMALL.solve(monkeypatch)
+    assert not torch.isfinite(got["dgate_in"][1, 0, 5000])
+    for name in ("y", "dgate_out", "dgate_in"):
+        assert name == "dgate_in" or not torch.isfinite(got[name][1, 0, 5000:]).any(), name
+        got[name][1, 0] = clean[name][1, 0]
+        assert torch.equal(got[name], clean[name]), name
+    assert torch.equal(got["du"], clean["du"])
+    assert not torch.isfinite(got["dk"][0]).any()
+    assert torch.equal(got["dk"][1], clean["dk"][1])
+
+
+@pytest.mark.parametrize("change", LONG_CHANGES)
+def test_a_broken_kernel_shows(change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = Problem(12285, B=2, H=1, hard=change == "tiles not levelled")
+    case = replace(SMALL, problem=problem)
+    x, got, _ = case.solve(monkeypatch, sources=broken_sources(change, tmp_path), group_bytes=4 * 12288)
+    assert faults(got, x)

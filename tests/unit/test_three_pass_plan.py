@@ -1,0 +1,77 @@
+"""Plans of long rows: every length within a card's reach, little padding, memory that does not follow the batch."""
+
+from math import prod
+
+import pytest
+
+from genoconv.gpu.targets import ARCHS, Card, card_of
+from genoconv.ops.longconv.plan import choose_plan, reach
+from genoconv.ops.longconv.three_pass.plan import LONGEST, ThreePass, ThreePassPlan
+
+H200 = card_of("sm_90")
+LENGTHS = (32769, 40000, 65536, 100_003, 131_072, 160_000, 450_000, 524_288, 1_000_000, 1_048_576, 2_473_537, LONGEST)
+
+
+def plan_of(length: int, *, card: Card = H200, dtype: str = "bfloat16") -> ThreePassPlan:
+    plan = choose_plan(length, card=card, dtype=dtype)
+    assert isinstance(plan, ThreePassPlan)
+    return plan
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_no_length_wastes_more_than_a_quarter(length: int) -> None:
+    plan = plan_of(length)
+    assert length <= plan.size <= 1.25 * length
+    assert prod(plan.radices) == plan.size == plan.lines * plan.points
+    assert plan.scales == 1 + plan.lines == ThreePass().scales(plan.size, H200)
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_every_kernel_fits_its_card(arch: str) -> None:
+    card = card_of(arch)
+    for size in ThreePass().sizes(card):
+        for dtype in ("bfloat16", "float16"):
+            plan = ThreePass().plan(size, size, filter_length=size, dtype=dtype, card=card)
+            for kernel in plan.kernels():
+                assert kernel.smem_bytes <= card.smem
+                assert kernel.threads <= 1024
+                assert list(kernel.defines) == sorted(kernel.defines)
+
+
+def test_how_far_each_card_reaches() -> None:
+    assert {arch: reach(card_of(arch)) for arch in ARCHS} == {
+        "sm_80": LONGEST,
+        "sm_86": 6 << 20,
+        "sm_87": LONGEST,
+        "sm_89": 6 << 20,
+        "sm_90": LONGEST,
+        "sm_100": LONGEST,
+        "sm_120": 6 << 20,
+    }
+
+
+def test_long_and_short_rows_share_kernels() -> None:
+    """Kernels depend on the points of a line and on how many tiles of 16 a column has, not on the length."""
+    assert set(plan_of(45_000).kernels()) == set(plan_of(65_536).kernels())
+    every = {k for size in ThreePass().sizes(H200) if size > 32768 for k in plan_of(size).kernels()}
+    assert len(every) < 100
+
+
+def test_memory_does_not_follow_the_batch() -> None:
+    for length in LENGTHS:
+        plan = plan_of(length)
+        few, many = (plan.workspace_bytes(batches, 64, backward=False) for batches in (64, 640))
+        assert many - few <= 16 * 640 * 64
+        assert many <= 65 * 2**20
+        assert plan.spectrum_bytes == 4 * plan.size
+        assert (
+            plan.workspace_bytes(640, 64, backward=True) <= max(5 * plan.spectrum_bytes, 2 * plan.group_bytes) + 2**20
+        )
+
+
+def test_a_plan_can_be_read() -> None:
+    for length in LENGTHS:
+        text = plan_of(length).explain()
+        assert f"length {length:,}" in text
+        assert "regime three-pass" in text
+        assert max(map(len, text.splitlines())) <= 120
