@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from genoconv.errors import UsageError
 from genoconv.pipelines.options import bare, parameters
-from genoconv.wording import did_you_mean
+from genoconv.wording import did_you_mean, printable
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -103,7 +103,8 @@ class Call(Generic[R]):
     def _explain(self, problem: Any) -> str:
         key = _key(problem["loc"])
         if problem["type"] == "extra_forbidden":
-            return f"{self._where(key)}unknown key {key}{did_you_mean(key, keys(self.record), cutoff=0.3)}"
+            suggestion = did_you_mean(key, keys(self.record), cutoff=0.3)
+            return f"{self._where(key)}unknown key {printable(key)[:80]}{suggestion}"
         message = problem["msg"].removeprefix("Value error, ")
         name = self._label(key) if self._is_given(key) else self._where(key) + key
         if problem["type"] == "value_error":  # in the record's own words
@@ -247,8 +248,33 @@ def load_yaml(text: str, *, name: str) -> Any:
         UsageError: it is not YAML, or beyond all measure.
     """
     try:
-        return yaml.load(text, _Loader)
+        value = yaml.load(text, _Loader)
+        _check_plain(value, name)
+        return value
     except RecursionError:
         raise UsageError(f"{name}: nested too deeply for a configuration") from None
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # ValueError: numbers and dates that cannot be
-        raise UsageError(f"{name}: not YAML: {' '.join(str(error).split())[:300]}") from None
+    except UsageError:
+        raise
+    # Numbers and dates that cannot be, and tags on values that they do not fit.
+    except (yaml.YAMLError, ValueError, OverflowError, AttributeError, TypeError) as error:
+        raise UsageError(f"{name}: not YAML: {printable(' '.join(str(error).split()))[:300]}") from None
+
+
+def _check_plain(value: Any, name: str) -> None:
+    """Refuse what no option can be: text that files cannot hold, numbers beyond any machine's."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            _check_plain(key, name)
+            _check_plain(inner, name)
+    elif isinstance(value, list | tuple | set):
+        for inner in value:
+            _check_plain(inner, name)
+    elif isinstance(value, str) and not is_text(value):
+        raise UsageError(f"{name}: {ascii(value)[:60]} is not UTF-8 text without NUL")
+    elif isinstance(value, int) and value.bit_length() > 64:
+        raise UsageError(f"{name}: an integer of more than 64 bits")
+
+
+def is_text(value: str) -> bool:
+    """Whether UTF-8 can hold ``value`` and it is without NUL: half of a surrogate pair stands for another byte."""
+    return not any(letter == "\0" or 0xD800 <= ord(letter) < 0xE000 for letter in value)

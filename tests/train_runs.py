@@ -1,14 +1,17 @@
 """Training runs small enough for tests: a genome with something to learn, a model of a few thousand parameters."""
 
 import random
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from fasta_files import write_fasta
 
 from genoconv.models import HyenaDNA, load_model
+from genoconv.pipelines.resolve import Call
 from genoconv.pipelines.train import run as pipeline
-from genoconv.pipelines.train.config import TrainConfig, configure
+from genoconv.pipelines.train.config import configure
+from genoconv.pipelines.train.options import TrainConfig
 
 TINY = (
     "model.d_model=16",
@@ -43,7 +46,19 @@ def patterned_genome(path: Path, *, length: int = 20_000) -> Path:
 
 def tiny_config(fasta: Path, *assignments: str, max_steps: int | None = 6) -> TrainConfig:
     """The configuration of a run of seconds; ``assignments`` as of ``--set``."""
-    return configure(None, options={"fasta": str(fasta), "run.max_steps": max_steps}, assignments=[*TINY, *assignments])
+    return configuration(*TINY, *assignments, options={"fasta": str(fasta), "run.max_steps": max_steps})
+
+
+def configuration(
+    *assignments: str, file: Path | None = None, options: Mapping[str, object] | None = None
+) -> TrainConfig:
+    """The configuration of a new run, from a file, options by their keys, and ``--set`` assignments."""
+    return configure(Call(TrainConfig, file, options or {}, assignments))
+
+
+def resumed(folder: Path, *assignments: str) -> TrainConfig:
+    """The configuration with which the run in ``folder`` is resumed."""
+    return pipeline.resumed(folder, Call(TrainConfig, assignments=assignments))
 
 
 def train_tiny(folder: Path, fasta: Path, *assignments: str, max_steps: int | None = 6) -> Path:

@@ -60,7 +60,7 @@ def changed_inputs(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[st
 
 
 def _changed_windows(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    source = f"the annotation {now['annotation']}" if now["annotation"] else "the windows"
+    source = f"the annotation {now['annotation']}" if now["annotation"] else now.get("window_file") or "the windows"
     counts = []
     for record in (before, now):
         splits = record.get("split")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from genoconv.errors import DataError, UsageError
 from genoconv.genome.annotation.genes import read_genes
 from genoconv.genome.fasta.access import Fasta
-from genoconv.genome.windows.splits import SplitPlan
+from genoconv.genome.windows.chosen import read_windows
 from genoconv.genome.windows.training import WindowPlan, Windows, make_windows
-from genoconv.pipelines.train.config import TrainConfig
 from genoconv.pipelines.train.identity import mask_digest, sequences_digest
+from genoconv.pipelines.train.options import TrainConfig
 from genoconv.progress import progress_bar
 from genoconv.wording import count
 
@@ -28,6 +28,7 @@ class Inputs:
         name: of the genome, or of the FASTA.
         fasta: opened.
         annotation: where genes came from; None for tiles.
+        window_file: where windows came from that were not made here.
         plan: how windows were made.
         windows: all of them, with their splits, and what was left out.
     """
@@ -35,13 +36,24 @@ class Inputs:
     name: str
     fasta: Fasta
     annotation: Path | None
+    window_file: Path | None
     plan: WindowPlan
     windows: Windows
 
     @property
     def genes(self) -> bool:
-        """Whether windows are genes, which have a strand of their own, or tiles."""
+        """Whether windows were made of genes."""
         return self.annotation is not None
+
+    @property
+    def stranded(self) -> bool:
+        """Whether windows have a strand of their own, as genes have and tiles do not."""
+        return self.genes or bool((self.windows.frame["strand"] == "-").any())
+
+    @property
+    def kind(self) -> str:
+        """``genes``, ``tiles``, or ``file``."""
+        return "file" if self.window_file is not None else "genes" if self.genes else "tiles"
 
     def split(self, name: str) -> "pd.DataFrame":
         """The windows of one split: contig, start, end (0-based half-open), strand, name."""
@@ -67,7 +79,8 @@ class Inputs:
             "annotation": None if self.annotation is None else self.annotation.name,
             "contigs": contigs,
             "sequences_sha256": sequences_digest({name: str(record["md5"]) for name, record in contigs.items()}),
-            "windows": "genes" if self.genes else "tiles",
+            "window_file": None if self.window_file is None else self.window_file.name,
+            "windows": self.kind,
             "split": {name: self._counts(name) for name in ("train", "valid", "test")},
             "left_out": self.windows.notes(self.plan),
             "windows_sha256": hashlib.sha256(table).hexdigest(),
@@ -83,7 +96,8 @@ class Inputs:
     def summary(self, split: str) -> str:
         """The windows of one split in words: ``861 windows of 461 genes (297 of them cut)``."""
         counts = self._counts(split)
-        windows = count(counts["windows"], "window" if self.genes else "tile")
+        unit = "tile" if self.kind == "tiles" else "window"
+        windows = count(counts["windows"], unit)
         if not self.genes:
             return windows
         genes = count(counts["genes"], "gene")
@@ -102,31 +116,29 @@ def gather(config: TrainConfig, *, max_length: int, offline: bool, quiet: bool) 
     name, path, annotation, aliases = _source(config, offline=offline, quiet=quiet)
     fasta = Fasta(path)
     genes = None if annotation is None else _genes(annotation, fasta, aliases, biotypes=config.windows.biotypes)
-    wanted = config.windows
-    plan = WindowPlan(
-        max_length=max_length,
-        flank=wanted.flank if genes is not None else 0,
-        long_genes=wanted.long_genes,
-        step=wanted.step if genes is None else None,
-        min_length=min(wanted.min_length, max_length // 2),  # a long gene is cut into parts of more than half
-        max_unknown=wanted.max_unknown,
-        split=SplitPlan(
-            by=wanted.split_by,
-            valid=wanted.valid,
-            test=wanted.test,
-            valid_fraction=wanted.valid_fraction,
-            test_fraction=wanted.test_fraction,
-            seed=config.run.seed,
-        ),
-    )
-    with progress_bar("Looking at windows", unit="bases", quiet=quiet) as advance:
-        windows = make_windows(fasta, plan, genes=genes, advance=advance)
-    inputs = Inputs(name, fasta, annotation, plan, windows)
+    plan = _plan(config, max_length=max_length, genes=genes is not None)
+    chosen = config.window_file
+    if chosen is not None:
+        windows = read_windows(chosen, fasta, max_length=max_length, aliases=aliases)
+    else:
+        with progress_bar("Looking at windows", unit="bases", quiet=quiet) as advance:
+            windows = make_windows(fasta, plan, genes=genes, advance=advance)
+    inputs = Inputs(name, fasta, annotation, chosen, plan, windows)
     for split, what in (("train", "training"), ("valid", "validation")):
         if inputs.split(split).empty:
             left_out = "; ".join(["", *windows.notes(plan)])
+            if chosen is not None:
+                raise DataError(f"{chosen}: no windows for {what}: no row has the split {split}")
             raise DataError(f"{path}: no windows for {what}: the genome is too small; lower --max-length{left_out}")
     return inputs
+
+
+def _plan(config: TrainConfig, *, max_length: int, genes: bool) -> WindowPlan:
+    wanted = config.windows
+    shortest = min(wanted.min_length, max_length // 2)  # a long gene is cut into parts of more than half
+    unused: dict[str, int | None] = {"step": None} if genes else {"flank": 0}
+    wanted = wanted.model_copy(update={"min_length": shortest, **unused})
+    return wanted.plan(max_length=max_length, seed=config.run.seed)
 
 
 def _source(config: TrainConfig, *, offline: bool, quiet: bool) -> tuple[str, Path, Path | None, Mapping[str, str]]:

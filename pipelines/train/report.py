@@ -94,6 +94,8 @@ _WORSE = """
 
 def _sequence(inputs: Inputs) -> str:
     """What the windows are: genes are only called whole where none is cut."""
+    if inputs.window_file is not None:
+        return f"the windows of {inputs.window_file.name}"
     if not inputs.genes:
         return "tiles over the genome"
     return "genes, some of them cut into parts" if any(inputs.windows.cut.values()) else "whole genes"

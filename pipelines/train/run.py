@@ -3,13 +3,17 @@
 import contextlib
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genoconv import atomic
 from genoconv.errors import DataError, UsageError
-from genoconv.pipelines.train.config import TrainConfig, changes, resolve
+from genoconv.pipelines.resolve import Call
+from genoconv.pipelines.train.config import changes, configure, default_folder, resolve, split_call
 from genoconv.pipelines.train.folder import (
     CHECKPOINTS,
     CONFIG,
@@ -20,6 +24,7 @@ from genoconv.pipelines.train.folder import (
     read_genome,
 )
 from genoconv.pipelines.train.identity import changed_inputs
+from genoconv.pipelines.train.options import TrainConfig, TrainOptions
 from genoconv.pipelines.train.session import Session
 
 if TYPE_CHECKING:
@@ -43,6 +48,28 @@ _MAY_CHANGE = (
     "run.activation_checkpointing",
     "run.tensorboard",
 )
+
+
+def run(call: Call[TrainOptions]) -> int:
+    """What ``genoconv train`` does; returns the exit code.
+
+    Raises:
+        GenoconvError: as :func:`train` and :func:`resume`.
+    """
+    wanted = split_call(call)
+    command = shlex.join(["genoconv", *sys.argv[1:]])
+    if wanted.resume is not None:
+        config = resumed(wanted.resume, wanted.call)
+        return resume(config, folder=wanted.resume, offline=wanted.offline, quiet=wanted.quiet, command=command)
+    config = configure(wanted.call)
+    folder = wanted.output or default_folder(config)
+    return train(config, folder=folder, force=wanted.force, offline=wanted.offline, quiet=wanted.quiet, command=command)
+
+
+def printed(call: Call[TrainOptions]) -> str:
+    """The configuration of a call, YAML; nothing is done."""
+    wanted = split_call(call)
+    return (configure(wanted.call) if wanted.resume is None else resumed(wanted.resume, wanted.call)).to_yaml()
 
 
 def train(
@@ -82,12 +109,12 @@ def train(
         return session.complete(None, held)
 
 
-def resumed(folder: Path, *, options: Mapping[str, object], assignments: Iterable[str] = ()) -> TrainConfig:
+def resumed(folder: Path, call: Call[TrainConfig]) -> TrainConfig:
     """The configuration with which the run in ``folder`` is resumed.
 
     Args:
         folder: of the run.
-        options, assignments: changes, as of :func:`.config.resolve`.
+        call: the changes; its file is the run's own.
 
     Raises:
         UsageError: no run was begun there, or a change that would make it another run.
@@ -95,8 +122,8 @@ def resumed(folder: Path, *, options: Mapping[str, object], assignments: Iterabl
     file = folder / CONFIG
     if not file.is_file():
         raise UsageError(f"--resume {folder}: no {file.name} there; this is not a folder of `genoconv train`")
-    config = resolve(file, options=options, assignments=assignments)
-    changed = changes(resolve(file, options={}), config)
+    config = resolve(replace(call, file=file))
+    changed = changes(resolve(Call(TrainConfig, file)), config)
     forbidden = [key for key in changed if not key.startswith(_MAY_CHANGE)]
     if forbidden:
         raise UsageError(f"--resume {folder}: {', '.join(forbidden)} cannot change in mid-run; begin a new one with -o")

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genoconv.errors import DivergedError, Interrupted, UsageError
-from genoconv.pipelines.train.config import DEMO_GENOME, TrainConfig
+from genoconv.pipelines.train.config import DEMO_GENOME
 from genoconv.pipelines.train.folder import GENOME, RunFolder, write_json
 from genoconv.pipelines.train.inputs import Inputs, gather
+from genoconv.pipelines.train.options import TrainConfig
 from genoconv.pipelines.train.results import measure_baselines, provenance, results_of, summary
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Session:
     def flips(self) -> bool:
         """Whether half of the windows are read on the other strand."""
         wanted = self.config.data.reverse_complement
-        return not self.inputs.genes if wanted == "auto" else wanted
+        return not self.inputs.stranded if wanted == "auto" else wanted
 
     def complete(self, checkpoint: Path | None, held: RunFolder | None) -> int:
         """Train to the end and fill the model folder; returns the exit code.

@@ -16,7 +16,7 @@ INPUT, WINDOWS, SETS, OUTPUT = "Input", "Windows", "Train, valid, test", "Output
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 
 
-class GenomeInput(Options):
+class SequenceInput(Options):
     """Where the sequence and the genes come from."""
 
     fasta: Annotated[
@@ -27,6 +27,11 @@ class GenomeInput(Options):
         option("--annotation", "-a", metavar="FILE", panel=INPUT, help="Genes: GTF or GFF3, plain or gzip."),
     ] = None
     genome: Genome = None
+
+
+class GenomeInput(SequenceInput):
+    """A :class:`SequenceInput` that may have to be fetched."""
+
     offline: Offline = False
 
 

@@ -22,6 +22,8 @@ from typer.testing import CliRunner
 from genoconv.cli.app import app
 from genoconv.errors import GenoconvError, UsageError
 from genoconv.models.checkpoint import read_config
+from genoconv.pipelines.options import parameters
+from genoconv.pipelines.train.options import TrainConfig
 from genoconv.train.metrics import read_rows
 from support import cli_environment, command, one_clear_line, run_cli
 
@@ -275,30 +277,68 @@ def test_print_config_prints_and_does_nothing(fasta: Path, tmp_path: Path, monke
     assert {path.name for path in tmp_path.iterdir()} == {"genome.fa", "printed.yaml"}
 
 
-def test_every_option_reaches_its_key(fasta: Path, tmp_path: Path) -> None:
+# Every option of a run -> what is given, and what its key then is (the same, where nothing is said).
+GIVEN: dict[str, tuple[object, ...]] = {
+    "annotation": ("g.gff3",),
+    "genome": ("hg38",),
+    "genes": ("--tiles", False),
+    "window_file": ("w.bed",),
+    "preset": ("small-32k",),
+    "init": ("models/tiny",),
+    "max_length": (2048,),
+    "windows.flank": (5,),
+    "windows.long_genes": ("skip",),
+    "windows.step": (7,),
+    "windows.max_unknown": (0.25,),
+    "windows.biotypes": ("lncRNA", ["lncRNA"]),
+    "windows.split_by": ("block",),
+    "windows.valid": ("chr9", ["chr9"]),
+    "windows.test": ("chr22", ["chr22"]),
+    "windows.test_fraction": (0.3,),
+    "data.soft_mask": ("keep",),
+    "run.max_steps": (7,),
+    "run.max_minutes": (1.5,),
+    "run.seed": (3,),
+    "run.device": ("cuda:1",),
+    "run.precision": ("bf16",),
+}
+PATHS = ("annotation", "window_file", "init")
+
+
+@pytest.mark.parametrize("key", GIVEN)
+def test_every_option_reaches_its_key(fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     import yaml
 
-    genes = tmp_path / "g.gff3"
-    words: dict[str, Any] = {
-        "--annotation": (genes, "annotation", str(genes)),
-        "--preset": ("small-32k", "preset", "small-32k"),
-        "--max-length": (2048, "max_length", 2048),
-        "--max-steps": (7, "run.max_steps", 7),
-        "--max-minutes": (1.5, "run.max_minutes", 1.5),
-        "--seed": (3, "run.seed", 3),
-        "--device": ("cpu", "run.device", "cpu"),
-        "--precision": ("bf16", "run.precision", "bf16"),
-        "--soft-mask": ("keep", "data.soft_mask", "keep"),
-        "--set": ("optim.lr=0.5", "optim.lr", 0.5),
-    }
-    given = [word for option, (value, *_) in words.items() for word in (option, str(value))]
-    result = CliRunner().invoke(app, ["train", "-f", str(fasta), *given, "--print-config"])
+    monkeypatch.chdir(tmp_path)
+    labels = {parameter.key: parameter.option.label for parameter in parameters(TrainConfig)}
+    assert labels.keys() == {"fasta", *GIVEN}
+    value, expected = GIVEN[key][0], GIVEN[key][-1]
+    words = [str(value)] if str(value).startswith("--") else [labels[key], str(value)]
+    source = [] if key == "genome" else ["-f", str(fasta)]
+    result = CliRunner().invoke(app, ["train", *source, *words, "--print-config"])
+    assert result.exit_code == 0, result.exception
     found = yaml.safe_load(result.stdout)
-    for _, key, expected in words.values():
-        value = found
-        for part in key.split("."):
-            value = value[part]
-        assert value == expected, key
+    for part in key.split("."):
+        found = found[part]
+    assert found == (str(tmp_path / str(expected)) if key in PATHS else expected)
+
+
+def test_the_options_of_a_call_are_used(fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[dict[str, Any]] = []
+    monkeypatch.setattr("genoconv.pipelines.train.run.train", lambda config, **how: calls.append(how) or 0)
+    monkeypatch.setattr("genoconv.pipelines.train.run.resume", lambda config, **how: calls.append(how) or 0)
+    monkeypatch.setattr("genoconv.pipelines.train.run.resumed", lambda folder, call: None)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run.yaml").write_text(f"fasta: {fasta}\n")
+    for words in (["run.yaml"], ["--config", "run.yaml", "-o", "out", "--force", "--offline", "-q"]):
+        assert CliRunner().invoke(app, ["train", *words]).exit_code == 0
+    assert CliRunner().invoke(app, ["train", "--resume", "out", "--offline", "-q"]).exit_code == 0
+    plain, full, again = ({**call, "command": None} for call in calls)
+    no, yes = {"offline": False, "quiet": False}, {"offline": True, "quiet": True}
+    assert plain == {"folder": Path("runs/genome"), "force": False, "command": None, **no}
+    assert full == {"folder": Path("out"), "force": True, "command": None, **yes}
+    assert again == {"folder": Path("out"), "command": None, **yes}
+    assert "a configuration twice" in refused("run.yaml", "--config", "run.yaml")
 
 
 def test_a_full_disk_gets_one_clear_line(fasta: Path, tmp_path: Path, home: Path, fonts: str) -> None:

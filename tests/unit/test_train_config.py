@@ -3,13 +3,16 @@
 from pathlib import Path
 
 import pytest
+from train_runs import configuration
 
 from genoconv.errors import UsageError
-from genoconv.pipelines.train.config import TrainConfig, changes, configure, default_folder, resolve
+from genoconv.pipelines.resolve import Call
+from genoconv.pipelines.train.config import changes, default_folder, resolve
+from genoconv.pipelines.train.options import TrainConfig
 
 
 def config(*assignments: str, **options: object) -> TrainConfig:
-    return configure(None, options={key.replace("__", "."): v for key, v in options.items()}, assignments=assignments)
+    return configuration(*assignments, options={key.replace("__", "."): v for key, v in options.items()})
 
 
 def test_nothing_given_is_the_demo() -> None:
@@ -31,7 +34,7 @@ def test_a_run_on_anything_else_ends_after_ten_minutes_unless_told() -> None:
 def test_options_win_over_the_file_and_assignments_over_both(tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     file.write_text("genome: hg38\nrun: {seed: 1, max_steps: 10}\noptim: {lr: 1e-3}\ndata: {accumulate: 4}\n")
-    found = configure(file, options={"run.seed": 2, "run.max_steps": 20}, assignments=["run.seed=3", "optim.clip=2e0"])
+    found = configuration("run.seed=3", "optim.clip=2e0", file=file, options={"run.seed": 2, "run.max_steps": 20})
     assert (found.run.seed, found.run.max_steps, found.data.accumulate) == (3, 20, 4)
     assert (found.optim.lr, found.optim.clip) == (0.001, 2.0)
 
@@ -41,7 +44,7 @@ def test_what_is_printed_is_read_back_as_the_same(tmp_path: Path) -> None:
     assert first.windows.valid == ("chr22",)
     file = tmp_path / "run.yaml"
     file.write_text(first.to_yaml())
-    assert configure(file, options={}, assignments=[]) == first
+    assert configuration(file=file) == first
 
 
 def test_paths_in_a_file_start_at_its_folder_and_others_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,27 +53,27 @@ def test_paths_in_a_file_start_at_its_folder_and_others_here(tmp_path: Path, mon
     file = tmp_path / "configs" / "run.yaml"
     file.write_text("fasta: ../genomes/a.fa\nannotation: a.gtf\n")
     monkeypatch.chdir(tmp_path / "here")
-    found = configure(file, options={}, assignments=[])
+    found = configuration(file=file)
     assert found.fasta == tmp_path / "genomes" / "a.fa"
     assert found.annotation == tmp_path / "configs" / "a.gtf"
-    given = configure(file, options={"fasta": "b.fa"}, assignments=["annotation=sub/b.gtf"])
+    given = configuration("annotation=sub/b.gtf", file=file, options={"fasta": "b.fa"})
     assert (given.fasta, given.annotation) == (tmp_path / "here" / "b.fa", tmp_path / "here" / "sub" / "b.gtf")
 
 
 REFUSED = {
     "unknown key": (["optim.learning_rate=1"], "unknown key optim.learning_rate; did you mean optim."),
     "misspelt group": (["windws.flank=1"], "did you mean windows"),
-    "wrong kind": (["run.max_steps=many"], "run.max_steps: input should be a valid integer"),
-    "out of range": (["optim.lr=-1"], "optim.lr: input should be greater than 0, got '-1'"),
-    "one of several": (["run.precision=fp8"], "run.precision: input should be 'auto', '32' or 'bf16', got 'fp8'"),
-    "no equals sign": (["optim.lr"], "--set optim.lr: write it as key=value"),
-    "not YAML": (["optim.lr=[1"], "--set optim.lr: not YAML"),
+    "wrong kind": (["run.max_steps=many"], "run.max_steps: must be a whole number, got 'many'"),
+    "out of range": (["optim.lr=-1"], "optim.lr: must be above 0.0, got '-1'"),
+    "one of several": (["run.precision=fp8"], "run.precision: must be 'auto', '32' or 'bf16', got 'fp8'"),
+    "no equals sign": (["optim.lr"], "--set optim.lr: write it as KEY=VALUE"),
+    "not YAML": (["optim.lr=[1"], "--set optim.lr=[1: not YAML"),
     "value as group": (["preset.x=1"], "preset"),
     "open stages": (["data.stages=[{length: 64, steps: 3}]"], "the last takes the rest: leave its steps out"),
     "unknown size": (["model.d_modle=64"], "model.d_modle: not a setting of a model; did you mean d_model?"),
     "impossible size": (["model.emb_dim=4"], "model.emb_dim: 4 is even"),
     "unknown preset": (["preset=tiny-2k"], "no preset 'tiny-2k'; did you mean tiny-1k"),
-    "too short": (["max_length=8"], "max_length: input should be greater than or equal to 16"),
+    "too short": (["max_length=8"], "max_length: must be at least 16, got '8'"),
     "both sources": (["genome=hg38", "fasta=x.fa"], "give one of --genome NAME and --fasta FILE"),
     "genes of nothing": (["fasta=x.fa", "genes=true"], "add --annotation"),
     "genes and tiles": (["fasta=x.fa", "annotation=x.gtf", "genes=false"], "drop one of them"),
@@ -91,14 +94,14 @@ def test_a_wrong_setting_says_what_is_right(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("[1, 2]", "found list"), ("a: [", "not YAML"), (None, "No such file"), ("1: 2", "key 1 is not text")],
+    [("[1, 2]", "found list"), ("a: [", "not YAML"), (None, "No such file"), ("1: 2", "found dict")],
 )
 def test_a_wrong_file_is_named(tmp_path: Path, text: str | None, message: str) -> None:
     file = tmp_path / "run.yaml"
     if text is not None:
         file.write_text(text)
     with pytest.raises(UsageError, match=message) as caught:
-        configure(file, options={}, assignments=[])
+        configuration(file=file)
     assert str(file) in str(caught.value)
 
 
@@ -130,7 +133,7 @@ def test_hostile_yaml_gets_one_clear_line(tmp_path: Path, name: str) -> None:
     file = tmp_path / "run.yaml"
     file.write_text(HOSTILE[name])
     with pytest.raises(UsageError) as caught:
-        configure(file, options={}, assignments=[])
+        configuration(file=file)
     message = str(caught.value)
     assert str(file) in message
     assert message.isprintable()
@@ -138,11 +141,11 @@ def test_hostile_yaml_gets_one_clear_line(tmp_path: Path, name: str) -> None:
     if ": " in HOSTILE[name] and "\n" not in HOSTILE[name]:  # the same value by --set
         key, _, value = HOSTILE[name].partition(": ")
         with pytest.raises(UsageError):
-            configure(None, options={}, assignments=[f"{key}={value}"])
+            configuration(f"{key}={value}")
 
 
 def test_a_file_name_that_is_not_utf8_is_refused_before_anything_is_written() -> None:
-    with pytest.raises(UsageError, match="is not UTF-8 text"):
+    with pytest.raises(UsageError, match="its name is not UTF-8"):
         config(fasta="genome\udcff.fa")
 
 
@@ -171,4 +174,4 @@ def test_every_recipe_is_a_configuration() -> None:
     names = [path.stem for path in (shipped("pipelines") / "recipes").glob("*.yaml")]
     assert names
     for name in names:
-        resolve(shipped("pipelines") / "recipes" / f"{name}.yaml", options={})
+        resolve(Call(TrainConfig, shipped("pipelines") / "recipes" / f"{name}.yaml"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from fasta_files import random_bases, write_fasta
-from train_runs import patterned_genome, same_weights, tiny_config, train_tiny, weights
+from train_runs import configuration, patterned_genome, resumed, same_weights, tiny_config, train_tiny, weights
 
 from genoconv import load_model
 from genoconv.errors import DataError, ModelError, OutputError, UsageError
@@ -15,7 +15,6 @@ from genoconv.genome.assemblies.fetch import fetch
 from genoconv.models.checkpoint import read_config
 from genoconv.pipelines.train import run as pipeline
 from genoconv.pipelines.train import session
-from genoconv.pipelines.train.config import configure
 from genoconv.pipelines.train.inputs import gather
 
 PARTS = {"model.safetensors", "config.json", "genome.json", "run.yaml", "metrics.csv", "README.md", "checkpoints"}
@@ -85,7 +84,7 @@ def test_the_old_model_stays_a_model_until_the_new_one_is_whole(
             load_model(folder)
         with pytest.raises(OutputError, match=f"resume with `genoconv train --resume {folder}`"):
             pipeline.train(other, folder=folder, quiet=True)
-    config = pipeline.resumed(folder, options={})
+    config = resumed(folder)
     assert pipeline.resume(config, folder=folder, quiet=True) == 0
     assert not (folder / "previous").exists()
     assert same_weights(folder, train_tiny(tmp_path / "fresh", fasta, "run.seed=3", max_steps=2))
@@ -120,10 +119,9 @@ def test_weights_without_config_are_no_model(fasta: Path, tmp_path: Path, monkey
 def test_going_on_from_a_model(fasta: Path, tmp_path: Path) -> None:
     first = train_tiny(tmp_path / "first", fasta, max_steps=10)
     second = tmp_path / "second"
-    config = configure(
-        None,
+    config = configuration(
+        *("optim.lr=1e-30", "optim.filter_lr=1e-30", "data.valid_tokens=2000", "run.device=cpu"),
         options={"fasta": str(fasta), "init": str(first), "run.max_steps": 1, "max_length": 32},
-        assignments=["optim.lr=1e-30", "optim.filter_lr=1e-30", "data.valid_tokens=2000", "run.device=cpu"],
     )
     assert pipeline.train(config, folder=second, quiet=True) == 0
     assert same_weights(first, second)  # so little was learnt that nothing but where it began can be seen
@@ -151,7 +149,7 @@ def test_dropout_is_on_when_going_on_from_a_model(fasta: Path, tmp_path: Path, m
     )
     options = {"fasta": str(fasta), "init": str(first), "run.max_steps": 2}
     assignments = ["data.valid_tokens=500", "run.validate_every=1", "run.device=cpu"]
-    config = configure(None, options=options, assignments=assignments)
+    config = configuration(*assignments, options=options)
     assert pipeline.train(config, folder=tmp_path / "second", quiet=True) == 0
     assert modes == [True, True]
 
@@ -194,7 +192,7 @@ def test_genes_under_another_name_of_a_known_genomes_contig(
     genes = tmp_path / "genes.gff3"
     rows = [f"BK006935\tx\tgene\t{s + 1}\t{s + 150}\t.\t+\t.\tID=g{s}" for s in range(0, 19_000, 200)]
     genes.write_text("\n".join(rows) + "\n")
-    config = configure(None, options={"genome": "toy", "annotation": str(genes)}, assignments=[])
+    config = configuration(options={"genome": "toy", "annotation": str(genes)})
     inputs = gather(config, max_length=256, offline=True, quiet=True)
     assert len(inputs.windows.frame) == 95
     assert set(inputs.windows.frame["contig"]) == {"chr1"}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from train_runs import patterned_genome, same_weights, tiny_config, train_tiny, untrained, weights
+from train_runs import patterned_genome, resumed, same_weights, tiny_config, train_tiny, untrained, weights
 
 from genoconv.errors import Interrupted, ModelError, TrainingError, UsageError
 from genoconv.models import load_model
@@ -59,7 +59,7 @@ def send(number: int) -> Callable[[], None]:
 
 
 def go_on(folder: Path, *assignments: str) -> int:
-    config = pipeline.resumed(folder, options={}, assignments=assignments)
+    config = resumed(folder, *assignments)
     return pipeline.resume(config, folder=folder, quiet=True)
 
 

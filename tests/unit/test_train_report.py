@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from train_runs import patterned_genome, tiny_config, train_tiny
+from train_runs import configuration, patterned_genome, tiny_config, train_tiny
 
 from genoconv import load_model
 from genoconv.genome.fasta.access import Fasta
 from genoconv.models.checkpoint import read_config
-from genoconv.pipelines.train.config import configure
 from genoconv.pipelines.train.report import write_plot
 
 PARTS = {
@@ -38,7 +37,7 @@ def test_everything_that_was_promised_is_there(tmp_path: Path) -> None:
     assert bases[2] == pytest.approx(4000, rel=0.3)
     assert (folder / "training.png").read_bytes().startswith(b"\x89PNG")
     assert yaml.safe_load((folder / "run.yaml").read_text())["fasta"] == str(fasta)
-    assert configure(folder / "run.yaml", options={}, assignments=[]) == tiny_config(fasta, "windows.test_fraction=0.2")
+    assert configuration(file=folder / "run.yaml") == tiny_config(fasta, "windows.test_fraction=0.2")
     done = read_config(folder)["provenance"]
     card = (folder / "README.md").read_text()
     assert f"{done['validation_perplexity']:.4f}" in card

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from fasta_files import write_fasta
-from train_runs import patterned_bases, patterned_genome, same_weights, train_tiny
+from train_runs import patterned_bases, patterned_genome, resumed, same_weights, train_tiny
 
 from genoconv.errors import DataError, GenoconvError, ModelError
 from genoconv.pipelines.train import run as pipeline
@@ -26,7 +26,7 @@ def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def resume(folder: Path, *assignments: str) -> int:
-    config = pipeline.resumed(folder, options={}, assignments=assignments)
+    config = resumed(folder, *assignments)
     return pipeline.resume(config, folder=folder, quiet=True)
 
 

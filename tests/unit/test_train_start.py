@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from fasta_files import write_fasta
-from train_runs import patterned_bases, patterned_genome, same_weights, tiny_config, train_tiny, weights
+from train_runs import patterned_bases, patterned_genome, resumed, same_weights, tiny_config, train_tiny, weights
 
 import genoconv
 from genoconv.errors import DataError, OutputError, TrainingError, UsageError
@@ -116,7 +116,7 @@ def test_two_runs_do_not_share_a_folder(fasta: Path, tmp_path: Path) -> None:
     ) as other:
         assert other.stdout
         assert other.stdout.readline() == "held\n"
-        config = pipeline.resumed(folder, options={}, assignments=["run.max_steps=2"])
+        config = resumed(folder, "run.max_steps=2")
         for attempt in (
             lambda: pipeline.train(tiny_config(fasta), folder=folder, force=True, quiet=True),
             lambda: pipeline.train(tiny_config(fasta), folder=folder, quiet=True),

@@ -162,6 +162,14 @@ def _bed_row(raw: bytes, *, source: str, line: int) -> tuple[str, int, int, str,
     if len(columns) < 3:
         raise DataError(f"{where}: {len(columns)} columns, where BED has at least 3")
     contig, first, last, *rest = columns
+    start, end = parse_interval(first, last, where=where)
+    strand = rest[2] if len(rest) > 2 and rest[2] in ("+", "-") else "."
+    split = rest[3] if len(rest) > 3 and rest[3] in SPLITS else ""
+    return contig, start, end, strand, rest[0] if rest else "", split
+
+
+def parse_interval(first: str, last: str, *, where: str) -> tuple[int, int]:
+    """Start and end, 0-based half-open, from text; ``where`` begins the message of the DataError about other text."""
     try:
         start, end = whole_number(first), whole_number(last)
     except ValueError:
@@ -170,6 +178,4 @@ def _bed_row(raw: bytes, *, source: str, line: int) -> tuple[str, int, int, str,
         ) from None
     if not 0 <= start < end:
         raise DataError(f"{where}: interval {start}-{end} should have 0 <= start < end (BED is 0-based, half-open)")
-    strand = rest[2] if len(rest) > 2 and rest[2] in ("+", "-") else "."
-    split = rest[3] if len(rest) > 3 and rest[3] in SPLITS else ""
-    return contig, start, end, strand, rest[0] if rest else "", split
+    return start, end

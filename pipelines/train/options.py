@@ -1,0 +1,157 @@
+"""What ``genoconv train`` can be told: the record of a run, and of a call that makes or resumes one."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from genoconv.errors import ModelError, UsageError
+from genoconv.models.config import ModelConfig, preset
+from genoconv.pipelines.options import COMPUTE, RUN, Force, Offline, Precision, Quiet, argument, option, to_yaml
+from genoconv.pipelines.windows.options import INPUT, SequenceInput, WindowSettings
+from genoconv.train.settings import DataSettings, OptimSettings, RunSettings
+
+MODEL = "Model"
+
+
+class TrainWindows(WindowSettings):
+    """The windows that are learned from; those of ``genoconv windows``, but for shorter ones, which teach little."""
+
+    valid_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    min_length: Annotated[int, Field(ge=2)] = 64
+
+
+class TrainData(DataSettings):
+    """How windows become batches; see :class:`.DataSettings`."""
+
+    soft_mask: Annotated[
+        Literal["fold", "keep"],
+        option("--soft-mask", panel=INPUT, help="keep: lower-case bases weigh less in the loss; fold: they do not."),
+    ] = "fold"
+
+
+class TrainRun(RunSettings):
+    """How long, where, and what is logged; see :class:`.RunSettings`."""
+
+    max_steps: Annotated[
+        int | None, Field(gt=0), option("--max-steps", metavar="N", panel=RUN, help="Optimiser steps.")
+    ] = None
+    max_minutes: Annotated[
+        float | None,
+        Field(gt=0),
+        option(
+            "--max-minutes",
+            metavar="M",
+            panel=RUN,
+            default="10, where --max-steps is not given",
+            help="Minutes of training, validation and test included.",
+        ),
+    ] = None
+    seed: Annotated[
+        int, Field(ge=0, lt=2**31), option("--seed", metavar="N", panel=RUN, help="Of weights, order and splits.")
+    ] = 0
+    device: Annotated[
+        str,
+        Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$"),
+        option(
+            "--device",
+            metavar="auto|cpu|cuda[:N]",
+            panel=COMPUTE,
+            envvar="GENOCONV_DEVICE",
+            help="Where to compute; auto takes every GPU there is.",
+        ),
+    ] = "auto"
+    precision: Precision = "auto"
+
+
+class TrainConfig(SequenceInput):
+    """Everything that decides a run: what its ``run.yaml`` holds. Lengths are bases.
+
+    With neither a genome nor a FASTA it is the embedded demo.
+    """
+
+    genes: Annotated[
+        bool | None,
+        option(
+            "--genes/--tiles", panel=INPUT, help="Learn from genes, which a named genome has itself, or from tiles."
+        ),
+    ] = None
+    window_file: Annotated[
+        Path | None,
+        option(
+            "--windows",
+            "-w",
+            metavar="FILE",
+            panel=INPUT,
+            help="Windows and their split from genoconv windows (BED or TSV), in place of making them.",
+        ),
+    ] = None
+    preset: Annotated[
+        str | None,
+        option(
+            "--preset",
+            "-p",
+            metavar="NAME",
+            panel=MODEL,
+            default="tiny-1k",
+            help="Sizes by name: tiny-1k, small-32k, ...; see genoconv models list.",
+        ),
+    ] = None
+    init: Annotated[
+        Path | None, option("--init", metavar="DIR", panel=MODEL, help="Start from the weights of this model folder.")
+    ] = None
+    max_length: Annotated[
+        int | None,
+        Field(ge=16),
+        option(
+            "--max-length", "-l", metavar="N", panel=MODEL, default="the preset's", help="Longest window, in bases."
+        ),
+    ] = None
+    model: Annotated[dict[str, Any], Field(default_factory=dict)]
+    windows: TrainWindows = TrainWindows()
+    data: TrainData = TrainData()
+    optim: OptimSettings = OptimSettings()
+    run: TrainRun = TrainRun()
+
+    def sizes(self) -> ModelConfig:
+        """Sizes of the fresh model that this describes.
+
+        Raises:
+            UsageError: no such preset, or an impossible size.
+        """
+        assert self.preset is not None
+        sizes = preset(self.preset)
+        if self.max_length:
+            sizes = replace(sizes, max_length=self.max_length)
+        try:
+            return ModelConfig.from_dict({**sizes.to_dict(), **self.model})
+        except ModelError as error:
+            raise UsageError("\n".join(f"model.{line}" for line in str(error).split("\n"))) from None
+
+    def to_yaml(self) -> str:
+        """As a file that ``genoconv train`` takes."""
+        return to_yaml(self)
+
+
+class TrainOptions(TrainConfig):
+    """One call of ``genoconv train``."""
+
+    file: Annotated[
+        Path | None, argument("[RUN.yaml]", help="A configuration, as --config; --print-config shows all keys.")
+    ] = None
+    output: Annotated[
+        Path | None,
+        option("--output", "-o", metavar="DIR", panel=RUN, default="runs/NAME", help="Model folder to make."),
+    ] = None
+    resume: Annotated[
+        Path | None,
+        option("--resume", metavar="DIR", panel=RUN, help="Resume the interrupted run in this folder, exactly."),
+    ] = None
+    offline: Offline = False
+    force: Force = False
+    quiet: Quiet = False
+
+
+# Keys of a call that are not part of a run.
+CALL = ("file", "output", "resume", "offline", "force", "quiet")
