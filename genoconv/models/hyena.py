@@ -13,7 +13,7 @@ long convolution runs along N: the two projections read and write that layout th
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
@@ -24,9 +24,12 @@ from torch.utils.checkpoint import checkpoint
 
 from genoconv.errors import ModelError
 from genoconv.models.config import ModelConfig
+from genoconv.models.packing import Packing, pack
 from genoconv.ops import FilterSpectrum, add_norm, bias_gelu, embed, fftconv, gated_short_conv, prepare_filter
 from genoconv.ops.filter import filter as filters
+from genoconv.ops.longconv.packed import convolve_spans
 from genoconv.ops.projection import from_channels, to_channels
+from genoconv.tokens import PAD
 
 # Positions that the filter network handles at a time: its activations stay below 20 MB whatever the length.
 _CHUNK = 2**15
@@ -156,10 +159,16 @@ class HyenaOperator(nn.Module):
         self._spectra: dict[int, FilterSpectrum] = {}  # by length, ascending
         self._made_from: tuple[tuple[int, int], ...] = ()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, N, D) -> (B, N, D) without the output projection's bias; output n depends on inputs 0 to n only."""
-        x0, gated = self.short_convolve(self.project(x))
-        return self.merge(self.convolve(x0, gated))
+    def forward(self, x: Tensor, packing: Packing | None = None) -> Tensor:
+        """(B, N, D) -> (B, N, D) without the output projection's bias; output n depends on inputs 0 to n only.
+
+        packing: of the sequences that the one row of ``x`` holds; none sees another.
+        """
+        u = self.project(x)
+        if packing is not None and len(packing.gaps):
+            u = u.index_copy_(2, packing.gaps, self._nothing(u, len(packing.gaps)))
+        x0, gated = self.short_convolve(u)
+        return self.merge(self.convolve(x0, gated, packing))
 
     def project(self, x: Tensor) -> Tensor:
         """(B, N, D) -> (B, 3D, N): the input projection, channels first, without its bias."""
@@ -173,8 +182,11 @@ class HyenaOperator(nn.Module):
     def before(self, u: Tensor, start: int) -> Tensor:
         """The ``reach`` projections just before position ``start`` of u (B, 3D, N), for :meth:`short_convolve`."""
         missing = max(0, self.reach - start)
-        nothing = -self.in_proj.bias.to(u.dtype)[:, None].expand(len(u), -1, missing)  # zero with the bias
-        return torch.cat([nothing, u[:, :, start - self.reach + missing : start]], dim=2)
+        return torch.cat([self._nothing(u, missing), u[:, :, start - self.reach + missing : start]], dim=2)
+
+    def _nothing(self, u: Tensor, places: int) -> Tensor:
+        """Projections (B, 3D, places) that are zero with the bias, which is added later."""
+        return -self.in_proj.bias.to(u.dtype)[:, None].expand(len(u), -1, places)
 
     def short_convolve(self, u: Tensor, *, before: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Short causal convolution of projections (B, 3D, N) -> x0 and x1 * v, each (B, D, N).
@@ -184,8 +196,11 @@ class HyenaOperator(nn.Module):
         short, u_bias = self.short_filter, self.in_proj.bias
         return gated_short_conv(u, short.weight, short.bias, u_bias=u_bias, before=before)
 
-    def convolve(self, x0: Tensor, gated: Tensor) -> Tensor:
+    def convolve(self, x0: Tensor, gated: Tensor, packing: Packing | None = None) -> Tensor:
         """x0 * (k conv gated + D gated), all (B, D, N)."""
+        if packing is not None:
+            k, skip = self._filter(packing.longest)
+            return convolve_spans(gated, k, packing.spans, skip, None, x0)
         k, skip = self._filter(gated.shape[2])
         return fftconv(gated, k, D=skip, gate_out=x0)
 
@@ -275,10 +290,17 @@ class Block(nn.Module):
         self.mlp = Mlp(config)
         self.dropout = nn.Dropout(config.resid_dropout)
 
-    def forward(self, residual: Tensor, branch: Tensor | None = None, bias: Tensor | None = None) -> Stream:
+    def forward(
+        self,
+        residual: Tensor,
+        branch: Tensor | None = None,
+        bias: Tensor | None = None,
+        *,
+        packing: Packing | None = None,
+    ) -> Stream:
         """One :class:`Stream` to the next."""
         residual, x = Stream(residual, branch, bias).normalised(self.norm1)
-        return self.finish(residual, self.mixer(x))
+        return self.finish(residual, self.mixer(x, packing))
 
     def finish(self, residual: Tensor, mixed: Tensor) -> Stream:
         """The rest of the block, from the operator's output ``mixed`` on; both (B, N, D)."""
@@ -319,7 +341,7 @@ class HyenaDNA(nn.Module):
 
     if TYPE_CHECKING:  # torch calls the result of any module Any
 
-        def __call__(self, input_ids: Tensor) -> Tensor: ...
+        def __call__(self, input_ids: Tensor, *, cu_seqlens: Tensor | Sequence[int] | None = None) -> Tensor: ...
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -338,31 +360,36 @@ class HyenaDNA(nn.Module):
         assert isinstance(table, nn.Embedding)
         return table
 
-    def forward(self, input_ids: Tensor) -> Tensor:
+    def forward(self, input_ids: Tensor, *, cu_seqlens: Tensor | Sequence[int] | None = None) -> Tensor:
         """Logits of the token after each position.
 
         Args:
             input_ids: (B, N) integers, 1 <= N <= ``config.input_limit``; right-pad shorter rows with PAD: what comes
                 later never changes what came before.
+            cu_seqlens: for packed sequences: ``input_ids`` is (1, T), the sequences one after the other, and sequence r
+                is tokens ``cu_seqlens[r]`` to ``cu_seqlens[r + 1]``; none sees another. R + 1 integers from 0 to T.
 
         Returns:
             (B, N, V) logits; V is 16 for every published size. Entry [b, n] scores token n + 1 of row b.
 
         Raises:
             ModelError: ``input_ids`` is no (B, N) of integers, is empty or longer than the model's maximum, or (looked
-                at on a CPU alone) holds what is no token.
+                at on a CPU alone) holds what is no token; ``cu_seqlens`` does not fit.
         """
-        stream = self._stream(input_ids, list(self.backbone.layers))
+        stream = self._stream(input_ids, list(self.backbone.layers), cu_seqlens)
         logits: Tensor = self.lm_head(stream.normalised(self.backbone.ln_f)[1])
         return logits
 
-    def hidden(self, input_ids: Tensor, *, layer: int | None = None) -> Tensor:
+    def hidden(
+        self, input_ids: Tensor, *, layer: int | None = None, cu_seqlens: Tensor | Sequence[int] | None = None
+    ) -> Tensor:
         """States of ``input_ids`` as in :meth:`forward`.
 
         Args:
             input_ids: (B, N) integers.
             layer: None for the last normalised states, which the logits are made of; otherwise the block, from 0 or
                 from -1 backwards, whose output is wanted: the residual stream after it, not normalised.
+            cu_seqlens: as in :meth:`forward`.
 
         Returns:
             (B, N, D); float32 where a block's output is asked for.
@@ -373,22 +400,34 @@ class HyenaDNA(nn.Module):
         blocks = list(self.backbone.layers)
         if layer is None:
             norm = self.backbone.ln_f
-            return self._stream(input_ids, blocks).normalised(norm, norm.weight.dtype)[1]
+            return self._stream(input_ids, blocks, cu_seqlens).normalised(norm, norm.weight.dtype)[1]
         n = len(blocks)
         if not -n <= layer < n:
             raise ModelError(f"layer {layer}: this model has {n} blocks, 0 to {n - 1} or -{n} to -1")
-        return self._stream(input_ids, blocks[: layer % n + 1]).settled()
+        return self._stream(input_ids, blocks[: layer % n + 1], cu_seqlens).settled()
 
-    def _stream(self, input_ids: Tensor, blocks: list[nn.Module]) -> Stream:
+    def _stream(self, input_ids: Tensor, blocks: list[nn.Module], cu_seqlens: Tensor | Sequence[int] | None) -> Stream:
         """The residual stream after ``blocks``, the first ones of the model."""
-        self._check(input_ids)
-        stream = Stream(self.backbone.dropout(embed(input_ids.int(), self.embedding.weight)).float())
+        packing = None if cu_seqlens is None else self._packing(input_ids, cu_seqlens)
+        self._check(input_ids, input_ids.shape[-1] if packing is None else packing.longest)
+        ids = input_ids if packing is None else packing.spread(input_ids, PAD)
+        stream = Stream(self.backbone.dropout(embed(ids.int(), self.embedding.weight)).float())
         for block in blocks:
             if self.checkpointing and self.training and torch.is_grad_enabled():
-                stream = checkpoint(block, *stream, use_reentrant=False)
+                stream = checkpoint(block, *stream, use_reentrant=False, packing=packing)
             else:
-                stream = block(*stream)
-        return stream
+                stream = block(*stream, packing=packing)
+        if packing is None:
+            return stream
+        branch = None if stream.branch is None else packing.gathered(stream.branch)
+        return Stream(packing.gathered(stream.residual), branch, stream.bias)
+
+    def _packing(self, input_ids: Tensor, cu_seqlens: Tensor | Sequence[int]) -> Packing:
+        if input_ids.ndim != 2 or len(input_ids) != 1:
+            shape = "x".join(map(str, input_ids.shape)) or "scalar"
+            raise ModelError(f"input_ids: got {shape} with cu_seqlens; packed sequences are one row, (1, tokens)")
+        first: HyenaOperator = self.backbone.layers[0].mixer  # type: ignore[union-attr, assignment]
+        return pack(cu_seqlens, input_ids.shape[1], reach=first.reach, device=input_ids.device)
 
     @torch.no_grad()
     def prepare(self, *lengths: int) -> "HyenaDNA":
@@ -413,11 +452,11 @@ class HyenaDNA(nn.Module):
             self.prepare()
         return super().train(mode)
 
-    def _check(self, input_ids: Tensor) -> None:
+    def _check(self, input_ids: Tensor, longest: int) -> None:
         if input_ids.ndim != 2 or input_ids.is_floating_point() or input_ids.is_complex():
             shape = "x".join(map(str, input_ids.shape)) or "scalar"
             raise ModelError(f"input_ids: got {shape} of {input_ids.dtype}; the model takes (batch, length) integers")
-        self._check_length(input_ids.shape[1])
+        self._check_length(longest)
         if input_ids.device.type == "cpu" and input_ids.numel():  # on a GPU it would wait for the kernels before
             low, high = (int(extreme) for extreme in torch.aminmax(input_ids.int()))
             if low < 0 or high >= self.config.padded_vocab:

@@ -1,0 +1,80 @@
+"""Sequences of different lengths in one row of tokens, as the model reads them without padding.
+
+All but the two convolutions works on each token alone. The long convolution is told where sequences begin and end; for
+the short one they are moved apart by a few places, which are emptied in every layer before it looks back over them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from genoconv.errors import ModelError
+
+_ALIGNMENT = 16
+"""Sequences begin at multiples of this many places: the convolution's kernels read whole 16-byte pieces."""
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Where packed sequences lie once they are moved apart.
+
+    Attributes:
+        spans: start and stop of each sequence, 0-based, half-open.
+        total: places in all.
+        places: (T,) where each token of the packed row goes.
+        gaps: the places between sequences.
+    """
+
+    spans: tuple[tuple[int, int], ...]
+    total: int
+    places: Tensor
+    gaps: Tensor
+
+    @property
+    def longest(self) -> int:
+        """Tokens in the longest sequence."""
+        return max(stop - start for start, stop in self.spans)
+
+    def spread(self, ids: Tensor, empty: int) -> Tensor:
+        """Packed ids (1, T) moved apart: (1, total), ``empty`` in the gaps."""
+        found = ids.new_full((1, self.total), empty)
+        return found.index_copy_(1, self.places, ids)
+
+    def gathered(self, x: Tensor) -> Tensor:
+        """The other way: x (1, total, D) -> (1, T, D)."""
+        return x.index_select(1, self.places)
+
+
+def pack(cu_seqlens: Tensor | Sequence[int], length: int, *, reach: int, device: torch.device) -> Packing:
+    """Lay out the sequences of a packed row.
+
+    Args:
+        cu_seqlens: R + 1 integers, ascending from 0 to ``length``: sequence r is tokens ``cu_seqlens[r]`` to
+            ``cu_seqlens[r + 1]``. Best a list or on the CPU.
+        length: T, tokens in the packed row.
+        reach: positions that the short convolution looks back.
+        device: where the model is.
+
+    Raises:
+        ModelError: ``cu_seqlens`` does not fit the row.
+    """
+    bounds = [int(bound) for bound in (cu_seqlens.tolist() if isinstance(cu_seqlens, Tensor) else cu_seqlens)]
+    if len(bounds) < 2 or bounds[0] != 0 or bounds[-1] != length:
+        ends = f"{bounds[0]} to {bounds[-1]}" if bounds else "nothing"
+        raise ModelError(f"cu_seqlens must go from 0 to the {length:,} tokens of the row; got {ends}")
+    spans: list[tuple[int, int]] = []
+    at = 0
+    for row, (start, stop) in enumerate(pairwise(bounds)):
+        if stop <= start:
+            raise ModelError(f"cu_seqlens: sequence {row} is from {start} to {stop}; each needs at least one token")
+        spans.append((at, at + stop - start))
+        at = -(-(at + stop - start + reach) // _ALIGNMENT) * _ALIGNMENT
+    total = spans[-1][1]
+    used = torch.zeros(total, dtype=torch.bool)
+    for start, stop in spans:
+        used[start:stop] = True
+    places, gaps = used.nonzero()[:, 0].to(device), (~used).nonzero()[:, 0].to(device)
+    return Packing(tuple(spans), total, places, gaps)
