@@ -426,7 +426,7 @@ class HyenaDNA(nn.Module):
         if input_ids.ndim != 2 or len(input_ids) != 1:
             shape = "x".join(map(str, input_ids.shape)) or "scalar"
             raise ModelError(f"input_ids: got {shape} with cu_seqlens; packed sequences are one row, (1, tokens)")
-        first: HyenaOperator = self.backbone.layers[0].mixer  # type: ignore[union-attr, assignment]
+        first: HyenaOperator = self.backbone.layers[0].mixer  # type: ignore[assignment]
         return pack(cu_seqlens, input_ids.shape[1], reach=first.reach, device=input_ids.device)
 
     @torch.no_grad()
