@@ -19,6 +19,7 @@ from typing import IO, Any
 from genoconv.errors import DataError
 from genoconv.formats import STDIN, compression_of, open_binary
 from genoconv.lines import numbered_lines, shortened
+from genoconv.wording import printable
 from genoconv.workfiles import temporary_prefix
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,11 @@ COLUMNS = ("#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO")
 _LONGEST_LINE = 1 << 28
 _MOST_HEADER_LINES = 1 << 23
 _MOST_DIGITS = 18
+# What pysam raises on damaged BCF, beside text that is not UTF-8.
+_HTSLIB_ERRORS = (
+    OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, MemoryError,
+    NotImplementedError,
+)  # fmt: skip
 _BGZF_EOF = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 
@@ -210,8 +216,10 @@ class VariantFile:
             warnings.simplefilter("ignore")
             try:
                 stream = pysam.VariantFile(str(self.path), ignore_truncation=True)
-            except (OSError, ValueError) as error:
-                raise DataError(f"{self.name}: damaged in its header ({error}); copy the file again") from error
+            except _HTSLIB_ERRORS as error:
+                raise DataError(
+                    f"{self.name}: damaged in its header ({printable(str(error))}); copy the file again"
+                ) from error
         try:
             yield stream
         finally:
@@ -219,12 +227,17 @@ class VariantFile:
             with suppress(OSError):
                 stream.close()
 
+    def _damaged_header(self, error: Exception) -> DataError:
+        return DataError(f"{self.name}: damaged in its header ({printable(str(error))}); copy the file again")
+
     def _read_bcf_header(self) -> list[str]:
         with self._bcf() as stream:
             try:
                 return str(stream.header).rstrip("\n").split("\n")
-            except ValueError as error:
-                raise DataError(f"{self.name}: damaged in its header ({error}); copy the file again") from error
+            except _HTSLIB_ERRORS as error:
+                raise DataError(
+                    f"{self.name}: damaged in its header ({printable(str(error))}); copy the file again"
+                ) from error
 
     def _bcf_records(self) -> Iterator[Record]:
         done = 0
@@ -241,7 +254,7 @@ class VariantFile:
                         f"{self.name}: record {done + 1} holds text that is not UTF-8; write it as VCF and convert"
                         " that, e.g. with `bcftools view` and `iconv -f latin1 -t utf-8`"
                     ) from error
-                except (OSError, ValueError, KeyError, OverflowError, MemoryError, TypeError) as error:
+                except _HTSLIB_ERRORS as error:
                     raise DataError(
                         f"{self.name}: damaged or cut short after record {done}; copy it again or download it again"
                     ) from error

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from genoconv.errors import DataError, UsageError
 from genoconv.paths import shipped
-from genoconv.wording import nearest
+from genoconv.wording import nearest, printable
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
@@ -183,8 +183,8 @@ def read_manifest(path: Path) -> Manifest:
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not TOML: {error}") from None
+    except (ValueError, RecursionError) as error:  # bytes, syntax, numbers without end
+        raise DataError(f"{path}: not TOML: {printable(str(error))}") from None
     if not _NAME.fullmatch(path.stem):
         raise DataError(f"{path}: {path.stem!r} cannot name a genome; rename the file")
     for key in ("name", "path"):

@@ -62,10 +62,10 @@ def find_blocks(path: Path) -> Blocks | None:
         offset = content = 0
         while offset < size:
             length = _block_size(stream.read(18))
+            if length < 26 or offset + length > size:
+                return None
             stream.seek(offset + length - 4)
             tail = stream.read(4)
-            if not length or len(tail) < 4:
-                return None
             if offset:
                 packed.append(offset)
                 plain.append(content)
