@@ -98,7 +98,7 @@ def _fasta(options: EmbedOptions) -> Path:
         return options.fasta
     from genoconv.genome.assemblies.fetch import resolve_genome
 
-    return resolve_genome(options.genome, offline=options.offline).fasta
+    return resolve_genome(options.genome, offline=options.offline, quiet=options.quiet).fasta
 
 
 def _refuse_inputs(options: EmbedOptions, fasta: Path) -> None:

@@ -93,7 +93,7 @@ def choose_inputs(options: WindowsOptions) -> WindowInputs:
     if genome is not None:
         from genoconv.genome.assemblies.fetch import resolve_genome
 
-        found = resolve_genome(genome, offline=options.offline)
+        found = resolve_genome(genome, offline=options.offline, quiet=options.quiet)
         fasta, annotation, aliases = found.fasta, annotation or found.annotation, found.aliases
     assert fasta is not None
     if tile:
