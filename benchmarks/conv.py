@@ -325,7 +325,7 @@ def _small(report: dict[str, Any]) -> Iterator[str]:
 
 
 def summary(row: dict[str, Any]) -> str:
-    """A row as it is printed while the run goes on."""
+    """A row as it is printed during the run."""
     return (
         f"{row['impl']:<13}{row['dtype']:<9} {row['B']}, {row['H']}, {row['N']}: {row['fwd_ms']:.3f} ms,"
         f" {row['fwd_ms'] / row['floor_ms']:.2f} x floor; {row['fwdbwd_ms']:.3f} ms;"

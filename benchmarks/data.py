@@ -94,7 +94,7 @@ def rate(reader: Reader, windows: Iterator[Window], seconds: float) -> float:
 
 
 def compare(path: Path, seconds: float) -> list[dict[str, object]]:
-    """One row a window length: both readers' rates, medians over alternating rounds, and their ratio."""
+    """One row per window length: both readers' rates, medians over alternating rounds, and their ratio."""
     fasta = Fasta(path)
     peer = pyfaidx.Fasta(str(path), as_raw=True)
 

@@ -1,4 +1,4 @@
-"""The worked example of ``docs/embed.md``: are human promoters told from other human sequence by their embeddings?
+"""The worked example of ``docs/embed.md``: do embeddings separate human promoters from other human sequence?
 
     genoconv train -f chr22.1-22000000.fa.gz --tiles -l 1024 --max-minutes 8 ... -o runs/chr22
     python benchmarks/promoters.py runs/chr22 [--data DATA] [--work DIR]

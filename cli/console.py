@@ -39,7 +39,7 @@ def quieten(quiet: bool) -> None:
 
 
 def error(message: str) -> None:
-    """Print the line that explains a failure, and below it, indented, the further ones where all are told at once."""
+    """Print the line that explains a failure, and the others below it, indented, if there are several."""
     print(f"genoconv: error: {_lines(message)}", file=sys.stderr)
 
 

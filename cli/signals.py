@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first unwinds the command like any exception, a second one ends it at once, in silence."""
+"""Ctrl-C and SIGTERM: the first unwinds the command like any exception, a second one ends it at once, silently."""
 
 import os
 import signal

@@ -23,8 +23,8 @@ def _roman(number: int) -> str:
     return "X" * tens + ("", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX")[ones]
 
 
-# RefSeq accessions without their version -> chromosome. The version tells one assembly from the next, but a
-# chromosome's name does not: there only lengths can tell.
+# RefSeq accessions without their version -> chromosome. The version identifies the assembly; a
+# chromosome's name does not, so only lengths can distinguish assemblies there.
 # Source: NCBI assembly reports of GRCh38.p14, GRCm39, R64.
 REFSEQ: Mapping[str, str] = MappingProxyType(
     _numbered(1, [*map(str, range(1, 23)), "X", "Y"])  # human

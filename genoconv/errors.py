@@ -13,7 +13,7 @@ class GenoconvError(Exception):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C in a run that can be gone on with; the message says how."""
+    """Ctrl-C in a run that can be resumed; the message says how."""
 
 
 class UsageError(GenoconvError, ValueError):
@@ -39,7 +39,7 @@ class ModelError(GenoconvError, ValueError):
 
 
 class TrainingError(GenoconvError, RuntimeError):
-    """Training cannot go on: the loss is NaN or exploding, or there is nothing to learn from."""
+    """Training cannot continue: the loss is NaN or exploding, or there is nothing to learn from."""
 
 
 class DivergedError(TrainingError):

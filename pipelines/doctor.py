@@ -110,7 +110,7 @@ def _genomes() -> Iterator[Finding]:
     advice = [f"{name} has changed: genoconv genomes verify {name}" for name in broken]
     yield Finding("genomes", text, ok=not broken, advice="; ".join(advice))
     for name in begun:
-        yield Finding("genomes", f"{name} is half fetched; genoconv genomes fetch {name} goes on")
+        yield Finding("genomes", f"{name} is partly fetched; genoconv genomes fetch {name} resumes")
 
 
 def _libraries() -> Iterator[Finding]:
@@ -176,7 +176,7 @@ def verdict() -> str:
         from genoconv.ops.longconv.doctor import kernel_status
 
         return f"genoconv will compute on {names}; long convolutions: {kernel_status()['backend']}"
-    except Exception:  # told by examine()
+    except Exception:  # reported by examine()
         return "genoconv cannot compute here: torch is missing or broken"
 
 

@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that serves files, and misbehaves as told."""
+"""A real HTTP server on loopback that serves files, and misbehaves on request."""
 
 import hashlib
 import sys
@@ -77,7 +77,7 @@ class Loopback(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that leaves early is no news."""
+        """A client that disconnects early is expected."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 

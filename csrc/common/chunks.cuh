@@ -126,7 +126,7 @@ struct Tile {
   DEVICE int first_row() const { return block_index() / tiles * kRows + row; }
   DEVICE int step() const { return grid_size() / tiles * kRows; }
 
-  // Adds the eight sums of every thread over the rows of the block, through shared memory (32 bytes a thread), and
+  // Adds the eight sums of every thread over the rows of the block, through shared memory (32 bytes per thread), and
   // writes them to `to`, a row of `width` values.
   DEVICE void add_rows(const float (&sums)[8], float* to) const {
     const u32 own = shared_base() + 32 * thread_index();

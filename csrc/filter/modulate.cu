@@ -1,4 +1,4 @@
-// y = x (exp(-rate t) + shift) over rows of `count` positions from `start` on, one rate a row; t is their time.
+// y = x (exp(-rate t) + shift) over rows of `count` positions from `start` on, one rate per row; t is their time.
 #include <filter/time.cuh>
 
 extern "C" __global__ void __launch_bounds__(32 * PLAN_WARPS, 1)

@@ -148,7 +148,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
     uint4* own_partial = partial + places_before * 128;  // slices are outermost
     const auto partial_of = [&](int item) { return own_partial + place_of<S>(item) * 128 + lane_index(); };
     // Steps are added in their order, whichever block they are of: every place counts its own. Counters are asked and
-    // told for all turns of `i` at a time, by one lane each, and told late, when what was written has arrived.
+    // signalled for all iterations of `i` together, by one lane each, and late, when what was written has arrived.
     const bool speaks = lane_index() < S::kTurns;
     const auto progress_of = [&](int i) {
       return speaks ? progress + places_before + place_of<S>(i * S::kTurns + lane_index()) : nullptr;

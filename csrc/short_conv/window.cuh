@@ -63,7 +63,7 @@ struct Window {
   }
 };
 
-// kCount outputs of a row's convolution from position 8 of a window's values on.
+// kCount outputs of a row's convolution from position 8 of the window's values.
 template <int kCount, int kValues>
 DEVICE void convolve(float (&y)[kCount], const float (&x)[kValues], const Filter& f) {
   static_assert(8 + kCount <= kValues);

@@ -179,7 +179,7 @@ class _Uninitialised(TorchFunctionMode):
 
 
 def compare_tensors(tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
-    """What is wrong with ``tensors`` as the weights of a model with these shapes; one entry a tensor."""
+    """Problems of ``tensors`` as the weights of a model with these shapes; one entry per tensor."""
     problems = [f"tensor {name} is missing" for name in shapes if name not in tensors]
     for name, tensor in tensors.items():
         if name not in shapes:
@@ -208,7 +208,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """All tensors of a safetensors file.
 
     Raises:
-        ModelError: it is no safetensors file, or cut short.
+        ModelError: not a safetensors file, or truncated.
     """
     try:
         # From bytes: safetensors takes no path that is not UTF-8.
@@ -262,10 +262,10 @@ def _model_config(record: Mapping[str, Any], path: Path) -> ModelConfig:
 
 
 def _hint(folder: Path, record: Mapping[str, Any] | None = None) -> str:
-    """What a folder that is no model folder looks like, and the command that helps."""
+    """What a folder looks like that is not a model folder, and the command that helps."""
     published = record is not None and (record.get("model_type") == "hyenadna" or "layer" in record)
     if published or (folder / "weights.ckpt").is_file():
         return f"; it looks like a published HyenaDNA checkpoint: `genoconv models import {folder} -o DIR`"
     if (folder / "checkpoints").is_dir():
-        return "; its training was not finished: `genoconv train --resume` goes on from its checkpoints"
+        return "; its training was not finished: `genoconv train --resume` continues from its checkpoints"
     return "; `genoconv train -o DIR` or `genoconv models import` makes a model folder"

@@ -101,7 +101,7 @@ class ModelConfig:
         return bases if bases in PUBLISHED_LENGTHS else self.max_length
 
     def beyond(self, bases: int) -> str:
-        """What to tell a person whose windows of ``bases`` are longer than those that the model was trained on."""
+        """The warning for windows of ``bases`` that are longer than those that the model was trained on."""
         return (
             f"windows of {bases:,} bases are longer than the {self.max_bases:,} that the model was trained on;"
             f" in each layer a base sees the {self.taps - 1:,} before it"

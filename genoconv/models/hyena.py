@@ -374,7 +374,7 @@ class HyenaDNA(nn.Module):
 
         Raises:
             ModelError: ``input_ids`` is no (B, N) of integers, is empty or longer than the model's maximum, or (looked
-                at on a CPU alone) holds what is no token; ``cu_seqlens`` does not fit.
+                at on a CPU alone) holds an invalid token id; ``cu_seqlens`` does not fit.
         """
         stream = self._stream(input_ids, list(self.backbone.layers), cu_seqlens)
         logits: Tensor = self.lm_head(stream.normalised(self.backbone.ln_f)[1])

@@ -1,6 +1,6 @@
 """Sequences of different lengths in one row of tokens, as the model reads them without padding.
 
-All but the two convolutions works on each token alone. The long convolution is told where sequences begin and end; for
+All but the two convolutions works on each token alone. The long convolution receives the bounds of the sequences; for
 the short one they are moved apart by a few places, which are emptied in every layer before it looks back over them.
 """
 

@@ -29,7 +29,7 @@ _CHUNK_ROWS = 4096
 
 
 class Pool(StrEnum):
-    """How the states of a sequence become one vector: NONE keeps a vector a base."""
+    """How the states of a sequence become one vector: NONE keeps one vector per base."""
 
     MEAN = "mean"
     MAX = "max"
@@ -46,7 +46,7 @@ class Reading(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of sequence that becomes a row, or a row a base.
+    """A stretch of sequence that becomes one row, or one row per base.
 
     Attributes:
         name, contig: what it is called, and where it lies.

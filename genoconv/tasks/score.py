@@ -13,7 +13,7 @@ from typing import NamedTuple
 from genoconv.tasks.comparison import Advance, Comparison, Comparisons, Reduce
 from genoconv.tasks.likelihood import CausalLikelihood
 from genoconv.tokens import reverse_complement
-from genoconv.variants.alleles import Allele, Status, check_alt, check_ref, trimmed, unwritten
+from genoconv.variants.alleles import Allele, Status, check_alt, check_ref, symbolic_or_star, trimmed
 from genoconv.variants.reader import Record
 from genoconv.variants.reference import Reference
 from genoconv.variants.windows import GeneBody, Haplotypes, Window, grid_window, haplotypes, unknown_fraction
@@ -142,7 +142,7 @@ class VariantScorer:
 
     def _statuses(self, record: Record) -> list[tuple[str, Status | None]]:
         """Each ALT with the reason why it has no score, or None."""
-        found = [(alt, unwritten(alt)) for alt in record.alts]
+        found = [(alt, symbolic_or_star(alt)) for alt in record.alts]
         if all(status is not None for _, status in found):
             return found
         target = self.names.get(record.contig)
@@ -216,13 +216,13 @@ def _share(advance: Advance | None, *, records: int, sequences: int) -> Iterator
     if advance is None:
         yield None
         return
-    told = 0.0
+    reported = 0.0
 
     def read(amount: float) -> None:
-        nonlocal told
-        part = min(amount * records / sequences, records - told)
-        told += part
+        nonlocal reported
+        part = min(amount * records / sequences, records - reported)
+        reported += part
         advance(part)
 
     yield read
-    advance(records - told)
+    advance(records - reported)

@@ -60,7 +60,7 @@ class MarkovModels:
     def perplexities(self, held_out: Windows) -> list[float]:
         """Perplexity of every order on held-out windows, at the positions where the network is measured too.
 
-        The first base of a window has no context and is no target. A position with fewer known bases before it than
+        The first base of a window has no context and is not a target. A position with fewer known bases before it than
         the order needs (after an N, at the start of a window) is predicted by the order that it has bases for.
 
         Returns:

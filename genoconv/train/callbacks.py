@@ -270,7 +270,7 @@ def _check(measured: list[list[float]], *, limit: float) -> None:
     for step, rate, loss in losses:
         if not math.isfinite(loss):
             raise DivergedError(f"the loss is {loss} at step {step}, learning rate {rate:.3g}")
-    if sum(loss for *_, loss in losses) > limit * len(losses):  # one unusual batch is no explosion
+    if sum(loss for *_, loss in losses) > limit * len(losses):  # one unusual batch is not an explosion
         step, rate, loss = next(some for some in losses if some[2] > limit)
         raise DivergedError(
             f"the loss exploded to {loss:.3g} at step {step}, learning rate {rate:.3g} (limit {limit:.3g})"

@@ -52,7 +52,7 @@ class GraphedSums:
             try:
                 self._graph = _Graph(self.model, self.objective, batch)
             except RuntimeError as error:
-                log.warning("training goes on without CUDA graphs: %s", " ".join(str(error).split())[:200])
+                log.warning("training continues without CUDA graphs: %s", " ".join(str(error).split())[:200])
                 self.enabled = False
                 return self.objective.sums(self.model, batch)
         return self._graph(batch)

@@ -1,4 +1,4 @@
-"""``metrics.csv``: what was measured, a row at a time, good to read while the run goes on."""
+"""``metrics.csv``: what was measured, one row at a time, readable during the run."""
 
 import csv
 import math

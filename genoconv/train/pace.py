@@ -71,7 +71,7 @@ class Pace:
         return self._affordable(point=True) if passed else step % _EVERY == 0 and self._affordable(point=False)
 
     def was_due(self, step: int) -> bool:
-        """Whether a run that had not been interrupted would have measured after ``step``, as far as steps tell."""
+        """Whether a run that had not been interrupted would have measured after ``step``, as far as steps decide."""
         if step == 0:
             return False
         if self.every is not None:

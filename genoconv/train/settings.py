@@ -1,4 +1,4 @@
-"""What a training run can be told, typed and checked. Lengths and tokens are bases; a step is an optimiser step."""
+"""Settings of a training run, typed and checked. Lengths and tokens are bases; a step is an optimiser step."""
 
 from typing import Annotated, Literal
 

@@ -75,7 +75,7 @@ def trimmed(start: int, ref: str, alt: str) -> Allele:
     return Allele(start + head, ref[head:], alt[head:])
 
 
-def unwritten(alt: str) -> Status | None:
+def symbolic_or_star(alt: str) -> Status | None:
     """The status of an ALT that spells no sequence (``*``, ``<...>``, breakends); None where it does."""
     if alt == "*":
         return Status.STAR

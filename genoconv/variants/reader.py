@@ -79,7 +79,7 @@ class VariantFile:
         name: what messages call it.
         header: the header's lines, from ``##fileformat`` to ``#CHROM``, without line ends; complete and well
             formed even where the file's own is not.
-        notes: what was odd and has been made good, one sentence each.
+        notes: what was unusual and has been repaired, one sentence each.
     """
 
     def __init__(self, path: Path, *, name: str, kind: str, spool: IO[bytes] | None = None) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from genoconv.variants.alleles import unwritten
+from genoconv.variants.alleles import symbolic_or_star
 from genoconv.variants.reader import Record
 
 _KEY = re.compile(r"(?:^|;)([^;=]+)(=?)")
@@ -60,7 +60,7 @@ def survey(records: Iterable[Record], *, sites: int = 1000, keys: bool = True) -
         seen.is_sorted &= record.start >= position
         position = record.start
         seen.contigs[contig] = max(seen.contigs.get(contig, 0), record.end)
-        if len(seen.sites) < sites and any(unwritten(alt) is None for alt in record.alts):
+        if len(seen.sites) < sites and any(symbolic_or_star(alt) is None for alt in record.alts):
             seen.sites.append(Site(contig, record.start, record.ref))
         if keys:
             _note_keys(record, seen, layouts)

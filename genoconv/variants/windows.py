@@ -19,7 +19,7 @@ Slice = Callable[[int, int], Tokens]
 class Window:
     """Part of a contig, 0-based half-open; ``reverse`` where it is to be read along the minus strand.
 
-    On a circular contig it may begin before 0 or end after the last base: it then goes on at the other end.
+    On a circular contig it may begin before 0 or end after the last base: it then continues at the other end.
     """
 
     start: int

@@ -95,7 +95,7 @@ def _sink(path: Path | None, *, kind: str) -> Iterator[Put]:
 def _bgzf(path: Path | None) -> Iterator[Put]:
     import pysam
 
-    def told(work: Callable[..., object], *arguments: bytes) -> None:
+    def checked(work: Callable[..., object], *arguments: bytes) -> None:
         """Do it; htslib itself does not say why it cannot write."""
         try:
             with quiet_htslib():
@@ -107,12 +107,12 @@ def _bgzf(path: Path | None) -> Iterator[Put]:
 
     stream = pysam.BGZFile("-" if path is None else str(path), "w")
     try:
-        yield lambda data: told(stream.write, data)
+        yield lambda data: checked(stream.write, data)
     except BaseException:
         with contextlib.suppress(OSError), quiet_htslib():
             stream.close()
         raise
-    told(stream.close)
+    checked(stream.close)
 
 
 def _reader_left() -> bool:

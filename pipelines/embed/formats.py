@@ -1,7 +1,7 @@
 """Files of vectors: ``.npz``, ``.npy`` with ``.tsv`` and ``.json``, ``.parquet``, ``.h5ad``; written block by block.
 
-All hold the same: a vector a row, its name, contig, start, end (0-based half-open) and strand, and one JSON object that
-says where it all comes from. None is pickled, and the same rows give the same bytes.
+All hold the same: one vector per row, its name, contig, start, end (0-based half-open) and strand, and one JSON object
+with the provenance. Nothing is pickled, and the same rows give the same bytes.
 """
 
 import contextlib

@@ -141,7 +141,7 @@ class BedSpans:
     """Intervals of a BED file on a FASTA, each in the direction of its strand; a :class:`Source`.
 
     Raises:
-        DataError: a row that is no BED, on a contig that the FASTA does not have, or beyond its end; the line is named.
+        DataError: an invalid row, a row on a contig that the FASTA does not have, or beyond its end; the line is named.
     """
 
     def __init__(self, path: Path, bed: Path, *, pieces: Callable[[int], int]) -> None:

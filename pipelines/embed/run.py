@@ -189,7 +189,7 @@ def _facts(options: EmbedOptions, embedder: Embedder) -> dict[str, Any]:
 def _embed_all(
     options: EmbedOptions, source: Source, embedder: Embedder, spool: Spool, *, total: int | None
 ) -> Summary:
-    # Without a pool a base leaves thousands of bytes: less is held at a time.
+    # Without pooling each base leaves thousands of bytes: less is held at a time.
     tokens = options.chunk // 16 if embedder.pool == Pool.NONE else options.chunk
     finished = list(spool.finished)
     resumed, skipped = spool.rows, 0

@@ -76,7 +76,7 @@ def self_test(device: str) -> Iterator[str]:
         ratio = check.torch_milliseconds / check.milliseconds
         yield f"{check.length:>8,} {check.backend:<7} {errors} {check.milliseconds:8.3f} {ratio:8.2f}"
     examination.require_ok(found)
-    log.info("%d lengths are right; auto will use: %s", len(found), examination.kernel_status()["backend"])
+    log.info("%d lengths are correct; auto will use: %s", len(found), examination.kernel_status()["backend"])
 
 
 def every_kernel(arch: str) -> Iterator[Kernel]:

@@ -114,7 +114,7 @@ def export_model(folder: Path, output: Path, *, layout: layouts.Layout, force: b
     left = origin.get("left_behind") if imported and isinstance(origin, dict) else None
     notes = [f"files of the source that are not made again: {', '.join(map(str, left))}"] if left else []
     if imported.get("ignored"):
-        notes.append(f"tensors of the source that are no part of the model: {', '.join(imported['ignored'])}")
+        notes.append(f"tensors of the source that do not belong to the model: {', '.join(imported['ignored'])}")
     if imported.get("dropped"):
         notes.append(f"entries of the source's checkpoint that are not made again: {', '.join(imported['dropped'])}")
     return notes

@@ -1,4 +1,4 @@
-"""Reasons to doubt a model's scores that its own folder tells: what it was measured against, what it was trained on."""
+"""Reasons to doubt a model's scores that its own folder shows: what it was measured against, what it was trained on."""
 
 import json
 from collections.abc import Mapping

@@ -175,7 +175,7 @@ def _vcf(
 
 
 def _index(temporary: Path, output: Path, *, kind: str, is_sorted: bool) -> Path | None:
-    """The index of a finished file; what cannot be indexed is no reason to lose it."""
+    """The index of a finished file; a file that cannot be indexed is kept."""
     if not is_sorted:
         log.warning("%s: the records are not sorted, so there is no index", output)
         return None

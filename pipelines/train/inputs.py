@@ -63,7 +63,7 @@ class Inputs:
     def describe(self, *, soft_mask: bool = False) -> dict[str, Any]:
         """For ``genome.json``: which sequence, to the base, and how it was divided.
 
-        ``soft_mask`` tells apart sequences that differ in lower case too, where that decides what is learned.
+        ``soft_mask`` distinguishes sequences that differ only in lower case, where that matters to training.
         """
         table = self.windows.frame.to_csv(index=False, sep="\t", lineterminator="\n").encode()
         contigs = {

@@ -1,4 +1,4 @@
-"""What ``genoconv train`` can be told: the record of a run, and of a call that makes or resumes one."""
+"""Options of ``genoconv train``: the record of a run, and of a call that makes or resumes one."""
 
 from dataclasses import replace
 from pathlib import Path

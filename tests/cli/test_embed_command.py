@@ -183,7 +183,7 @@ def test_soft_mask_does_not_matter(run, odd, tmp_path):
     assert len(masked["names"]) == 400
 
 
-def test_empty_and_unknown_records_are_rows_and_told(run, tmp_path, caplog):
+def test_empty_and_unknown_records_are_rows_and_reported(run, tmp_path, caplog):
     path = tmp_path / "odd.fa"
     path.write_text(">a\nACGT\n>nothing here\n>ns\nNNNN\nNN\n>b\nGGGG\n>nothing2\n")
     logging.getLogger("genoconv").propagate = True
@@ -318,7 +318,7 @@ def test_resume_refuses_another_run(run, fasta, model, tmp_path, monkeypatch):
     assert (tmp_path / "o.npz").read_bytes() == (tmp_path / "p.npz").read_bytes()
 
 
-def test_special_tokens_are_told_resumed_and_off_by_default(run, fasta, model, tmp_path, monkeypatch):
+def test_special_tokens_are_reported_resumed_and_off_by_default(run, fasta, model, tmp_path, monkeypatch):
     plain = tmp_path / "plain.npz"
     run(fasta, output=plain)
     assert "special_tokens" not in read_npz(plain)["metadata"]

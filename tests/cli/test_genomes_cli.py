@@ -146,7 +146,7 @@ def test_a_limit_on_file_size_is_one_line_and_what_came_stays(
     )
     line = one_clear_line(process, code=1)
     assert "File too large" in line
-    assert "it goes on where it stopped" in line
+    assert "it resumes where it stopped" in line
     assert final_names(home) == set()
     result = run_cli("genomes", "fetch", "phix", home=home, env=environment)
     assert result.returncode == 0, result.stderr.decode()
@@ -169,7 +169,7 @@ def test_a_genome_from_its_name_to_its_path(server: Loopback, home: Path, enviro
     assert run_cli("genomes", "verify", "phix", home=home, env=environment).returncode == 0
     os.truncate(home / "genomes/phix/phix.fa", 100)
     line = one_clear_line(run_cli("genomes", "verify", "phix", home=home, env=environment), code=1)
-    assert "phix.fa has 100 bytes" in line
+    assert "phix.fa: expected 5,524 bytes, got 100" in line
 
 
 def test_a_genome_that_always_comes_damaged_is_refused(
@@ -178,7 +178,7 @@ def test_a_genome_that_always_comes_damaged_is_refused(
     write_manifest(Path(environment["GENOCONV_MANIFESTS"]), server)
     server.always[FASTA_PATH] = Reply(flip=900)
     line = one_clear_line(run_cli("genomes", "fetch", "phix", home=home, env=environment), code=1)
-    assert "damaged: its md5 is" in line
+    assert "damaged: expected md5" in line
     assert final_names(home) == set()
 
 

@@ -33,7 +33,7 @@ def test_show_and_list_print_data(home: Path, tmp_path: Path) -> None:
     assert "1,000,002" in listed
 
 
-def test_faults_are_told_a_line_each(home: Path, tmp_path: Path) -> None:
+def test_faults_are_reported_a_line_each(home: Path, tmp_path: Path) -> None:
     tensors = random_tensors()
     del tensors["backbone.ln_f.bias"], tensors["backbone.layers.0.norm1.weight"]
     source = write_hf(tmp_path / "source", tensors)

@@ -256,7 +256,7 @@ def test_several_genes_and_what_lies_beside_them(score, tmp_path):
     assert alone == found[0]
 
 
-def test_the_precision_is_told_and_kept(score, tmp_path, monkeypatch):
+def test_the_precision_is_reported_and_kept(score, tmp_path, monkeypatch):
     from genoconv.tasks.journal import Journal
 
     vcf = HEADER + COLUMNS + "".join(row("chr1", pos) for pos in range(50, 400, 10))

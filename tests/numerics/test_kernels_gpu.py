@@ -2,7 +2,7 @@
 
     python -m pytest -m gpu tests/numerics/test_kernels_gpu.py
 
-Every buffer that torch hands out is filled with NaN beforehand, so what a kernel leaves unwritten shows.
+Every buffer that torch hands out is filled with NaN beforehand, so what a kernel does not write shows.
 """
 
 import logging

@@ -258,4 +258,4 @@ def test_a_gene_over_the_origin_of_a_circular_contig_stays_whole(tmp_path: Path)
 def test_starts_written_as_in_bed_are_suspected(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "genoconv"):
         genes(written(tmp_path, "c  x  CDS  132  393  .  +  0  ID=a\nc  x  CDS  567  843  .  +  0  ID=b\n"))
-    assert "2 of 2 CDS have a length that is no multiple of 3" in caplog.text
+    assert "2 of 2 CDS have a length that is not a multiple of 3" in caplog.text

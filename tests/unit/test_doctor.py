@@ -46,13 +46,13 @@ def test_no_genomes_are_no_fault() -> None:
     assert not home_dir().joinpath("genomes").exists(), "the doctor looks and makes nothing"
 
 
-def test_genomes_that_changed_or_are_half_there_are_told(genome: Path) -> None:
+def test_genomes_that_changed_or_are_half_there_are_reported(genome: Path) -> None:
     genome.write_text(">a\nACGTA\n")
     (genomes_dir() / "hg38/.work").mkdir(parents=True)
     changed, half = findings()["genomes"]
     assert not changed.ok
     assert changed.advice == "mine has changed: genoconv genomes verify mine"
-    assert half.value == "hg38 is half fetched; genoconv genomes fetch hg38 goes on"
+    assert half.value == "hg38 is partly fetched; genoconv genomes fetch hg38 resumes"
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_genomes_that_changed_or_are_half_there_are_told(genome: Path) -> None:
         ("~no-such-user/x", "GENOCONV_HOME=~no-such-user/x: "),
     ],
 )
-def test_a_home_that_cannot_be_written_is_told(
+def test_a_home_that_cannot_be_written_is_reported(
     home: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -95,13 +95,13 @@ def test_what_cannot_be_imported_is_a_finding(module: str, monkeypatch: pytest.M
         assert verdict() == "genoconv cannot compute here: torch is missing or broken"
 
 
-def test_a_missing_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_DEPENDENCIES", ("pysam", "no-such-distribution"))
     [broken] = [f for group in findings().values() for f in group if not f.ok]
     assert broken == Finding("no-such-distribution", "missing", ok=False, advice="reinstall genoconv")
 
 
-def test_a_small_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_disk_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_LOW_DISK_BYTES", 1 << 60)
     [disk] = findings()["disk"]
     assert not disk.ok

@@ -46,7 +46,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
 
 
 class Downloads:
-    """Downloads into one folder, with a tally of what the progress bar was told."""
+    """Downloads into one folder, with a tally of what the progress bar received."""
 
     def __init__(self, server: Loopback, folder: Path) -> None:
         self.server, self.folder = server, folder
@@ -85,7 +85,7 @@ class Downloads:
         assert not self.target.exists()
 
     def is_right(self, content: bytes = CONTENT) -> bool:
-        """Whether the target has the content, nothing else lies there, and the progress told of it."""
+        """Whether the target has the content, nothing else lies there, and the progress reported it."""
         assert self.progress == len(content)
         return self.target.read_bytes() == content and list(self.folder.iterdir()) == [self.target]
 
@@ -233,20 +233,20 @@ def test_a_damaged_file_is_fetched_once_more(files: Downloads, server: Loopback)
 def test_a_file_that_is_always_damaged_is_refused(files: Downloads, server: Loopback, known: dict[str, str]) -> None:
     server.always[PATH] = Reply(flip=12_345)
     (kind, right) = next(iter(known.items()))
-    files.fails(match=rf"{PATH}: damaged: its {kind} is [0-9a-f]+, {right} is right \(twice the same", **known)
+    files.fails(match=rf"{PATH}: damaged: expected {kind} {right}, got [0-9a-f]+ \(twice the same", **known)
     assert list(files.folder.iterdir()) == []
 
 
 def test_damage_that_differs_is_not_called_a_replacement(files: Downloads, server: Loopback) -> None:
     server.plan[PATH] = [Reply(flip=1), Reply(flip=2)]
-    with pytest.raises(DownloadError, match="damaged: its md5 is") as caught:
+    with pytest.raises(DownloadError, match="damaged: expected md5") as caught:
         files.run(md5=md5(CONTENT))
     assert "twice the same" not in str(caught.value)
 
 
 def test_too_few_bytes_are_refused_before_they_are_sent(files: Downloads, server: Loopback) -> None:
     server.files[PATH] = CONTENT[:-1]
-    files.fails(match="the server offers 299,999 bytes where 300,000 are right", bytes=SIZE)
+    files.fails(match="the server offers 299,999 bytes, expected 300,000", bytes=SIZE)
     assert server.asked(PATH) == [None]
 
 
@@ -257,7 +257,7 @@ def test_a_length_that_promises_too_much_ends_in_an_error(files: Downloads, serv
 
 def test_a_length_that_cuts_the_file_is_found_out(files: Downloads, server: Loopback) -> None:
     server.always[PATH] = Reply(headers={"Content-Length": "200000"})
-    files.fails(match="its md5 is", md5=md5(CONTENT))
+    files.fails(match="expected md5", md5=md5(CONTENT))
 
 
 def test_a_body_without_a_length_is_taken(files: Downloads, server: Loopback) -> None:
@@ -266,7 +266,7 @@ def test_a_body_without_a_length_is_taken(files: Downloads, server: Loopback) ->
     assert files.is_right()
     server.always[PATH] = Reply(chunked=True, cut=1000)
     files.target.unlink()
-    files.fails(match="1,000 bytes came where 300,000 are right", bytes=SIZE)
+    files.fails(match="expected 300,000 bytes, got 1,000", bytes=SIZE)
 
 
 def test_a_gz_that_is_called_gzip_encoded_stays_packed(files: Downloads, server: Loopback) -> None:

@@ -102,7 +102,7 @@ def test_names_of_records_are_the_names_of_observations(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("suffix", "module"), [("parquet", "pyarrow"), ("h5ad", "h5py")])
-def test_a_missing_package_is_told_with_its_extra(tmp_path: Path, monkeypatch, suffix: str, module: str) -> None:
+def test_a_missing_package_is_reported_with_its_extra(tmp_path: Path, monkeypatch, suffix: str, module: str) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UsageError, match=rf"x.{suffix}: .{suffix} needs {module}; pip install 'genoconv\[{suffix}\]'"):
         writer_for(tmp_path / f"x.{suffix}", force=False)

@@ -99,7 +99,7 @@ def test_weights_of_another_model_of_the_same_shape_are_noticed(folder: Path) ->
         load_model(folder)
 
 
-def test_folders_of_other_kinds_are_told_apart(tmp_path: Path) -> None:
+def test_folders_of_other_kinds_are_distinguished(tmp_path: Path) -> None:
     from published_checkpoints import random_tensors, write_hf, write_original
 
     with pytest.raises(ModelError, match="does not exist"):
@@ -149,7 +149,7 @@ def test_unknown_presets_name_the_nearest() -> None:
         preset("tiny1k")
 
 
-def test_all_problems_of_a_configuration_are_told_at_once() -> None:
+def test_all_problems_of_a_configuration_are_reported_at_once() -> None:
     with pytest.raises(ModelError) as caught:
         ModelConfig(d_model=0, n_layer=True, max_length=2**25, emb_dim=4, embed_dropout=1.0, modulate=1)  # type: ignore[arg-type]
     lines = str(caught.value).split("\n")

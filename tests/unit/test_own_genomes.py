@@ -47,7 +47,7 @@ def test_own_files_that_change_are_noticed(own: tuple[Path, Path]) -> None:
     with pytest.raises(DataError, match="the files of mine have changed or are gone; see genoconv genomes verify mine"):
         fetch("mine")
     assert f"mine         changed  5.39 kb  {own[0]}" in run.overview()
-    with pytest.raises(DataError, match=r"mine.fa.gz has .* bytes, .* are right; put the files back, or add it again"):
+    with pytest.raises(DataError, match=r"mine.fa.gz: expected .* bytes, got .*; put the files back, or add it again"):
         run.verify("mine")
 
 

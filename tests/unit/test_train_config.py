@@ -24,7 +24,7 @@ def test_nothing_given_is_the_demo() -> None:
     assert default_folder(demo) == Path("runs/demo")
 
 
-def test_a_run_on_anything_else_ends_after_ten_minutes_unless_told() -> None:
+def test_a_run_on_anything_else_ends_after_ten_minutes_unless_reported() -> None:
     assert config(fasta="x.fa").run.max_minutes == 10
     assert config(fasta="x.fa", run__max_steps=5).run.max_minutes is None
     assert config("run.max_minutes=3", genome="hg38").run.max_minutes == 3
@@ -155,14 +155,14 @@ def test_a_model_to_go_on_from_keeps_its_sizes_on_the_demo_too() -> None:
     assert (found.preset, found.max_length, found.model) == (None, None, {})
 
 
-def test_tiny_models_learn_faster_unless_told_otherwise() -> None:
+def test_tiny_models_learn_faster_unless_reported_otherwise() -> None:
     assert config(fasta="x.fa").optim.lr == config(fasta="x.fa", preset="tiny-16k").optim.lr == 0.004
     assert config("optim.lr=1e-5", fasta="x.fa").optim.lr == 1e-5
     assert config(fasta="x.fa", preset="medium-160k").optim.lr == 6e-4
     assert config().optim.lr == 0.006
 
 
-def test_changes_are_told_by_key() -> None:
+def test_changes_are_reported_by_key() -> None:
     one, other = config(), config("optim.lr=1", "model.d_model=4")
     assert changes(one, other) == ["model.d_model", "optim.lr"]
     assert changes(one, one) == []

@@ -180,7 +180,7 @@ def test_a_lost_run_stops_with_step_rate_and_advice(
     )
 
 
-def test_a_nan_is_told_with_its_own_step(fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_nan_is_reported_with_its_own_step(fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original, calls = NextBase.sums, [0]
 
     def poisoned(self: NextBase, model: Any, batch: Any) -> Any:

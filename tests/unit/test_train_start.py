@@ -183,7 +183,9 @@ def test_the_test_set_is_measured_at_the_end(fasta: Path, tmp_path: Path, caplog
     assert all(row.split != "test" for row in read_rows(without / "metrics.csv"))
 
 
-def test_genes_windows_and_cuts_are_told_apart(fasta: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_genes_windows_and_cuts_are_distinguished(
+    fasta: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, logger="genoconv")
     genes = tmp_path / "genes.gff3"
     # 40 genes of 50 bases, and 20 of 150 bases, which windows of 64 cut into three.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from genoconv import tokens
-from genoconv.variants.alleles import Allele, Status, check_alt, check_ref, trimmed, unwritten
+from genoconv.variants.alleles import Allele, Status, check_alt, check_ref, symbolic_or_star, trimmed
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_shortest_form_makes_the_same_sequence():
     ],
 )
 def test_alleles_without_a_sequence(alt, status):
-    assert unwritten(alt) == status
+    assert symbolic_or_star(alt) == status
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ class RowReader:
         self.features = Counter({name.decode("utf-8", "backslashreplace"): n for name, n in counts.items()})
 
     def _unusual(self, number: int, raw: bytes) -> list[bytes]:
-        """Columns of a line that has no tabs or is a comment; [] where it is no row."""
+        """Columns of a line that has no tabs or is a comment; [] for other lines."""
         if raw.startswith(b"#"):
             self._directive(raw)
             return []

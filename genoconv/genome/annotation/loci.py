@@ -48,7 +48,7 @@ def _found(match: re.Match[str] | None) -> str | None:
 class TranscriptLoci:
     """GTF: the extent of each transcript, then of the overlapping transcripts of each ``gene_id``.
 
-    UCSC tables repeat a gene_id at every locus where a transcript aligns; one span over all of them would be no gene.
+    UCSC tables repeat a gene_id at every locus where a transcript aligns; one span over all of them is not a gene.
     """
 
     def __init__(self) -> None:
@@ -105,12 +105,12 @@ class CodingLoci:
         self._parts["CDS" if row.feature == "CDS" else "transcript"].setdefault(key, []).append(row)
 
     def genes(self) -> list[Gene]:
-        """The genes, in the order of their first rows; warns where most CDS lengths are no multiple of three."""
+        """The genes, in the order of their first rows; warns if most CDS lengths are not multiples of three."""
         coding = self._parts["CDS"]
         odd = sum(sum(row.end - row.start for row in rows) % 3 != 0 for rows in coding.values())
         if 2 * odd > len(coding):
             log.warning(
-                "%d of %d CDS have a length that is no multiple of 3: starts may be 0-based, as in BED",
+                "%d of %d CDS have a length that is not a multiple of 3: starts may be 0-based, as in BED",
                 odd,
                 len(coding),
             )

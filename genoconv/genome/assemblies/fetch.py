@@ -1,7 +1,7 @@
 """From a genome's name to its files: fetched, checked, unpacked, indexed, once.
 
-Everything happens in ``.work`` inside the genome's folder. Files get their final names when all of them are right, and
-the receipt is written last. A run that ends early leaves ``.work``, and the next one goes on from there.
+Everything happens in ``.work`` inside the genome's folder. Files get their final names when all are verified, and the
+receipt is written last. A run that ends early leaves ``.work``, and the next one resumes from there.
 """
 
 import logging
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 # Bytes of a FASTA for one of its bases, and for one of its compressed bytes.
 _BYTES_A_BASE = 1.02
 _USUAL_RATIO = 4
-# Where unpacking stops, as a decompression bomb: at twice the bases that the manifest tells, or at a ratio that no
+# Where unpacking stops, as a decompression bomb: at twice the bases that the manifest gives, or at a ratio that no
 # genome and no annotation reaches (GENCODE: 30).
 _MOST_BYTES_A_BASE = 2
 
@@ -146,7 +146,7 @@ class _Job:
         """Download a file into the work folder and record what it was.
 
         ``fixed`` is for sequence, which must stay as it was first fetched; annotations are renewed in place by their
-        providers, so that a change is only told.
+        providers, so that a change is only logged.
         """
         url = remote.urls[0]
         recorded = ledger.recorded_checksum(url)
@@ -179,7 +179,7 @@ class _Job:
         assert self.manifest.fasta is not None
         wanted = self.manifest.fasta.unpacked_sha256
         if wanted and (found := store.checksum(self.sequence, "sha256")) != wanted:
-            raise DataError(f"unpacked, its sha256 is {found}; {wanted} is right")
+            raise DataError(f"unpacked, expected sha256 {wanted}, got {found}")
         self.look_at_sequence()
 
     def look_at_sequence(self) -> None:
@@ -200,8 +200,8 @@ class _Job:
         for contig, md5 in manifest.md5.items():
             if self.digests[contig] != md5:
                 raise DataError(
-                    f"not the genome {manifest.name}: the sequence of {contig} has the md5 {self.digests[contig]};"
-                    f" {md5} is right"
+                    f"not the genome {manifest.name}: expected md5 {md5} of the sequence of {contig},"
+                    f" got {self.digests[contig]}"
                 )
 
     def look_at_genes(self, path: Path) -> None:

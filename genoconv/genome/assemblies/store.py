@@ -56,7 +56,7 @@ class StoredFile:
         where: Path | None = None,
         advance: Callable[[float], object] = lambda amount: None,
     ) -> "StoredFile":
-        """Measure ``path``, which will lie at ``where``; ``advance`` is told the bytes read."""
+        """Measure ``path``, which will lie at ``where``; ``advance`` receives the bytes read."""
         sha256 = checksum(path, "sha256", advance=advance)
         return cls(str(where or path), path.stat().st_size, sha256, url, download_sha256)
 
@@ -114,7 +114,7 @@ def folder_of(name: str) -> Path:
 
 
 def checksum(path: Path, algorithm: str, *, advance: Callable[[float], object] = lambda amount: None) -> str:
-    """Digest of a file, hexadecimal; ``advance`` is told the bytes read."""
+    """Digest of a file, hexadecimal; ``advance`` receives the bytes read."""
     digest = hashlib.new(algorithm, usedforsecurity=algorithm != "md5")
     with path.open("rb") as stream:
         while block := stream.read(_CHUNK):
@@ -166,7 +166,7 @@ def receipt(name: str) -> Genome | None:
 
 
 def receipts() -> Iterator[Genome]:
-    """Every genome with a receipt, by name; a damaged receipt is told and passed over."""
+    """Every genome with a receipt, by name; a damaged receipt is logged and skipped."""
     for path in sorted(genomes_dir().glob(f"*/{RECEIPT}")):
         try:
             genome = receipt(path.parent.name)
@@ -180,7 +180,7 @@ def receipts() -> Iterator[Genome]:
 def damage(genome: Genome, *, advance: Callable[[float], object] = lambda amount: None) -> list[str]:
     """Everything that is not as the receipt says: missing, of another size, of another content.
 
-    ``advance`` is told the bytes read.
+    ``advance`` receives the bytes read.
     """
     problems = []
     for file in genome.files:
@@ -189,9 +189,9 @@ def damage(genome: Genome, *, advance: Callable[[float], object] = lambda amount
         if size is None:
             problems.append(f"{path} is missing")
         elif size != file.bytes:
-            problems.append(f"{path} has {size:,} bytes, {file.bytes:,} are right")
+            problems.append(f"{path}: expected {file.bytes:,} bytes, got {size:,}")
         elif (found := checksum(path, "sha256", advance=advance)) != file.sha256:
-            problems.append(f"{path} is damaged: its sha256 is {found}, {file.sha256} is right")
+            problems.append(f"{path} is damaged: expected sha256 {file.sha256}, got {found}")
     return problems
 
 
@@ -224,7 +224,7 @@ def register(name: str, *, fasta: Path, annotation: Path | None, force: bool, qu
 
 
 def sequence_digests(fasta: Fasta, *, advance: Callable[[float], object]) -> dict[str, str]:
-    """:meth:`.Fasta.digests`; ``advance`` is told the bases read."""
+    """:meth:`.Fasta.digests`; ``advance`` receives the bases read."""
     digests = {}
     for contig, length in fasta.contigs.items():
         digests[contig] = fasta.digest(contig)

@@ -1,4 +1,4 @@
-"""Random access to a FASTA that is right under fork, spawn and threads.
+"""Random access to a FASTA that is safe under fork, spawn and threads.
 
 The popular readers seek and read on one shared file handle, so forked workers and threads move each other's position
 and get wrong bases without an error. Here a file is read with ``os.pread``, which has no position to share (BGZF: the

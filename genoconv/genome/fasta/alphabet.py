@@ -22,7 +22,7 @@ def check_dna(sample: bytes, *, source: str, record: str) -> None:
         record: name of the record, for the message.
 
     Raises:
-        DataError: more than 10 % of the sample are no nucleotide codes (IUPAC), or it holds U and no T.
+        DataError: more than 10 % of the sample are not nucleotide codes (IUPAC), or it holds U and no T.
     """
     counts = Counter(sample)
     uracil = sum(counts[letter] for letter in _URACIL)
@@ -36,6 +36,6 @@ def check_dna(sample: bytes, *, source: str, record: str) -> None:
     if share > _LIMIT:
         letters = " ".join(sorted(repr(chr(letter))[1:-1] for letter in strange)[:8])
         raise DataError(
-            f"{source}: record {record!r} is not DNA: {share:.0%} of its letters ({letters}) are no nucleotide codes"
+            f"{source}: record {record!r} is not DNA: {share:.0%} of its letters ({letters}) are not nucleotide codes"
             " (protein?); give a DNA FASTA"
         )

@@ -32,7 +32,7 @@ class SequencesDigest:
 def digest_of(fasta: Fasta, names: Iterable[str], *, advance: Callable[[float], object] | None = None) -> str:
     """:class:`SequencesDigest` of those contigs of a FASTA, in its order; each is read whole.
 
-    ``advance`` is told the bases of each when it is done.
+    ``advance`` receives the bases of each when it is done.
     """
     used = set(names)
     digest = SequencesDigest()

@@ -35,7 +35,7 @@ def read_records(path: str | Path) -> Iterator[FastaRecord]:
         Records in file order; a record may be empty.
 
     Raises:
-        DataError: not FASTA, no record at all, a nameless or duplicate header, bytes that are no sequence, protein or
+        DataError: not FASTA, no record at all, a nameless or duplicate header, bytes that are not sequence, protein or
             RNA, damaged compression.
         OSError: the file cannot be opened.
     """

@@ -1,6 +1,6 @@
 """What the bytes of a FASTA are: headers and pieces of sequence. The same look for every reader, so that all agree.
 
-Lines end with LF or CRLF, also both in one file; blanks and blank lines are no part of a sequence; a byte-order mark
+Lines end with LF or CRLF, also both in one file; blanks and blank lines do not belong to a sequence; a byte-order mark
 is skipped. What is no letter and no gap character is an error that names line and record.
 """
 
@@ -192,7 +192,7 @@ class _Scanner:
         )
 
     def _explain(self, raw: bytes) -> None:
-        """Raise for the first byte that is no part of a sequence; a CR at the end of the file is."""
+        """Raise for the first byte that does not belong to a sequence; a CR at the end of the file is."""
         match = _STRANGE.search(raw)
         if match is None:
             return

@@ -41,7 +41,7 @@ class Checkpoint:
         tensors: what genoconv's model stores, float32.
         kept: what the model cannot give back (:meth:`.TensorReader.kept`).
         record: how the file held it all, for the provenance.
-        notes: what a person should be told.
+        notes: what the user should know.
     """
 
     config: ModelConfig

@@ -145,7 +145,7 @@ def read_settings(config: Mapping[str, Any], layout: Layout, *, modulation_shift
         modulation_shift: in place of the file's, or of 0.05 where it has none.
 
     Raises:
-        ModelError: settings that are missing, impossible, or of a model that is no HyenaDNA; one line each.
+        ModelError: settings that are missing, impossible, or of a model that is not HyenaDNA; one line each.
     """
     values: dict[str, Any] = {"modulation_shift": PUBLISHED_SHIFT}
     problems: list[str] = []

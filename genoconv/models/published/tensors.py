@@ -49,8 +49,8 @@ class TensorReader:
 
     Attributes:
         config: the sizes; after :meth:`check` also what the tensors show: a tied head, trained positions.
-        problems: what is wrong, one entry a tensor.
-        notes: what a person should be told.
+        problems: one entry per faulty tensor.
+        notes: what the user should know.
     """
 
     def __init__(self, config: ModelConfig, layout: Layout, tensors: Mapping[str, Tensor], *, tie: bool) -> None:

@@ -1,6 +1,6 @@
 """The long convolution, as every model calls it.
 
-    y = gate_out * ( k conv (gate_in * u)  +  D * (gate_in * u) )        causal, one filter a channel
+    y = gate_out * ( k conv (gate_in * u)  +  D * (gate_in * u) )        causal, one filter per channel
 
 Letters: B batch, H channels, N positions, K filter taps (K <= N; fewer make a partial convolution, which runs in chunks
 where K is much shorter than N: see `genoconv.ops.longconv.overlap_save`).

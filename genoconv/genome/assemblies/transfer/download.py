@@ -47,7 +47,7 @@ def download(
         patience: with a failing server.
         recorded: SHA-256 that an earlier download had, to be held where the manifest knows no checksum.
         accept: looks at what came; raises DataError if it is not what it should be.
-        progress: opens a bar for one transfer, which is told the bytes that arrive.
+        progress: opens a bar for one transfer, which receives the bytes that arrive.
 
     Returns:
         The source and the digest; for a file that was there already, the first address that the manifest has for it.
@@ -111,15 +111,15 @@ def _twice(attempt: Callable[[str], str], url: str, part: Part) -> str:
 
 
 def _checksum(path: Path, *, remote: RemoteFile, recorded: str | None) -> str:
-    """SHA-256 of a file whose size and checksums are right."""
+    """SHA-256 of a file, after checking its size and checksums."""
     size = path.stat().st_size
     if remote.bytes is not None and size != remote.bytes:
-        raise WrongError(f"{size:,} bytes came where {remote.bytes:,} are right")
+        raise WrongError(f"expected {remote.bytes:,} bytes, got {size:,}")
     sha256 = checksum(path, "sha256")
     if remote.sha256 is not None and sha256 != remote.sha256:
-        raise WrongError(f"damaged: its sha256 is {sha256}, {remote.sha256} is right")
+        raise WrongError(f"damaged: expected sha256 {remote.sha256}, got {sha256}")
     if remote.md5 is not None and (md5 := checksum(path, "md5")) != remote.md5:
-        raise WrongError(f"damaged: its md5 is {md5}, {remote.md5} is right")
+        raise WrongError(f"damaged: expected md5 {remote.md5}, got {md5}")
     if recorded is not None and not remote.known and sha256 != recorded:
         raise WrongError(
             f"its sha256 is {sha256}, but {recorded} was recorded when it was first fetched; if its provider has"
@@ -134,24 +134,24 @@ def _look(path: Path, accept: Callable[[Path], None], remote: RemoteFile) -> Non
         accept(path)
     except DataError as error:
         if remote.pinned:
-            raise DataError(f"{remote.urls[0]}: {error}; its checksum is right, so the manifest is wrong") from error
+            raise DataError(f"{remote.urls[0]}: {error}; its checksum matches, so the manifest is wrong") from error
         raise WrongError(str(error)) from error
 
 
 def with_listed_md5(remote: RemoteFile) -> RemoteFile:
     """``remote`` with the MD5 that its provider's list has for it, where the manifest knows no checksum.
 
-    A list that cannot be had, or lacks the file, is told and left at that: the file itself is still checked.
+    A list that is not available, or lacks the file, is logged and ignored: the file itself is still checked.
     """
     if remote.known or remote.md5_list is None:
         return remote
     try:
         sums = parse_md5_list(read_small(remote.md5_list))
     except DownloadError as error:
-        log.warning("%s: %s; going on without the provider's checksums", remote.md5_list, error)
+        log.warning("%s: %s; continuing without the provider's checksums", remote.md5_list, error)
         return remote
     if remote.name not in sums:
-        log.warning("%s does not list %s; going on without the provider's checksum", remote.md5_list, remote.name)
+        log.warning("%s does not list %s; continuing without the provider's checksum", remote.md5_list, remote.name)
         return remote
     return remote.model_copy(update={"md5": sums[remote.name]})
 

@@ -2,7 +2,7 @@
 
 A continuation asks with ``If-Range`` (RFC 9110, 13.1.5), so that a file which has changed comes whole; and since not
 every server heeds it, a piece is appended only where its place, the file's version and its size are those of the part.
-Whether the bytes are right is for :mod:`.download` to say.
+Checksums are the business of :mod:`.download`.
 """
 
 import logging
@@ -101,7 +101,7 @@ def _request(session: "Session", url: str, part: Part, *, expected: int | None) 
             part.discard()
             raise PassingError("the server sent a piece of another file or from another place; starting again")
         if expected is not None and total is not None and total != expected:
-            raise OfferError(f"the server offers {total:,} bytes where {expected:,} are right")
+            raise OfferError(f"the server offers {total:,} bytes, expected {expected:,}")
         try:
             if status == 200 or not offset:
                 part.discard()
@@ -130,7 +130,7 @@ def _copy(url: str, part: Part) -> None:
 
 
 def _offered(response: "Response") -> int | None:
-    """Bytes of the whole file as the server tells them."""
+    """Bytes of the whole file as the server reports it."""
     if response.status_code == 206:
         match = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
         return int(match[2]) if match and match[2] != "*" else None

@@ -138,7 +138,7 @@ def answer(response: "Response") -> str:
 
 
 def invalid_redirect(error: ValueError) -> DownloadError:
-    """The error for a redirect to what is no address: parsers raise a ValueError of one kind or another."""
+    """The error for a redirect to an invalid URL: parsers raise a ValueError of one kind or another."""
     return DownloadError(f"the server redirects to an invalid address ({reason(error)})")
 
 

@@ -1,7 +1,7 @@
 """What has arrived of a file, on disk.
 
 It lies in ``NAME.part``; ``NAME.part.json`` beside it says from which url and which version of the file (ETag or
-Last-Modified) it came, so that a later run can go on.
+Last-Modified) it came, so that a later run can resume.
 """
 
 import errno
@@ -70,7 +70,7 @@ class Part:
         return state.url == url and state.bytes is not None and self.path.exists() and state.bytes == self.size
 
     def report_to(self, advance: Advance) -> None:
-        """Tell ``advance`` what is here and what arrives, and in negative numbers what is given up."""
+        """Report to ``advance`` what is here and what arrives, and as negative numbers what is discarded."""
         self._advance, self._told = advance, 0
         self._tell()
 
@@ -108,6 +108,6 @@ def disk_error(path: Path, error: OSError) -> OutputError:
         free = shutil.disk_usage(path.parent).free
         return OutputError(
             f"{path.parent}: {error.strerror} ({free / 1e9:.2f} GB free); make room or set GENOCONV_HOME to a larger"
-            " disk, then run the command again: it goes on where it stopped"
+            " disk, then run the command again: it resumes where it stopped"
         )
     return OutputError(f"{path}: cannot write: {error.strerror or error}")
