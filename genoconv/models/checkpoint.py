@@ -29,6 +29,9 @@ WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
 FORMAT = "genoconv-model"
 FORMAT_VERSION = 1
+# What kind of network the sizes describe, and what its last layer predicts. Folders without these keys are of this kind.
+ARCHITECTURE = "hyenadna"
+HEAD = {"kind": "next_base"}
 
 _FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _SPECIAL = ("[CLS]", "[SEP]", "[BOS]", "[MASK]", "[PAD]", "[RESERVED]", "[UNK]")
@@ -55,6 +58,8 @@ def save_model(model: HyenaDNA, folder: Path | str, *, provenance: Mapping[str, 
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "genoconv_version": __version__,
+        "architecture": ARCHITECTURE,
+        "head": HEAD,
         "model": model.config.to_dict(),
         "tokenizer": {"unit": UNIT, "vocabulary": VOCABULARY},
         "weights": {"file": WEIGHTS_NAME, "sha256": file_digest(weights)},
@@ -116,6 +121,10 @@ def read_config(folder: Path | str) -> dict[str, Any]:
     if record.get("format_version") != FORMAT_VERSION:
         found = record.get("format_version")
         raise ModelError(f"{path}: format version {found!r}, this genoconv reads {FORMAT_VERSION}; update genoconv")
+    for name, known in (("architecture", ARCHITECTURE), ("head", HEAD)):
+        if record.setdefault(name, known) != known:
+            found = ascii(record[name])[:80]
+            raise ModelError(f"{path}: {name} {found}, this genoconv reads {ascii(known)}; update genoconv")
     wrong = [name for name in ("model", "tokenizer", "weights", "provenance") if type(record.get(name)) is not dict]
     if wrong:
         raise ModelError("\n".join(f"{path}: {name!r} is missing or not an object" for name in wrong))

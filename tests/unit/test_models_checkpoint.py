@@ -76,6 +76,9 @@ def _edit(folder: Path, **changes: object) -> None:
         (lambda f: (f / "config.json").unlink(), "holds no config.json"),
         (lambda f: _edit(f, format="other"), "not written by genoconv"),
         (lambda f: _edit(f, format_version=2), "format version 2"),
+        (lambda f: _edit(f, architecture="mamba"), "architecture 'mamba', this genoconv reads 'hyenadna'; update"),
+        (lambda f: _edit(f, head={"kind": "classes", "classes": 3}), "head {'kind': 'classes', 'classes': 3}, this"),
+        (lambda f: _edit(f, head="\x1b[31m"), "head '\\x1b[31m', this genoconv reads"),
         (lambda f: _edit(f, weights=None), "'weights' is missing"),
         (lambda f: _edit(f, tokenizer={"vocabulary": {"A": 0}}), "vocabulary"),
         (lambda f: _edit(f, model={"d_model": 8, "n_layers": 2}), "did you mean n_layer?"),
@@ -89,6 +92,19 @@ def test_a_damaged_folder_is_refused_in_words(folder: Path, damage, words: str) 
         load_model(folder)
     assert words in str(caught.value)
     assert str(folder) in str(caught.value)
+
+
+def test_a_folder_from_before_architecture_and_head_still_loads(folder: Path) -> None:
+    path = folder / "config.json"
+    record = json.loads(path.read_text())
+    assert (record["architecture"], record["head"]) == ("hyenadna", {"kind": "next_base"})
+    new = load_model(folder).state_dict()
+    digest = model_digest(folder)
+    del record["architecture"], record["head"]
+    path.write_text(json.dumps(record))
+    old = load_model(folder).state_dict()
+    assert all(torch.equal(new[name], old[name]) for name in new)
+    assert model_digest(folder) == digest
 
 
 def test_weights_of_another_model_of_the_same_shape_are_noticed(folder: Path) -> None:
