@@ -9,6 +9,7 @@ import contextlib
 import datetime
 import errno
 import fcntl
+import functools
 import hashlib
 import logging
 import os
@@ -195,9 +196,24 @@ def claimed(*outputs: Path) -> Iterator[None]:
         yield
 
 
+@functools.cache
+def _keep_locks_from_children() -> set[BinaryIO]:
+    """Open lock files of this process; a forked child closes them, or it would hold the lock when this one is dead."""
+    held: set[BinaryIO] = set()
+
+    def close_all() -> None:
+        for stream in held:
+            stream.close()
+        held.clear()
+
+    os.register_at_fork(after_in_child=close_all)
+    return held
+
+
 @contextlib.contextmanager
 def _locked(output: Path) -> Iterator[bool]:
     path = work_path(output, _LOCK)
+    streams = _keep_locks_from_children()
     while True:
         stream = open_private(path)
         try:
@@ -223,7 +239,9 @@ def _locked(output: Path) -> Iterator[bool]:
                 stream.truncate(0)
                 stream.write(f"process {os.getpid()} on {socket.gethostname()} (since {since})".encode())
                 stream.flush()
+        streams.add(stream)
         yield held
     finally:
         path.unlink(missing_ok=True)
+        streams.discard(stream)
         stream.close()

@@ -29,7 +29,7 @@ WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
 FORMAT = "genoconv-model"
 FORMAT_VERSION = 1
-# What kind of network the sizes describe, and what its last layer predicts. Folders without these keys are of this kind.
+# What network the sizes describe, and what its last layer predicts; folders without these keys are of this kind.
 ARCHITECTURE = "hyenadna"
 HEAD = {"kind": "next_base"}
 
@@ -124,7 +124,7 @@ def read_config(folder: Path | str) -> dict[str, Any]:
     for name, known in (("architecture", ARCHITECTURE), ("head", HEAD)):
         if record.setdefault(name, known) != known:
             found = ascii(record[name])[:80]
-            raise ModelError(f"{path}: {name} {found}, this genoconv reads {ascii(known)}; update genoconv")
+            raise ModelError(f"{path}: {name} {found}, this genoconv reads {known!a}; update genoconv")
     wrong = [name for name in ("model", "tokenizer", "weights", "provenance") if type(record.get(name)) is not dict]
     if wrong:
         raise ModelError("\n".join(f"{path}: {name!r} is missing or not an object" for name in wrong))

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 _ERROR = "genoconv: error: "
 # Seconds for a process to end after it, or another, has failed; after that it is taken to hang.
-_GRACE = 15.0
+_GRACE = 10.0
 _NAMES = ("LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE")
 
 
