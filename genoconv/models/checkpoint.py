@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from genoconv import __version__, atomic, tokens
-from genoconv.errors import ModelError
+from genoconv.errors import ModelError, UsageError
 from genoconv.models.config import ModelConfig
 from genoconv.models.devices import resolve_device
 from genoconv.models.hyena import HyenaDNA
@@ -81,9 +81,12 @@ def load_model(folder: Path | str, *, device: str | torch.device = "cpu", dtype:
 
     Raises:
         ModelError: the folder is missing, no model folder, incomplete or altered; every problem is named, one a line.
-        UsageError: ``device`` is none that torch sees.
+        UsageError: ``device`` is none that torch sees, or ``dtype`` is not a floating type of torch.
     """
     target = resolve_device(device)
+    if dtype is not None and dtype not in _FLOATING:
+        known = ", ".join(map(str, _FLOATING))
+        raise UsageError(f"dtype is {dtype!r}; it must be one of {known}")
     record = read_config(folder)
     weights = Path(folder) / WEIGHTS_NAME
     config = _model_config(record, Path(folder) / CONFIG_NAME)

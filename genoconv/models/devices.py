@@ -18,9 +18,11 @@ def resolve_device(device: str | torch.device) -> torch.device:
     try:
         target = torch.device(device)
     except RuntimeError:
-        raise UsageError(f"--device {device}: unknown; use auto, cpu, cuda or cuda:N") from None
+        raise UsageError(f"device {str(device)!r} is unknown; use auto, cpu, cuda or cuda:N") from None
     if target.type == "cuda" and (target.index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"--device {device}: torch sees {torch.cuda.device_count()} CUDA devices; `genoconv doctor`")
+        count = torch.cuda.device_count()
+        here = f"{count} CUDA device{'' if count == 1 else 's'}" if count else "no CUDA device"
+        raise UsageError(f"device {str(device)!r}: torch sees {here} here; use auto or cpu, and see `genoconv doctor`")
     return target
 
 

@@ -457,6 +457,8 @@ class HyenaDNA(nn.Module):
             shape = "x".join(map(str, input_ids.shape)) or "scalar"
             raise ModelError(f"input_ids: got {shape} of {input_ids.dtype}; the model takes (batch, length) integers")
         self._check_length(longest)
+        if torch.compiler.is_compiling():  # also torch.export: the values are not there yet
+            return
         if input_ids.device.type == "cpu" and input_ids.numel():  # on a GPU it would wait for the kernels before
             low, high = (int(extreme) for extreme in torch.aminmax(input_ids.int()))
             if low < 0 or high >= self.config.padded_vocab:

@@ -182,5 +182,5 @@ def test_all_problems_of_a_configuration_are_reported_at_once() -> None:
 def test_precision_auto_is_float32_on_a_cpu() -> None:
     found = [resolve_precision(precision, device="cpu") for precision in ("auto", "32", "bf16")]
     assert [DTYPES[name] for name in found] == [torch.float32, torch.float32, torch.bfloat16]
-    with pytest.raises(UsageError, match="--device gpu: unknown"):
+    with pytest.raises(UsageError, match="device 'gpu' is unknown"):
         resolve_precision("auto", device="gpu")

@@ -183,6 +183,9 @@ def check(
     """Raise where arguments of :func:`fftconv` do not fit; with ``piece``, K may exceed N and what was prepared."""
     if backend not in BACKENDS:
         raise UsageError(f"backend is {backend!r}; it must be one of {', '.join(BACKENDS)}")
+    for name, value in (("u", u), ("k", k), ("D", D), ("gate_in", gate_in), ("gate_out", gate_out)):
+        if value is not None and not isinstance(value, Tensor | FilterSpectrum):
+            raise UsageError(f"{name} is a {type(value).__name__}; it must be a tensor: torch.as_tensor({name})")
     if u.ndim != 3 or 0 in u.shape:
         raise UsageError(f"u must be (B, H, N) with no empty dimension; got {tuple(u.shape)}")
     if u.dtype not in _FLOATS:
