@@ -29,7 +29,7 @@ struct Shape {
   static_assert(kRadix <= 32 && (kRadix & (kRadix - 1)) == 0, "stage a has one or two tiles");
   static_assert(kSplit == 1 || kSplit == 2 || kSplit == 4, "stage b is a butterfly");
   static_assert(kSplit == 1 || kRadix == 32, "short rows are packed, long rows are split");
-  static_assert(!(kSumsAside && (kTurned || kSpan > 1)), "there is room for one sum a warp");
+  static_assert(!(kSumsAside && (kTurned || kSpan > 1)), "there is room for one sum per warp");
   static_assert(kWarps == 16 || (kWarps == 8 && kRadix <= 16), "a warp has one or two slots of a tile");
 
   // Shared memory: [peak of each row][tables][tiles of complex fp16][tiles of real fp16][gate_in][gate_out].

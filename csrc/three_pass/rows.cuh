@@ -1,4 +1,4 @@
-// Rows of device memory as warps own them in the column passes: 32 columns of every line, four neighbours to a lane.
+// Rows of device memory as warps own them in the column passes: 32 columns of every line, four neighbours per lane.
 // All masking of ragged rows happens here.
 #pragma once
 #include <common/values.cuh>

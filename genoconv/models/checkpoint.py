@@ -80,8 +80,8 @@ def load_model(folder: Path | str, *, device: str | torch.device = "cpu", dtype:
         The model in evaluation mode.
 
     Raises:
-        ModelError: the folder is missing, no model folder, incomplete or altered; every problem is named, one a line.
-        UsageError: ``device`` is none that torch sees, or ``dtype`` is not a floating type of torch.
+        ModelError: the folder is missing, not a model folder, incomplete or altered; one line per problem.
+        UsageError: torch does not see ``device``, or ``dtype`` is not a floating type of torch.
     """
     target = resolve_device(device)
     if dtype is not None and dtype not in _FLOATING:

@@ -174,7 +174,7 @@ def _check_loops(found: Mapping[str, Any]) -> None:
         if isinstance(value, dict):
             values += value.values()
         elif value is not None and not (isinstance(value, int) and value >= 0):
-            raise ValueError("loops holds something else than counters")
+            raise ValueError("loops holds more than counters")
 
 
 class Checkpoints(pl.Callback):

@@ -204,7 +204,7 @@ class TrainingBatches(IterableDataset[Batch]):
             if stage.steps is None or index < stage.steps:
                 return number, index
             index -= stage.steps
-        raise AssertionError("the last stage is endless")
+        raise AssertionError("the last stage has no end")
 
     def _members(self, stage: int, position: int) -> list[int]:
         """Windows of a stage's batch at ``position``, counted over all processes and through all epochs."""

@@ -82,7 +82,7 @@ class RunSettings(_Strict):
         max_minutes: minutes of training, interruptions not counted.
         seed: of weights, data order and augmentation.
         device: ``auto``, ``cpu``, ``cuda`` (every GPU of the machine) or ``cuda:N``.
-        devices: processes on each machine, one a GPU; None is one for every GPU, and a single one on a CPU.
+        devices: processes on each machine, one per GPU; None is one for every GPU, and a single one on a CPU.
         precision: ``auto`` is bf16 on GPUs that have it, else float32.
         nodes: machines; SLURM and torchrun say themselves how many.
         launcher: ``local`` starts the processes of this machine; ``slurm`` and ``torchrun`` have started them already;

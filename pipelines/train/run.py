@@ -126,7 +126,9 @@ def resumed(folder: Path, call: Call[TrainConfig]) -> TrainConfig:
     changed = changes(resolve(Call(TrainConfig, file)), config)
     forbidden = [key for key in changed if not key.startswith(_MAY_CHANGE)]
     if forbidden:
-        raise UsageError(f"--resume {folder}: {', '.join(forbidden)} cannot change in mid-run; begin a new one with -o")
+        raise UsageError(
+            f"--resume {folder}: {', '.join(forbidden)} cannot change within a run; start a new one with -o"
+        )
     return config
 
 
@@ -190,7 +192,7 @@ def _check_same(folder: Path, session: Session) -> None:
     found = changed_inputs(before, session.describe())
     if found:
         raise DataError(
-            f"--resume {folder}: {'; '.join(found)}; put back what the run began with, or begin a new one with -o"
+            f"--resume {folder}: {'; '.join(found)}; restore what the run began with, or start a new one with -o"
         )
 
 

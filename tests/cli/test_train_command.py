@@ -261,7 +261,7 @@ def test_options_that_exclude_each_other(fasta: Path, tmp_path: Path) -> None:
     assert "--annotation goes with the FASTA" in refused("-a", "x.gff3")
     assert "drop one of them" in refused("-f", fasta, "-a", "x.gff3", "--tiles")
     assert "drop RUN.yaml, --output and --force" in refused("--resume", tmp_path, "-o", tmp_path / "x")
-    assert "cannot change in mid-run" in refused("--resume", train_tiny(tmp_path / "run", fasta), "-f", "other.fa")
+    assert "cannot change within a run" in refused("--resume", train_tiny(tmp_path / "run", fasta), "-f", "other.fa")
     assert "did you mean optim.lr" in refused("--set", "optim.l=1")
 
 

@@ -166,8 +166,8 @@ DAMAGED = {
     "size true": ("a = 10", "a = true", r"contigs.a: "),
     "wrong total": ("total = 30", "total = 31", r"\[contigs\] has 30 bases, which does not fit total = 31"),
     "too many": ("sequences = 2", "sequences = 1", r"\[contigs\] has 2 sequences, more than sequences = 1"),
-    "md5 of nothing": ('a = "0', 'c = "0', r"\[md5\] speaks of 'c'"),
-    "alias of nothing": ('one = "a"', 'one = "z"', r"\[aliases\] speaks of 'z'"),
+    "md5 of nothing": ('a = "0', 'c = "0', r"\[md5\] names 'c'"),
+    "alias of nothing": ('one = "a"', 'one = "z"', r"\[aliases\] names 'z'"),
     "both": ('source = "s"', 'source = "s"\ngenerated = true', "a genome is either generated or has a"),
 }
 

@@ -213,7 +213,7 @@ def test_a_finished_run_is_left_alone(fasta: Path, tmp_path: Path, caplog: pytes
 
 def test_what_makes_another_run_cannot_be_changed_at_resume(fasta: Path, tmp_path: Path) -> None:
     folder = train_tiny(tmp_path / "run", fasta, max_steps=1)
-    with pytest.raises(UsageError, match=r"data\.tokens_per_batch, run\.seed cannot change in mid-run"):
+    with pytest.raises(UsageError, match=r"data\.tokens_per_batch, run\.seed cannot change within a run"):
         go_on(folder, "run.seed=5", "data.tokens_per_batch=100", "optim.clip=2")
     with pytest.raises(UsageError, match=r"no run\.yaml there"):
         go_on(tmp_path)

@@ -155,7 +155,7 @@ def test_a_run_is_not_resumed_on_other_data(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError) as caught:
         resume(folder)
     assert message in str(caught.value)
-    assert "put back what the run began with, or begin a new one with -o" in str(caught.value)
+    assert "restore what the run began with, or start a new one with -o" in str(caught.value)
     assert (folder / "genome.json").read_bytes() == before
     write_fasta(fasta, CONTIGS)  # put back
     genes(annotation, all_starts)

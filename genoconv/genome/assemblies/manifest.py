@@ -113,7 +113,7 @@ class Manifest(BaseModel):
             raise ValueError("a genome is either generated or has a [fasta] table with urls")
         for table, names in (("md5", self.md5), ("aliases", self.aliases.values())):
             if strange := [name for name in names if name not in self.contigs]:
-                raise ValueError(f"[{table}] speaks of {strange[0]!r}, which [contigs] lacks")
+                raise ValueError(f"[{table}] names {strange[0]!r}, which [contigs] lacks")
         bases = sum(self.contigs.values())
         whole = self.sequences == len(self.contigs)
         if self.sequences is not None and self.sequences < len(self.contigs):

@@ -60,7 +60,7 @@ def read_published(folder: Path, *, modulation_shift: float | None = None) -> Ch
         modulation_shift: floor under the filters' decay; None is what the weights were published with.
 
     Raises:
-        ModelError: no such checkpoint, or settings or tensors that do not fit; every problem is named, one a line.
+        ModelError: no such checkpoint, or settings or tensors that do not fit; every problem is named, one per line.
     """
     config_path = folder / "config.json"
     if not config_path.is_file():

@@ -244,13 +244,13 @@ class OneSmPlan:
         return launches.backward(self, dy, u, spectrum, gate_in, gate_out)
 
     def explain(self) -> str:
-        """The plan in plain words, one fact a line."""
+        """The plan in plain words, one fact per line."""
         rows = f"{self.packed} rows to a tile" if self.packed > 1 else f"tiles to a row: {self.span}"
         card = f"{self.card.arch}, {self.card.sm_count} SMs"
         lines = [
             f"length {self.length:,}, filter {self.filter_length:,}, {self.dtype}, {card}",
             f"regime {self.regime}: transform of {self.size:,} points as {'*'.join(map(str, self.radices))}",
-            f"tiles of 4,096 points, {rows}, {self.card.smem / 1024:.0f} KB of shared memory a block at most",
+            f"tiles of 4,096 points, {rows}, {self.card.smem / 1024:.0f} KB of shared memory per block at most",
         ]
         for name, block in (
             ("forward", self.forward_block),
@@ -259,7 +259,7 @@ class OneSmPlan:
         ):
             kept = {"forward": "the filter", "backward": "T(v)"}
             lines.append(
-                f"{name}: {count(block.per_sm, 'block')} of {32 * block.warps} threads an SM,"
+                f"{name}: {count(block.per_sm, 'block')} of {32 * block.warps} threads per SM,"
                 f" {count(block.rows, 'row')} in flight in each, {block.smem_bytes / 1024:.1f} KB"
                 + (f", {count(block.staged, 'tensor')} staged" if block.staged else "")
                 + (f", {kept[name]} kept" if block.spectrum_in_smem else "")
