@@ -2,15 +2,17 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from genoconv.errors import ModelError, UsageError
-from genoconv.models.config import ModelConfig, preset
 from genoconv.pipelines.options import COMPUTE, RUN, Force, Offline, Precision, Quiet, argument, option, to_yaml
 from genoconv.pipelines.windows.options import INPUT, SequenceInput, WindowSettings
 from genoconv.train.settings import DataSettings, OptimSettings, RunSettings
+
+if TYPE_CHECKING:
+    from genoconv.models.config import ModelConfig
 
 MODEL = "Model"
 
@@ -114,12 +116,14 @@ class TrainConfig(SequenceInput):
     optim: OptimSettings = OptimSettings()
     run: TrainRun = TrainRun()
 
-    def sizes(self) -> ModelConfig:
+    def sizes(self) -> "ModelConfig":
         """Sizes of the fresh model that this describes.
 
         Raises:
             UsageError: no such preset, or an impossible size.
         """
+        from genoconv.models.config import ModelConfig, preset  # numpy, which help has no use for
+
         assert self.preset is not None
         sizes = preset(self.preset)
         if self.max_length:
