@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from genoconv.cli import console, doctor, embed, genomes, kernels, models, plan, score, train, windows, workflow
+from genoconv.cli import console, doctor, embed, genomes, kernels, models, plan, scan, score, train, windows, workflow
 
 # What Typer raises for a command line that it does not accept; it has no public name.
 Refused: type[Exception] = typer.BadParameter.__mro__[2]
@@ -60,6 +60,7 @@ app.command("windows", rich_help_panel="Genomes")(windows.windows)
 app.command("train", rich_help_panel="Models")(train.train)
 app.command("embed", rich_help_panel="Inference")(embed.embed)
 app.command("score-variants", rich_help_panel="Inference")(score.score_variants)
+app.command("scan", rich_help_panel="Inference")(scan.scan)
 app.add_typer(workflow.app, rich_help_panel="Inference")
 app.add_typer(models.app, rich_help_panel="Models")
 app.command("plan", rich_help_panel="Models")(plan.plan)

@@ -47,7 +47,8 @@ def _lengths(text: str | None) -> str | None:
     return text
 
 
-def _shard(value: Any) -> Any:
+def parse_shard(value: Any) -> Any:
+    """``2/4`` as (2, 4), for a pydantic field; ValueError where it is not such a part."""
     if value is None:
         return None
     if isinstance(value, str):
@@ -196,7 +197,7 @@ class ScoreOptions(Options):
     ] = "stop"
     shard: Annotated[
         tuple[int, int] | None,
-        BeforeValidator(_shard),
+        BeforeValidator(parse_shard),
         option("--shard", metavar="I/N", panel=RUN, recorded=False, help="Only the I-th of N parts (1/4 ... 4/4)."),
     ] = None
     batch_size: BatchSize = None

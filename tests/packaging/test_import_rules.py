@@ -78,9 +78,14 @@ ROOMS = {
         (*EVERY_GROUND, "models", "genome", "variants"),
         ("torch", "numpy"),
     ),
+    "tracks": Room(
+        "values along a genome as files: tables, bigWig, arrays; never torch",
+        EVERY_GROUND,
+        ("numpy", "pysam", "pyarrow", "pybigtools"),
+    ),
     "pipelines": Room(
         "whole runs: options, inputs, outputs, what a command does from start to end",
-        (*EVERY_GROUND, "gpu", "ops", "models", "genome", "variants", "train", "tasks"),
+        (*EVERY_GROUND, "gpu", "ops", "models", "genome", "variants", "train", "tasks", "tracks"),
         ("torch", "numpy", "pandas", "pysam", "pydantic", "yaml", "h5py", "pyarrow", "matplotlib"),
     ),
     "cli": Room(

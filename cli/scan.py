@@ -1,0 +1,29 @@
+"""``genoconv scan``."""
+
+from genoconv.cli import console
+from genoconv.cli.options import takes
+from genoconv.pipelines.scan.options import ScanOptions
+
+
+@takes(ScanOptions)
+def scan(options: ScanOptions) -> None:
+    """Score every possible SNV of a genome, a region or genes in one pass per strand.
+
+    For each position: ln P(alt) - ln P(ref) for the three other bases, given the
+    sequence before it, on the forward and the reverse strand and their mean; the
+    entropy of the prediction in bits; ln P(ref). Negative scores mean less likely
+    than the reference. Positions whose reference is N have none.
+
+    **Examples**
+
+        genoconv scan hg38.fa -m model -r chr9:21967752-21995324 -o cdkn2a.tsv.gz
+
+        genoconv scan --genome sacCer3 -m runs/yeast -o yeast.bw
+
+        genoconv scan hg38.fa -m model --genes genes.gtf.gz -o genes.vcf.gz
+
+        genoconv scan hg38.fa -m model -o scores.npy --shard 1/8 --device cuda:0
+    """
+    from genoconv.pipelines.scan import run
+
+    console.summary(str(run.scan(options)))

@@ -1,0 +1,1 @@
+"""Values along a genome as files: tables, bigWig tracks, arrays. No torch here."""

@@ -1,0 +1,109 @@
+"""Tables of SNVs: tab-separated text and VCF, BGZF-compressed and indexed, and Parquet."""
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+
+from genoconv.tracks.blocks import Blocks, Snv, snvs
+
+TSV_COLUMNS = ("chrom", "pos", "ref", "alt", "score", "forward", "reverse", "ref_log_p", "entropy")
+_ROW_GROUP = 1 << 16
+_INFO = (
+    ("LLR", "A", "mean of both strands; negative = less likely than REF"),
+    ("FWD", "A", "forward strand"),
+    ("REV", "A", "reverse strand"),
+)
+
+
+def write_tsv(path: Path, blocks: Blocks, *, notes: Mapping[str, str]) -> None:
+    """A row per SNV (POS 1-based) under a header line; ``path`` gets a ``.tbi`` or, far out, a ``.csi`` beside it."""
+    with _bgzf(path) as out:
+        for key, value in notes.items():
+            out.write(f"##{key}={value}\n".encode())
+        out.write(("#" + "\t".join(TSV_COLUMNS) + "\n").encode())
+        for block in blocks():
+            out.write("".join(map(_tsv_rows, snvs(block))).encode())
+    _index(path, preset=None)
+
+
+def _tsv_rows(snv: Snv) -> str:
+    place = f"{snv.contig}\t{snv.start + 1}\t{snv.ref}\t"
+    tail = f"\t{_text(snv.ref_log_p)}\t{_text(snv.entropy)}\n"
+    return "".join(
+        f"{place}{alt}\t{_text(score)}\t{_text(forward)}\t{_text(reverse)}{tail}"
+        for alt, score, forward, reverse in zip(snv.alts, snv.scores, snv.forward, snv.reverse, strict=True)
+    )
+
+
+def write_vcf(
+    path: Path, blocks: Blocks, *, notes: Mapping[str, str], contigs: Mapping[str, int], prefix: str = "GCONV"
+) -> None:
+    """A record per position with its three SNVs as ALT; ``path`` gets an index beside it."""
+    with _bgzf(path) as out:
+        header = ["##fileformat=VCFv4.2", *(f"##contig=<ID={name},length={n}>" for name, n in contigs.items())]
+        what = "genoconv: ln P(alt) - ln P(ref) at the base"
+        header += [
+            f'##INFO=<ID={prefix}_{name},Number={number},Type=Float,Description="{what}, {text}">'
+            for name, number, text in _INFO
+        ]
+        header += [
+            f'##INFO=<ID={prefix}_REF,Number=1,Type=Float,Description="genoconv: ln P(ref), mean of both strands">',
+            f'##INFO=<ID={prefix}_ENT,Number=1,Type=Float,Description="genoconv: entropy of the prediction in bits">',
+            *(f"##{key}={value}" for key, value in notes.items()),
+            "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO",
+        ]
+        out.write(("\n".join(header) + "\n").encode())
+        for block in blocks():
+            out.write("".join(_vcf_row(snv, prefix) for snv in snvs(block)).encode())
+    _index(path, preset="vcf")
+
+
+def _vcf_row(snv: Snv, prefix: str) -> str:
+    score, forward, reverse = (",".join(map(_text, values)) for values in (snv.scores, snv.forward, snv.reverse))
+    return (
+        f"{snv.contig}\t{snv.start + 1}\t.\t{snv.ref}\t{','.join(snv.alts)}\t.\t.\t{prefix}_LLR={score};"
+        f"{prefix}_FWD={forward};{prefix}_REV={reverse};{prefix}_REF={_text(snv.ref_log_p)};"
+        f"{prefix}_ENT={_text(snv.entropy)}\n"
+    )
+
+
+def _text(value: float) -> str:
+    """Six significant digits; ``.`` where a strand has no value."""
+    return f"{value + 0.0:.6g}" if value == value else "."
+
+
+def write_parquet(path: Path, blocks: Blocks, *, notes: Mapping[str, str]) -> None:
+    """Columns of :data:`TSV_COLUMNS`, a row per SNV, POS 1-based; values float32, null where a strand has none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = (pa.string(), pa.int64(), pa.string(), pa.string(), *(pa.float32(),) * 5)
+    schema = pa.schema(list(zip(TSV_COLUMNS, types, strict=True)), metadata=dict(notes))
+    with pq.ParquetWriter(path, schema) as writer:
+        rows = (row for block in blocks() for snv in snvs(block) for row in _rows(snv))
+        while group := list(islice(rows, _ROW_GROUP)):
+            columns = zip(*group, strict=True)
+            arrays = [pa.array(column, type_) for column, type_ in zip(columns, types, strict=True)]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+
+
+def _rows(snv: Snv) -> Iterator[tuple[object, ...]]:
+    for alt, *values in zip(snv.alts, snv.scores, snv.forward, snv.reverse, strict=True):
+        numbers = [value if value == value else None for value in (*values, snv.ref_log_p, snv.entropy)]
+        yield (snv.contig, snv.start + 1, snv.ref, alt, *numbers)
+
+
+def _bgzf(path: Path):  # type: ignore[no-untyped-def]
+    import pysam
+
+    return pysam.BGZFile(str(path), "w")
+
+
+def _index(path: Path, *, preset: str | None) -> None:
+    import pysam
+
+    columns = {"preset": preset} if preset else {"seq_col": 0, "start_col": 1, "end_col": 1, "meta_char": "#"}
+    try:
+        pysam.tabix_index(str(path), force=True, keep_original=True, **columns)
+    except OSError:  # beyond 2^29
+        pysam.tabix_index(str(path), force=True, keep_original=True, csi=True, **columns)

@@ -1,0 +1,152 @@
+"""What ``genoconv scan`` writes: which values of a prediction each format needs, and how they become its files."""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from genoconv.atomic import atomic_file, write_text
+from genoconv.errors import OutputError, UsageError
+from genoconv.tasks.scan import Prediction
+from genoconv.tracks.blocks import COLUMNS, Blocks
+from genoconv.variants.writer import remove_indexes
+
+Array = npt.NDArray[np.floating]
+
+TRACKS = {
+    "entropy": "entropy of the prediction in bits",
+    "ref": "ln P of the reference base",
+    "mean": "mean score of the three alternatives",
+    "worst": "lowest score of the three alternatives",
+}
+
+
+@dataclass(frozen=True)
+class Format:
+    """One kind of output.
+
+    Attributes:
+        suffix: of the file's name.
+        columns, dtype: of the values that are kept for each position.
+        reduce: those values of a prediction, (n, columns).
+    """
+
+    suffix: str
+    columns: int
+    dtype: str
+    reduce: Callable[[Prediction], Array]
+
+
+def _every(one: Prediction) -> Array:
+    return np.concatenate(
+        [one.scores, one.ratios(one.forward), one.ratios(one.reverse), one.ref_log_p[:, None], one.entropy[:, None]],
+        axis=1,
+    )
+
+
+def _tracks(one: Prediction) -> Array:
+    others = one.scores.copy()
+    others[np.arange(len(others))[one.known], one.ref[one.known].astype(np.int64) - 7] = np.nan
+    known = ~np.isnan(one.scores).all(axis=1)
+    mean, worst = (np.full(len(others), np.nan, np.float32) for _ in range(2))
+    mean[known], worst[known] = np.nanmean(others[known], axis=1), np.nanmin(others[known], axis=1)
+    return np.stack([one.entropy, one.ref_log_p, mean, worst], axis=1)
+
+
+FORMATS = (
+    Format(".tsv.gz", COLUMNS, "<f4", _every),
+    Format(".vcf.gz", COLUMNS, "<f4", _every),
+    Format(".parquet", COLUMNS, "<f4", _every),
+    Format(".bw", len(TRACKS), "<f4", _tracks),
+    Format(".npy", 4, "<f2", lambda one: one.scores),
+)
+
+
+def format_of(output: Path) -> Format:
+    """The format that a file's name says.
+
+    Raises:
+        UsageError: none of ours, or one whose library is missing.
+    """
+    found = next((one for one in FORMATS if output.name.endswith(one.suffix) and output.name != one.suffix), None)
+    if found is None:
+        raise UsageError(f"--output {output}: give a name ending in {', '.join(one.suffix for one in FORMATS)}")
+    for suffix, module, extra in ((".bw", "pybigtools", "bigwig"), (".parquet", "pyarrow", "parquet")):
+        if found.suffix == suffix:
+            try:
+                __import__(module)
+            except ImportError:
+                raise UsageError(f"--output {output}: needs {module}: pip install 'genoconv[{extra}]'") from None
+    return found
+
+
+def files_of(output: Path, contigs: Sequence[str]) -> list[Path]:
+    """The files of an output; several for tracks and for arrays.
+
+    Raises:
+        OutputError: two contigs would have one file.
+    """
+    suffix = format_of(output).suffix
+    stem = output.name.removesuffix(suffix)
+    if suffix == ".bw":
+        return [*(output.with_name(f"{stem}.{track}.bw") for track in TRACKS), output.with_name(f"{output.name}.json")]
+    if suffix == ".npy":
+        names = {contig: re.sub(r"[^\w.+-]", "_", contig) for contig in contigs}
+        if len(set(names.values())) < len(names):
+            raise OutputError(f"{output}: two contigs would have a file of the same name; write another format")
+        return [
+            *(output.with_name(f"{stem}.{names[contig]}.npy") for contig in contigs),
+            output.with_name(f"{output.name}.json"),
+        ]
+    return [output]
+
+
+def write(output: Path, blocks: Blocks, *, contigs: Mapping[str, int], facts: Mapping[str, Any]) -> None:
+    """Write the files of ``output``; ``contigs`` are those with positions, ``facts`` go into a header or beside it."""
+    files = files_of(output, list(contigs))
+    notes = {f"genoconv{key[0].upper()}{key[1:]}": str(value) for key, value in facts.items()}
+    suffix = format_of(output).suffix
+    if suffix == ".bw":
+        from genoconv.tracks.bigwig import write_bigwig
+
+        for column, path in enumerate(files[:-1]):
+            with atomic_file(path) as temporary:
+                write_bigwig(temporary, blocks, column=column, contigs=contigs)
+    elif suffix == ".npy":
+        from genoconv.tracks.arrays import write_npy
+
+        for (contig, length), path in zip(contigs.items(), files[:-1], strict=True):
+            with atomic_file(path) as temporary:
+                write_npy(temporary, blocks, contig=contig, length=length)
+    else:
+        _write_table(output, suffix, blocks, contigs=contigs, notes=notes)
+        return
+    write_text(files[-1], json.dumps({**facts, "values": TRACKS if suffix == ".bw" else "A, C, G, T"}, indent=2) + "\n")
+
+
+def _write_table(
+    output: Path, suffix: str, blocks: Blocks, *, contigs: Mapping[str, int], notes: Mapping[str, str]
+) -> None:
+    from genoconv.tracks import tables
+
+    indexes: list[Path] = []
+    try:
+        with atomic_file(output) as temporary:
+            if suffix == ".tsv.gz":
+                tables.write_tsv(temporary, blocks, notes=notes)
+            elif suffix == ".vcf.gz":
+                tables.write_vcf(temporary, blocks, notes=notes, contigs=contigs)
+            else:
+                tables.write_parquet(temporary, blocks, notes=notes)
+            indexes = [path for end in (".tbi", ".csi") if (path := temporary.with_name(temporary.name + end)).exists()]
+            remove_indexes(output)
+        for index in indexes:
+            index.replace(output.with_name(output.name + index.suffix))
+    finally:
+        for index in indexes:
+            index.unlink(missing_ok=True)

@@ -1,0 +1,104 @@
+"""The options of ``genoconv scan``."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from genoconv.pipelines.options import (
+    RUN,
+    BatchSize,
+    Device,
+    Force,
+    Genome,
+    Model,
+    Offline,
+    Options,
+    Precision,
+    Quiet,
+    Resume,
+    argument,
+    option,
+)
+from genoconv.pipelines.score.options import parse_shard
+
+WHERE, SCORE = "Where", "Score"
+
+
+class ScanOptions(Options):
+    """One call of ``genoconv scan``."""
+
+    fasta: Annotated[Path | None, argument("FASTA", help="The genome (plain, bgzip or gzip).")] = None
+    genome: Genome = None
+    offline: Offline = False
+    model: Model
+    output: Annotated[
+        Path,
+        option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            recorded=False,
+            help="A file ending in .tsv.gz, .vcf.gz, .parquet, .bw (four tracks) or .npy (an array per contig).",
+        ),
+    ]
+    regions: Annotated[
+        tuple[str, ...],
+        option(
+            "--region",
+            "-r",
+            metavar="CHR:FROM-TO",
+            panel=WHERE,
+            default="the whole genome",
+            help="Only this region, 1-based; may be repeated.",
+        ),
+    ] = ()
+    bed: Annotated[Path | None, option("--bed", metavar="BED", panel=WHERE, help="Only these regions.")] = None
+    genes: Annotated[
+        Path | None, option("--genes", metavar="GTF", panel=WHERE, help="Only the bodies of these genes (GTF or GFF3).")
+    ] = None
+    window: Annotated[
+        int | None,
+        Field(ge=8),
+        option(
+            "--window",
+            "-w",
+            metavar="N",
+            panel=SCORE,
+            default="the length of the model's training windows, up to 32768",
+            help="Bases that are read at once.",
+        ),
+    ] = None
+    context: Annotated[
+        int | None,
+        Field(ge=1),
+        option(
+            "--context",
+            "-c",
+            metavar="N",
+            panel=SCORE,
+            default="half of the window",
+            help="Bases that each position has before it, at least, on each strand.",
+        ),
+    ] = None
+    plot: Annotated[
+        Path | None,
+        option("--plot", metavar="FILE", recorded=False, help="Also a heat map of a region of up to 2,000 bases."),
+    ] = None
+    shard: Annotated[
+        tuple[int, int] | None,
+        BeforeValidator(parse_shard),
+        option("--shard", metavar="I/N", panel=RUN, recorded=False, help="Only the I-th of N parts (1/4 ... 4/4)."),
+    ] = None
+    batch_size: BatchSize = None
+    device: Device = "auto"
+    precision: Precision = "auto"
+    resume: Resume = False
+    force: Force = False
+    quiet: Quiet = False
+
+    @model_validator(mode="after")
+    def _one_genome(self) -> "ScanOptions":
+        if (self.fasta is None) == (self.genome is None):
+            raise ValueError("give one of FASTA and --genome NAME")
+        return self

@@ -1,0 +1,234 @@
+"""The whole of ``genoconv scan``: from a genome and a model to the scores of every SNV."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genoconv import __version__
+from genoconv.atomic import refuse_existing, refuse_inputs
+from genoconv.errors import Interrupted, UsageError
+from genoconv.genome.fasta.access import Fasta
+from genoconv.genome.fasta.digests import SequencesDigest
+from genoconv.models.checkpoint import model_digest, model_files
+from genoconv.pipelines.options import recorded_command
+from genoconv.pipelines.provenance import file_name
+from genoconv.pipelines.scan.formats import Format, files_of, format_of, write
+from genoconv.pipelines.scan.options import ScanOptions
+from genoconv.pipelines.scan.plot import check_plot, draw
+from genoconv.pipelines.scan.spans import Span, find_spans, pieces
+from genoconv.pipelines.scan.spool import Spool
+from genoconv.pipelines.score.cautions import cautions
+from genoconv.progress import progress_bar
+from genoconv.tasks.journal import refuse_finished_pieces
+from genoconv.tasks.scan import Scanner
+from genoconv.variants.reference import Reference
+from genoconv.workfiles import claimed
+
+if TYPE_CHECKING:
+    from genoconv.genome.assemblies.store import Genome
+    from genoconv.models.hyena import HyenaDNA
+
+log = logging.getLogger(__name__)
+
+DEFAULT_WINDOW = 32_768
+_PIECE_POSITIONS = (1 << 13, 1 << 19)
+_PIECES = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run did."""
+
+    output: Path
+    positions: int
+    resumed: int
+    seconds: float
+
+    def __str__(self) -> str:
+        rate = (self.positions - self.resumed) / self.seconds if self.seconds else 0.0
+        again = f" ({self.resumed:,} from the interrupted run)" if self.resumed else ""
+        return f"{self.output}: {self.positions:,} positions{again}; {rate:,.0f} positions/s"
+
+
+def scan(options: ScanOptions) -> Summary:
+    """Do it all; ``docs/scan.md`` says what is computed.
+
+    Raises:
+        UsageError: options that cannot be combined.
+        DataError: an input that cannot be used.
+        ModelError: the model folder cannot be used.
+        OutputError: an output exists already, cannot be written, or is being written by another process.
+    """
+    wanted = format_of(options.output)
+    fasta, known = _genome(options)
+    reference = Reference(Fasta(fasta))
+    aliases = known.aliases if known else {}
+    spans = find_spans(options, fasta=fasta, contigs=reference.contigs, aliases=aliases)
+    files = files_of(options.output, list(dict.fromkeys(span.contig for span in spans)))
+    _check_outputs(options, files, spans, fasta=fasta)
+    with claimed(options.output):
+        refuse_finished_pieces(options.output, resume=options.resume, force=options.force)
+        options, model = _load(options)
+        scanner = _scanner(options, model, reference)
+        mine = _shard(options, spans, scanner)
+        facts = _facts(options, scanner, fasta=fasta, spans=spans)
+        run = {**facts, "shard": options.shard, "device": options.device, "batch size": options.batch_size}
+        with Spool(options.output, columns=wanted.columns, dtype=wanted.dtype, run=run, resume=options.resume) as spool:
+            summary = _scan_all(options, mine, scanner, wanted, spool)
+            _write(options, mine, scanner, spool, facts, known)
+            spool.remove()
+    return summary
+
+
+def _genome(options: ScanOptions) -> tuple[Path, "Genome | None"]:
+    if options.genome is None:
+        assert options.fasta is not None
+        return options.fasta, None
+    from genoconv.genome.assemblies.fetch import resolve_genome
+
+    found = resolve_genome(options.genome, offline=options.offline, quiet=options.quiet)
+    return found.fasta, found
+
+
+def _check_outputs(options: ScanOptions, files: Sequence[Path], spans: Sequence[Span], *, fasta: Path) -> None:
+    every = [options.output, *files, *([] if options.plot is None else [options.plot])]
+    inputs = {"FASTA": fasta, "--bed": options.bed, "--genes": options.genes}
+    inputs |= {f"--model ({path.name})": path for path in model_files(options.model)}
+    refuse_inputs(every, inputs=inputs)
+    for path in every:
+        refuse_existing(path, force=options.force)
+    if options.plot is not None:
+        if not format_of(options.output).columns >= 4 or options.output.name.endswith(".bw"):
+            raise UsageError("--plot goes with .tsv.gz, .vcf.gz, .parquet and .npy outputs")
+        check_plot(options.plot, spans)
+
+
+def _load(options: ScanOptions) -> tuple[ScanOptions, "HyenaDNA"]:
+    """The model, and the options with the precision it has, which a resumed run must share."""
+    from genoconv.models import load_model
+    from genoconv.models.devices import DTYPES, resolve_precision
+
+    precision = resolve_precision(options.precision, device=options.device)
+    model = load_model(options.model, device=options.device, dtype=DTYPES[precision])
+    return options.model_copy(update={"precision": precision}), model
+
+
+def _scanner(options: ScanOptions, model: "HyenaDNA", reference: Reference) -> Scanner:
+    limit, trained = model.config.input_limit, model.config.max_bases
+    window = options.window or min(DEFAULT_WINDOW, trained)
+    if limit is not None and window > trained:
+        raise UsageError(f"--window {window:,}: this model reads up to {trained:,} bases")
+    context = window // 2 if options.context is None else options.context
+    step = (window - context) // 2 * 2
+    if step < 2:
+        raise UsageError(f"--context {context:,}: must be at least 2 less than the window of {window:,} bases")
+    if window > trained:
+        log.warning("%s", model.config.beyond(window))
+    return Scanner(
+        model,
+        reference=reference,
+        context=context,
+        step=step,
+        device=next(model.parameters()).device,
+        batch_size=options.batch_size,
+    )
+
+
+def _shard(options: ScanOptions, spans: Sequence[Span], scanner: Scanner) -> list[list[Span]]:
+    """The pieces of this run; those of all shards together are the pieces of a whole run."""
+    total = sum(span.end - span.start for span in spans)
+    least, most = _PIECE_POSITIONS
+    size = max(least, min(most, total // _PIECES))
+    every = pieces(spans, size=size, step=scanner.step)
+    if options.shard is None:
+        return list(every)
+    part, count = options.shard
+    found, first = [], 0
+    for piece in every:
+        if first * count // max(total, 1) == part - 1:
+            found.append(piece)
+        first += sum(span.end - span.start for span in piece)
+    if not found:
+        raise UsageError(f"--shard {part}/{count}: there is too little to scan for {count} parts; use fewer")
+    return found
+
+
+def _facts(options: ScanOptions, scanner: Scanner, *, fasta: Path, spans: Sequence[Span]) -> dict[str, Any]:
+    """What the output says about how it came about."""
+    used = list(dict.fromkeys(span.contig for span in spans))
+    digest, md5s = SequencesDigest(), {}
+    total = sum(scanner.reference.contigs[contig] for contig in used)
+    with progress_bar("Reading the reference", total=total, unit="bases", quiet=options.quiet) as advance:
+        for contig in used:
+            md5s[contig] = scanner.reference.fasta.digest(contig)
+            digest.add(contig, md5s[contig])
+            advance(scanner.reference.contigs[contig])
+    doubts = cautions(options.model, reference=md5s, fasta=fasta)
+    for doubt in doubts:
+        log.warning("%s: %s", options.model, doubt)
+    facts = {
+        "version": __version__,
+        "command": recorded_command("scan", options),
+        "model": f"name={file_name(options.model)};sha256={model_digest(options.model)}",
+        "reference": f"name={file_name(fasta)};sha256={digest.hexdigest()}",
+        "scan": f"window={scanner.window};context={scanner.context};step={scanner.step};"
+        "sign=negative means less likely than REF",
+    }
+    return {**facts, "caution": "; ".join(doubts)} if doubts else facts
+
+
+def _scan_all(
+    options: ScanOptions, mine: Sequence[list[Span]], scanner: Scanner, wanted: Format, spool: Spool
+) -> Summary:
+    sizes = [sum(span.end - span.start for span in piece) for piece in mine]
+    resumed = sum(sizes[: spool.finished])
+    began = time.monotonic()
+    try:
+        with progress_bar("Scanning", total=sum(sizes), unit="positions", quiet=options.quiet) as advance:
+            advance(resumed)
+            for piece in mine[spool.finished :]:
+                tiles = [tile for span in piece for tile in scanner.tiles(*span)]
+                spool.append([wanted.reduce(one) for one in scanner.read(tiles, advance=advance)])
+    except (KeyboardInterrupt, SystemExit) as stop:
+        again = "finished positions are kept; the same call with --resume continues after them"
+        if isinstance(stop, KeyboardInterrupt):
+            raise Interrupted(again) from stop
+        log.warning("%s: %s", options.output, again)
+        raise
+    return Summary(options.output, sum(sizes), resumed, time.monotonic() - began)
+
+
+def _write(
+    options: ScanOptions,
+    mine: Sequence[list[Span]],
+    scanner: Scanner,
+    spool: Spool,
+    facts: dict[str, Any],
+    known: "Genome | None",
+) -> None:
+    spans = [span for piece in mine for span in piece]
+    reference = scanner.reference
+    contigs = {span.contig: reference.contigs[span.contig] for span in spans}
+    blocks = partial(spool.blocks, spans, reference)
+    with progress_bar("Writing", unit="files", quiet=options.quiet):
+        write(options.output, blocks, contigs=contigs, facts=facts)
+    if options.plot is not None:
+        draw(options.plot, list(blocks()), genes=_genes(options, spans, reference, known))
+
+
+def _genes(options: ScanOptions, spans: Sequence[Span], reference: Reference, known: "Genome | None") -> Any:
+    """Genes that overlap the region that is drawn; None without an annotation."""
+    annotation = options.genes or (known.annotation if known else None)
+    if annotation is None:
+        return None
+    from genoconv.genome.annotation.genes import read_genes
+
+    genes = read_genes(
+        annotation, contigs=reference.contigs, aliases=known.aliases if known else {}, fasta=reference.fasta.path
+    )
+    first, last = spans[0].start, spans[-1].end
+    return genes[(genes["contig"] == spans[0].contig) & (genes["start"] < last) & (genes["end"] > first)]

@@ -1,0 +1,401 @@
+"""``genoconv scan``: every format holds the same numbers, which are those of score-variants; options arrive."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pysam.bcftools
+import pytest
+from click.testing import Result
+from toy_scoring import write_fasta
+from typer.testing import CliRunner
+from vcf_files import info, lines, text, tiny_model
+
+from genoconv.cli.app import app
+from genoconv.errors import DataError, DownloadError, GenoconvError, Interrupted, OutputError, UsageError
+from genoconv.pipelines.options import parameters
+from genoconv.pipelines.scan import run as scan_run
+from genoconv.pipelines.scan.options import ScanOptions
+from genoconv.pipelines.scan.spool import Spool
+
+RNG = np.random.default_rng(13)
+CONTIGS = {
+    "c": "".join(RNG.choice(list("ACGT"), 900)),
+    "b": "".join(RNG.choice(list("acgt"), 200)) + "N" * 30 + "".join(RNG.choice(list("ACGT"), 200)),
+}
+
+
+class Bench:
+    def __init__(self, folder: Path, model: Path) -> None:
+        self.folder = folder
+        self.model = model
+        self.fasta = write_fasta(folder / "g.fa", CONTIGS)
+        self.out = folder / "o.tsv.gz"
+
+    def call(self, *words: object, **instead: object) -> Result:
+        base = {"--model": self.model, "--output": self.out, "--window": 96, "--context": 64, "--device": "cpu"}
+        base |= {f"--{name}": value for name, value in instead.items() if name != "fasta"}
+        options = [str(word) for pair in base.items() if pair[1] is not None for word in pair]
+        fasta = instead.get("fasta", self.fasta)
+        result = CliRunner().invoke(app, ["scan", *([str(fasta)] if fasta else []), *options, *map(str, words)])
+        if isinstance(result.exception, GenoconvError):
+            raise result.exception
+        if result.exit_code == 130:
+            raise Interrupted(result.output)
+        assert result.exit_code == 0, (result.output, result.exception)
+        return result
+
+    def table(self, *words: object, **instead: object) -> pd.DataFrame:
+        self.call(*words, "--force", **instead)
+        rows = [line.split("\t") for line in text(self.out).splitlines() if not line.startswith("##")]
+        frame = pd.DataFrame(rows[1:], columns=["chrom", *rows[0][1:]])
+        numbers = frame.columns[4:]
+        frame[numbers] = frame[numbers].replace(".", "nan").astype(float)
+        return frame.astype({"pos": int})
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def bench(tmp_path: Path, model: Path) -> Bench:
+    return Bench(tmp_path, model)
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan_run, "_PIECE_POSITIONS", (64, 1 << 19))
+
+
+def test_every_snv_once_and_none_where_there_is_no_reference(bench: Bench) -> None:
+    table = bench.table()
+    assert len(table) == 3 * (900 + 400)
+    assert table["chrom"].unique().tolist() == ["c", "b"]
+    places = table.groupby("chrom", sort=False)["pos"]
+    assert places.apply(lambda column: column.is_monotonic_increasing).all()
+    for row in table.sample(50, random_state=1).itertuples():
+        assert row.ref == CONTIGS[row.chrom][row.pos - 1].upper()
+        assert row.alt != row.ref
+        assert row.score == pytest.approx((row.forward + row.reverse) / 2, abs=1e-5)
+        assert 0 < row.entropy <= 2
+    assert not table["score"].isna().any()
+    # The ends of a contig have one strand.
+    assert table[table["forward"].isna()][["chrom", "pos"]].drop_duplicates().values.tolist() == [["c", 1], ["b", 1]]
+
+
+def test_it_is_what_score_variants_says(bench: Bench) -> None:
+    vcf, scored = bench.folder / "o.vcf.gz", bench.folder / "scored.vcf"
+    bench.call(output=vcf)
+    words = ["score-variants", vcf, "-f", bench.fasta, "-m", bench.model, "-w", 160, "--grid", 32, "--reduce", "site"]
+    words += ["-o", scored, "--info-prefix", "S", "--device", "cpu", "-r", "c:161-740"]
+    assert CliRunner().invoke(app, list(map(str, words))).exit_code == 0
+    found = [info(line) for line in lines(scored)]
+    assert len(found) == 580
+    ours, theirs = ([[float(v) for v in one[key].split(",")] for one in found] for key in ("GCONV_LLR", "S_LLR"))
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    assert np.std(theirs) > 0.1
+
+
+def test_all_formats_hold_the_same(bench: Bench) -> None:
+    import pybigtools
+
+    table = bench.table()
+    assert bench.out.with_name("o.tsv.gz.tbi").exists()
+    with pysam.TabixFile(str(bench.out)) as indexed:
+        assert len(list(indexed.fetch("b", 10, 20))) == 30
+    for name in ("o.vcf.gz", "o.parquet", "o.npy", "o.bw"):
+        bench.call(output=bench.folder / name)
+    vcf = lines(bench.folder / "o.vcf.gz")
+    assert [float(v) for line in vcf for v in info(line)["GCONV_LLR"].split(",")] == table["score"].tolist()
+    assert pysam.bcftools.view("-H", str(bench.folder / "o.vcf.gz"), "b:11-20").count("\n") == 10
+    assert pysam.bcftools.norm("--check-ref", "e", "-f", str(bench.fasta), str(bench.folder / "o.vcf.gz"))
+    parquet = pd.read_parquet(bench.folder / "o.parquet")
+    assert parquet.columns.tolist() == table.columns.tolist()
+    assert (
+        parquet[["chrom", "pos", "ref", "alt"]].values.tolist() == table[["chrom", "pos", "ref", "alt"]].values.tolist()
+    )
+    for column in ("score", "forward", "reverse", "ref_log_p", "entropy"):
+        np.testing.assert_allclose(parquet[column].astype(float), table[column], rtol=1e-5, atol=1e-6)
+    by_place = table.set_index(["chrom", "pos", "alt"])["score"]
+    for contig, sequence in CONTIGS.items():
+        array = np.load(bench.folder / f"o.{contig}.npy")
+        assert (array.shape, array.dtype) == ((len(sequence), 4), np.float16)
+        for pos in (1, 50, 150, len(sequence)):
+            for column, base in enumerate("ACGT"):
+                expected = by_place.get((contig, pos, base), 0.0)
+                assert array[pos - 1, column] == pytest.approx(expected, rel=2e-3, abs=1e-3)
+    assert np.isnan(np.load(bench.folder / "o.b.npy")[200:230]).all()
+    grouped = table.groupby(["chrom", "pos"])
+    expected = {
+        "entropy": grouped["entropy"].first(), "ref": grouped["ref_log_p"].first(),
+        "mean": grouped["score"].mean(), "worst": grouped["score"].min(),
+    }  # fmt: skip
+    for track, values in expected.items():
+        with pybigtools.open(str(bench.folder / f"o.{track}.bw")) as opened:
+            assert dict(opened.chroms()) == {name: len(sequence) for name, sequence in CONTIGS.items()}
+            for contig, sequence in CONTIGS.items():
+                found = np.asarray(opened.values(contig, 0, len(sequence), fillna=np.nan))
+                known = ~np.isnan(found)
+                assert known.sum() == sum(letter in "ACGTacgt" for letter in sequence)
+                np.testing.assert_allclose(found[known], values[contig], rtol=1e-4, atol=1e-5)
+    facts = json.loads((bench.folder / "o.bw.json").read_text())
+    assert facts["command"].startswith("genoconv scan ")
+    assert "context=64;step=32" in facts["scan"]
+
+
+@pytest.mark.parametrize("name", ["o.tsv.gz", "o.npy", "o.parquet"])
+def test_interrupted_and_resumed_equals_uninterrupted(
+    bench: Bench, small_pieces: None, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    bench.call(output=bench.folder / "whole" / name)
+    real, left = Spool.append, [3]
+
+    def append(self: Spool, rows: object) -> None:
+        real(self, rows)  # type: ignore[arg-type]
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+
+    out = bench.folder / name
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "append", append)
+        with pytest.raises(Interrupted, match="--resume continues"):
+            bench.call(output=out)
+    assert not list(bench.folder.glob("o.*"))
+    with pytest.raises(OutputError, match="3 finished pieces; pass --resume"):
+        bench.call(output=out)
+    with pytest.raises(UsageError, match="had command"):
+        bench.call("--resume", output=out, context=48)
+    bench.call("--resume", output=out)
+    for path in (bench.folder / "whole").glob("o.*"):
+        assert bench.folder.joinpath(path.name).read_bytes() == path.read_bytes()
+    assert not list(bench.folder.glob(".o*"))
+
+
+def test_finished_positions_that_were_altered_are_refused(
+    bench: Bench, small_pieces: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "remove", lambda self: None)
+        bench.call()
+    bench.out.unlink()
+    rows = bench.folder / ".o.tsv.gz.genoconv-rows"
+    data = bytearray(rows.read_bytes())
+    data[500] ^= 1
+    rows.write_bytes(data)
+    with pytest.raises(DataError, match="altered since"):
+        bench.call("--resume")
+
+
+def test_shards_together_are_the_whole(bench: Bench, small_pieces: None) -> None:
+    whole = bench.table()
+    parts = [bench.table("--shard", f"{part}/3") for part in (1, 2, 3)]
+    pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), whole)
+    assert max(map(len, parts)) < 1.4 * min(map(len, parts))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-o", "x.txt"], "ending in .tsv.gz, .vcf.gz, .parquet, .bw, .npy"),
+        (["-c", 95], "--context 95: must be at least 2 less than the window of 96"),
+        (["-w", 99999], "this model reads up to 2,050 bases"),
+        (["-r", "d:1-5"], "no contig of that name; it has c, b"),
+        (["-r", "c:5-4"], "the first is not beyond the last"),
+        (["-r", "c:1-901"], "c has 900 bases"),
+        (["-r", "c:0-5"], "1-based"),
+        (["--genome", "hg38"], "give one of FASTA and --genome"),
+        (["--plot", "p.png"], "draws one region of at most 2,000"),
+        (["--plot", "p.txt", "-r", "c:1-50"], "ending in .png"),
+        (["--shard", "500/500"], "too little to scan for 500 parts"),
+    ],
+)
+def test_what_it_refuses(bench: Bench, words: list[object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        bench.call(*words)
+    assert not list(bench.folder.glob("o.*"))
+    assert not list(bench.folder.glob(".o*"))
+
+
+def test_an_output_that_is_an_input_is_refused(bench: Bench) -> None:
+    bed = bench.folder / "o.tsv.gz"
+    bed.write_text("c\t0\t10\n")
+    with pytest.raises(UsageError, match="this output is the input --bed"):
+        bench.call("--bed", bed, "--force")
+    assert bed.read_text() == "c\t0\t10\n"
+
+
+EFFECTS: dict[str, Callable[[Bench], None]] = {}
+
+
+def shows(key: str) -> Callable[[Callable[[Bench], None]], Callable[[Bench], None]]:
+    def keep(test: Callable[[Bench], None]) -> Callable[[Bench], None]:
+        assert key not in EFFECTS
+        EFFECTS[key] = test
+        return test
+
+    return keep
+
+
+@pytest.mark.parametrize("key", [parameter.key for parameter in parameters(ScanOptions)])
+def test_option(key: str, bench: Bench) -> None:
+    EFFECTS[key](bench)
+
+
+REGION = ("-r", "c:301-310")
+
+
+@shows("fasta")
+def _(bench: Bench) -> None:
+    other = write_fasta(bench.folder / "other.fa", {"z": CONTIGS["c"][:50]})
+    assert set(bench.table(fasta=other)["chrom"]) == {"z"}
+
+
+@shows("genome")
+def _(bench: Bench) -> None:
+    from genoconv.genome.assemblies.store import register
+
+    register("mine", fasta=bench.fasta, annotation=None, force=False)
+    found = bench.table("--genome", "mine", *REGION, fasta=None)
+    pd.testing.assert_frame_equal(found, bench.table(*REGION))
+
+
+@shows("offline")
+def _(bench: Bench) -> None:
+    with pytest.raises(DownloadError, match="offline"):
+        bench.call("--genome", "phix174", "--offline", fasta=None)
+
+
+@shows("model")
+def _(bench: Bench) -> None:
+    bench.call(*REGION, model=tiny_model(bench.folder / "other", max_length=600))
+    assert "##genoconvModel=name=other;" in text(bench.out)
+
+
+@shows("output")
+def _(bench: Bench) -> None:
+    bench.call(*REGION, output=bench.folder / "deep" / "er.tsv.gz")
+    assert (bench.folder / "deep" / "er.tsv.gz").exists()
+
+
+@shows("regions")
+def _(bench: Bench) -> None:
+    whole = bench.table()
+    found = bench.table("-r", "b:5-6", "-r", "c:11-20", "-r", "c:15-30")
+    assert found[["chrom", "pos"]].drop_duplicates().values.tolist() == [
+        *(["c", pos] for pos in range(11, 31)),
+        ["b", 5],
+        ["b", 6],
+    ]
+    same = whole.merge(found, on=["chrom", "pos", "ref", "alt"])
+    np.testing.assert_allclose(same["score_x"], same["score_y"], atol=1e-5)
+
+
+@shows("bed")
+def _(bench: Bench) -> None:
+    bed = bench.folder / "r.bed"
+    bed.write_text("chrc\t10\t12\nb\t0\t1\n".replace("chrc", "c"))
+    assert bench.table("--bed", bed)["pos"].unique().tolist() == [11, 12, 1]
+    bed.write_text("c\t10\t9999\n")
+    with pytest.raises(DataError, match="beyond c, which has 900"):
+        bench.call("--bed", bed, "--force")
+
+
+@shows("genes")
+def _(bench: Bench) -> None:
+    genes = bench.folder / "genes.gtf"
+    genes.write_text('c\tx\tgene\t101\t103\t.\t-\t.\tgene_id "G"; gene_biotype "protein_coding";\n')
+    assert bench.table("--genes", genes)["pos"].unique().tolist() == [101, 102, 103]
+
+
+@shows("window")
+def _(bench: Bench) -> None:
+    assert not bench.table(*REGION, window=128).equals(bench.table(*REGION))
+    bench.call(*REGION, "--force", window=None, context=None)
+    assert "window=2049;context=1025;step=1024" in text(bench.out)
+
+
+@shows("context")
+def _(bench: Bench) -> None:
+    assert not bench.table(*REGION, context=32).equals(bench.table(*REGION))
+
+
+@shows("plot")
+def _(bench: Bench) -> None:
+    picture = bench.folder / "p.png"
+    bench.call(*REGION, "--plot", picture)
+    before = picture.read_bytes()
+    assert before.startswith(b"\x89PNG")
+    genes = bench.folder / "genes.gtf"
+    genes.write_text('c\tx\tgene\t301\t310\t.\t-\t.\tgene_id "G"; gene_biotype "protein_coding";\n')
+    bench.call("--genes", genes, "--plot", picture, "--force")
+    assert picture.read_bytes() != before
+
+
+@shows("shard")
+def _(bench: Bench) -> None:
+    bench.table("--shard", "1/1")
+    with pytest.raises(UsageError, match="1/4"):
+        bench.call("--shard", "5/4")
+
+
+@shows("batch_size")
+def _(bench: Bench) -> None:
+    from genoconv.tasks.scan import Scanner
+
+    seen: list[int] = []
+    real = Scanner._log_p
+
+    def spy(self, windows):
+        seen.append(len(windows))
+        return real(self, windows)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Scanner, "_log_p", spy)
+        bench.call("-b", 3)
+    assert max(seen) == 3
+
+
+@shows("device")
+def _(bench: Bench) -> None:
+    with pytest.raises(GenoconvError, match="cuda:63"):
+        bench.call(device="cuda:63")
+
+
+@shows("precision")
+def _(bench: Bench) -> None:
+    assert not bench.table(*REGION, "--precision", "bf16").equals(bench.table(*REGION))
+
+
+@shows("resume")
+def _(bench: Bench) -> None:
+    from genoconv.tasks.scan import Scanner
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Spool, "remove", lambda self: None)
+        bench.call(*REGION)
+    bench.out.unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Scanner, "read", None)  # nothing is computed again
+        bench.call(*REGION, "--resume")
+    assert bench.out.exists()
+
+
+@shows("force")
+def _(bench: Bench) -> None:
+    bench.call(*REGION)
+    with pytest.raises(OutputError, match="exists already"):
+        bench.call(*REGION)
+    bench.call(*REGION, "--force")
+
+
+@shows("quiet")
+def _(bench: Bench) -> None:
+    import logging
+
+    bench.call(*REGION, "--quiet")
+    assert logging.getLogger("genoconv").level == logging.WARNING
