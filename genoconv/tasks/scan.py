@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from genoconv.models.hyena import HyenaDNA
+from genoconv.models.suffix import base_logits
 from genoconv.tasks.batching import cut, fitting_rows, halving, stack
-from genoconv.tasks.suffix import base_logits
 from genoconv.tokens import A, T, Tokens, reverse_complement
 from genoconv.variants.reference import Reference
 from genoconv.variants.windows import unknown_fraction

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from genoconv.tracks.blocks import Blocks, Snv, snvs
 
@@ -93,7 +94,7 @@ def _rows(snv: Snv) -> Iterator[tuple[object, ...]]:
         yield (snv.contig, snv.start + 1, snv.ref, alt, *numbers)
 
 
-def _bgzf(path: Path):  # type: ignore[no-untyped-def]
+def _bgzf(path: Path) -> Any:
     import pysam
 
     return pysam.BGZFile(str(path), "w")
@@ -102,7 +103,9 @@ def _bgzf(path: Path):  # type: ignore[no-untyped-def]
 def _index(path: Path, *, preset: str | None) -> None:
     import pysam
 
-    columns = {"preset": preset} if preset else {"seq_col": 0, "start_col": 1, "end_col": 1, "meta_char": "#"}
+    columns: dict[str, Any] = (
+        {"preset": preset} if preset else {"seq_col": 0, "start_col": 1, "end_col": 1, "meta_char": "#"}
+    )
     try:
         pysam.tabix_index(str(path), force=True, keep_original=True, **columns)
     except OSError:  # beyond 2^29

@@ -64,11 +64,16 @@ def draw(path: Path, blocks: Sequence[Block], *, genes: "pd.DataFrame | None") -
     bars.set_xlim(first - 0.5, last + 0.5)
     bars.ticklabel_format(axis="x", useOffset=False, style="plain")
     bars.set_xlabel(f"{blocks[0].contig}, position")
-    if genes is not None:
-        for row, gene in enumerate(genes.itertuples()):
-            left, right = max(gene.start + 1, first), min(gene.end, last)
+    if genes is None:
+        bars.set_visible(False)
+        heat.tick_params(labelbottom=True)
+        heat.ticklabel_format(axis="x", useOffset=False, style="plain")
+        heat.set_xlabel(f"{blocks[0].contig}, position")
+    else:
+        for row, gene in enumerate(genes.to_dict("records")):
+            left, right = max(int(gene["start"]) + 1, first), min(int(gene["end"]), last)
             bars.plot([left, right], [row, row], lw=4, color="C0")
-            bars.text(left, row + 0.25, f"{gene.name or gene.gene_id} ({gene.strand})", fontsize=7)
+            bars.text(left, row + 0.25, f"{gene['name'] or gene['gene_id']} ({gene['strand']})", fontsize=7)
         bars.set_ylim(-1, max(len(genes), 1) + 0.5)
     with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=150, format=path.suffix[1:].lower())

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from genoconv.contigs import match_contigs
 from genoconv.errors import DataError, UsageError
-from genoconv.genome.contigs import match_contigs
 from genoconv.pipelines.scan.options import ScanOptions
 
 _SPAN = re.compile(r"([0-9,]{1,15})(?:(-)([0-9,]{0,15}))?\Z")
@@ -60,7 +60,7 @@ def _region(text: str, *, contigs: Mapping[str, int], aliases: Mapping[str, str]
 
 
 def _bed(path: Path, *, fasta: Path, contigs: Mapping[str, int], aliases: Mapping[str, str]) -> Iterator[Span]:
-    from genoconv.genome.contigs import require_contigs
+    from genoconv.contigs import require_contigs
     from genoconv.genome.windows.intervals import read_bed
 
     bed = read_bed(path)
