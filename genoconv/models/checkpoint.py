@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from genoconv import __version__, atomic, tokens
+from genoconv.digests import file_digest
 from genoconv.errors import ModelError, UsageError
 from genoconv.models.config import ModelConfig
 from genoconv.models.devices import resolve_device
@@ -258,12 +259,6 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text} is not a number that JSON has")
     return value
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _model_config(record: Mapping[str, Any], path: Path) -> ModelConfig:

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from genoconv.genome.fasta.access import Fasta
-from genoconv.genome.windows.batches import batch_plan
-from genoconv.tokens import PAD, Tokens, reverse_complement
+from genoconv.genome.windows.batches import batch_plan, pad_batch
+from genoconv.tokens import Tokens, reverse_complement
 from genoconv.train.settings import Stage
 
 if TYPE_CHECKING:
@@ -112,13 +112,11 @@ class WindowReader:
 
 def collate(items: Sequence[Item]) -> Batch:
     """Pad windows on the right to the longest of them."""
-    longest = max(len(item.tokens) for item in items)
-    ids = np.full((len(items), longest), PAD, np.uint8)
+    ids = pad_batch([item.tokens for item in items])
     weighted = any(item.weights is not None for item in items)
-    weights = np.ones((len(items), longest), np.float32) if weighted else np.empty(0, np.float32)
+    weights = np.ones(ids.shape, np.float32) if weighted else np.empty(0, np.float32)
     targets = [item.target for item in items if item.target is not None]
     for row, item in enumerate(items):
-        ids[row, : len(item.tokens)] = item.tokens
         if item.weights is not None:
             weights[row, : len(item.tokens)] = item.weights
     return Batch(

@@ -61,12 +61,14 @@ class BcfCheck:
 
     Args:
         header: all lines of the output's header.
+        source: what messages call the input.
 
     Raises:
         OutputError: two samples have one name.
     """
 
-    def __init__(self, header: Sequence[str]) -> None:
+    def __init__(self, header: Sequence[str], *, source: str = "") -> None:
+        self._source = f"{source}: " if source else ""
         known = declared(header)
         self._info = {key: _CHECKS.get(fields.get("Type", "")) for key, fields in known["INFO"].items()}
         self._format = {key: _CHECKS.get(fields.get("Type", "")) for key, fields in known["FORMAT"].items()}
@@ -78,7 +80,7 @@ class BcfCheck:
         twice = next((name for number, name in enumerate(samples) if name in samples[:number]), None)
         if twice is not None:
             raise OutputError(
-                f"two samples are named {shortened(twice)}, which BCF cannot hold; write VCF instead: -O z"
+                f"{self._source}two samples are named {shortened(twice)}, which BCF cannot hold; write VCF instead: -O z"
             )
 
     def __call__(self, line: str) -> None:
@@ -107,26 +109,25 @@ class BcfCheck:
         keys = columns[8].split(":")
         twice = next((key for number, key in enumerate(keys) if key in keys[:number]), None)
         if twice is not None:
-            raise _refused(columns, f"FORMAT has the key {shortened(twice)} twice")
+            raise self._refused(columns, f"FORMAT has the key {shortened(twice)} twice")
         if len(columns) - 9 != self._samples:
-            raise _refused(columns, f"{len(columns) - 9} sample columns where the header has {self._samples}")
+            raise self._refused(columns, f"{len(columns) - 9} sample columns where the header has {self._samples}")
         for key in keys:
             self._declared(columns, "FORMAT key", key, self._format)
         checks = [(key, self._format.get(key)) for key in keys]
         for sample, column in enumerate(columns[9:], 1):
             values = column.split(":")
             if len(values) > len(keys):
-                raise _refused(columns, f"sample {sample} has {len(values)} values for {len(keys)} keys in FORMAT")
+                raise self._refused(columns, f"sample {sample} has {len(values)} values for {len(keys)} keys in FORMAT")
             for (key, check), value in zip(checks, values, strict=False):
                 if check is genotype:
                     self._require(columns, f"sample {sample}, GT", value, check(value))
                 elif check:
                     self._values(columns, f"sample {sample}, {key}", value, check)
 
-    @staticmethod
-    def _declared(columns: list[str], what: str, name: str, known: Container[str]) -> None:
+    def _declared(self, columns: list[str], what: str, name: str, known: Container[str]) -> None:
         if name not in known and escaped(name) not in known:
-            raise _refused(columns, f"the {what} {shortened(name)} is not declared in the header")
+            raise self._refused(columns, f"the {what} {shortened(name)} is not declared in the header")
 
     def _values(self, columns: list[str], where: str, value: str, check: Check) -> None:
         for one in value.split(","):
@@ -134,9 +135,8 @@ class BcfCheck:
 
     def _require(self, columns: list[str], where: str, value: str, why: str | None) -> None:
         if why:
-            raise _refused(columns, f"{where} {shortened(value)} {why}")
+            raise self._refused(columns, f"{where} {shortened(value)} {why}")
 
-
-def _refused(columns: list[str], why: str) -> OutputError:
-    place = shortened(":".join(columns[:2]))[1:-1]
-    return OutputError(f"{place} cannot be written as BCF: {why}; write VCF instead: -O z")
+    def _refused(self, columns: list[str], why: str) -> OutputError:
+        place = shortened(":".join(columns[:2]))[1:-1]
+        return OutputError(f"{self._source}{place} cannot be written as BCF: {why}; write VCF instead: -O z")

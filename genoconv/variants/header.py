@@ -158,8 +158,8 @@ def _to_declare(kind: str, used: Iterable[str], known: Collection[str]) -> tuple
     if hopeless:
         shown = listed(shortened(escaped(name)) for name in hopeless)
         notes.append(
-            f"{count(len(hopeless), f'{kind} name')} cannot be declared because of ',', '<' or '>' in them, and"
-            f" bcftools would refuse their records; written percent-encoded: {shown}"
+            f"{count(len(hopeless), f'{kind} name')} cannot be declared because of ',', '<' or '>', and"
+            f" bcftools would refuse such records; written percent-encoded: {shown}"
         )
     written = dict.fromkeys(escaped(name) for name in absent)
     return [name for name in written if name not in known and not _UNDECLARABLE.search(name)], notes
@@ -168,7 +168,7 @@ def _to_declare(kind: str, used: Iterable[str], known: Collection[str]) -> tuple
 def _undeclared(kind: str, names: list[str]) -> str:
     shown = listed(shortened(name) for name in names)
     number = count(len(names), f"{kind} name")
-    return f"{number} cannot be declared because of blanks, quotes, ',', '<' or '>' in them: {shown}"
+    return f"{number} cannot be declared because of blanks, quotes, ',', '<' or '>': {shown}"
 
 
 def with_fields(

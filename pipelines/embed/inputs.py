@@ -1,6 +1,5 @@
 """What ``genoconv embed`` reads: the records of a FASTA, windows over them, or the intervals of a BED file."""
 
-import hashlib
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from genoconv.contigs import match_contigs
+from genoconv.digests import file_digest
 from genoconv.errors import DataError, UsageError
 from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.fasta.digests import SequencesDigest, digest_of
@@ -178,8 +178,7 @@ class BedSpans:
             self.counts.records += 1
             self.counts.add_span(end - start, self.pieces(end - start))
         self._digest = digest_of(self.fasta, self.names.values(), advance=advance)
-        with self.bed.open("rb") as stream:
-            self.origin = {"input": self._digest, "intervals": hashlib.file_digest(stream, "sha256").hexdigest()}
+        self.origin = {"input": self._digest, "intervals": file_digest(self.bed)}
         return self.counts
 
     def spans(self) -> Iterator[Span]:

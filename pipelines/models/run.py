@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from genoconv import __version__, atomic
+from genoconv.digests import file_digest
 from genoconv.errors import ModelError, OutputError
 from genoconv.models import checkpoint
 from genoconv.models.config import PRESETS, ModelConfig
@@ -62,13 +63,13 @@ def import_model(
         raise ModelError(f"{source} is a folder here; --revision is for repositories on the hub")
     read = published.read_published(folder, modulation_shift=modulation_shift)
     used = ("config.json", read.record["weights_file"])
-    origin["files"] = {name: {"sha256": checkpoint.file_digest(folder / name)} for name in used}
+    origin["files"] = {name: {"sha256": file_digest(folder / name)} for name in used}
     origin["left_behind"] = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name not in used)
     model = checkpoint.build(read.config, read.tensors)
     with claimed(output), atomic.atomic_dir(output) as temporary:
         if read.kept:
             checkpoint.write_tensors(temporary / published.KEPT_NAME, read.kept)
-            read.record["kept_sha256"] = checkpoint.file_digest(temporary / published.KEPT_NAME)
+            read.record["kept_sha256"] = file_digest(temporary / published.KEPT_NAME)
         provenance = {
             "kind": "imported",
             "when": datetime.now(UTC).isoformat(timespec="seconds"),

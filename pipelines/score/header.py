@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from genoconv import __version__
+from genoconv.digests import file_digest
 from genoconv.genome.fasta.digests import SequencesDigest
-from genoconv.models.checkpoint import file_digest
 from genoconv.pipelines.options import recorded_command
 from genoconv.pipelines.provenance import file_name
 from genoconv.pipelines.score.cautions import cautions

@@ -92,7 +92,7 @@ class Outputs:
             OutputError: a value would be rounded or dropped; record and key are named.
         """
         if self.vcf is not None and self.kind in "ub" and not inputs.source.is_bcf:
-            check = BcfCheck(header)
+            check = BcfCheck(header, source=inputs.source.name)
             for record in inputs.records():
                 check(record.line)
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from genoconv.digests import file_digest
 from genoconv.errors import Interrupted
-from genoconv.models.checkpoint import file_digest
 from genoconv.pipelines.score.fields import Fields
 from genoconv.pipelines.score.header import header_lines
 from genoconv.pipelines.score.inputs import Inputs, find_places, open_inputs, read_inputs

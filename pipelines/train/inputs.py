@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genoconv.errors import DataError, UsageError
-from genoconv.genome.annotation.genes import read_genes
+from genoconv.genome.annotation.genes import genes_on
 from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.windows.chosen import read_windows
 from genoconv.genome.windows.training import WindowPlan, Windows, make_windows
@@ -115,7 +115,9 @@ def gather(config: TrainConfig, *, max_length: int, offline: bool, quiet: bool) 
     """
     name, path, annotation, aliases = _source(config, offline=offline, quiet=quiet)
     fasta = Fasta(path)
-    genes = None if annotation is None else _genes(annotation, fasta, aliases, biotypes=config.windows.biotypes)
+    genes = None
+    if annotation is not None:
+        genes = genes_on(fasta, annotation, aliases=aliases, biotypes=config.windows.biotypes)
     plan = _plan(config, max_length=max_length, genes=genes is not None)
     chosen = config.window_file
     if chosen is not None:
@@ -153,16 +155,3 @@ def _source(config: TrainConfig, *, offline: bool, quiet: bool) -> tuple[str, Pa
     if config.genes and annotation is None:
         raise UsageError(f"genome {config.genome} has no annotation; add --annotation FILE, or drop --genes for tiles")
     return config.genome, found.fasta, annotation, found.aliases
-
-
-def _genes(annotation: Path, fasta: Fasta, aliases: Mapping[str, str], *, biotypes: tuple[str, ...]) -> "pd.DataFrame":
-    genes = read_genes(annotation, contigs=fasta.contigs, aliases=aliases, fasta=fasta.path)
-    if genes.empty:
-        raise DataError(f"{annotation}: none of its genes lies whole on a contig of {fasta.path}")
-    if not biotypes:
-        return genes
-    kept = genes[genes["biotype"].isin(biotypes)]
-    if kept.empty:
-        have = ", ".join(name or "(none)" for name in genes["biotype"].value_counts().index[:8])
-        raise DataError(f"{annotation}: no gene has biotype {' or '.join(biotypes)}; its genes have {have}")
-    return kept

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from genoconv.atomic import atomic_file, refuse_existing, refuse_inputs
-from genoconv.errors import DataError, UsageError
-from genoconv.genome.annotation.genes import read_genes
+from genoconv.errors import UsageError
+from genoconv.genome.annotation.genes import genes_on
 from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.windows.intervals import SPLITS
 from genoconv.genome.windows.training import WindowPlan, Windows, make_windows
@@ -62,7 +62,9 @@ def windows(options: WindowsOptions) -> str:
         refuse_existing(output, force=options.force)
         refuse_inputs([output], inputs={"--fasta": inputs.fasta, "--annotation": inputs.annotation})
     fasta = Fasta(inputs.fasta)
-    genes = _genes(inputs, fasta)
+    genes = None
+    if inputs.annotation is not None:
+        genes = genes_on(fasta, inputs.annotation, aliases=inputs.aliases, biotypes=inputs.biotypes)
     with progress_bar("Making windows", unit="bases", quiet=options.quiet) as advance:
         made = make_windows(fasta, plan, genes=genes, advance=advance)
     absent = [split for split in SPLITS if split not in set(made.frame["split"])]
@@ -131,23 +133,6 @@ def summary(windows: Windows, plan: WindowPlan, *, genes: int | None, output: Pa
     source = f" of {count(genes, 'gene')}" if genes is not None else ""
     head = f"{count(len(frame), 'window')}{source}: {sets}"
     return "; ".join([head, *windows.notes(plan)]) + (f"; written to {output}" if output else "")
-
-
-def _genes(inputs: WindowInputs, fasta: Fasta) -> "pd.DataFrame | None":
-    if inputs.annotation is None:
-        return None
-    genes = read_genes(inputs.annotation, contigs=fasta.contigs, aliases=inputs.aliases, fasta=inputs.fasta)
-    if inputs.biotypes:
-        kept = genes[genes["biotype"].isin(inputs.biotypes)]
-        if kept.empty:
-            have = ", ".join(name or "(none)" for name in genes["biotype"].value_counts().index[:8])
-            raise DataError(
-                f"{inputs.annotation}: no gene has biotype {' or '.join(inputs.biotypes)}; its genes have {have}"
-            )
-        genes = kept
-    if genes.empty:
-        raise DataError(f"{inputs.annotation}: none of its genes lies whole on a contig of {inputs.fasta}")
-    return genes
 
 
 def lines(frame: "pd.DataFrame", fmt: Format) -> Iterator[str]:

@@ -35,6 +35,7 @@ class Room:
 # The ground floor: one file a subject, for everybody except where a room says otherwise.
 GROUND = {
     "errors": Room("the errors that genoconv raises on purpose"),
+    "digests": Room("digests of files"),
     "wording": Room("how messages put names, counts and suggestions"),
     "tokens": Room("the alphabet and the token ids", (), ("numpy",)),
     "contigs": Room("one contig, many names", ("errors", "wording")),

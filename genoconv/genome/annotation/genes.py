@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,8 @@ from genoconv.wording import count, listed
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from genoconv.genome.fasta.access import Fasta
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +71,26 @@ def read_genes(
     return pd.DataFrame([gene.astuple() for gene in genes], columns=list(COLUMNS)).astype(
         {"start": "int64", "end": "int64"}
     )
+
+
+def genes_on(
+    fasta: "Fasta", annotation: Path, *, aliases: Mapping[str, str] = _NO_ALIASES, biotypes: Collection[str] = ()
+) -> "pd.DataFrame":
+    """:func:`read_genes` that lie whole on the contigs of a FASTA, of some biotypes alone where any are named.
+
+    Raises:
+        DataError: none is left, or as :func:`read_genes`.
+    """
+    genes = read_genes(annotation, contigs=fasta.contigs, aliases=aliases, fasta=fasta.path)
+    if genes.empty:
+        raise DataError(f"{annotation}: none of its genes lies whole on a contig of {fasta.path}")
+    if not biotypes:
+        return genes
+    kept = genes[genes["biotype"].isin(list(biotypes))]
+    if kept.empty:
+        have = listed((name or "(none)" for name in genes["biotype"].value_counts().index), limit=8)
+        raise DataError(f"{annotation}: no gene has biotype {' or '.join(biotypes)}; its genes have {have}")
+    return kept
 
 
 def _collect(rows: RowReader, circular: dict[str, int]) -> list[Gene]:

@@ -5,7 +5,6 @@ Layout, as genomepy's: ``<home>/genomes/<name>/<name>.fa``, its ``.fai`` and ``.
 """
 
 import datetime
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from genoconv import __version__, atomic
+from genoconv.digests import file_digest
 from genoconv.errors import DataError, UsageError
 from genoconv.genome.annotation.genes import read_genes
 from genoconv.genome.assemblies.manifest import check_name
@@ -26,7 +26,6 @@ from genoconv.wording import count
 log = logging.getLogger(__name__)
 
 RECEIPT = "receipt.json"
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class StoredFile:
         advance: Callable[[float], object] = lambda amount: None,
     ) -> "StoredFile":
         """Measure ``path``, which will lie at ``where``; ``advance`` receives the bytes read."""
-        sha256 = checksum(path, "sha256", advance=advance)
+        sha256 = file_digest(path, advance=advance)
         return cls(str(where or path), path.stat().st_size, sha256, url, download_sha256)
 
 
@@ -111,16 +110,6 @@ def folder_of(name: str) -> Path:
     """
     check_name(name)
     return genomes_dir() / name
-
-
-def checksum(path: Path, algorithm: str, *, advance: Callable[[float], object] = lambda amount: None) -> str:
-    """Digest of a file, hexadecimal; ``advance`` receives the bytes read."""
-    digest = hashlib.new(algorithm, usedforsecurity=algorithm != "md5")
-    with path.open("rb") as stream:
-        while block := stream.read(_CHUNK):
-            digest.update(block)
-            advance(len(block))
-    return digest.hexdigest()
 
 
 def write_receipt(genome: Genome) -> Genome:
@@ -190,7 +179,7 @@ def damage(genome: Genome, *, advance: Callable[[float], object] = lambda amount
             problems.append(f"{path} is missing")
         elif size != file.bytes:
             problems.append(f"{path}: expected {file.bytes:,} bytes, got {size:,}")
-        elif (found := checksum(path, "sha256", advance=advance)) != file.sha256:
+        elif (found := file_digest(path, advance=advance)) != file.sha256:
             problems.append(f"{path} is damaged: expected sha256 {file.sha256}, got {found}")
     return problems
 

@@ -33,7 +33,7 @@ def read_windows(path: Path, fasta: Fasta, *, max_length: int, aliases: Mapping[
             or windows of two splits that share bases. The line is named.
     """
     numbered = list(_rows(path))
-    names = match_contigs(dict.fromkeys(row[0] for _, row in numbered), fasta.contigs, aliases=aliases)
+    names = match_contigs(dict.fromkeys(row[0] for _, row in numbered), fasta.contigs, aliases=aliases, each=True)
     rows: list[_Row] = []
     for line, (contig, start, end, strand, name, split) in numbered:
         where = f"{path}: line {line}: "

@@ -14,6 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
+from genoconv.digests import file_digest
 from genoconv.errors import ModelError
 from genoconv.models import checkpoint
 from genoconv.models.config import ModelConfig
@@ -159,7 +160,7 @@ def restore_published(folder: Path, layout: Layout) -> tuple[dict[str, Any], dic
     kept = {}
     if digest := source.get("kept_sha256"):
         kept_path = folder / KEPT_NAME
-        if not kept_path.is_file() or checkpoint.file_digest(kept_path) != digest:
+        if not kept_path.is_file() or file_digest(kept_path) != digest:
             raise ModelError(f"{kept_path}: missing or altered; import the checkpoint again to give it back")
         kept = checkpoint.read_tensors(kept_path)
     for part, computed in zip("zt", published_positions(config), strict=True):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genoconv import paths
+from genoconv.digests import file_digest
 from genoconv.errors import DownloadError, GenoconvError, ModelError, UsageError
 from genoconv.models.published.layouts import HF, ORIGINAL
 
@@ -116,7 +117,7 @@ def download(repository: str, *, revision: str | None = None) -> Download:
         raise
     except Exception as error:  # no network, a time-out, a full disk: its transport's errors change with its version
         raise DownloadError(f"{repository}: cannot be fetched: {error}; is there a network?") from error
-    if known and known.sha256 and info.sha == known.revision and _sha256(path) != known.sha256:
+    if known and known.sha256 and info.sha == known.revision and file_digest(path) != known.sha256:
         raise DownloadError(f"{repository}@{info.sha}: {weights} is not the published file (sha256 {known.sha256})")
     return Download(path.parent, repository, str(info.sha))
 
@@ -128,7 +129,7 @@ def _verify(path: Path, entry: Any, *, where: str) -> None:
         _discard(path)
         raise DownloadError(f"{where}: {path.name} has {size:,} bytes, the hub lists {entry.size:,}; try again")
     if entry.lfs is not None:
-        listed, found = entry.lfs.sha256, _sha256(path)
+        listed, found = entry.lfs.sha256, file_digest(path)
     else:
         listed, found = entry.blob_id, hashlib.sha1(b"blob %d\0" % size + path.read_bytes()).hexdigest()
     if listed != found:
@@ -141,8 +142,3 @@ def _discard(path: Path) -> None:
     content = path.resolve()
     path.unlink()
     content.unlink(missing_ok=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from genoconv.digests import file_digest
 from genoconv.errors import DataError, DownloadError, UsageError
 from genoconv.genome.assemblies.manifest import RemoteFile, name_in_url
-from genoconv.genome.assemblies.store import checksum
 from genoconv.genome.assemblies.transfer.http import OfferError, WrongError, transfer
 from genoconv.genome.assemblies.transfer.network import Patience, read_small
 from genoconv.genome.assemblies.transfer.part import Advance, Part
@@ -115,10 +115,10 @@ def _checksum(path: Path, *, remote: RemoteFile, recorded: str | None) -> str:
     size = path.stat().st_size
     if remote.bytes is not None and size != remote.bytes:
         raise WrongError(f"expected {remote.bytes:,} bytes, got {size:,}")
-    sha256 = checksum(path, "sha256")
+    sha256 = file_digest(path)
     if remote.sha256 is not None and sha256 != remote.sha256:
         raise WrongError(f"damaged: expected sha256 {remote.sha256}, got {sha256}")
-    if remote.md5 is not None and (md5 := checksum(path, "md5")) != remote.md5:
+    if remote.md5 is not None and (md5 := file_digest(path, algorithm="md5")) != remote.md5:
         raise WrongError(f"damaged: expected md5 {remote.md5}, got {md5}")
     if recorded is not None and not remote.known and sha256 != recorded:
         raise WrongError(
