@@ -80,7 +80,8 @@ class BcfCheck:
         twice = next((name for number, name in enumerate(samples) if name in samples[:number]), None)
         if twice is not None:
             raise OutputError(
-                f"{self._source}two samples are named {shortened(twice)}, which BCF cannot hold; write VCF instead: -O z"
+                f"{self._source}two samples are named {shortened(twice)}, which BCF cannot hold; write VCF instead:"
+                " -O z"
             )
 
     def __call__(self, line: str) -> None:
