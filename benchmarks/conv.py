@@ -29,7 +29,7 @@ from torch import Tensor
 
 from genoconv.ops import fftconv
 
-# B, H, N; K = N. About 50 M samples each, so that no cache holds them.
+# B, H, N; K = N. 50 to 540 million positions each, so that no cache holds them.
 SHAPES = (
     (64, 3072, 256),
     (64, 768, 1024),
@@ -38,6 +38,13 @@ SHAPES = (
     (64, 768, 8192),
     (32, 768, 16384),
     (16, 768, 32768),
+    (8, 768, 65536),
+    (8, 384, 131072),
+    (8, 96, 524288),
+    (1, 256, 1048576),
+    (8, 32, 2097152),
+    (1, 32, 4194304),
+    (1, 32, 16777216),
 )
 SMALL = (1, 8, 1024)
 # Milliseconds on one NVIDIA H200, torch 2.11, CUDA 13.0, measured 2026-11, by N, of these shapes: FlashFFTConv built
@@ -50,6 +57,11 @@ RECORDED: dict[str, dict[int, tuple[float, float]]] = {
         8192: (9.771, 37.43),
         16384: (11.00, 49.28),
         32768: (17.22, 60.35),
+        65536: (17.09, 55.84),
+        131072: (17.89, 60.00),
+        524288: (21.28, 74.13),
+        1048576: (35.28, 99.81),
+        2097152: (38.88, 139.3),
     },
     "NVIDIA bfloat16": {
         1024: (0.543, 1.570),
@@ -57,6 +69,11 @@ RECORDED: dict[str, dict[int, tuple[float, float]]] = {
         8192: (4.179, 12.73),
         16384: (4.835, 17.51),
         32768: (6.198, 14.79),
+        65536: (6.160, 14.78),
+        131072: (6.327, 15.27),
+        524288: (6.869, 16.41),
+        1048576: (6.399, 15.46),
+        2097152: (9.488, 22.86),
     },
 }
 Inputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]

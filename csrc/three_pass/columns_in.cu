@@ -64,9 +64,14 @@ DEVICE void whole_tile(const Job& job, const Loads& loads, int row, int tile) {
                       u32 re[2], im[2];
 #pragma unroll
                       for (int p = 0; p < 2; p++) {
-                        float2 x{a[2 * p], a[2 * p + 1]}, y{b[2 * p], b[2 * p + 1]};
-                        Twiddles::twist(x, y, job.twiddles.table[f * 16 + 2 * four + p], root);
-                        re[p] = pack_half(x.x, x.y), im[p] = pack_half(y.x, y.y);
+                        if constexpr (IO_BF16) {
+                          re[p] = pack_half(a[2 * p], a[2 * p + 1]), im[p] = pack_half(b[2 * p], b[2 * p + 1]);
+                          job.twiddles.twist(re[p], im[p], f, 2 * four + p, root);
+                        } else {
+                          float2 x{a[2 * p], a[2 * p + 1]}, y{b[2 * p], b[2 * p + 1]};
+                          Twiddles::twist(x, y, job.twiddles.table[f * 16 + 2 * four + p], root);
+                          re[p] = pack_half(x.x, x.y), im[p] = pack_half(y.x, y.y);
+                        }
                       }
                       unsigned char* to = job.lines.at(row, f, tile) + four * 8;
                       store_device8<false>(to, uint2{re[0], re[1]});
@@ -123,8 +128,10 @@ DEVICE void split_tile(const Job& job, int row, int tile) {
     for (int piece = lane_index(); piece < 64; piece += 32) {
       const int outer = piece >> 2, eight = piece & 3, line = f + job.radix * outer;
       const float2 root = job.twiddles.of_tile(line, tile);
-      const uint4 re = load_shared16(Columns::chunk(f, outer, 0, eight));
-      const uint4 im = load_shared16(Columns::chunk(f, outer, 1, eight));
+      const bool odd = outer & 1;  // lanes of two rows take turns, or they would share banks
+      const uint4 x = load_shared16(Columns::chunk(f, outer, odd, eight));
+      const uint4 y = load_shared16(Columns::chunk(f, outer, !odd, eight));
+      const uint4 re = odd ? y : x, im = odd ? x : y;
       u32 r[4] = {re.x, re.y, re.z, re.w}, i[4] = {im.x, im.y, im.z, im.w};
 #pragma unroll
       for (int p = 0; p < 4; p++) job.twiddles.twist(r[p], i[p], line, 4 * eight + p, root);

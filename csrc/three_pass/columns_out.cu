@@ -115,8 +115,10 @@ DEVICE void split_tile(const Job& job, int row, int tile) {
       u32 r[4] = {re.x, re.y, re.z, re.w}, i[4] = {im.x, im.y, im.z, im.w};
 #pragma unroll
       for (int p = 0; p < 4; p++) job.twiddles.twist(r[p], i[p], line, 4 * eight + p, root);
-      store_shared16(Columns::chunk(f, outer, 0, eight), uint4{r[0], r[1], r[2], r[3]});
-      store_shared16(Columns::chunk(f, outer, 1, eight), uint4{i[0], i[1], i[2], i[3]});
+      const uint4 x{r[0], r[1], r[2], r[3]}, y{i[0], i[1], i[2], i[3]};
+      const bool odd = outer & 1;  // lanes of two rows take turns, or they would share banks
+      store_shared16(Columns::chunk(f, outer, odd, eight), odd ? y : x);
+      store_shared16(Columns::chunk(f, outer, !odd, eight), odd ? x : y);
     }
     warp_barrier();
     second_step<true>(f, job.second_step);

@@ -50,13 +50,13 @@ extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)
         const Work v = spectrum_of<Line>(turn_of<Line>(item), load_slot_of(item, 0), inner);
         const StoredTile kept = stored(to_half(v));
         if constexpr (GATE_OUT)
-          store_slot_of(item, 0, inverse_of<Line>(item, turn_of<Line>(item), conjugate_of_product(k, v), inner));
+          replace_slot_of(item, 0, inverse_of<Line>(item, turn_of<Line>(item), conjugate_of_product(k, v), inner));
         const Work dc = spectrum_of<Line>(turn_of<Line>(item), load_slot_of(item, kLineBytes), inner);
         Tile exact;  // the product may leave the range of fp16
         convert(exact, dc);
         add_correlation(sums[item], kept, exact, weight);
-        store_slot_of(item, kLineBytes,
-                      inverse_of<Line>(item, turn_of<Line>(item), conjugate_of_correlation(k, dc), inner));
+        replace_slot_of(item, kLineBytes,
+                        inverse_of<Line>(item, turn_of<Line>(item), conjugate_of_correlation(k, dc), inner));
       }
       block_barrier();
       if constexpr (GATE_OUT) outer_stage<true>(0);
@@ -84,7 +84,7 @@ extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)
       for (int n = 0; n < 2; n++)
 #pragma unroll
         for (int i = 0; i < 4; i++) conjugate.im[n][i] = -conjugate.im[n][i];
-      store_slot_of(item, 0, inverse_of<Line>(item, turn_of<Line>(item), conjugate, inner));
+      replace_slot_of(item, 0, inverse_of<Line>(item, turn_of<Line>(item), conjugate, inner));
     }
     block_barrier();
     outer_stage<true>(0);

@@ -1,7 +1,26 @@
 // Middle pass: every line transformed, times its filter's, and back, in place. Lines come out conjugated.
 #include <three_pass/lines.cuh>
 
-constexpr int kBuffers = LINE_BUFFERS;
+constexpr int kBuffers = LINE_BUFFERS, kPairs = Line::kItems / 2;
+
+// The filter of the last line, as long as it fits the registers: rows of a channel follow one another.
+struct Filter {
+  static constexpr bool kKept = kPairs == 1;
+  const uint4* filter;
+  i64 place;
+  StoredTile first, second;
+
+  DEVICE void load(int pair) {
+    const uint4* own = filter + place * 64 + lane_index();
+    first = load_stored(own + place_of<Line>(2 * pair) * 64);
+    second = load_stored(own + place_of<Line>(2 * pair + 1) * 64);
+  }
+  DEVICE void begin(i64 place_) {
+    if (kKept && place == place_) return;
+    place = place_;
+    load(0);
+  }
+};
 
 extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)
     lines(int first, int count, unsigned char* data, const uint4* filter, const uint4* tables, const u32* codes,
@@ -10,40 +29,46 @@ extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)
   set_up_lines(tables);
   const InnerTables<Line> inner = load_inner_tables<Line, true>(tables);
   const Lines all{data, line_count, Line::kSize};
-  // Neighbouring blocks have the same line of different rows, so that those of a channel share its filter in the cache.
+  // Blocks have neighbouring units, and units are numbered by line, then by row: the rows of a channel share a filter.
+  const i64 units = static_cast<i64>(count) * line_count;
+  const int begin = static_cast<int>(units * block_index() / grid_size());
+  const int end = static_cast<int>(units * (block_index() + 1) / grid_size());
   const auto request = [&](int unit, u32 buffer) {
-    if (unit < count * line_count) request_line(all.at(unit % count, unit / count, 0), buffer);
+    if (unit < end) request_line(all.at(unit % count, unit / count, 0), buffer);
     commit_copies();
   };
+  Filter k{filter, -1};
   u32 buffer = 0;
   await_kernel();
-  request(block_index(), 0);
-  for (int unit = block_index(); unit < count * line_count; unit += grid_size()) {
-    const int row = unit % count, line = unit / count;
-    const int channel = (first + row) / batches;
-    const uint4* own = filter + (static_cast<i64>(channel) * line_count + line) * (Line::kSize / 4) + lane_index();
-    const auto filter_of = [&](int item) { return load_stored(own + place_of<Line>(item) * 64); };
-    StoredTile k = filter_of(0);
-    if constexpr (kBuffers == 2) request(unit + grid_size(), buffer ^ kLineBytes);
+  request(begin, 0);
+  for (int unit = begin; unit < end; unit++) {
+    const int row = unit % count, line = unit / count, channel = (first + row) / batches;
+    k.begin((static_cast<i64>(channel) * line_count + line) * (Line::kSize / 256));
+    if constexpr (kBuffers == 2) request(unit + 1, buffer ^ kLineBytes);
     wait_copies<kBuffers - 1>();
     const u32* range = ranges + 2 * (first + row);
     level_line(codes + row * (Line::kSize / 32), Range{range[0], range[1]}, buffer);
     block_barrier();
     outer_stage<false>(buffer);
     block_barrier();
+    // Two items at a time, so that one's products fill the other's waits.
 #pragma unroll
-    for (int item = 0; item < Line::kItems; item++) {
-      StoredTile next = k;
-      if (item + 1 < Line::kItems) next = filter_of(item + 1);
-      const Work z = spectrum_of<Line>(turn_of<Line>(item), load_slot_of(item, buffer), inner);
-      store_slot_of(item, buffer, inverse_of<Line>(item, turn_of<Line>(item), conjugate_of_product(k, z), inner));
-      k = next;
+    for (int pair = 0; pair < kPairs; pair++) {
+      const int item0 = 2 * pair, item1 = item0 + 1, turn0 = turn_of<Line>(item0), turn1 = turn_of<Line>(item1);
+      const Quarters x0 = load_slot_of(item0, buffer), x1 = load_slot_of(item1, buffer);
+      const Work w0 = spectrum_of<Line>(turn0, x0, inner), w1 = spectrum_of<Line>(turn1, x1, inner);
+      const HalfTile z0 = conjugate_of_product(k.first, w0), z1 = conjugate_of_product(k.second, w1);
+      if (pair + 1 < kPairs) k.load(pair + 1);
+      const HalfTile y0 = inverse_of<Line>(item0, turn0, z0, inner), y1 = inverse_of<Line>(item1, turn1, z1, inner);
+      warp_barrier();  // every lane has read these slots
+      store_slot_of(item0, buffer, y0);
+      store_slot_of(item1, buffer, y1);
     }
     block_barrier();
     outer_stage<true>(buffer);
     block_barrier();
     store_line(all.at(row, line, 0), buffer);
     if constexpr (kBuffers == 2) buffer ^= kLineBytes;
-    else request(unit + grid_size(), 0);
+    else request(unit + 1, 0);
   }
 }

@@ -11,7 +11,7 @@ using Line = Plan;  // of one_sm/shape.cuh: L = 256 R S points in kTiles tiles
 constexpr u32 kLineBytes = Line::kTiles * 16384;
 static_assert(Line::kGroups == 1, "one line at a time");
 
-// This thread's chunk of eight points: one of kPieces.
+// This thread's chunk of eight points of a line: `number` of kPieces.
 struct Piece {
   int position;  // in the line
   u32 re, im;    // in the exchange buffer
@@ -68,9 +68,13 @@ DEVICE Quarters load_slot_of(int item, u32 buffer) {
   return x;
 }
 DEVICE void store_slot_of(int item, u32 buffer, const HalfTile& x) {
-  warp_barrier();  // every lane has read this slot
   store_matrices(slot_address<Line>(item) + buffer, x.re[0][0], x.re[0][1], x.re[1][0], x.re[1][1]);
   store_matrices(Line::imaginary(slot_address<Line>(item)) + buffer, x.im[0][0], x.im[0][1], x.im[1][0], x.im[1][1]);
+}
+
+DEVICE void replace_slot_of(int item, u32 buffer, const HalfTile& x) {
+  warp_barrier();  // every lane has read this slot
+  store_slot_of(item, buffer, x);
 }
 
 // sums += (re + i im) (x + i y), the matrix on the left.

@@ -6,7 +6,7 @@ struct Columns {
   static constexpr int kTiles = COLUMN_TILES;   // r1 in tiles of 16, the last padded with zeros
   static constexpr bool kSplit = COLUMN_SPLIT;  // whether a column is transformed in two steps, r1 and 16
   static constexpr int kWarps = PLAN_WARPS;
-  static constexpr int kBlocksPerSm = kTiles <= 2 && !kSplit ? 3 : 2;  // by the registers of a thread
+  static constexpr int kBlocksPerSm = COLUMN_BLOCKS;
 
   // Shared memory of a block with kSplit: a peak, then for each (f1', j1'') 32 columns, real and imaginary, in chunks
   // of eight. Whether lanes differ in f1', in j1'' or in chunks, they do not share a bank.

@@ -66,17 +66,22 @@ class Loaded:
     def _launch(self, args: Sequence[Any], grid: int, together: bool, early: bool) -> None:
         stream = self._cuda.current_stream(self._index).cuda_stream
         address = parameters(args)
-        status = self._queue(grid, stream, address, together, early)
+        status = self.queue(grid, stream, address, together=together, early=early)
         if status.name == "CUDA_ERROR_INVALID_CONTEXT":  # a thread that has not met the GPU yet
             self._cuda.set_device(self._index)
-            status = self._queue(grid, stream, address, together, early)
+            status = self.queue(grid, stream, address, together=together, early=early)
+        self.check(status)
+
+    def check(self, status: Any) -> None:
+        """Raise a KernelError unless the driver took the launch."""
         if int(status) != 0:
             raise KernelError(
                 f"{self._name}: the driver refused the launch on cuda:{self._index}: {status.name}; "
                 "set GENOCONV_KERNELS=torch and report this with the output of `genoconv kernels doctor`"
             )
 
-    def _queue(self, grid: int, stream: int, address: int, together: bool, early: bool) -> Any:
+    def queue(self, grid: int, stream: int, address: int, *, together: bool, early: bool) -> Any:
+        """One launch with arguments at ``address``; the driver's status."""
         if together or early:
             config = self._config(grid, stream, together)
             (status,) = self._driver.cuLaunchKernelEx(config, self._function, address, 0)
@@ -103,6 +108,30 @@ class Loaded:
                 self._configs.clear()
             self._configs[key] = config
         return self._configs[key]
+
+
+class Prepared:
+    """Launches of one kernel whose last arguments stay the same: less work on the host for each. For one thread only.
+
+    Args:
+        kernel: on its GPU, which is the current one whenever this is called.
+        leading: how many arguments every call gives.
+        args: the rest; tensors must outlive the launches.
+        early: as in :meth:`Loaded.launch`.
+    """
+
+    def __init__(self, kernel: Loaded, leading: int, args: Sequence[Any], *, early: bool = False) -> None:
+        self._kernel, self._leading, self._early = kernel, leading, early
+        values = [0] * leading + [x if type(x) is int else 0 if x is None else x.data_ptr() for x in args]
+        self._values = (ctypes.c_int64 * len(values))(*values)
+        first = ctypes.addressof(self._values)
+        self._pointers = (ctypes.c_void_p * len(values))(*range(first, first + 8 * len(values), 8))
+        self._address = ctypes.addressof(self._pointers)
+
+    def __call__(self, *leading: int, grid: int, stream: int) -> None:
+        """Queue one launch of ``grid`` blocks on a stream, given by its handle."""
+        self._values[: self._leading] = list(leading)
+        self._kernel.check(self._kernel.queue(grid, stream, self._address, together=False, early=self._early))
 
 
 class _Parameters(threading.local):

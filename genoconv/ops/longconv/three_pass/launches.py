@@ -6,6 +6,7 @@ torch's current stream of the rows' device.
 
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from genoconv.gpu.compiler import Kernel
+from genoconv.gpu.launch import Prepared
 from genoconv.ops.longconv import host
 from genoconv.ops.longconv.host import DTYPES
 from genoconv.ops.longconv.one_sm.blocks import FACTORS
@@ -46,17 +48,13 @@ def _tables(radix: int, split: bool, points: int, index: int) -> _Tables:
     )
 
 
-class _Pass:
-    """One kernel with all of its arguments but those that say which rows it is to take."""
+@cache
+def _stream_beside(index: int) -> torch.cuda.Stream:
+    return torch.cuda.Stream(index)  # type: ignore[no-untyped-call]
 
-    def __init__(self, passes: "_Passes", kernel: Kernel, args: tuple[Tensor | int | None, ...]) -> None:
-        (self._loaded,) = host.loaded((kernel,), passes.plan.card.arch, passes.index)
-        self._args = [x if isinstance(x, int) else 0 if x is None else x.data_ptr() for x in args]
-        self._early = passes.plan.begins_early
 
-    def __call__(self, *which: int, grid: int) -> None:
-        # Every kernel waits for the one before it, after what it can do without it.
-        self._loaded.launch((*which, *self._args), grid=grid, early=self._early)
+Step = Callable[[int, int, int], None]
+"""A pass over some rows: first, count, handle of a stream."""
 
 
 class _Passes:
@@ -79,6 +77,24 @@ class _Passes:
         """Spectra of the rows of a group, and the codes of their tiles of columns."""
         return self.words(rows, self.plan.size), self.words(rows, self.plan.points // _TILE)
 
+    @contextmanager
+    def streams(self) -> Iterator[tuple[int, int]]:
+        """Handles of the current stream and of one beside it that starts with it and ends before it resumes."""
+        if self.device.type != "cuda":
+            yield 0, 0
+            return
+        with torch.cuda.device(self.index):
+            current, beside = torch.cuda.current_stream(), _stream_beside(self.index)
+            beside.wait_stream(current)
+            yield current.cuda_stream, beside.cuda_stream
+            current.wait_stream(beside)
+
+    def prepared(self, kernel: Kernel, args: tuple[Tensor | int | None, ...], *, leading: int = 2) -> Prepared:
+        """A kernel with all of its arguments but those that say which rows it is to take."""
+        (loaded,) = host.loaded((kernel,), self.plan.card.arch, self.index)
+        # Every kernel waits for the one before it, after what it can do without it.
+        return Prepared(loaded, leading, args, early=self.plan.begins_early)
+
     def column_grid(self, rows: int) -> int:
         """Blocks of a column pass over so many rows."""
         tiles = rows * self.plan.points // _TILE
@@ -89,9 +105,7 @@ class _Passes:
         """Blocks of a line pass over so many lines."""
         return min(lines, self.plan.card.sm_count * self.plan.line_blocks)
 
-    def columns_in(
-        self, x: Tensor, gate: Tensor | None, workspace: tuple[Tensor, Tensor], ranges: Tensor
-    ) -> Callable[[int, int], None]:
+    def columns_in(self, x: Tensor, gate: Tensor | None, workspace: tuple[Tensor, Tensor], ranges: Tensor) -> Step:
         """Rows x (B, H, N), times gate, to spectra of columns."""
         plan, t = self.plan, self.tables
         dtype = DTYPES.get(x.dtype, "float32")
@@ -99,8 +113,8 @@ class _Passes:
         kernel = plan.columns("columns_in", dtype=dtype, aligned=aligned, gated=gate is not None)
         lines, codes = workspace
         shape = (x.shape[0], plan.radix, plan.lines, plan.points, x.shape[-1], *host.strides(x, gate))
-        run = _Pass(self, kernel, (x, gate, lines, t.columns_in, t.second, t.twiddles, codes, ranges, *shape))
-        return lambda first, count: run(first, count, grid=self.column_grid(count))
+        run = self.prepared(kernel, (x, gate, lines, t.columns_in, t.second, t.twiddles, codes, ranges, *shape))
+        return lambda first, count, stream: run(first, count, grid=self.column_grid(count), stream=stream)
 
     def columns_out(
         self,
@@ -112,7 +126,7 @@ class _Passes:
         *,
         factor: float = 1.0,
         second: tuple[Tensor, Tensor] | None = None,
-    ) -> Callable[[int, int], None]:
+    ) -> Step:
         """Spectra of lines to rows ``to`` times gate; ``second``: another result and its gate."""
         plan, t = self.plan, self.tables
         dtype = DTYPES.get(to.dtype, "float32")
@@ -123,17 +137,17 @@ class _Passes:
         )
         tensors = (to, gate, also, also_gate, lines, t.columns_out, t.second, t.twiddles, scales, ranges)
         shape = (to.shape[0], plan.radix, plan.lines, plan.points, to.shape[-1], _bits(factor))
-        run = _Pass(self, kernel, (*tensors, *shape, *host.strides(to, gate, also, also_gate)))
-        return lambda first, count: run(first, count, grid=self.column_grid(count))
+        run = self.prepared(kernel, (*tensors, *shape, *host.strides(to, gate, also, also_gate)))
+        return lambda first, count, stream: run(first, count, grid=self.column_grid(count), stream=stream)
 
     def lines(
         self, workspace: tuple[Tensor, Tensor], spectrum: StoredSpectrum, ranges: Tensor, *, batches: int
-    ) -> Callable[[int, int], None]:
+    ) -> Step:
         """Lines times their filters', in place."""
         plan = self.plan
         args = (workspace[0], spectrum.filter, self.tables.lines, workspace[1], ranges, batches, plan.lines)
-        run = _Pass(self, plan.line_kernel("lines"), args)
-        return lambda first, count: run(first, count, grid=self.line_grid(count * plan.lines))
+        run = self.prepared(plan.line_kernel("lines"), args)
+        return lambda first, count, stream: run(first, count, grid=self.line_grid(count * plan.lines), stream=stream)
 
 
 def prepare_filter(plan: ThreePassPlan, k: Tensor, D: Tensor | None) -> StoredSpectrum:
@@ -144,15 +158,22 @@ def prepare_filter(plan: ThreePassPlan, k: Tensor, D: Tensor | None) -> StoredSp
     kept = torch.empty(H, plan.size, dtype=torch.int32, device=k.device)
     scale = torch.zeros(H, plan.scales, dtype=torch.float32, device=k.device)
     ranges = passes.zeros(H, 2)
-    at_once = min(H, plan.rows_at_once())
-    workspace = passes.workspace(at_once)
-    columns = passes.columns_in(taps[None], None, workspace, ranges)
-    data, codes = workspace
-    args = (data, skip, kept, scale, passes.tables.lines, codes, ranges, plan.lines, _bits(plan.size**0.5))
-    lines = _Pass(passes, plan.line_kernel("line_spectra"), args)
-    for first, count in _groups(H, at_once):
-        columns(first, count)
-        lines(first, count, grid=passes.line_grid(count * plan.lines))
+    at_once = plan.rows_at_once(H)
+    ways = []
+    for _ in range(plan.groups(H)):
+        data, codes = workspace = passes.workspace(at_once)
+        args = (data, skip, kept, scale, passes.tables.lines, codes, ranges, plan.lines, _bits(plan.size**0.5))
+        ways.append(
+            (
+                passes.columns_in(taps[None], None, workspace, ranges),
+                passes.prepared(plan.line_kernel("line_spectra"), args),
+            )
+        )
+    with passes.streams() as streams:
+        for number, (first, count) in enumerate(_groups(H, at_once)):
+            stream, (columns, lines) = streams[number % len(ways)], ways[number % len(ways)]
+            columns(first, count, stream)
+            lines(first, count, grid=passes.line_grid(count * plan.lines), stream=stream)
     return StoredSpectrum(kept, scale, K)
 
 
@@ -165,16 +186,22 @@ def forward(
     u, gate_in, gate_out = _rows(u), _optional_rows(gate_in), _optional_rows(gate_out)
     y = torch.empty((B, H, N), dtype=u.dtype, device=u.device)
     ranges = passes.zeros(B * H, 2)
-    at_once = min(B * H, plan.rows_at_once())
-    workspace = passes.workspace(at_once)
-    steps = (
-        passes.columns_in(u, gate_in, workspace, ranges),
-        passes.lines(workspace, spectrum, ranges, batches=B),
-        passes.columns_out(y, gate_out, workspace[0], spectrum.scale, ranges),
-    )
-    for first, count in _groups(B * H, at_once):
-        for step in steps:
-            step(first, count)
+    at_once = plan.rows_at_once(B * H)
+    ways = []
+    for _ in range(plan.groups(B * H)):
+        workspace = passes.workspace(at_once)
+        ways.append(
+            (
+                passes.columns_in(u, gate_in, workspace, ranges),
+                passes.lines(workspace, spectrum, ranges, batches=B),
+                passes.columns_out(y, gate_out, workspace[0], spectrum.scale, ranges),
+            )
+        )
+    # Two groups in flight, so that one computes while the other waits for memory, or ends.
+    with passes.streams() as streams:
+        for number, (first, count) in enumerate(_groups(B * H, at_once)):
+            for step in ways[number % len(ways)]:
+                step(first, count, streams[number % len(ways)])
     return y
 
 
@@ -196,30 +223,58 @@ def backward(
     dk = torch.empty((H, spectrum.taps), dtype=torch.float32, device=u.device)
     dk_scales = torch.zeros(H, plan.scales, dtype=torch.float32, device=u.device)
     ranges = passes.zeros(2, B * H, 2)
-    at_once = min(B * H, plan.rows_at_once(tensors=2))
-    vs, dcs = passes.workspace(at_once), passes.workspace(at_once)
-    dk_lines = passes.words(max(1, at_once // B), plan.size)
+    at_once = plan.rows_at_once(B * H)
     partial = passes.words(0 if at_once >= B else 2 * plan.size)
-
-    ways_in = (passes.columns_in(u, gate_in, vs, ranges[0]), passes.columns_in(dy, gate_out, dcs, ranges[1]))
-    data = (vs[0], dcs[0], dk_lines, spectrum.filter, dk_scales, partial, passes.tables.lines, vs[1], dcs[1])
     kernel = plan.line_kernel("line_gradients", gate_out=gate_out is not None)
-    lines = _Pass(passes, kernel, (*data, ranges[0], ranges[1], B, plan.lines))
-    second = None if dgate_in is None else (dgate_in, u)
-    ways_out = [passes.columns_out(du, gate_in, dcs[0], spectrum.scale, ranges[1], second=second)]
-    if dgate_out is not None:
-        ways_out.append(passes.columns_out(dgate_out, dy, vs[0], spectrum.scale, ranges[0]))
-    filters_out = passes.columns_out(dk[None], None, dk_lines, dk_scales, None, factor=plan.size**0.5)
-    for channel, channels, begin, end in _batch_groups(B, H, at_once):
-        first, count = channel * B + begin, channels * (end - begin)
-        for step in ways_in:
-            step(first, count)
-        lines(channel, channels, begin, end, grid=passes.line_grid(channels * plan.lines))
-        for step in ways_out:
-            step(first, count)
-        if end == B:
-            filters_out(channel, channels)
+
+    ways = []
+    for _ in range(plan.groups(B * H)):
+        vs, dcs, dk_lines = (
+            passes.workspace(at_once),
+            passes.workspace(at_once),
+            passes.words(max(1, at_once // B), plan.size),
+        )
+        data = (vs[0], dcs[0], dk_lines, spectrum.filter, dk_scales, partial, passes.tables.lines, vs[1], dcs[1])
+        second = None if dgate_in is None else (dgate_in, u)
+        out = [passes.columns_out(du, gate_in, dcs[0], spectrum.scale, ranges[1], second=second)]
+        if dgate_out is not None:
+            out.append(passes.columns_out(dgate_out, dy, vs[0], spectrum.scale, ranges[0]))
+        ways.append(
+            _WayBack(
+                (passes.columns_in(u, gate_in, vs, ranges[0]), passes.columns_in(dy, gate_out, dcs, ranges[1])),
+                passes.prepared(kernel, (*data, ranges[0], ranges[1], B, plan.lines), leading=4),
+                tuple(out),
+                passes.columns_out(dk[None], None, dk_lines, dk_scales, None, factor=plan.size**0.5),
+            )
+        )
+    with passes.streams() as streams:
+        for number, part in enumerate(_batch_groups(B, H, at_once)):
+            # Parts of one channel's batch add to the same sums, one after the other.
+            which = number % len(ways) if at_once >= B else 0
+            ways[which].run(part, passes, stream=streams[which], batches=B)
     return du, dk, dk[:, 0].clone(), dgate_in, dgate_out
+
+
+@dataclass(frozen=True)
+class _WayBack:
+    """The steps of one group in flight in the backward pass."""
+
+    columns_in: tuple[Step, ...]
+    lines: Prepared
+    columns_out: tuple[Step, ...]
+    filters_out: Step
+
+    def run(self, part: tuple[int, int, int, int], passes: _Passes, *, stream: int, batches: int) -> None:
+        """Queue all steps for (channel, channels, begin, end of the batch)."""
+        channel, channels, begin, end = part
+        first, count = channel * batches + begin, channels * (end - begin)
+        for step in self.columns_in:
+            step(first, count, stream)
+        self.lines(*part, grid=passes.line_grid(channels * passes.plan.lines), stream=stream)
+        for step in self.columns_out:
+            step(first, count, stream)
+        if end == batches:
+            self.filters_out(channel, channels, stream)
 
 
 def _groups(rows: int, at_once: int) -> Iterator[tuple[int, int]]:

@@ -27,9 +27,13 @@ _MOST_RADIX = 64  # of one product: more would be spilled
 _GOOD_RADIX = 32  # of the first of two steps
 _MANTISSAS = (4, 5, 6, 7)  # sizes are these times powers of two, so at most a quarter is padding
 _POINTS = (4096, 8192, 16384)  # of a line
-_GROUP_BYTES = 32 * 2**20
-"""Spectra between two passes that are in flight: they should stay in the L2 cache."""
-_LEAST_L2 = 4 * 2**20
+_GROUP_BYTES = 60 * 2**20
+"""Spectra in flight between passes of the forward pass, in all groups; twice as much in the backward pass.
+
+Smaller groups would stay in the L2 cache, but each costs the launches of its passes (`benchmarks/NOTES.md`).
+"""
+GROUPS = 2
+"""Groups in flight, each on a stream of its own."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +91,19 @@ class ThreePassPlan:
 
     @property
     def group_bytes(self) -> int:
-        """Device memory of the spectra in flight, unless a single row takes more."""
-        return max(_LEAST_L2, min(_GROUP_BYTES, self.card.l2_bytes * 5 // 8))
+        """Device memory of the spectra in flight in a forward pass, unless a single row takes more."""
+        return _GROUP_BYTES
 
-    def rows_at_once(self, *, tensors: int = 1) -> int:
-        """Rows whose spectra, `tensors` of each, are in flight."""
-        return max(1, self.group_bytes // (4 * self.size * tensors))
+    def rows_at_once(self, rows: int) -> int:
+        """Rows of a group, of so many in all; of each there is one spectrum, in the backward pass two."""
+        most = max(1, self.group_bytes // (4 * self.size * GROUPS))
+        groups = -(-rows // most)
+        return -(-rows // groups)  # groups of equal sizes
+
+    def groups(self, rows: int) -> int:
+        """Groups in flight."""
+        most = GROUPS if 4 * self.size * GROUPS <= self.group_bytes else 1
+        return min(most, -(-rows // self.rows_at_once(rows)))
 
     def obstacle(self, channels: int) -> str | None:
         """Strides have 64 bits."""
@@ -100,13 +111,14 @@ class ThreePassPlan:
 
     def workspace_bytes(self, batches: int, channels: int, *, backward: bool) -> int:
         """Spectra of the rows in flight, their scales, and in the backward pass sums over the batch."""
-        rows = batches * channels
-        line = 4 * self.size
+        rows, line = batches * channels, 4 * self.size
+        at_once, groups = self.rows_at_once(rows), self.groups(rows)
+        spectra = groups * at_once * (line + self.points // 8)
         if not backward:
-            return min(rows, self.rows_at_once()) * (line + self.size // self.lines // 8) + 8 * rows
-        at_once = min(rows, self.rows_at_once(tensors=2))
+            return spectra + 8 * rows
+        filters = groups * max(1, at_once // batches) * line
         partial = 0 if at_once >= batches else 2 * line
-        return at_once * 2 * line + max(1, at_once // batches) * line + partial + 16 * rows
+        return 2 * spectra + filters + partial + 16 * rows
 
     def columns(self, way: str, *, dtype: str, aligned: bool, gated: bool = False, second: bool = False) -> Kernel:
         """`columns_in` or `columns_out`. dtype: of rows, or "float32" for filters. second: there are two results."""
@@ -114,6 +126,7 @@ class ThreePassPlan:
             "PLAN_WARPS": COLUMN_WARPS,
             "COLUMN_TILES": -(-self.radix // 16),
             "COLUMN_SPLIT": int(self.split),
+            "COLUMN_BLOCKS": self.column_blocks(way),
             "IO_BF16": int(dtype == "bfloat16"),
             "IO_SINGLE": int(dtype == "float32"),
             "HALF_SUMS": 0,
@@ -153,6 +166,12 @@ class ThreePassPlan:
     def line_warps(self, name: str) -> int:
         """Warps of a block of a line pass: 8, two blocks to a multiprocessor, where registers and lines allow it."""
         return 8 if self.points == _POINTS[0] and name != "line_gradients" else 16
+
+    def column_blocks(self, way: str) -> int:
+        """Blocks of a column pass that share a multiprocessor, by the registers of a thread."""
+        if self.radix > 16:
+            return 2
+        return 4 if way == "columns_out" or self.split else 2
 
     @property
     def _buffers(self) -> int:
@@ -207,13 +226,13 @@ class ThreePassPlan:
         steps = (
             f"{self.radix} * {SECOND} points in two products" if self.split else f"{self.radix} points in one product"
         )
-        rows = self.rows_at_once()
+        rows, groups = self.rows_at_once(2**20), self.groups(2**20)
         return "\n".join(
             (
                 f"length {self.length:,}, filter {self.filter_length:,}, {self.dtype}, {card}",
                 f"regime {self.regime}: transform of {self.size:,} points as {'*'.join(map(str, self.radices))}",
                 f"columns of {steps}, {self.lines:,} lines of {self.points:,} points",
-                f"rows in flight between passes: {rows} ({rows * 4 * self.size / 2**20:.0f} MB)",
+                f"rows in flight between passes: {groups} x {rows:,}, {rows * self.size / 2**18:.0f} MB each",
                 f"a line in a block of {32 * self.line_warps('lines')} threads, {self._buffers} in shared memory, "
                 f"{line_bytes(self.points, self._buffers) / 1024:.1f} KB",
                 f"spectrum of a filter: {self.spectrum_bytes:,} bytes per channel",
