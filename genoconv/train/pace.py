@@ -55,6 +55,13 @@ class Pace:
         if self._count == 1:
             self._steps.clear()  # the first one also compiled and allocated
         self._count += 1
+        if self._count == 1 and self.clock.max_seconds is not None and seconds > self.clock.max_seconds:
+            log.warning(
+                "one step takes %.0f s, more than the %.0f s of --max-minutes, so it is the only one; lower"
+                " data.tokens_per_batch, or choose a smaller preset",
+                seconds,
+                self.clock.max_seconds,
+            )
         self._steps.append((seconds, tokens))
         self._keep_reserve()
 

@@ -92,11 +92,12 @@ def test_validation_that_costs_nothing_is_not_limited(fasta: Fasta, monkeypatch:
 
 
 def test_a_step_that_takes_longer_than_the_minutes_is_the_only_one(
-    fasta: Fasta, monkeypatch: pytest.MonkeyPatch
+    fasta: Fasta, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     machine = Machine(monkeypatch, step=120, speed=100)
     pace = Pace(Clock(max_steps=None, max_seconds=60), every=None, held_out=held_out(fasta, bases=10_000), world=1)
     assert machine.run(pace) == (1, [])
+    assert "one step takes 120 s, more than the 60 s of --max-minutes, so it is the only one" in caplog.text
 
 
 @pytest.mark.parametrize(("last", "expected"), [(5, [1, 2, 3, 4]), (60, [12, 24, 36, 48]), (7, [2, 3, 5, 6])])
