@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 data or machine, 2 usage, 130 interrupted by Ctrl-C, 141 r
 """
 
 import errno
+import gc
 from typing import Any, NoReturn
 
 from genoconv.cli import console, signals
@@ -13,6 +14,7 @@ from genoconv.errors import GenoconvError
 def main() -> NoReturn:
     """Entry point of the ``genoconv`` command."""
     signals.install()
+    gc.set_threshold(50_000)  # importing torch makes a million objects, none of them garbage
     try:
         console.open_streams()
         console.set_up_logging()

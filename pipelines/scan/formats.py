@@ -106,6 +106,11 @@ def files_of(output: Path, contigs: Sequence[str]) -> list[Path]:
     return [output]
 
 
+def passes(output: Path) -> int:
+    """How often :func:`write` goes through all blocks."""
+    return len(TRACKS) if format_of(output).suffix == ".bw" else 1
+
+
 def write(output: Path, blocks: Blocks, *, contigs: Mapping[str, int], facts: Mapping[str, Any]) -> None:
     """Write the files of ``output``; ``contigs`` are those with positions, ``facts`` go into a header or beside it."""
     files = files_of(output, list(contigs))

@@ -2,9 +2,9 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from genoconv.genome.fasta.digests import SequencesDigest
 from genoconv.models.checkpoint import model_digest, model_files
 from genoconv.pipelines.options import recorded_command
 from genoconv.pipelines.provenance import file_name
-from genoconv.pipelines.scan.formats import Format, files_of, format_of, write
+from genoconv.pipelines.scan.formats import Format, files_of, format_of, passes, write
 from genoconv.pipelines.scan.options import ScanOptions
 from genoconv.pipelines.scan.plot import check_plot, draw
 from genoconv.pipelines.scan.spans import Span, find_spans, pieces
@@ -25,6 +25,7 @@ from genoconv.pipelines.score.cautions import cautions
 from genoconv.progress import progress_bar
 from genoconv.tasks.journal import refuse_finished_pieces
 from genoconv.tasks.scan import Scanner
+from genoconv.tracks.blocks import Block
 from genoconv.variants.reference import Reference
 from genoconv.workfiles import claimed
 
@@ -77,7 +78,8 @@ def scan(options: ScanOptions) -> Summary:
         mine = _shard(options, spans, scanner)
         facts = _facts(options, scanner, fasta=fasta, spans=spans)
         run = {**facts, "shard": options.shard, "device": options.device, "batch size": options.batch_size}
-        with Spool(options.output, columns=wanted.columns, dtype=wanted.dtype, run=run, resume=options.resume) as spool:
+        spooled = Spool(options.output, columns=wanted.columns, dtype=wanted.dtype, run=run, resume=options.resume)
+        with spooled as spool, _advice(options):
             summary = _scan_all(options, mine, scanner, wanted, spool)
             _write(options, mine, scanner, spool, facts, known)
             spool.remove()
@@ -181,24 +183,30 @@ def _facts(options: ScanOptions, scanner: Scanner, *, fasta: Path, spans: Sequen
     return {**facts, "caution": "; ".join(doubts)} if doubts else facts
 
 
+@contextmanager
+def _advice(options: ScanOptions) -> Iterator[None]:
+    """Say how to continue a run that is interrupted, whether it reads or writes."""
+    again = "finished positions are kept; the same call with --resume continues after them"
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise Interrupted(again) from stop
+    except SystemExit:
+        log.warning("%s: %s", options.output, again)
+        raise
+
+
 def _scan_all(
     options: ScanOptions, mine: Sequence[list[Span]], scanner: Scanner, wanted: Format, spool: Spool
 ) -> Summary:
     sizes = [sum(span.end - span.start for span in piece) for piece in mine]
     resumed = sum(sizes[: spool.finished])
     began = time.monotonic()
-    try:
-        with progress_bar("Scanning", total=sum(sizes), unit="positions", quiet=options.quiet) as advance:
-            advance(resumed)
-            for piece in mine[spool.finished :]:
-                tiles = [tile for span in piece for tile in scanner.tiles(*span)]
-                spool.append([wanted.reduce(one) for one in scanner.read(tiles, advance=advance)])
-    except (KeyboardInterrupt, SystemExit) as stop:
-        again = "finished positions are kept; the same call with --resume continues after them"
-        if isinstance(stop, KeyboardInterrupt):
-            raise Interrupted(again) from stop
-        log.warning("%s: %s", options.output, again)
-        raise
+    with progress_bar("Scanning", total=sum(sizes), unit="positions", quiet=options.quiet) as advance:
+        advance(resumed)
+        for piece in mine[spool.finished :]:
+            tiles = [tile for span in piece for tile in scanner.tiles(*span)]
+            spool.append([wanted.reduce(one) for one in scanner.read(tiles, advance=advance)])
     return Summary(options.output, sum(sizes), resumed, time.monotonic() - began)
 
 
@@ -213,11 +221,17 @@ def _write(
     spans = [span for piece in mine for span in piece]
     reference = scanner.reference
     contigs = {span.contig: reference.contigs[span.contig] for span in spans}
-    blocks = partial(spool.blocks, spans, reference)
-    with progress_bar("Writing", unit="files", quiet=options.quiet):
+    total = sum(span.end - span.start for span in spans) * passes(options.output)
+    with progress_bar("Writing", total=total, unit="positions", quiet=options.quiet) as advance:
+
+        def blocks(contig: str | None = None, /) -> Iterator[Block]:
+            for block in spool.blocks(spans, reference, contig):
+                yield block
+                advance(len(block.values))
+
         write(options.output, blocks, contigs=contigs, facts=facts)
     if options.plot is not None:
-        draw(options.plot, list(blocks()), genes=_genes(options, spans, reference, known))
+        draw(options.plot, list(spool.blocks(spans, reference)), genes=_genes(options, spans, reference, known))
 
 
 def _genes(options: ScanOptions, spans: Sequence[Span], reference: Reference, known: "Genome | None") -> Any:

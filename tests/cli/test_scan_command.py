@@ -176,6 +176,33 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     assert not list(bench.folder.glob(".o*"))
 
 
+def test_an_interruption_while_writing_is_resumed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from genoconv.tracks import tables
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tables, "_index", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(Interrupted, match="--resume continues"):
+            bench.call(*REGION)
+    assert not list(bench.folder.glob("o.*"))
+    bench.call(*REGION, "--resume")
+    assert (bench.folder / "o.tsv.gz.tbi").exists()
+
+
+def test_names_of_contigs_that_are_no_names_of_files(bench: Bench) -> None:
+    fasta = write_fasta(
+        bench.folder / "hla.fa", {"HLA-A*01:01:01:01": CONTIGS["c"][:60], "a/b|c": CONTIGS["c"][60:120]}
+    )
+    bench.call(output=bench.folder / "n.npy", fasta=fasta)
+    assert sorted(path.name for path in bench.folder.glob("n.*")) == [
+        "n.HLA-A_01_01_01_01.npy",
+        "n.a_b_c.npy",
+        "n.npy.json",
+    ]
+    bench.call("-r", "HLA-A*01:01:01:01", "-r", "a/b|c:2-3", fasta=fasta)
+    table = bench.table("-r", "HLA-A*01:01:01:01:5-6", fasta=fasta)
+    assert table["pos"].tolist() == [5, 5, 5, 6, 6, 6]
+
+
 def test_finished_positions_that_were_altered_are_refused(
     bench: Bench, small_pieces: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
