@@ -1,7 +1,7 @@
 """Scores of sequences in memory: no VCF, no FASTA, one call."""
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,30 @@ from genoconv.tasks.likelihood import CausalLikelihood
 from genoconv.tokens import VOCAB_SIZE, Tokens, encode, reverse_complement
 
 Sequences: TypeAlias = str | Sequence[str] | Tensor | npt.NDArray[np.integer]
+
+
+@overload
+def score(
+    model: nn.Module,
+    ref: str,
+    alt: str,
+    *,
+    reduce: Literal["sum", "mean", "site"] = ...,
+    strand: Literal["both", "forward", "reverse"] = ...,
+    batch_size: int | None = ...,
+) -> float: ...
+
+
+@overload
+def score(
+    model: nn.Module,
+    ref: Sequences,
+    alt: Sequences,
+    *,
+    reduce: Literal["sum", "mean", "site"] = ...,
+    strand: Literal["both", "forward", "reverse"] = ...,
+    batch_size: int | None = ...,
+) -> float | npt.NDArray[np.float64]: ...
 
 
 def score(
