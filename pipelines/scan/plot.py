@@ -25,7 +25,7 @@ def check_plot(path: Path, spans: Sequence[Span]) -> None:
     """Refuse before any work what could not be drawn.
 
     Raises:
-        UsageError: not one short region, a name that is no picture's, or matplotlib is missing.
+        UsageError: not one short region, a name that is not a picture's, or matplotlib is missing.
     """
     if len(spans) != 1 or spans[0].end - spans[0].start > LONGEST:
         raise UsageError(f"--plot {path}: draws one region of at most {LONGEST:,} bases; give it with --region")
