@@ -25,8 +25,8 @@ os.environ.setdefault("GENOCONV_HOME", str(Path(tempfile.gettempdir()) / "genoco
 import torch
 
 from genoconv.models import HyenaDNA, ModelConfig, preset
-from genoconv.pipelines.plan.cards import local_accelerator
-from genoconv.pipelines.plan.costs import predict
+from genoconv.pipelines.plan.cards import Accelerator, accelerator, local_accelerator
+from genoconv.pipelines.plan.costs import Prediction, predict
 from genoconv.pipelines.plan.run import workload
 
 
@@ -109,12 +109,15 @@ def measure(case: Case, *, seconds: float) -> dict[str, Any]:
     return {"seconds": taken, "allocated": torch.cuda.max_memory_allocated() - base}
 
 
-def row(case: Case, *, seconds: float) -> dict[str, Any]:
-    """Measured and predicted."""
+def predicted(case: Case, on: Accelerator) -> Prediction:
+    """What ``genoconv plan`` says of it."""
     work = workload(case.config, length=case.length, batch=case.batch, train=case.train)
-    said = predict(replace(work, checkpointing=case.checkpointing), local_accelerator())
-    found = asdict(case) | {"predicted_seconds": said.time, "predicted_allocated": said.allocated}
-    found |= {"regime": said.convolution.regime}
+    return predict(replace(work, checkpointing=case.checkpointing), on)
+
+
+def row(case: Case, *, seconds: float) -> dict[str, Any]:
+    """What was measured, or why nothing was."""
+    found = asdict(case) | {"regime": predicted(case, local_accelerator()).convolution.regime}
     try:
         return found | measure(case, seconds=seconds)
     except (torch.OutOfMemoryError, RuntimeError) as error:
@@ -133,25 +136,32 @@ def markdown(report: dict[str, Any]) -> str:
         "| what | preset | B x N | taps | memory | predicted | error | time | predicted | error |",
         "|---|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
+    on = accelerator(m["gpu"].removeprefix("NVIDIA "))
     for r in report["rows"]:
+        said = predicted(Case(**{name: r[name] for name in Case.__dataclass_fields__}), on)
+        pairs = ((r.get("allocated"), said.allocated, 2**30, 2), (r.get("seconds"), said.time, 1, 4))
         what = "step, checkpointing" if r["checkpointing"] else "step" if r["train"] else "forward"
         cells = [what, r["preset"], f"{r['batch']} x {r['length']:,}", f"{r['filter_length'] or r['length']:,}"]
         if "error" in r:
             cells += [r["error"].replace("|", "/").replace("\n", " ")[:60], "", "", "", "", ""]
         else:
-            for key, scale, digits in (("allocated", 2**30, 2), ("seconds", 1, 4)):
-                measured, said = r[key], r[f"predicted_{key}"]
-                cells += [f"{measured / scale:.{digits}f}", f"{said / scale:.{digits}f}", f"{said / measured - 1:+.0%}"]
+            for measured, expected, scale, digits in pairs:
+                cells += [f"{measured / scale:.{digits}f}", f"{expected / scale:.{digits}f}"]
+                cells.append(f"{expected / measured - 1:+.0%}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--page", type=Path, metavar="JSON", help="only write the page of this report again")
     parser.add_argument("--seconds", type=float, default=0.5, help="least measuring time of each row")
     parser.add_argument("--only", choices=("train", "forward"))
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
+    if arguments.page:
+        arguments.page.with_suffix(".md").write_text(markdown(json.loads(arguments.page.read_text())))
+        return
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     machine = {
         "gpu": torch.cuda.get_device_name(),

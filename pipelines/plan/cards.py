@@ -19,7 +19,7 @@ class Accelerator:
         memory: bytes that a program can have.
         bandwidth: bytes per second of a copy, read and written.
         matrix: bf16 floating-point operations per second that the model's matrix products attain.
-        measured: whether these are measurements; otherwise they are data-sheet figures, scaled like those.
+        measured: whether predictions were fitted on this card; others are scaled by bandwidth and matrix rate.
     """
 
     name: str
@@ -33,16 +33,16 @@ class Accelerator:
 
 # name: (title, arch, usable GiB, copy GB/s, matrix TFLOP/s, measured)
 _TABLE = {
-    "h200": ("NVIDIA H200", "sm_90", 139.8, 4230, 400, True),
-    "h100": ("NVIDIA H100 80GB HBM3", "sm_90", 79.2, 3020, 400, True),
-    "b200": ("NVIDIA B200", "sm_100", 178.0, 6800, 800, False),
-    "a100": ("NVIDIA A100 80GB", "sm_80", 79.2, 1750, 160, False),
-    "a100-40gb": ("NVIDIA A100 40GB", "sm_80", 39.4, 1340, 160, False),
-    "rtx3090": ("NVIDIA GeForce RTX 3090", "sm_86", 23.5, 820, 50, False),
-    "rtx4090": ("NVIDIA GeForce RTX 4090", "sm_89", 23.5, 890, 110, False),
-    "rtx5090": ("NVIDIA GeForce RTX 5090", "sm_120", 31.3, 1570, 140, False),
+    "h200": ("NVIDIA H200", "sm_90", 139.8, 4230, 600, True),
+    "h100": ("NVIDIA H100 80GB HBM3", "sm_90", 79.2, 3020, 600, False),
+    "b200": ("NVIDIA B200", "sm_100", 178.0, 6800, 1350, False),
+    "a100": ("NVIDIA A100 80GB", "sm_80", 79.2, 1750, 190, False),
+    "a100-40gb": ("NVIDIA A100 40GB", "sm_80", 39.4, 1340, 190, False),
+    "rtx3090": ("NVIDIA GeForce RTX 3090", "sm_86", 23.5, 820, 43, False),
+    "rtx4090": ("NVIDIA GeForce RTX 4090", "sm_89", 23.5, 890, 100, False),
+    "rtx5090": ("NVIDIA GeForce RTX 5090", "sm_120", 31.3, 1570, 126, False),
     "l4": ("NVIDIA L4", "sm_89", 22.0, 265, 60, False),
-    "a10": ("NVIDIA A10", "sm_86", 22.0, 525, 60, False),
+    "a10": ("NVIDIA A10", "sm_86", 22.0, 525, 75, False),
 }
 ACCELERATORS = tuple(_TABLE)
 """Names that ``--gpu`` takes."""

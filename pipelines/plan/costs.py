@@ -17,28 +17,29 @@ from genoconv.ops.longconv.spectrum import fast_size
 from genoconv.pipelines.plan.cards import Accelerator
 
 # Bytes per token, layer and unit of d_model.
-_SAVED = 45.5  # kept by a layer for its backward pass
+_SAVED = 38.6  # kept by a layer for its backward pass
 _SAVED_TORCH = 31.0  # more, where torch.fft convolves: spectra and float32 copies
-_RESIDUAL = 4.0  # a layer's input, all that checkpointing keeps
-_FORWARD = 34.0  # live at once while a layer is computed, without gradients
+_RESIDUAL = 6.0  # a layer's inputs, all that checkpointing keeps
+_FORWARD = 36.0  # live at once in the MLP of a layer, without gradients
+_FORWARD_CONVOLVING = 16.0  # the same around the convolution, beside the filter
 _FORWARD_TORCH = 24.0
-_MOVED_FORWARD = 250.0  # read and written by a forward pass
-_MOVED_BACKWARD = 310.0
+_MOVED_FORWARD = 46.0  # read and written by a forward pass
+_MOVED_BACKWARD = 73.0
 # Bytes per tap, layer and unit of d_model.
-_FILTER_MOVED = 390.0  # by the network that makes a filter, and by its transform
+_FILTER_MOVED = 48.0  # by the network that makes a filter, and by its transform
 _FILTER_KEPT = 8.0  # the filter in float32, and its transform
-_FILTER_WORKING = 12.0  # gradients and copies while one layer's filter is in work
+_FILTER_WORKING = 12.0  # copies while one layer's filter is in work
 # Bytes per token, once per model: embedding, last norm, logits of 16 tokens, loss.
-_HEAD_SAVED, _HEAD_SAVED_FIXED = 12.0, 250.0
-_HEAD_MOVED_FORWARD, _HEAD_MOVED_TRAIN = 60.0, 220.0
+_HEAD_SAVED, _HEAD_SAVED_FIXED = 18.5, 250.0
+_HEAD_MOVED_FORWARD, _HEAD_MOVED_TRAIN = 42.0, 140.0
 # A pass of the convolution moves three inputs and a result of two bytes each.
 _CONV_PASSES = 8.0
-_CONV_BACKWARD = 2.5  # time of its backward pass, in forward passes
+_CONV_BACKWARD = 2.4  # time of its backward pass, in forward passes
 _FLOAT32_FACTOR = 1.8
 _CONTEXT = 0.6e9
 """CUDA context, loaded kernels, and what the allocator cannot use."""
-_OVERHEAD = 4e-3
-"""Seconds of a training step, or a quarter of that of a forward pass, whatever its size: launches, optimizer."""
+_OVERHEAD_FORWARD, _OVERHEAD_TRAIN = 2.1e-3, 5.3e-3
+"""Seconds of a pass whatever its size: launches, optimizer."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def convolution(work: Workload, card: Card) -> Convolution:
     """What the operator would choose for rows of this workload, and its cost."""
     sizes = tuple(size for _, size, _ in transforms(card)) if work.bf16 else ()
     found = next(((regime, size) for regime, size, _ in transforms(card) if size >= work.length), None)
-    chunks = choose_chunks(work.length, taps=work.taps, sizes=sizes)
+    chunks = choose_chunks(work.length, taps=work.taps, sizes=sizes, gradients=work.train)
     if chunks is not None:
         share = chunks.count * chunks.points / work.length
         each = kernel_cost(chunks.points) + COPY_COST if chunks.fused else TORCH_COST
@@ -141,11 +142,14 @@ def _memory(work: Workload, conv: Convolution) -> dict[str, float]:
     torch_fft = conv.regime == "torch.fft"
     one_filter = d * work.taps * _FILTER_KEPT
     if not work.train:
-        live = _FORWARD * wide + (_FORWARD_TORCH if torch_fft else 0)
+        mlp = tokens * _FORWARD * wide * d
+        convolving = tokens * (_FORWARD_CONVOLVING * wide + (_FORWARD_TORCH if torch_fft else 0)) * d
+        filters = one_filter + d * work.taps * _FILTER_WORKING
+        # The peak is in the MLP or in the convolution; filters count where they raise it.
         return {
             "weights": work.parameters * (2.0 if work.bf16 else 4.0),
-            "activations": tokens * (live * d + _HEAD_SAVED_FIXED),
-            "filters": one_filter * (1 + _FILTER_WORKING / _FILTER_KEPT),
+            "activations": max(mlp, convolving),
+            "filters": max(0.0, convolving + filters - max(mlp, convolving)),
             "context": _CONTEXT,
         }
     saved = (_SAVED * wide + (_SAVED_TORCH if torch_fft else 0)) * d
@@ -154,7 +158,7 @@ def _memory(work: Workload, conv: Convolution) -> dict[str, float]:
     return {
         "weights, gradients, optimizer": work.parameters * 16.0,
         "activations": tokens * (kept + head),
-        "filters": one_filter * (1 if work.checkpointing else layers) + d * work.taps * _FILTER_WORKING,
+        "filters": one_filter * (1 if work.checkpointing else layers),
         "context": _CONTEXT,
     }
 
@@ -175,5 +179,5 @@ def _seconds(work: Workload, conv: Convolution, on: Accelerator) -> dict[str, fl
         "convolutions": layers * tokens * d * convolved / on.bandwidth,
         "filters": layers * work.taps * d * filters / on.bandwidth,
         "everything else": tokens * d * wide * (layers * moved + head) / on.bandwidth
-        + (_OVERHEAD if work.train else _OVERHEAD / 4),
+        + (_OVERHEAD_TRAIN if work.train else _OVERHEAD_FORWARD),
     }

@@ -108,7 +108,7 @@ def _advice(ways: list[Prediction], on: Accelerator) -> Iterator[str]:
                 takes = f"{_gib(shorter.bytes)}, {_time(shorter.time)}"
                 yield f"filters of {taps:,} taps would take {takes} (--filter-length {taps})"
     if not on.measured:
-        yield f"the figures of {on.title} are scaled from its data sheet; those of the H200 are measured"
+        yield f"predictions were fitted on an H200; those for {on.title} are scaled from its bandwidth and matrix rate"
 
 
 def _when_nothing_fits(ways: list[Prediction], on: Accelerator) -> Iterator[str]:

@@ -114,6 +114,10 @@ def test_when_chunks_are_chosen() -> None:
     assert chosen is not None
     assert (chosen.fused, chosen.points) == (True, 8192)
     assert choose_chunks(32768, taps=100, sizes=KERNELS) is None, "one launch does it"
+    longer = (*KERNELS, 65536, 131072, 262144, 2621440)
+    assert choose_chunks(2_400_000, taps=32_768, sizes=longer) is not None
+    assert choose_chunks(2_400_000, taps=32_768, sizes=longer, gradients=True) is None, "measured: 67 ms, not 51"
+    assert choose_chunks(2_400_000, taps=2000, sizes=longer, gradients=True) is not None
     assert choose_chunks(200_000, taps=40_000, sizes=KERNELS) is None, "no kernel holds a filter of that length"
 
 

@@ -24,25 +24,6 @@ def small(**changes: object) -> Workload:
     return replace(workload(config, length=32_768, batch=8, train=True), **changes)
 
 
-# Training steps on one H100 at fc1ad5c, `benchmarks/results/train_step-cuda.json`: preset, N, B, checkpointing,
-# allocated bytes, tokens a second.
-STEPS = [
-    ("tiny-1k", 1_024, 256, False, 3.629e9, 11.15e6),
-    ("small-32k", 32_768, 8, False, 13.153e9, 3.296e6),
-    ("medium-160k", 160_000, 2, False, 55.009e9, 0.575e6),
-]
-
-
-@pytest.mark.parametrize(("name", "N", "B", "checkpointing", "memory", "speed"), STEPS, ids=lambda value: str(value))
-def test_training_steps_are_predicted(
-    name: str, N: int, B: int, checkpointing: bool, memory: float, speed: float
-) -> None:
-    work = replace(workload(preset(name), length=N, batch=B, train=True), checkpointing=checkpointing)
-    found = predict(work, accelerator("h100"))
-    assert found.allocated == pytest.approx(memory, rel=0.15)
-    assert found.tokens_per_second == pytest.approx(speed, rel=0.35)
-
-
 def test_parameters_are_counted_without_a_model() -> None:
     assert workload(preset("small-32k"), length=10).parameters == 3_277_568
 
@@ -93,7 +74,7 @@ def test_advice_follows_from_what_fits() -> None:
 def test_every_gpu_has_a_plan(name: str) -> None:
     text = str(plan(PlanOptions(length=100_000, gpu=name, train=True)))
     assert accelerator(name).title in text
-    assert ("data sheet" in text) is (name not in ("h200", "h100"))
+    assert ("are scaled from" in text) is (name != "h200")
 
 
 @pytest.mark.parametrize(
@@ -138,7 +119,6 @@ def test_the_command() -> None:
         assert isinstance(result.exception, UsageError)
 
 
-@pytest.mark.skipif(not MEASURED.exists(), reason="no measurement is recorded")
 def test_predictions_hold_against_the_recorded_measurements() -> None:
     """Within 15 % of memory and 30 % of time: refit the coefficients where a faster model breaks this."""
     off = []

@@ -59,7 +59,10 @@ def fftconv(
     check(u, k, D, gate_in, gate_out, backend)
     if isinstance(k, FilterSpectrum) and k.keep is not None:
         return _sparse(u, k, k.keep, gate_in, gate_out, backend)
-    way = choose(u, (k.taps if isinstance(k, FilterSpectrum) else k).shape[1], backend)
+    taps = k.taps if isinstance(k, FilterSpectrum) else k
+    given = (u, taps, D, gate_in, gate_out)
+    gradients = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in given)
+    way = choose(u, taps.shape[1], backend, gradients=gradients)
     if isinstance(way, Chunks):
         return operator.fftconv(u, k, D, gate_in, gate_out, way)
     if way == "cuda":
@@ -95,8 +98,11 @@ def prepare_filter(
     return FilterSpectrum(k.detach(), None if D is None else D.detach(), length, keep)
 
 
-def choose(u: Tensor, taps: int, backend: str) -> str | Chunks:
-    """``cuda`` or ``torch`` for whole rows, or chunks of them; never another backend than was asked for by name."""
+def choose(u: Tensor, taps: int, backend: str, *, gradients: bool = False) -> str | Chunks:
+    """``cuda`` or ``torch`` for whole rows, or chunks of them; never another backend than was asked for by name.
+
+    gradients: whether a backward pass will follow.
+    """
     if backend == "auto":
         backend = os.environ.get("GENOCONV_KERNELS", "auto")
         if backend not in BACKENDS:
@@ -107,7 +113,7 @@ def choose(u: Tensor, taps: int, backend: str) -> str | Chunks:
     if u.device.type == "cuda" and u.dtype in _WIDE:
         _say_once("cuFFT, in full precision, for rows of float32 and float64")
         return choose_chunks(length, taps=taps) or "torch"
-    chunks = choose_chunks(length, taps=taps, sizes=fused.sizes(u))
+    chunks = choose_chunks(length, taps=taps, sizes=fused.sizes(u), gradients=gradients)
     reason = fused.unsupported(u if chunks is None else u[..., : chunks.points])
     if backend == "cuda" and reason:
         raise KernelError(reason)

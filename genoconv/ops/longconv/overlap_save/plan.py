@@ -29,10 +29,12 @@ _CLEAR_GAIN = 0.9
 
 # Time of a position by size of the transform, in multiples of what copying its inputs and output takes (one H200).
 _KERNEL_COSTS = ((4096, 1.4), (8192, 1.65), (16384, 1.95), (32768, 2.2))
-_LONG_KERNEL_COST = 3.0
+_LONG_KERNEL_COST = 9.7
 TORCH_COST = 25.0
 """Of torch.fft, which serves rows that the kernels do not."""
-_FILTER_COST = 2.0
+_GRADIENTS_COST = 1.7
+"""How much longer a forward and a backward pass of chunks take beside the whole row's than a forward pass does."""
+_FILTER_COST = 5.3
 """Of making, writing and reading the transform of a filter as long as the row, for a batch of one."""
 COPY_COST = 0.5
 """Moving a chunk's results into the row: one more read and one more write, of four passes over memory."""
@@ -96,13 +98,14 @@ class Chunks:
         )
 
 
-def choose_chunks(length: int, *, taps: int, sizes: Sequence[int] = ()) -> Chunks | None:
+def choose_chunks(length: int, *, taps: int, sizes: Sequence[int] = (), gradients: bool = False) -> Chunks | None:
     """The chunks of rows of ``length`` positions, or None where one transform of the whole row is as good.
 
     Args:
         length: N, positions.
         taps: K, 1 to N.
         sizes: transform sizes of the fused kernels, ascending; empty where torch.fft serves the rows.
+        gradients: whether a backward pass will follow.
     """
     if 2 * taps > length:
         return None
@@ -118,7 +121,7 @@ def choose_chunks(length: int, *, taps: int, sizes: Sequence[int] = ()) -> Chunk
         whole = _torch_cost(length + taps) * (length + taps) / length
         choices, cost = _fast_points(taps), _torch_cost
     best = _cheapest([p for p in choices if overlap < p < length], cost, length=length, overlap=overlap)
-    if best is None or best[1] > _CLEAR_GAIN * whole:
+    if best is None or best[1] * (_GRADIENTS_COST if sizes and gradients else 1.0) > _CLEAR_GAIN * whole:
         return None
     return Chunks(length=length, taps=taps, points=best[0], overlap=overlap, fused=bool(sizes))
 
