@@ -227,7 +227,7 @@ WRONG = {
     "length": (["--max-length", "101"], UsageError, "--max-length 101: this model reads 1 to 100 bases at once"),
     "layer": (["--layer", "2"], UsageError, "--layer 2: this model has 2 blocks, 0 to 1 or -2 to -1"),
     "pipe": (["--bed", "-"], UsageError, "--bed needs files"),
-    "device": (["--device", "tpu7"], UsageError, "--device tpu7"),
+    "device": (["--device", "tpu7"], UsageError, "device 'tpu7' is unknown"),
 }
 
 
