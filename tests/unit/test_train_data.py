@@ -10,9 +10,9 @@ from fasta_files import random_bases, write_fasta
 from torch.utils.data import DataLoader
 
 from genoconv.genome.fasta.access import Fasta
+from genoconv.models.likelihood import next_base_sums
 from genoconv.tokens import PAD, encode, reverse_complement
 from genoconv.train.data import Batch, Item, Share, TrainingBatches, WindowReader, collate
-from genoconv.train.objectives.next_base import next_base_loss
 from genoconv.train.settings import DataSettings, Stage
 
 BASES = random_bases(6000, seed=4, letters="ACGTacgtN")
@@ -115,14 +115,14 @@ def test_the_loss_counts_known_bases_only_and_weighs_them() -> None:
     ids = torch.tensor([[7, 8, 11, 10, PAD]], dtype=torch.uint8)
     logits = torch.zeros(1, 5, 16)
     logits[0, 0, 8] = float(np.log(3))
-    total, weight = next_base_loss(logits, ids)
+    total, weight = next_base_sums(logits, ids)
     # C with probability 3/6 after A, T with 1/4 after N; N and padding are no targets.
     assert float(weight) == 2
     assert float(total) == pytest.approx(np.log(2) + np.log(4))
-    total, weight = next_base_loss(logits, ids, torch.tensor([[9, 0.5, 9, 1, 9.0]]))
+    total, weight = next_base_sums(logits, ids, torch.tensor([[9, 0.5, 9, 1, 9.0]]))
     assert (float(total), float(weight)) == (pytest.approx(0.5 * np.log(2) + np.log(4)), 1.5)
     logits[..., :7] = logits[..., 11:] = 50  # symbols other than the four bases take no part
-    assert float(next_base_loss(logits, ids)[0]) == pytest.approx(np.log(2) + np.log(4))
+    assert float(next_base_sums(logits, ids)[0]) == pytest.approx(np.log(2) + np.log(4))
 
 
 def test_stages_must_leave_the_last_open() -> None:

@@ -1,0 +1,92 @@
+"""On a GPU: training through CUDA graphs takes the steps that training without them takes."""
+
+import csv
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from train_runs import patterned_genome, train_tiny
+
+from genoconv.models import HyenaDNA, ModelConfig
+from genoconv.train.data import Batch
+from genoconv.train.graphs import GraphedSums
+from genoconv.train.objectives.next_base import NextBase
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU; torch sees none here"),
+]
+
+CONFIG = ModelConfig(d_model=32, n_layer=2, max_length=512, filter_order=16)
+
+
+def batch_of(seed: int, *, weighted: bool = False) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(7, 12, (4, 300), generator=generator).to(torch.uint8)
+    weights = torch.rand(4, 300, generator=generator) if weighted else torch.empty(0)
+    return Batch(ids.cuda(), weights.cuda(), 1200, torch.empty(0, device="cuda"))
+
+
+def step(sums_of, model: HyenaDNA, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+    model.zero_grad(set_to_none=True)
+    torch.manual_seed(5)
+    with torch.autocast("cuda", dtype=torch.bfloat16):
+        sums = sums_of(batch)
+    (sums[0] / sums[1].clamp(min=1.0)).backward()
+    return sums.detach(), [p.grad.clone() for p in model.parameters()]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_graph_takes_the_same_step_with_the_same_dropout(weighted: bool) -> None:
+    torch.manual_seed(0)
+    model, objective = HyenaDNA(CONFIG).cuda().train(), NextBase()
+    graphed = GraphedSums(model, objective)
+    for seed in range(7):
+        batch = batch_of(seed, weighted=weighted)
+        want, gradients = step(lambda batch: objective.sums(model, batch), model, batch)
+        got, found = step(graphed, model, batch)
+        assert torch.allclose(got, want, rtol=1e-5)
+        for a, b in zip(found, gradients, strict=True):
+            assert float((a - b).norm()) <= 1e-3 * float(b.norm()) + 1e-9
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(0.99)
+    assert graphed.enabled
+    assert graphed._graph is not None
+
+
+def test_gradients_of_graphed_steps_add_up() -> None:
+    torch.manual_seed(0)
+    model, objective = HyenaDNA(CONFIG).cuda().train(), NextBase()
+    graphed = GraphedSums(model, objective)
+    for seed in range(5):
+        _, first = step(graphed, model, batch_of(seed))
+    _, second = step(graphed, model, batch_of(9))
+    step(graphed, model, batch_of(4))
+    torch.manual_seed(5)
+    with torch.autocast("cuda", dtype=torch.bfloat16):
+        sums = graphed(batch_of(9))
+    (sums[0] / sums[1].clamp(min=1.0)).backward()
+    for parameter, a, b in zip(model.parameters(), first, second, strict=True):
+        assert torch.allclose(parameter.grad, a + b, rtol=1e-4, atol=1e-7)
+
+
+def test_a_run_learns_the_same_with_and_without_graphs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fasta = patterned_genome(tmp_path / "g.fa")
+    losses = {}
+    with caplog.at_level(logging.INFO):
+        for enabled in (True, False):
+            if not enabled:
+                monkeypatch.setattr(GraphedSums, "_pays", lambda self, batch: False)
+            folder = train_tiny(
+                tmp_path / str(enabled), fasta, "run.device=cuda", "data.workers=2", "run.log_every=20", max_steps=60
+            )
+            with (folder / "metrics.csv").open() as file:
+                losses[enabled] = [float(row["loss"]) for row in csv.DictReader(file)]
+    assert "without CUDA graphs" not in caplog.text
+    assert losses[True][-1] < losses[True][0]
+    assert losses[True] == pytest.approx(losses[False], abs=0.02)
