@@ -128,17 +128,7 @@ def measure(name: str, *, seconds: float, device: torch.device, checkpointing: b
 
 KINDS = {
     "matrix products": ("gemm", "nvjet", "cutlass", "splitk", "cublas", "gemv"),
-    "long convolution": (
-        "fft",
-        "spectrum",
-        "filter_grad",
-        "forward",
-        "backward",
-        "column",
-        "row_pass",
-        "outer",
-        "inner",
-    ),
+    "long convolution": ("fft", "spectrum", "filter_grad", "forward", "backward", "columns_", "line"),
     "short convolution": ("short_conv", "conv_depthwise", "depthwise", "cudnn"),
     "layer norm": ("norm",),
     "GELU": ("gelu",),
