@@ -45,9 +45,8 @@ def rate_multiplier(settings: OptimSettings, progress: Callable[[int], float]) -
 
 
 def adamw(model: nn.Module, settings: OptimSettings) -> torch.optim.AdamW:
-    """The optimiser of :func:`parameter_groups`; on a GPU it updates all parameters in a few launches."""
-    on_gpu = all(parameter.is_cuda for parameter in model.parameters())
-    return torch.optim.AdamW(parameter_groups(model, settings), betas=settings.betas, fused=on_gpu or None)
+    """The optimiser of :func:`parameter_groups`."""
+    return torch.optim.AdamW(parameter_groups(model, settings), betas=settings.betas)
 
 
 def apply_settings(schedule: torch.optim.lr_scheduler.LambdaLR, model: nn.Module, settings: OptimSettings) -> None:

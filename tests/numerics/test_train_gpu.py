@@ -49,7 +49,8 @@ def test_a_graph_takes_the_same_step_with_the_same_dropout(weighted: bool) -> No
         got, found = step(graphed, model, batch)
         assert torch.allclose(got, want, rtol=1e-5)
         for a, b in zip(found, gradients, strict=True):
-            assert float((a - b).norm()) <= 1e-3 * float(b.norm()) + 1e-9
+            # Dropout that differs, or weights of an earlier step, are off by far more than bfloat16 rounds.
+            assert float((a - b).norm()) <= 5e-3 * float(b.norm()) + 1e-9
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.mul_(0.99)
