@@ -20,6 +20,8 @@ _IN_A_ROW = 3
 """Batches of one shape after which it is worth a graph: a stage of a run, not a single odd batch."""
 _MOST_TOKENS = 2**18
 """Tokens up to which a batch is small: beyond, kernels take longer than launches, and a graph only keeps memory."""
+_LONGEST_ROW = 2**15
+"""Tokens: convolutions of longer rows use streams of their own."""
 
 
 class GraphedSums:
@@ -62,6 +64,8 @@ class GraphedSums:
             return False
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             return False  # gradients are to be exchanged while the backward pass runs
+        if batch.ids.shape[-1] > _LONGEST_ROW:
+            return False
         return torch.is_grad_enabled() and not getattr(self.model, "checkpointing", False)
 
 
