@@ -1,8 +1,8 @@
 """Every option of every command reaches the place that uses it.
 
 Each option has an effect below, shown on a small run by what comes out, or by what the code that uses it was given.
-An option without an effect fails here, and so does a hand-over that was deleted. ``score-variants`` has a matrix of
-its own, with the same rule, in ``test_score_options.py``.
+An option without an effect fails here, and so does a hand-over that was deleted. ``score-variants`` and ``scan``
+have matrices of their own, with the same rule: see ``ELSEWHERE``.
 """
 
 import json
@@ -22,7 +22,7 @@ from genoconv.cli.app import app
 from genoconv.errors import DataError, DownloadError, GenoconvError, OutputError, UsageError
 from genoconv.genome.assemblies import store
 
-ELSEWHERE = {"score-variants": "test_score_options.py"}
+ELSEWHERE = {"score-variants": "test_score_options.py", "scan": "test_scan_command.py"}
 # What takes() adds to a command, tested in test_options.py and at the end of this file.
 CONFIGURATION = {"config_file", "settings", "print_config"}
 
