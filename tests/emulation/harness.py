@@ -5,6 +5,7 @@ strides, grids, workspaces) is what a GPU gets.
 """
 
 import ctypes
+import hashlib
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genoconv.gpu import compiler, launch, targets
+from genoconv.gpu.cache import included
 from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.targets import Card
 from genoconv.ops.longconv import fused, host
@@ -169,10 +172,20 @@ def start(kernel: Kernel, sources: Path | None = None, *, divergent: bool = Fals
     """Begin to build a kernel, if nobody has."""
     names = next((group for group in _TOGETHER if kernel.source in group), (kernel.source,))
     defines = (*kernel.defines, *((("LANES_DIVERGE", 1),) if divergent else ()))
-    key = (names, defines, sources or shipped("csrc"))
+    folder = sources or shipped("csrc")
+    key = (names, defines, _digest(names, folder))  # of changed sources only what includes them is built anew
     if key not in _started:
-        _started[key] = _pool.submit(_build, *key, Path(_BUILDS.name) / f"{kernel.name}-{len(_started)}.so")
+        library = Path(_BUILDS.name) / f"{kernel.name}-{len(_started)}.so"
+        _started[key] = _pool.submit(_build, names, defines, folder, library)
     return _started[key]
+
+
+@cache
+def _digest(names: tuple[str, ...], folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted({path for name in names for path in included(folder / f"{name}.cu", folder)}):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def cancel() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from genoconv.errors import KernelError
 from genoconv.gpu import cache, launch, targets
+from genoconv.gpu.compiler import Kernel
 from genoconv.ops import fftconv
 from genoconv.ops.longconv import fused
 from genoconv.ops.longconv import plan as plans
@@ -17,7 +18,8 @@ NAMES = ("y", "du", "dk", "dD", "dgate_in", "dgate_out")
 TOLERANCE = 4e-3
 """Relative L2 error at which a bfloat16 result is called wrong: twice what rounding the output alone costs."""
 
-_ROWS = (4, 8)
+_ROWS, _FEW_ROWS = (4, 8), (1, 8)  # few of more than _LONG positions: float64 takes much memory
+_LONG = 1 << 17
 _REPEATS = 9
 _CPU_STANDS_FOR, _CPU_LONGEST = "sm_90", 4096  # where no kernel runs, the lengths of this card up to here
 
@@ -75,15 +77,19 @@ def kernel_status() -> dict[str, str]:
 
 
 def check(device: torch.device) -> Iterator[Check]:
-    """Run every plan size that the device serves, forward and backward, against float64.
+    """Run every plan that the device serves, one length for each set of kernels, forward and backward, against float64.
 
     Raises:
         KernelError: a kernel that should serve this device fails to compile or launch.
     """
     here = device.type == "cuda" and fused.unsupported(_rows(1, device, H=1)) is None
     card = targets.local_card(device.index or 0) if here else targets.card_of(_CPU_STANDS_FOR)
+    seen: set[Kernel] = set()
     for plan in plans.every_plan(card):
-        N = plan.size
+        N, kernels = plan.size, set(plan.kernels())
+        if kernels <= seen:
+            continue  # a shorter row had the same kernels
+        seen |= kernels
         if not here and N > _CPU_LONGEST:
             return
         backend = "cuda" if here else "torch"
@@ -100,7 +106,7 @@ def _rows(N: int, device: torch.device, *, H: int) -> Tensor:
 
 
 def _problem(N: int, device: torch.device) -> tuple[Tensor, ...]:
-    B, H = _ROWS
+    B, H = _ROWS if N <= _LONG else _FEW_ROWS
     generator = torch.Generator().manual_seed(N)
 
     def rows() -> Tensor:
