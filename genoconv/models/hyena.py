@@ -25,7 +25,7 @@ from torch.utils.checkpoint import checkpoint
 from genoconv.errors import ModelError
 from genoconv.models.config import ModelConfig
 from genoconv.models.packing import Packing, pack
-from genoconv.ops import FilterSpectrum, add_norm, bias_gelu, embed, fftconv, gated_short_conv, prepare_filter
+from genoconv.ops import FilterSpectrum, add_norm, embed, fftconv, gated_short_conv, linear_gelu, prepare_filter
 from genoconv.ops.filter import filter as filters
 from genoconv.ops.longconv.packed import convolve_spans
 from genoconv.ops.projection import from_channels, to_channels
@@ -243,7 +243,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(config.d_inner, config.d_model)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(bias_gelu(F.linear(x, self.fc1.weight), self.fc1.bias), self.fc2.weight)
+        return F.linear(linear_gelu(x, self.fc1.weight, self.fc1.bias), self.fc2.weight)
 
 
 class Stream(NamedTuple):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genoconv.ops.embedding.embedding import embed
-    from genoconv.ops.gelu.gelu import bias_gelu
+    from genoconv.ops.gelu.gelu import bias_gelu, linear_gelu
     from genoconv.ops.longconv.conv import fftconv, prepare_filter
     from genoconv.ops.longconv.packed import fftconv_packed
     from genoconv.ops.longconv.sparse import (
@@ -39,6 +39,7 @@ _LAZY = {
     "fftconv_sparse": "longconv.sparse",
     "fftconv_stream": "longconv.stream",
     "gated_short_conv": "short_conv.short_conv",
+    "linear_gelu": "gelu.gelu",
     "next_token_sums": "loss.loss",
     "prepare_filter": "longconv.conv",
     "sparsity_error": "longconv.sparse",
@@ -58,6 +59,7 @@ __all__ = [
     "fftconv_sparse",
     "fftconv_stream",
     "gated_short_conv",
+    "linear_gelu",
     "next_token_sums",
     "prepare_filter",
     "sparsity_error",

@@ -40,6 +40,16 @@ def bias_gelu(x: Tensor, bias: Tensor, *, backend: str = "auto") -> Tensor:
     return reference(x, bias)
 
 
+def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A linear layer and its GELU: gelu(x weight^T + bias), (..., I) and (O, I) -> (..., O).
+
+    Where kernels serve, the bias is added with the GELU; elsewhere with the product, which costs no pass of its own.
+    """
+    if kernels.unsupported(x) is None:
+        return bias_gelu(F.linear(x, weight), bias)
+    return F.gelu(F.linear(x, weight, bias), approximate="tanh")
+
+
 def reference(x: Tensor, bias: Tensor) -> Tensor:
     """:func:`bias_gelu` in plain torch."""
     return F.gelu(x + bias.to(x.dtype), approximate="tanh")
