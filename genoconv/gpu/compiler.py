@@ -34,6 +34,7 @@ class Kernel:
         return self.source.rpartition("/")[2]
 
 
+@cache
 def missing() -> str | None:
     """Why nothing can be compiled here, with the remedy; None where NVRTC is installed."""
     try:

@@ -183,3 +183,16 @@ def test_a_card_that_is_too_old_has_no_plan() -> None:
 def test_what_cannot_be_planned(length: int, taps: int | None, dtype: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         choose_plan(length, filter_length=taps, dtype=dtype, card=H200)
+
+
+def test_a_card_is_fitted_once_and_not_at_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    class Counting(Toy):
+        def sizes(self, card: Card) -> tuple[int, ...]:
+            asked.append(card)
+            return super().sizes(card)
+
+    monkeypatch.setattr(plans, "REGIMES", (Counting(),))
+    assert plans.reach(card_of("sm_90")) == plans.reach(card_of("sm_90")) > 0
+    assert asked == [card_of("sm_90")]

@@ -131,8 +131,14 @@ REGIMES: tuple[Regime, ...] = (OneSm(), ThreePass())
 
 def transforms(card: Card) -> tuple[tuple[str, int, int], ...]:
     """(regime, size, scales) of every transform that a card has, ascending: a row takes the first not shorter."""
+    return _transforms(card, REGIMES)
+
+
+@cache
+def _transforms(card: Card, regimes: tuple[Regime, ...]) -> tuple[tuple[str, int, int], ...]:
+    # Every call of the operator asks this, and fitting all sizes takes longer than a small problem's kernels.
     found: list[tuple[str, int, int]] = []
-    for regime in REGIMES if card.capability >= OLDEST_CAPABILITY else ():
+    for regime in regimes if card.capability >= OLDEST_CAPABILITY else ():
         done = found[-1][1] if found else 0
         found += [(regime.name, size, regime.scales(size, card)) for size in regime.sizes(card) if size > done]
     return tuple(found)
