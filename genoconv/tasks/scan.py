@@ -22,6 +22,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from genoconv.errors import ModelError
 from genoconv.models.hyena import HyenaDNA
 from genoconv.models.suffix import base_logits
 from genoconv.tasks.batching import cut, fitting_rows, halving, stack
@@ -173,7 +174,7 @@ class Scanner:
             advance: called with the number of positions just read, each counted when both strands are done.
 
         Raises:
-            ModelError: one window alone does not fit into the memory of the device.
+            ModelError: one window alone does not fit into the memory of the device, or the model predicts NaN.
         """
         found = [self._empty(tile) for tile in some]
         work = [number for number, tile in enumerate(some) if not self._mostly_unknown(tile)]
@@ -214,6 +215,11 @@ class Scanner:
         ids = stack(windows, self.window).to(self.device)
         self.tokens += ids.numel()
         log_p = torch.log_softmax(self._logits(ids)[:, :-1].float(), dim=-1)
+        if bool(log_p.isnan().any()):  # not to be taken for a strand without context
+            raise ModelError(
+                "the model's predictions are not finite; its weights are out of range for this precision, or it was "
+                "damaged in training"
+            )
         values: Values = nn.functional.pad(log_p, (0, 0, 1, 0), value=float("nan")).cpu().numpy()
         return values
 

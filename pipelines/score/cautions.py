@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from genoconv.models.checkpoint import read_config
+from genoconv.wording import printable
 
 _DEMO = "demo"
 
@@ -20,7 +21,7 @@ def cautions(model: Path, *, reference: Mapping[str, str], fasta: Path) -> list[
     """
     provenance = read_config(model)["provenance"]
     found = [_below_baseline(provenance), _elsewhere(model, provenance, reference=reference, fasta=fasta)]
-    return [caution for caution in found if caution]
+    return [printable(caution) for caution in found if caution]  # names in a config may hold anything
 
 
 def _below_baseline(provenance: Mapping[str, Any]) -> str | None:

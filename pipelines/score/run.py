@@ -2,13 +2,14 @@
 
 import itertools
 import logging
+import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from genoconv.digests import file_digest
-from genoconv.errors import Interrupted
+from genoconv.errors import Interrupted, ModelError
 from genoconv.pipelines.score.fields import Fields
 from genoconv.pipelines.score.header import header_lines
 from genoconv.pipelines.score.inputs import Inputs, find_places, open_inputs, read_inputs
@@ -163,6 +164,7 @@ def _score_all(
         for records, before in zip(pieces, itertools.chain(finished, itertools.repeat(None)), strict=False):
             if before is None:
                 scores = scorer.score(records, advance=advance)
+                _check_finite(options, records, scores)
                 if journal is not None:
                     journal.append(scores)
             else:
@@ -176,6 +178,15 @@ def _score_all(
                     _name_mismatch(record, scorer)
     summary.seconds = time.monotonic() - began
     return summary
+
+
+def _check_finite(options: ScoreOptions, records: Sequence[Record], scores: Sequence[list[list[Score]]]) -> None:
+    for record, alleles in zip(records, scores, strict=True):
+        if any(score.llr is not None and not math.isfinite(score.llr) for allele in alleles for score in allele):
+            raise ModelError(
+                f"{options.model}: its scores are not finite (first at {record.contig}:{record.start + 1:,}); its "
+                f"weights are out of range for --precision {options.precision}, or it was damaged in training"
+            )
 
 
 def _name_mismatch(record: Record, scorer: VariantScorer) -> None:

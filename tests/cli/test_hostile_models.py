@@ -112,6 +112,36 @@ def test_weights_beyond_measure(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.fa", "wild"]
 
 
+def test_scores_of_weights_beyond_measure(tmp_path: Path, home: Path) -> None:
+    wild = small_model()
+    with torch.no_grad():
+        for parameter in wild.parameters():
+            parameter.fill_(1e38)
+    save_model(wild, tmp_path / "wild", provenance={})
+    fasta = write_fasta(tmp_path / "in.fa", {"r": "ACGT" * 100})
+    vcf = tmp_path / "in.vcf"
+    vcf.write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\nr\t201\t.\tA\tC\t.\t.\t.\n")
+    score = ("score-variants", vcf, "-f", fasta, "-o", tmp_path / "o.vcf", "--window", "16")
+    scan = ("scan", fasta, "-r", "r:100-140", "-o", tmp_path / "o.tsv.gz", "--window", "16")
+    for words, said in ((score, "its scores are not finite (first at r:201)"), (scan, "predictions are not finite")):
+        result = run_cli(*words, "-m", tmp_path / "wild", home=home)
+        assert said in one_clear_line(result, code=1)
+    assert not list(tmp_path.glob("o.*"))
+
+
+def test_a_hostile_genome_name_in_a_caution(edited, tmp_path: Path, home: Path) -> None:
+    folder = edited(lambda c: c["provenance"].update(genome="\udfff\x1b]0;owned\x07"))
+    (folder / "genome.json").write_text(json.dumps({"contigs": {"x": {"md5": "0" * 32}}}))
+    fasta = write_fasta(tmp_path / "in.fa", {"r": "ACGT" * 100})
+    vcf = tmp_path / "in.vcf"
+    vcf.write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\nr\t201\t.\tA\tC\t.\t.\t.\n")
+    result = run_cli("score-variants", vcf, "-f", fasta, "-m", folder, "-o", tmp_path / "o.vcf", home=home)
+    assert result.returncode == 0, result.stderr.decode()
+    header = (tmp_path / "o.vcf").read_text()
+    assert r"trained on \udfff\x1b]0;owned\x07, which" in header
+    assert "\x1b" not in header
+
+
 def test_names_that_are_not_utf8(model, tmp_path: Path) -> None:
     odd = tmp_path / os.fsdecode(b"odd\xff")
     shutil.copytree(model, odd)
