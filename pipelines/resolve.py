@@ -17,6 +17,8 @@ from genoconv.wording import did_you_mean, printable
 R = TypeVar("R", bound=BaseModel)
 
 _LARGEST_FILE = 1 << 20
+_LONGEST_INTEGER = 1000
+"""Characters, underscores and base included: far more than the 64 bits that an option has."""
 # YAML reads 1e-3 as text; whoever writes it means a number.
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 # pydantic's kinds of problem, in our words.
@@ -239,6 +241,15 @@ class _Loader(yaml.SafeLoader):
                     raise yaml.MarkedYAMLError(None, None, f"the key {key.value} is there twice", key.start_mark)
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def _integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    if len(node.value) > _LONGEST_INTEGER:
+        raise yaml.MarkedYAMLError(None, None, f"an integer of {len(node.value):,} characters", node.start_mark)
+    return int(loader.construct_yaml_int(node))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 
 
 def load_yaml(text: str, *, name: str) -> Any:

@@ -108,7 +108,7 @@ FILES = {
     "kind: &x [a]\nregions: *x": "run.yaml: not YAML: aliases",
     "? [a]\n: b": "run.yaml: not YAML: ",
     "kind: 2001-99-99": "run.yaml: not YAML: ",
-    f"kind: {DIGITS}": "run.yaml: not YAML: ",
+    f"kind: {DIGITS}": "run.yaml: not YAML: an integer of 4,400 characters",
     "kind: " + "[" * 3000: "run.yaml: nested too deeply",
     "kind: !!python/object:os.system x": "run.yaml: not YAML: ",
     "\xff": "run.yaml: not YAML: byte 0 is not UTF-8",
