@@ -244,7 +244,8 @@ def test_the_demo_beats_every_markov_model_in_little_memory(tmp_path: Path, home
     ours, theirs = done["validation_perplexity"], done["markov_perplexities"]
     assert len(theirs) == 9
     assert ours < min(theirs) < 3.6
-    assert re.search(r"validation perplexity \d\.\d+ after 46 steps.*% below the best Markov model \(order \d", text)
+    line = r"validation perplexity \d\.\d+, test perplexity \d\.\d+ after 46 steps"
+    assert re.search(line + r".*% below the best Markov model \(order \d", text)
     unit = 1 if sys.platform == "darwin" else 1024
     assert used.ru_maxrss * unit < 2e9
     assert isinstance(used, resource.struct_rusage)
