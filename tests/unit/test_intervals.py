@@ -205,7 +205,7 @@ def test_windows_of_unknown_bases_are_dropped_and_counted(tmp_path: Path, monkey
     kept = make_windows(fasta, WindowPlan(max_length=100, max_unknown=0.51))
     assert kept.frame["start"].tolist() == [0, 100, 200]
     empty = Fasta(write_fasta(tmp_path / "n.fa", {"a": "N" * 300}))
-    with pytest.raises(DataError, match=r"n\.fa: no windows: 3 have more than 50% unknown bases"):
+    with pytest.raises(DataError, match=r"n\.fa: no windows: 3 windows left out with more than 50% unknown bases"):
         make_windows(empty, WindowPlan(max_length=100))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from genoconv.contigs import match_contigs
+from genoconv.digests import file_digest
 from genoconv.errors import DataError, UsageError
 from genoconv.genome.assemblies.demo import write_demo
 from genoconv.genome.assemblies.manifest import (
@@ -16,7 +17,6 @@ from genoconv.genome.assemblies.manifest import (
     read_manifest,
     unknown_genome,
 )
-from genoconv.genome.assemblies.store import checksum
 from genoconv.genome.fasta.access import Fasta
 from genoconv.pipelines.genomes.run import describe, overview
 from support import DATA, ROOT, needs_data
@@ -113,13 +113,13 @@ def test_the_unpacked_checksum_of_ecoli_is_of_ncbis_layout(tmp_path: Path) -> No
     header = ">NC_000913.3 Escherichia coli str. K-12 substr. MG1655, complete genome"
     path.write_text("\n".join([header, *lines]) + "\n")
     assert SHIPPED["ecoli-k12"].fasta
-    assert checksum(path, "sha256") == SHIPPED["ecoli-k12"].fasta.unpacked_sha256
+    assert file_digest(path) == SHIPPED["ecoli-k12"].fasta.unpacked_sha256
 
 
 def test_the_demo_is_the_same_everywhere_and_says_what_it_is(tmp_path: Path) -> None:
     fasta, annotation = write_demo(tmp_path)
-    assert checksum(fasta, "sha256") == "aff45122af672e33cab839d34d34b386d09e1db3e988b4cb40df3e49ea0caafd"
-    assert checksum(annotation, "sha256") == "ffc73cc6261fc780e5addcc0186870a01c13507135b74153c1baf0f142af44fd"
+    assert file_digest(fasta) == "aff45122af672e33cab839d34d34b386d09e1db3e988b4cb40df3e49ea0caafd"
+    assert file_digest(annotation) == "ffc73cc6261fc780e5addcc0186870a01c13507135b74153c1baf0f142af44fd"
     contigs = Fasta(fasta).contigs
     assert (len(contigs), sum(contigs.values())) == (SHIPPED["demo"].sequences, SHIPPED["demo"].total)
     headers = [line for line in fasta.read_text().splitlines() if line.startswith(">")]

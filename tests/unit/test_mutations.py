@@ -17,7 +17,9 @@ from genoconv.genome.annotation.genes import read_genes
 from genoconv.genome.assemblies.manifest import read_manifest
 from genoconv.genome.fasta.access import Fasta, read_records
 from genoconv.genome.windows.intervals import read_bed
+from genoconv.pipelines.resolve import Call
 from genoconv.pipelines.train.config import configure
+from genoconv.pipelines.train.options import TrainConfig
 from genoconv.variants.header import repaired
 from genoconv.variants.reader import open_variants
 from genoconv.variants.selection import VcfContigs
@@ -174,7 +176,7 @@ def bcf() -> bytes:
 
 
 def configured(path: Path) -> object:
-    return configure(path, options={}, assignments=())
+    return configure(Call(TrainConfig, file=path))
 
 
 READERS: dict[str, tuple[Callable[[], bytes], str, Callable[[Path], object], int]] = {

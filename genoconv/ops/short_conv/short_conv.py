@@ -71,15 +71,10 @@ def reference(
 ) -> tuple[Tensor, Tensor]:
     """:func:`gated_short_conv` in plain torch."""
     history = weight.shape[2] - 1
-    if before is not None:
-        padded = torch.cat([before, u], dim=2)
-    elif u_bias is None:
-        padded = F.pad(u, (history, 0))
-    else:  # where u is -u_bias, u + u_bias is zero
-        padded = torch.cat([-u_bias.to(u.dtype)[:, None].expand(len(u), -1, history), u], dim=2)
+    padded = F.pad(u, (history, 0)) if before is None else torch.cat([before, u], dim=2)
     if u_bias is not None:
-        lift = u_bias * weight.sum((1, 2))
-        bias = lift if bias is None else bias + lift
+        # Added before the product, not folded into `bias` behind it: the sum of the two rounds worse.
+        padded[:, :, history if before is None else 0 :] += u_bias.to(u.dtype)[:, None]
     x0, x1, v = F.conv1d(padded, weight, bias, groups=weight.shape[0]).chunk(3, dim=1)
     return x0, x1 * v
 
