@@ -64,7 +64,7 @@ def draw(path: Path, blocks: Sequence[Block], *, genes: "pd.DataFrame | None") -
     bars.set_xlim(first - 0.5, last + 0.5)
     bars.ticklabel_format(axis="x", useOffset=False, style="plain")
     bars.set_xlabel(f"{blocks[0].contig}, position")
-    if genes is None:
+    if genes is None or genes.empty:
         bars.set_visible(False)
         heat.tick_params(labelbottom=True)
         heat.ticklabel_format(axis="x", useOffset=False, style="plain")
