@@ -1,6 +1,7 @@
 """Fixtures for every layer of the tests."""
 
 import logging
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,21 @@ def _own_logging() -> Iterator[None]:
     yield
     logger.handlers[:], logger.propagate = before[:2]
     logger.setLevel(before[2])
+
+
+@pytest.fixture(autouse=True)
+def _own_signals() -> Iterator[None]:
+    """A command started by a test can be interrupted, even where the tests themselves run with signals ignored.
+
+    A process inherits ignored signals: from ``nohup``, or from a command that an earlier test ran in this process.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in before.items():
+        if handler is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

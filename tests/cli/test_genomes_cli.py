@@ -213,11 +213,9 @@ def test_a_mistake_is_one_line(
 ) -> None:
     from genoconv.cli.entry import main
 
-    handler = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(sys, "argv", ["genoconv", "genomes", *arguments])
     with pytest.raises(SystemExit) as ended:
         main()
-    signal.signal(signal.SIGTERM, handler)
     assert ended.value.code == code
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
