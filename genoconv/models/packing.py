@@ -1,7 +1,7 @@
-"""Sequences of different lengths in one row of tokens, as the model reads them without padding.
+"""Sequences of different lengths in one row of tokens, without padding.
 
-All but the two convolutions works on each token alone. The long convolution receives the bounds of the sequences; for
-the short one they are moved apart by a few places, which are emptied in every layer before it looks back over them.
+Everything but the two convolutions works on one token at a time. The long convolution receives the bounds of the
+sequences; for the short one they are moved apart by a few places, which every layer sets to zero before it.
 """
 
 from collections.abc import Sequence
@@ -48,19 +48,22 @@ class Packing:
         return x.index_select(1, self.places)
 
 
-def pack(cu_seqlens: Tensor | Sequence[int], length: int, *, reach: int, device: torch.device) -> Packing:
+def pack(input_ids: Tensor, cu_seqlens: Tensor | Sequence[int], *, reach: int) -> Packing:
     """Lay out the sequences of a packed row.
 
     Args:
-        cu_seqlens: R + 1 integers, ascending from 0 to ``length``: sequence r is tokens ``cu_seqlens[r]`` to
-            ``cu_seqlens[r + 1]``. Best a list or on the CPU.
-        length: T, tokens in the packed row.
-        reach: positions that the short convolution looks back.
-        device: where the model is.
+        input_ids: (1, T) integers, the sequences one after the other.
+        cu_seqlens: R + 1 integers, ascending from 0 to T: sequence r is tokens ``cu_seqlens[r]`` to
+            ``cu_seqlens[r + 1]``. A list or a tensor on the CPU; one on a GPU waits for it.
+        reach: earlier positions that the short convolution looks back to.
 
     Raises:
-        ModelError: ``cu_seqlens`` does not fit the row.
+        ModelError: several rows, or ``cu_seqlens`` does not fit the row.
     """
+    if len(input_ids) != 1:
+        shape = "x".join(map(str, input_ids.shape))
+        raise ModelError(f"input_ids: got {shape} with cu_seqlens; packed sequences are one row, (1, tokens)")
+    length, device = input_ids.shape[1], input_ids.device
     bounds = [int(bound) for bound in (cu_seqlens.tolist() if isinstance(cu_seqlens, Tensor) else cu_seqlens)]
     if len(bounds) < 2 or bounds[0] != 0 or bounds[-1] != length:
         ends = f"{bounds[0]} to {bounds[-1]}" if bounds else "nothing"

@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from genoconv.models.hyena import Block, HyenaDNA, HyenaOperator, Stream
+from genoconv.models.hyena import Block, HyenaDNA
+from genoconv.models.operator import HyenaOperator
+from genoconv.models.stream import Stream
 from genoconv.ops import FilterSpectrum, fftconv, prepare_filter
 from genoconv.tokens import A, T
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from genoconv.errors import ModelError
 from genoconv.genome.windows.intervals import equal_parts
-from genoconv.models.hyena import Stream
 from genoconv.models.published.special_tokens import Framing, SpecialTokens
+from genoconv.models.stream import Stream
 from genoconv.tasks import batching
 from genoconv.tasks.embed import Embedder, Pool, Reading, Span, chunked
 from genoconv.tokens import encode

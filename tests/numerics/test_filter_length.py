@@ -12,7 +12,7 @@ from torch import Tensor
 from genoconv.errors import ModelError
 from genoconv.models import HyenaDNA, ModelConfig, load_model
 from genoconv.models.checkpoint import build, save_model, stored_tensors
-from genoconv.models.hyena import HyenaFilter
+from genoconv.models.filter import HyenaFilter
 from genoconv.models.published.conversion import read_published
 from genoconv.models.published.layouts import HF, ORIGINAL, Layout
 from genoconv.pipelines.models.run import export_model
@@ -50,7 +50,7 @@ def test_beyond_it_the_filters_end_where_they_ended_in_training() -> None:
         return torch.nn.functional.pad(made(self, 64), (0, length - 64))
 
     whole = model(replace(TRAINED, max_length=64))
-    with mock.patch.object(HyenaFilter, "forward", padded), mock.patch.object(HyenaDNA, "_check_length"):
+    with mock.patch.object(HyenaFilter, "forward", padded), mock.patch("genoconv.models.hyena.check_length"):
         torch.testing.assert_close(found, whole(ids(200)), rtol=1e-4, atol=1e-4)
     prepared = model(LONGER).prepare(200)
     with torch.inference_mode():

@@ -1,0 +1,133 @@
+"""The filters of a Hyena operator: a small network of sines, from positions to taps (Poli et al. 2023, section 3.3).
+
+    position -> [time, cos, sin] -> linear -> sin -> ... -> linear -> k, times a window that decays exponentially
+
+Letters in shapes: D = d_model, K taps, E = emb_dim, F = filter_order. Modules and parameters carry the names that the
+published checkpoints use.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, Self
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from genoconv.models.config import ModelConfig
+from genoconv.ops.filter import filter as filters
+
+# Positions that the filter network handles at a time: its activations stay below 20 MB whatever the length.
+_CHUNK = 2**15
+
+
+class Sin(nn.Module):
+    """The frequencies w of sin(w x), one per neuron."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        freq = torch.full((1, config.filter_order), float(config.activation_freq))
+        self.freq: Tensor
+        if config.train_freq:
+            self.freq = nn.Parameter(freq)
+        else:
+            self.register_buffer("freq", freq, persistent=False)
+
+
+class Positions(nn.Module):
+    """What the filter network sees of a position: time in [0, 1], then cosines, then sines of its angle."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.z: Tensor | None
+        self.register_buffer("z", None)
+        if config.stored_positions:
+            self.register_buffer("z", torch.zeros(1, config.taps, config.emb_dim))
+
+    def forward(self, start: int, stop: int) -> filters.Positions:
+        """Positions start to stop."""
+        table = None if self.z is None else self.z[0]
+        return filters.Positions(start, stop - start, self.config.taps, table)
+
+
+class Modulation(nn.Module):
+    """Exponential decay in time, from slow in the first channel to fast in the last, above a floor."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        slow, fast = math.log(1e-2) / 1.5, math.log(1e-2) / 0.3
+        self.deltas: Tensor
+        self.register_buffer("deltas", torch.linspace(slow, fast, config.d_model)[None, None])
+
+    def forward(self, positions: filters.Positions, k: Tensor) -> Tensor:
+        # k (D, n)
+        if not self.config.modulate:
+            return k
+        return filters.modulate(k, self.deltas[0, 0].abs(), positions, shift=self.config.modulation_shift)
+
+
+class HyenaFilter(nn.Module):
+    """The long filters of one layer, made from positions by a small network: k (D, N), and the skip D.
+
+    They are always made in float32, under autocast too, and the parameters stay float32 when the model is moved to
+    another floating type: a filter of a million taps does not survive 8 bits of mantissa.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.taps = config.taps
+        width = config.filter_order
+        act = Sin(config)  # one module: all activations of a layer share their frequencies, as published
+        layers: list[nn.Module] = [nn.Linear(config.emb_dim, width), act]
+        for _ in range(config.num_inner_mlps):
+            layers += [nn.Linear(width, width), act]
+        self.implicit_filter = nn.Sequential(*layers, nn.Linear(width, config.d_model, bias=False))
+        self.bias = nn.Parameter(torch.empty(config.d_model))
+        self.pos_emb = Positions(config)
+        self.modulation = Modulation(config)
+
+    def forward(self, length: int) -> Tensor:
+        """k (D, K) float32 for inputs of ``length`` tokens, differentiable; K is the length, or all taps if fewer.
+
+        Without kernels that make it at once, a long one is made in chunks, each again in a backward pass.
+        """
+        length = min(length, self.taps)
+        with torch.autocast(self.bias.device.type, enabled=False):
+            if length <= _CHUNK or filters.unsupported(self._layers(), self._frequency()) is None:
+                return self._piece(0, length)
+            starts = range(0, length, _CHUNK)
+            if torch.is_grad_enabled():
+                make: Callable[..., Any] = lambda a, b: checkpoint(self._piece, a, b, use_reentrant=False)  # noqa: E731
+                return torch.cat([make(a, min(a + _CHUNK, length)) for a in starts], dim=1)
+            k = self.bias.new_empty(self.bias.numel(), length)
+            for a in starts:
+                k[:, a : a + _CHUNK] = self._piece(a, min(a + _CHUNK, length))
+            return k
+
+    def _piece(self, start: int, stop: int) -> Tensor:
+        positions = self.pos_emb(start, stop)
+        h = filters.sine_network(positions, self._layers(), self._frequency())
+        k: Tensor = self.modulation(positions, self._linears()[-1].weight @ h)  # channels first
+        return k
+
+    def _layers(self) -> list[tuple[Tensor, Tensor]]:
+        return [(layer.weight, layer.bias) for layer in self._linears()[:-1]]
+
+    def _linears(self) -> list[nn.Linear]:
+        return [layer for layer in self.implicit_filter if isinstance(layer, nn.Linear)]
+
+    def _frequency(self) -> Tensor:
+        sine = self.implicit_filter[1]
+        assert isinstance(sine, Sin)
+        return sine.freq[0]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        def move(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
+
+        moved: Self = super()._apply(move, recurse)  # type: ignore[no-untyped-call]
+        return moved
