@@ -8,7 +8,7 @@ the line; a line, a run of comments and a file have limits far above honest data
 import io
 import re
 import zlib
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from gzip import BadGzipFile
 
 from genoconv.errors import DataError
@@ -24,6 +24,11 @@ MOST_BYTES = 1 << 38
 
 _LONE_CR = re.compile(rb"\r(?!\n|\Z)")
 OLD_LINE_ENDS = "old Macintosh line ends (CR); convert them, e.g. with `mac2unix`"
+BOM_INSIDE = "a byte-order mark inside the file, as where two files were joined; remove it"
+JOINED = (
+    "two rows in one line, as where files were joined and the first had no newline at its end; put the second on a \
+line of its own"
+)
 NUL_BYTE = "a NUL byte; the file is damaged, copy it again or download it again"
 
 
@@ -71,7 +76,7 @@ def numbered_lines(
         tail, held = [block[end:]], len(block) - end
         if number == 1:
             whole = _beginning(whole, source=source, kind=kind, own=own)
-        if b"\0" in whole or b"\r" in whole:
+        if b"\0" in whole or b"\r" in whole or BOM in whole:
             whole = _checked(whole, number, source=source)
         lines = whole.split(b"\n")
         if not lines[-1]:
@@ -101,7 +106,8 @@ def _beginning(whole: bytes, *, source: str, kind: str, own: bytes) -> bytes:
 
 def _checked(whole: bytes, number: int, *, source: str) -> bytes:
     """Lines with LF for CRLF; raises for bytes that no text has."""
-    for found, what in ((whole.find(b"\0"), NUL_BYTE), (_lone_cr(whole), OLD_LINE_ENDS)):
+    mark = 0 if whole.startswith(BOM) else whole.find(b"\n" + BOM) + 1 or -1
+    for found, what in ((whole.find(b"\0"), NUL_BYTE), (_lone_cr(whole), OLD_LINE_ENDS), (mark, BOM_INSIDE)):
         if found >= 0:
             line = number + whole.count(b"\n", 0, found)
             raise DataError(f"{source}: line {line}: {what}")
@@ -135,6 +141,19 @@ def utf8(raw: bytes, *, source: str, line: int) -> str:
             f"{source}: line {line}: not UTF-8 (byte 0x{raw[error.start]:02x} at column {error.start + 1}); convert"
             " the file, e.g. with `iconv -f latin1 -t utf-8`"
         ) from None
+
+
+def is_joined(columns: Sequence[str], *, width: int, least: int, numbers: tuple[int, ...]) -> bool:
+    """Whether behind a row of ``width`` columns stands the next one: the line end between them is missing.
+
+    Args:
+        columns: of the line.
+        width: columns that a row of this file has. The first of the next row is joined to the last of them.
+        least: columns that a row has at least.
+        numbers: columns of a row that hold whole numbers, counted from 0.
+    """
+    rest = columns[width - 1 :]
+    return len(rest) >= least and all(rest[number].isascii() and rest[number].isdigit() for number in numbers)
 
 
 def shortened(value: str, *, most: int = 60) -> str:

@@ -1,5 +1,6 @@
 """What BCF cannot hold: asked of every record before it is written, because htslib rounds, drops or blanks it."""
 
+import math
 import re
 import struct
 from collections.abc import Callable, Container, Sequence
@@ -42,7 +43,13 @@ def floating(value: str) -> str | None:
         (held,) = struct.unpack("<f", struct.pack("<f", number))
     except OverflowError:
         return "is beyond 32-bit floats"
-    digits = max(1, len(re.sub(r"[eE].*|[^0-9]", "", value).lstrip("0")))
+    digits = len(re.sub(r"[eE].*|[^0-9]", "", value).lstrip("0"))
+    if not digits:  # zero, infinity, not a number
+        return None
+    if math.isinf(held):
+        return "is beyond 32-bit floats"
+    if held == 0:
+        return "is closer to 0 than 32-bit floats come"
     if f"{held:.{digits}g}" != f"{number:.{digits}g}":
         return "has more digits than 32-bit floats hold"
     return None

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from genoconv.errors import DataError
 from genoconv.formats import STDIN, compression_of, open_binary
-from genoconv.lines import numbered_lines, shortened
+from genoconv.lines import JOINED, is_joined, numbered_lines, shortened
 from genoconv.wording import printable
 from genoconv.workfiles import temporary_prefix
 
@@ -88,6 +88,7 @@ class VariantFile:
         self.kind = kind
         # A temporary copy is removed when it is closed, so it has to live as long as this object.
         self._spool = spool
+        self._blanks = False
         self.notes: list[str] = []
         self.header = self._read_bcf_header() if kind == "bcf" else self._read_header()
 
@@ -130,15 +131,11 @@ class VariantFile:
                     if len(header) > _MOST_HEADER_LINES:
                         raise DataError(f"{self.name}: more than {_MOST_HEADER_LINES:,} header lines; is this a VCF?")
                 elif line.startswith("#"):
-                    columns = self._tabbed(line)
-                    if tuple(columns.split("\t")[:5]) != COLUMNS[:5]:
-                        raise DataError(
-                            f"{self.name}: line {number} should be the tab-separated header "
-                            f"#CHROM POS ID REF ALT ..., but is {shortened(line)}"
-                        )
+                    columns = self._tabbed(line, number)
+                    self._check_columns(columns.split("\t"), number)
                     break
                 elif line.strip():
-                    width = len(self._tabbed(line).split("\t"))
+                    width = len(self._tabbed(line, number).split("\t"))
                     if width < 5:
                         raise DataError(
                             f"{self.name}: line {number} is neither a VCF header line nor a record with tab-separated "
@@ -153,12 +150,31 @@ class VariantFile:
             header.insert(0, "##fileformat=VCFv4.2")
         return [*header, self._column_line(columns, width)]
 
-    def _tabbed(self, line: str) -> str:
+    def _tabbed(self, line: str, number: int) -> str:
         """A line with tabs for the blanks that an editor put in their place."""
         if "\t" in line or len(line.split()) < len(COLUMNS):
             return line
-        self.notes.append("blanks stand where tabs should be; the output has tabs")
+        self._note_blanks(number)
         return "\t".join(line.split())
+
+    def _note_blanks(self, number: int) -> None:
+        if not self._blanks:
+            self._blanks = True
+            log.warning("%s: line %d: blanks stand where tabs should be; the output has tabs", self.name, number)
+
+    def _check_columns(self, columns: list[str], number: int) -> None:
+        """Look at the ``#CHROM`` line: what it has, and that no record is joined to it."""
+        found = tuple(column.upper() for column in columns[: len(COLUMNS)])
+        while found and not found[-1]:  # tabs at its end
+            found = found[:-1]
+        if len(found) < 5 or found != COLUMNS[: len(found)]:
+            raise DataError(
+                f"{self.name}: line {number} should be the tab-separated header {' '.join(COLUMNS)} ..., but is"
+                f" {shortened(chr(9).join(columns), most=120)}"
+            )
+        for place in range(len(COLUMNS), len(columns)):
+            if _is_joined(columns[: place + len(COLUMNS)], width=place + 1):
+                raise DataError(f"{self.name}: line {number}: {JOINED}")
 
     def _column_line(self, columns: str | None, width: int) -> str:
         if columns is None:
@@ -177,6 +193,7 @@ class VariantFile:
 
     def _text_records(self) -> Iterator[Record]:
         missing = len(COLUMNS)
+        tabs = self.header[-1].count("\t")
         with self._lines() as lines:
             for number, raw in lines:
                 if raw.startswith(b"#") or not raw.strip():
@@ -186,7 +203,13 @@ class VariantFile:
                 if len(columns) < missing:
                     columns = self._completed(number, line)
                     line = "\t".join(columns)
+                if b"##fileformat=VCF" in raw or (
+                    raw.count(b"\t") > tabs and _is_joined(line.split("\t"), width=tabs + 1)
+                ):
+                    raise DataError(f"{self.name}: line {number}: {JOINED}")
                 pos = columns[1]
+                if not columns[0]:
+                    raise DataError(f"{self.name}: line {number}: CHROM is empty")
                 if not (pos.isascii() and pos.isdigit() and len(pos) <= _MOST_DIGITS):
                     raise DataError(
                         f"{self.name}: line {number}: POS is {shortened(pos)}, not a whole number from 0 up"
@@ -200,6 +223,7 @@ class VariantFile:
         columns = line.split("\t")
         if len(columns) == 1 and len(line.split()) == self.header[-1].count("\t") + 1:
             columns = line.split()
+            self._note_blanks(number)
         if len(columns) < 5:
             raise DataError(
                 f"{self.name}: line {number} has {len(columns)} tab-separated columns where a record has at least "
@@ -260,6 +284,11 @@ class VariantFile:
                     ) from error
                 done += 1
                 yield record
+
+
+def _is_joined(columns: list[str], *, width: int) -> bool:
+    """Whether a second record follows the ``width`` columns of a line."""
+    return is_joined(columns, width=width, least=len(COLUMNS), numbers=(1,)) and columns[width + 2].isalpha()
 
 
 def _of_native(native: Any) -> Record:

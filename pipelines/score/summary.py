@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from genoconv.tasks.score import Score, Settings
 from genoconv.variants.alleles import Status
+from genoconv.wording import count
 
 _WHY = {
     Status.NO_ALT: "ALT is . in every record",
@@ -45,12 +46,12 @@ class Summary:
 
     def __str__(self) -> str:
         unscored = "".join(
-            f", {count:,} {status}" for status, count in sorted(self.alleles.items()) if status != Status.OK
+            f", {number:,} {status}" for status, number in sorted(self.alleles.items()) if status != Status.OK
         )
         rate = (self.records - self.resumed) / self.seconds if self.seconds else 0.0
         again = f" ({self.resumed:,} from the interrupted run)" if self.resumed else ""
         return (
-            f"{self.records:,} records{again}: {self.alleles[Status.OK]:,} alleles scored{unscored}; "
+            f"{count(self.records, 'record')}{again}: {count(self.alleles[Status.OK], 'allele')} scored{unscored}; "
             f"{rate:,.{0 if rate >= 100 else 2}f} variants/s"
         )
 
@@ -59,15 +60,19 @@ class Summary:
         found = []
         if self.records and not self.alleles[Status.OK]:
             total = sum(self.alleles.values())
-            status, count = self.alleles.most_common(1)[0]
+            status, number = self.alleles.most_common(1)[0]
             why = "in genes that are too long for this model" if self.long_genes else _WHY[Status(status)]
-            found.append(f"no allele was scored: {count:,} of {total:,} are {status} ({why})")
+            found.append(
+                f"no allele was scored: {number:,} of {total:,} {'is' if number == 1 else 'are'} {status} ({why})"
+            )
         if self.long_genes:
             name, _ = self.long_genes.most_common(1)[0]
-            others = f" and {len(self.long_genes) - 1:,} other genes" if len(self.long_genes) > 1 else ""
+            others = f" and {count(len(self.long_genes) - 1, 'other gene')}" if len(self.long_genes) > 1 else ""
             are = "are" if others else "is"
+            alleles = sum(self.long_genes.values())
+            have, their = ("has", "its") if alleles == 1 else ("have", "their")
             found.append(
-                f"{sum(self.long_genes.values()):,} alleles have no score because their gene is longer than this "
+                f"{count(alleles, 'allele')} {have} no score because {their} gene is longer than this "
                 f"model's {settings.max_length:,} bases: {name} ({gene_lengths.get(name, 0):,} bases){others} {are} "
                 "too long; use a model made for longer sequences, or drop --context gene to score them in windows"
             )

@@ -72,6 +72,13 @@ REFUSED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     ),
     "utf-16": (lambda content: content.decode().encode("utf-16"), r": not [\w ]+ but UTF-16 text; save it as UTF-8"),
     "web page": (lambda content: b"<!DOCTYPE html>\n<html>", r": not [\w ]+ but a web page"),
+    "byte-order mark inside": (
+        lambda content: content[: content.rindex(b"\n", 0, -1) + 1]
+        + b"\xef\xbb\xbf"
+        + content[content.rindex(b"\n", 0, -1) + 1 :],
+        r": line \d.*: a byte-order mark inside the file, as where two files were joined; remove it",
+    ),
+    "two byte-order marks": (lambda content: b"\xef\xbb\xbf" * 2 + content, r": (not FASTA: )?line 1[: ]"),
     "gzip in gzip": (lambda content: gzip.compress(gzip.compress(content)), ": compressed twice with gzip; unpack it"),
     "cut gzip": (lambda content: gzip.compress(content * 99)[:-9], ": the compressed data is damaged or cut short"),
 }
@@ -108,6 +115,58 @@ def test_blanks_for_tabs_are_read(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "file"
     path.write_bytes(content.replace(b"\t", b"  "))
     assert read(path) == ["one", "two"]
+
+
+def rows(content: bytes) -> bytes:
+    return b"".join(line for line in content.splitlines(True) if not line.startswith(b"#"))
+
+
+@pytest.mark.parametrize("columns", ["as written", "few"])
+@pytest.mark.parametrize("kind", TABLES)
+def test_rows_that_were_joined_are_refused(tmp_path: Path, kind: str, columns: str) -> None:
+    """``cat`` of two files of which the first has no newline at its end."""
+    content, read = READERS[kind]
+    path = tmp_path / "file"
+    more = rows(content).replace(b"one", b"three").replace(b"two", b"four")
+    if columns == "few":  # the first row of the file is the joined one
+        content = content[: content.index(rows(content))] + rows(content).splitlines(True)[0]
+    path.write_bytes(content[:-1] + more)
+    line = content.count(b"\n")
+    with pytest.raises(DataError, match=f"file: line {line}: two rows in one line, as where files were joined"):
+        read(path)
+    path.write_bytes(content + more)
+    assert read(path)[-2:] == ["three", "four"]
+
+
+def test_a_header_that_was_joined_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "file.vcf"
+    samples = (
+        VCF.replace(b"INFO", b"INFO\tFORMAT\ts1\t2").replace(b"X=1", b"X=1\tGT\t1\t0").replace(b"X=2", b"X=2\tGT\t1\t0")
+    )
+    for whole, line in (
+        (VCF[:-1] + VCF, 4),
+        (samples[:-1] + samples, 4),
+        (samples.replace(b"s1\t2\n", b"s1\t2"), 2),
+        (VCF.replace(b"INFO\n", b"INFO"), 2),
+    ):
+        path.write_bytes(whole)
+        with pytest.raises(DataError, match=rf"file.vcf: line {line}[: ]"):
+            vcf_ids(path)
+    path.write_bytes(samples + samples)
+    assert vcf_ids(path) == ["one", "two"] * 2
+
+
+@pytest.mark.parametrize("shift", [(b"\tx\t", b" x\t"), (b"\tx\t", b"\t\tx\t")])
+def test_rows_of_an_annotation_whose_columns_have_moved_are_refused(tmp_path: Path, shift: tuple[bytes, bytes]) -> None:
+    path = tmp_path / "file.gff3"
+    for line in (1, 2):
+        moved = GFF.splitlines(True)
+        moved[line] = moved[line].replace(*shift)
+        path.write_bytes(b"".join(moved))
+        with pytest.raises(
+            DataError, match=rf"file.gff3: line {line + 1}: column 3 is '.*' and .*: a tab is missing, or"
+        ):
+            read_genes(path)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in TABLES if kind != "vcf"])

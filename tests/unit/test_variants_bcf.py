@@ -56,7 +56,7 @@ REFUSED = {
     "an integer that BCF keeps for itself": (row("DP=-2147483641"), "INFO/DP '-2147483641' is beyond 32 bits"),
     "4,400 digits": (row("DP=" + "9" * 4400), "INFO/DP '9{60}'... of 4,400 characters is not an integer"),
     "too large a float": (row("AF=1e50"), "INFO/AF '1e50' is beyond 32-bit floats"),
-    "too small a float": (row("AF=1e-50"), "INFO/AF '1e-50' has more digits than 32-bit floats hold"),
+    "too small a float": (row("AF=1e-50"), "INFO/AF '1e-50' is closer to 0 than 32-bit floats come"),
     "too many digits": (row("AF=0.123456789012"), "INFO/AF '0.123456789012' has more digits than 32-bit floats hold"),
     "QUAL": (row(qual="high"), "QUAL 'high' is not a number"),
     "a column too many": (row(rest="\tGT:AD\t0/1:3,4\t0/0\t0/0"), "3 sample columns where the header has 2"),
@@ -98,6 +98,10 @@ def test_what_bcf_holds_comes_back(tmp_path: Path, info: str) -> None:
 
 def test_checks_of_single_values() -> None:
     assert not any(map(integer, ["", ".", "0", "-2147483640", "2147483647", "+7", "007"]))
+    assert not any(map(floating, ["0.10000000149011612", "1234567.75", "30.000000000", "0e5", "0.0000000000", "1e-45"]))
+    assert all(
+        map(floating, ["1e-46", "5e-324", "1e-400", "1e39", "1e400", "29.123456789", "16777217", "1234567.8125"])
+    )
     assert not any(map(floating, ["", ".", "0", "12345.67", "1e-05", "-inf", "NaN", "0.00239617", ".5", "5.", "1e38"]))
     assert not any(map(genotype, [".", "0/1", "1|2|.", "/0/1", "12"]))
     assert all(map(genotype, ["", "0/", "a", "0/1:", "-1/0"]))

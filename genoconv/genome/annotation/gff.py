@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from genoconv.errors import DataError
 from genoconv.formats import whole_number
-from genoconv.lines import numbered_lines, shortened, utf8
+from genoconv.lines import JOINED, is_joined, numbered_lines, shortened, utf8
 
 _GFF3 = re.compile(r"[\s;]*[^\s=\";]+\s*=")
 # AUGUSTUS and BRAKER name a gene by a bare word.
@@ -22,6 +22,7 @@ _WORD = re.compile(r'\s*([^\s;="]+)\s*')
 _GTF = re.compile(r'\s*([^\s";]+)\s+(?:"([^"]*)"|([^\s";]+))\s*(?:;|$)')
 
 
+_TABS = 8
 # Rows that describe a whole contig, among others.
 _WHOLE = frozenset({"region", "chromosome"})
 _PARTS = frozenset({"transcript", "mRNA", "exon", "CDS"})
@@ -114,6 +115,8 @@ class RowReader:
                 if not columns:
                     continue
                 raw = b"\t".join(columns)
+            elif raw.count(b"\t") > _TABS:
+                self._refuse_joined(number, raw)
             kind = kinds.get(columns[2])
             if kind is None:
                 kind = kinds[columns[2]] = kind_of(columns[2].decode("utf-8", "backslashreplace"))
@@ -127,6 +130,8 @@ class RowReader:
             if kind:
                 yield self._row(number, raw)
                 skip = self.skip
+            elif columns[2].isdigit() or not columns[3][:1].isdigit():
+                raise self._moved(number, columns)
         self.features = Counter({name.decode("utf-8", "backslashreplace"): n for name, n in counts.items()})
 
     def _unusual(self, number: int, raw: bytes) -> list[bytes]:
@@ -137,6 +142,21 @@ class RowReader:
         if raw.startswith((b"track ", b"browser ")):  # of the UCSC genome browser
             return []
         return self._columns_of_blanks(number, raw)
+
+    def _moved(self, number: int, columns: list[bytes]) -> DataError:
+        feature, start = (
+            shortened(raw.decode("utf-8", "backslashreplace")) for raw in (columns[2], columns[3].partition(b"\t")[0])
+        )
+        return DataError(
+            f"{self.source}: line {number}: column 3 is {feature} and column 4 is {start}, where GTF and GFF3 have a"
+            " feature and its start: a tab is missing, or there is one too many"
+        )
+
+    def _refuse_joined(self, number: int, raw: bytes) -> None:
+        """Refuse two rows in one line; further columns of other kinds are nothing to us."""
+        columns = raw.decode("utf-8", "backslashreplace").split("\t")
+        if is_joined(columns, width=_TABS + 1, least=_TABS, numbers=(3, 4)):
+            raise DataError(f"{self.source}: line {number}: {JOINED}")
 
     def _directive(self, raw: bytes) -> None:
         words = raw.split()

@@ -181,7 +181,7 @@ class Fasta:
             position = translated.index(_FOREIGN)
             letter = raw.translate(None, WHITE)[position : position + 1]
             raise DataError(
-                f"{self.path}: {contig}:{start + position + 1} (1-based) is {letter!r}, which is no letter of a"
+                f"{self.path}: {contig}:{start + position + 1} (1-based) is {letter!r}, which is not a letter of a"
                 " sequence"
             )
         return translated

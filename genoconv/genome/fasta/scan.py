@@ -12,7 +12,7 @@ from typing import NamedTuple
 from genoconv.errors import DataError
 from genoconv.formats import BOM, foreign_format
 from genoconv.genome.fasta.alphabet import SAMPLE, check_dna
-from genoconv.lines import NUL_BYTE, OLD_LINE_ENDS
+from genoconv.lines import BOM_INSIDE, NUL_BYTE, OLD_LINE_ENDS
 
 _BLOCK = 1 << 20
 _RECOGNISED = 512
@@ -198,7 +198,9 @@ class _Scanner:
             return
         byte = match[0][0]
         shown = repr(chr(byte)) if byte < 0x80 else f"byte 0x{byte:02x}"
-        what = _WHAT.get(byte, f"{shown}, which is no letter of a sequence; remove it")
+        what = _WHAT.get(byte, f"{shown}, which is not a letter of a sequence; remove it")
+        if raw.startswith(BOM, match.start()):
+            what = BOM_INSIDE
         self.line += raw.count(b"\n", 0, match.start())
         raise self._wrong(what, record=True)
 

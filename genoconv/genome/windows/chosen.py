@@ -72,7 +72,8 @@ def _tsv_rows(path: Path) -> Iterator[tuple[int, _Row]]:
     source, found = str(path), False
     with open_binary(path) as stream:
         for line, raw in numbered_lines(stream, source=source, kind="TSV"):
-            columns = utf8(raw, source=source, line=line).split("\t")
+            text = utf8(raw, source=source, line=line)
+            columns = text.split("\t") if "\t" in text else text.split() or [""]
             if line == 1:
                 if tuple(columns) != WINDOW_COLUMNS:
                     raise DataError(f"{source}: line 1: expected the header {' '.join(WINDOW_COLUMNS)}")

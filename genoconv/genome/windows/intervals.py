@@ -15,7 +15,7 @@ import numpy as np
 
 from genoconv.errors import DataError
 from genoconv.formats import open_binary, whole_number
-from genoconv.lines import numbered_lines, shortened, utf8
+from genoconv.lines import JOINED, is_joined, numbered_lines, shortened, utf8
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,20 +145,29 @@ def read_bed(path: str | Path) -> "pd.DataFrame":
 
 def bed_rows(path: str | Path) -> Iterator[tuple[int, tuple[str, int, int, str, str, str]]]:
     """Stream what :func:`read_bed` reads: 1-based number of the line, and the row in the order of its columns."""
-    rows, source = 0, str(path)
+    first: tuple[int, list[str]] | None = None
+    source = str(path)
     with open_binary(Path(path)) as stream:
         for number, raw in numbered_lines(stream, source=source, kind="BED"):
             if raw.strip() and not raw.startswith((b"#", b"track ", b"browser ")):
-                rows += 1
-                yield number, _bed_row(raw, source=source, line=number)
-    if not rows:
+                text = utf8(raw, source=source, line=number)
+                columns = text.split("\t") if "\t" in text else text.split()
+                first = first or (number, columns)
+                if len(columns) != len(first[1]):
+                    _refuse_joined((number, columns), first, source=source)
+                yield number, _bed_row(columns, where=f"{source}: line {number}")
+    if not first:
         raise DataError(f"{path}: no intervals in this BED file")
 
 
-def _bed_row(raw: bytes, *, source: str, line: int) -> tuple[str, int, int, str, str, str]:
-    text = utf8(raw, source=source, line=line)
-    columns = text.split("\t") if "\t" in text else text.split()
-    where = f"{source}: line {line}"
+def _refuse_joined(*rows: tuple[int, list[str]], source: str) -> None:
+    """Refuse the longer of two rows if a third one stands in it; all rows of a BED file have as many columns."""
+    (_, shorter), (line, longer) = sorted(rows, key=lambda row: len(row[1]))
+    if is_joined(longer, width=len(shorter), least=3, numbers=(1, 2)):
+        raise DataError(f"{source}: line {line}: {JOINED}")
+
+
+def _bed_row(columns: list[str], *, where: str) -> tuple[str, int, int, str, str, str]:
     if len(columns) < 3:
         raise DataError(f"{where}: {len(columns)} columns, where BED has at least 3")
     contig, first, last, *rest = columns
