@@ -43,7 +43,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 COMPUTE = "Compute"
@@ -187,7 +187,35 @@ def to_yaml(options: BaseModel) -> str:
     return "".join(blocks)
 
 
+def whole_numbers(text: str, separator: str) -> tuple[int, ...] | None:
+    """``1024,8192`` as numbers; None where a part is not a whole number of at most nine digits."""
+    parts = text.split(separator)
+    plain = all(part.isascii() and part.isdigit() and len(part) <= 9 for part in parts)
+    return tuple(map(int, parts)) if plain else None
+
+
+def require_one_genome(fasta: Path | None, genome: str | None, *, name: str) -> None:
+    """Refuse both or neither of a FASTA, which the command calls ``name``, and a genome by name."""
+    if (fasta is None) == (genome is None):
+        raise ValueError(f"give one of {name} and --genome NAME")
+
+
+def _shard(value: Any) -> Any:
+    """``2/4`` as (2, 4)."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        value = whole_numbers(value, "/") or value
+    if not isinstance(value, list | tuple) or len(value) != 2 or not 1 <= value[0] <= value[1]:
+        raise ValueError(f"{str(value)[:60]!r} is not which part of how many, from 1/4 to 4/4")
+    return value
+
+
 # Options that several commands share: one name, one letter, one meaning, one help text everywhere.
+
+TRAINED_WINDOW = "the length of the model's training windows, up to 32768"
+"""How the default of ``--window`` reads."""
+
 
 Quiet = Annotated[bool, option("--quiet", "-q", recorded=False, help="Print warnings and errors only; no progress.")]
 Force = Annotated[bool, option("--force", recorded=False, help="Replace an output that exists.")]
@@ -210,6 +238,11 @@ Genome = Annotated[
 Model = Annotated[
     Path,
     option("--model", "-m", metavar="DIR", help="Model folder, from genoconv train or genoconv models import."),
+]
+Shard = Annotated[
+    tuple[int, int] | None,
+    BeforeValidator(_shard),
+    option("--shard", metavar="I/N", panel=RUN, recorded=False, help="Only the I-th of N parts (1/4 ... 4/4)."),
 ]
 BatchSize = Annotated[
     int | None,

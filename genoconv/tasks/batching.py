@@ -23,6 +23,13 @@ def stack(sequences: Sequence[Tokens], length: int) -> Tensor:
     return torch.from_numpy(pad_batch(sequences, length=length)).long()
 
 
+def round_up(length: int, *, steps: int, least: int) -> int:
+    """The next of ``steps`` lengths per octave, all of them multiples of ``least`` tokens: few lengths, few filters."""
+    octave = 1 << max(0, (length - 1).bit_length() - 1)
+    step = max(least, octave // steps)
+    return -(-length // step) * step
+
+
 def cut(members: list[Item], size: int) -> Iterator[list[Item]]:
     """``members`` in runs of ``size``; the last may be shorter."""
     return (members[first : first + size] for first in range(0, len(members), size))

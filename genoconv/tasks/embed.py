@@ -19,7 +19,7 @@ from genoconv.genome.windows.intervals import equal_parts
 from genoconv.models.config import ModelConfig
 from genoconv.models.hyena import HyenaDNA
 from genoconv.models.published.special_tokens import PLAIN, Framing
-from genoconv.tasks.batching import cut, fitting_rows, halving, stack
+from genoconv.tasks.batching import cut, fitting_rows, halving, round_up, stack
 from genoconv.tokens import N, Tokens, reverse_complement
 
 Vectors = npt.NDArray[np.float32]
@@ -208,10 +208,9 @@ class Embedder:
         return [_Piece(number, start, end, back) for back in directions for start, end in parts]
 
     def _padded(self, bases: int) -> int:
-        """Tokens to which a piece is padded: the next of four steps an octave, so that filters are made for few."""
-        length = self.framing.tokens(bases)
-        step = max(16, 1 << max(0, (length - 1).bit_length() - 3))
-        return min(-(-length // step) * step, self.framing.tokens(self.max_length))
+        """Tokens to which a piece is padded."""
+        length = round_up(self.framing.tokens(bases), steps=4, least=16)
+        return min(length, self.framing.tokens(self.max_length))
 
     def _fitting(self, length: int) -> int:
         """Pieces of this padded length that are read at once; makes the model's filters for it."""

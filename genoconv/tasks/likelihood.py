@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from genoconv.models.hyena import HyenaDNA
 from genoconv.models.suffix import Kept, SuffixReuse, base_logits
-from genoconv.tasks.batching import cut, fitting_rows, halving, stack
+from genoconv.tasks.batching import cut, fitting_rows, halving, round_up, stack
 from genoconv.tokens import A, T
 
 Tokens = npt.NDArray[np.uint8]
@@ -109,7 +109,7 @@ class CausalLikelihood:
     def padded_length(self, length: int) -> int:
         """The length to which a sequence is padded on the right, where a causal model cannot see it."""
         window = next((window for window in self.starts if length <= window), None)
-        rounded = window or 1 << max(6, (length - 1).bit_length())
+        rounded = window or round_up(length, steps=1, least=64)
         return rounded if self.max_length is None else min(rounded, self.max_length)
 
     @torch.inference_mode()

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from genoconv.pipelines.options import (
-    RUN,
+    TRAINED_WINDOW,
     BatchSize,
     Device,
     Force,
@@ -17,10 +17,11 @@ from genoconv.pipelines.options import (
     Precision,
     Quiet,
     Resume,
+    Shard,
     argument,
     option,
+    require_one_genome,
 )
-from genoconv.pipelines.score.options import parse_shard
 
 WHERE, SCORE = "Where", "Score"
 
@@ -65,7 +66,7 @@ class ScanOptions(Options):
             "-w",
             metavar="N",
             panel=SCORE,
-            default="the length of the model's training windows, up to 32768",
+            default=TRAINED_WINDOW,
             help="Bases that are read at once.",
         ),
     ] = None
@@ -85,11 +86,7 @@ class ScanOptions(Options):
         Path | None,
         option("--plot", metavar="FILE", recorded=False, help="Also a heat map of a region of up to 2,000 bases."),
     ] = None
-    shard: Annotated[
-        tuple[int, int] | None,
-        BeforeValidator(parse_shard),
-        option("--shard", metavar="I/N", panel=RUN, recorded=False, help="Only the I-th of N parts (1/4 ... 4/4)."),
-    ] = None
+    shard: Shard = None
     batch_size: BatchSize = None
     device: Device = "auto"
     precision: Precision = "auto"
@@ -99,6 +96,5 @@ class ScanOptions(Options):
 
     @model_validator(mode="after")
     def _one_genome(self) -> "ScanOptions":
-        if (self.fasta is None) == (self.genome is None):
-            raise ValueError("give one of FASTA and --genome NAME")
+        require_one_genome(self.fasta, self.genome, name="FASTA")
         return self

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from genoconv.pipelines.options import (
-    RUN,
+    TRAINED_WINDOW,
     BatchSize,
     Device,
     Force,
@@ -18,20 +18,14 @@ from genoconv.pipelines.options import (
     Precision,
     Quiet,
     Resume,
+    Shard,
     argument,
     option,
+    require_one_genome,
+    whole_numbers,
 )
 
 OUTPUT, SCORE, RECORDS = "Output", "Score", "Records"
-
-_LONGEST_NUMBER = 9
-
-
-def _whole_numbers(text: str, separator: str) -> tuple[int, ...] | None:
-    """``1024,8192`` as numbers; None where a part is not a whole number written in digits."""
-    parts = text.split(separator)
-    plain = all(part.isascii() and part.isdigit() and len(part) <= _LONGEST_NUMBER for part in parts)
-    return tuple(map(int, parts)) if plain else None
 
 
 def _window(value: Any) -> Any:
@@ -42,20 +36,9 @@ def _window(value: Any) -> Any:
 
 
 def _lengths(text: str | None) -> str | None:
-    if text is not None and _whole_numbers(text, ",") is None:
+    if text is not None and whole_numbers(text, ",") is None:
         raise ValueError(f"{text[:60]!r} is not a length in bases, or several with commas: 1024,8192")
     return text
-
-
-def parse_shard(value: Any) -> Any:
-    """``2/4`` as (2, 4), for a pydantic field; ValueError where it is not such a part."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        value = _whole_numbers(value, "/") or value
-    if not isinstance(value, list | tuple) or len(value) != 2 or not 1 <= value[0] <= value[1]:
-        raise ValueError(f"{str(value)[:60]!r} is not which part of how many, from 1/4 to 4/4")
-    return value
 
 
 def _prefix(text: str) -> str:
@@ -126,7 +109,7 @@ class ScoreOptions(Options):
             "-w",
             metavar="N[,N...]",
             panel=SCORE,
-            default="the length of the model's training windows, up to 32768",
+            default=TRAINED_WINDOW,
             help="Bases around the variant; several give one field each.",
         ),
     ] = None
@@ -195,11 +178,7 @@ class ScoreOptions(Options):
             help="If more than 10 % of the first 1,000 REF differ from the FASTA: stop, or leave them unscored.",
         ),
     ] = "stop"
-    shard: Annotated[
-        tuple[int, int] | None,
-        BeforeValidator(parse_shard),
-        option("--shard", metavar="I/N", panel=RUN, recorded=False, help="Only the I-th of N parts (1/4 ... 4/4)."),
-    ] = None
+    shard: Shard = None
     batch_size: BatchSize = None
     device: Device = "auto"
     precision: Precision = "auto"
@@ -209,14 +188,13 @@ class ScoreOptions(Options):
 
     @model_validator(mode="after")
     def _one_reference(self) -> "ScoreOptions":
-        if (self.fasta is None) == (self.genome is None):
-            raise ValueError("give one of --fasta FILE and --genome NAME")
+        require_one_genome(self.fasta, self.genome, name="--fasta FILE")
         return self
 
     @property
     def windows(self) -> tuple[int, ...]:
         """Lengths of ``window``; empty for the default, which depends on the model."""
-        return (_whole_numbers(self.window, ",") or ()) if self.window else ()
+        return (whole_numbers(self.window, ",") or ()) if self.window else ()
 
     @property
     def vcf_output(self) -> Path | None:

@@ -65,7 +65,7 @@ def forward(
     gate_in: Tensor | None,
     gate_out: Tensor | None,
     *,
-    fresh: bool,
+    fresh: bool = False,
 ) -> Tensor:
     """y (B, H, N) contiguous. Rows may be strided in B and H; rows strided in N are copied."""
     B, H, N = u.shape
@@ -78,7 +78,7 @@ def forward(
     tables = _tables(plan.radix, plan.split, index)
     args = (u, gate_in, gate_out, y, spectrum.filter, spectrum.scale, tables, B, H, N)
     grid = min(plan.card.sm_count * block.per_sm, -(-B // block.rows) * H)
-    kernel.launch((*args, *host.strides(u, gate_in, gate_out)), grid=grid, early=fresh and plan.begins_early)
+    kernel.launch((*args, *host.strides(u, gate_in, gate_out)), grid=grid, early=fresh and plan.overlaps_launches)
     return y
 
 
@@ -113,5 +113,5 @@ def backward(
     dk = torch.empty((H, spectrum.taps), dtype=torch.float32, device=device)
     dD = torch.empty(H, dtype=torch.float32, device=device)
     left = (partial, dk, dD, tables, H, spectrum.taps, slices)
-    filter_grad.launch(left, grid=_filter_grid(plan, H), early=plan.begins_early)
+    filter_grad.launch(left, grid=_filter_grid(plan, H), early=plan.overlaps_launches)
     return du, dk, dD, dgate_in, dgate_out

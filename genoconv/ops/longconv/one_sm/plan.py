@@ -11,7 +11,7 @@ What lies where while that happens: `genoconv.ops.longconv.one_sm.blocks`.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.targets import Card
@@ -25,12 +25,8 @@ from genoconv.ops.longconv.one_sm.blocks import (
     rows_to_a_tile,
     tiles_to_a_row,
 )
+from genoconv.ops.longconv.row_plan import Launches, RowPlan
 from genoconv.wording import count
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from genoconv.ops.longconv.spectrum import StoredSpectrum
 
 LARGEST_STRIDE = 2**32 - 1
 """Elements that the kernels count to: of a stride, and of all channels of one batch."""
@@ -53,30 +49,25 @@ class Shares(NamedTuple):
 
 
 @dataclass(frozen=True)
-class OneSmPlan:
+class OneSmPlan(RowPlan):
     """A row that fits the shared memory of one multiprocessor.
 
-    length, filter_length: positions of a row and taps of its filter. size: points of the transform, length <= size.
-    radix, split: R and S above. forward, backward, filters: the blocks of those kernels; `filters` are `spectrum` and
-    `filter_grad`.
+    Attributes:
+        radix, split: R and S above.
+        forward_block, backward_block: the blocks of those kernels.
+        filter_block: the blocks of `spectrum` and `filter_grad`.
     """
 
-    length: int
-    filter_length: int
-    dtype: str
-    card: Card
-    size: int
     radix: int
     split: int
     forward_block: Block
     backward_block: Block
     filter_block: Block
 
+    __hash__ = RowPlan.__hash__  # otherwise dataclass makes one of all fields
+
     regime = "one-sm"
     scales = 1
-
-    def __hash__(self) -> int:
-        return hash((self.length, self.dtype, self.card.smem))  # hashing all fields would take as long as a launch
 
     @property
     def packed(self) -> int:
@@ -92,16 +83,6 @@ class OneSmPlan:
     def radices(self) -> tuple[int, ...]:
         """Radices of the Cooley-Tukey stages, first contracted first; their product is `size`."""
         return (*(r for r in (self.radix, self.split) if r > 1), 16, 16)
-
-    @property
-    def spectrum_bytes(self) -> int:
-        """Device bytes of one channel's stored spectrum T(k)."""
-        return 4 * self.size
-
-    @property
-    def begins_early(self) -> bool:
-        """Whether a kernel's blocks may begin before the kernel that they depend on has ended."""
-        return self.card.capability >= 90
 
     @property
     def kept_bytes(self) -> int:
@@ -210,62 +191,30 @@ class OneSmPlan:
         """Every kernel, gated, for rows of every fit; no kernel twice."""
         yield from dict.fromkeys(self.kernel(name, fit=fit) for name in KERNELS for fit in FITS)
 
-    def prepare_filter(self, k: "Tensor", D: "Tensor | None") -> "StoredSpectrum":
-        """T(k) + D of filters k (H, K), D (H,)."""
+    @property
+    def launches(self) -> Launches:
+        """`launches.py` beside this file."""
         from genoconv.ops.longconv.one_sm import launches
 
-        return launches.prepare_filter(self, k, D)
+        return launches
 
-    def forward(
-        self,
-        u: "Tensor",
-        spectrum: "StoredSpectrum",
-        gate_in: "Tensor | None",
-        gate_out: "Tensor | None",
-        *,
-        fresh: bool = False,
-    ) -> "Tensor":
-        """y (B, H, N)."""
-        from genoconv.ops.longconv.one_sm import launches
-
-        return launches.forward(self, u, spectrum, gate_in, gate_out, fresh=fresh)
-
-    def backward(
-        self,
-        dy: "Tensor",
-        u: "Tensor",
-        spectrum: "StoredSpectrum",
-        gate_in: "Tensor | None",
-        gate_out: "Tensor | None",
-    ) -> "tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]":
-        """(du, dk, dD, dgate_in, dgate_out)."""
-        from genoconv.ops.longconv.one_sm import launches
-
-        return launches.backward(self, dy, u, spectrum, gate_in, gate_out)
-
-    def explain(self) -> str:
-        """The plan in plain words, one fact per line."""
+    def explain_kernels(self) -> Iterator[str]:
+        """Tiles, then the blocks of each kernel."""
         rows = f"{self.packed} rows to a tile" if self.packed > 1 else f"tiles to a row: {self.span}"
-        card = f"{self.card.arch}, {self.card.sm_count} SMs"
-        lines = [
-            f"length {self.length:,}, filter {self.filter_length:,}, {self.dtype}, {card}",
-            f"regime {self.regime}: transform of {self.size:,} points as {'*'.join(map(str, self.radices))}",
-            f"tiles of 4,096 points, {rows}, {self.card.smem / 1024:.0f} KB of shared memory per block at most",
-        ]
+        yield f"tiles of 4,096 points, {rows}, {self.card.smem / 1024:.0f} KB of shared memory per block at most"
+        kept = {"forward": "the filter", "backward": "T(v)"}
         for name, block in (
             ("forward", self.forward_block),
             ("backward", self.backward_block),
             ("filters", self.filter_block),
         ):
-            kept = {"forward": "the filter", "backward": "T(v)"}
-            lines.append(
+            yield (
                 f"{name}: {count(block.per_sm, 'block')} of {32 * block.warps} threads per SM,"
                 f" {count(block.rows, 'row')} in flight in each, {block.smem_bytes / 1024:.1f} KB"
                 + (f", {count(block.staged, 'tensor')} staged" if block.staged else "")
                 + (f", {kept[name]} kept" if block.spectrum_in_smem else "")
                 + (", sums aside" if block.sums_aside else "")
             )
-        return "\n".join((*lines, f"spectrum of a filter: {self.spectrum_bytes:,} bytes per channel"))
 
 
 class OneSm:

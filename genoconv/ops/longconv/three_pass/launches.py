@@ -93,7 +93,7 @@ class _Passes:
         """A kernel with all of its arguments but those that say which rows it is to take."""
         (loaded,) = host.loaded((kernel,), self.plan.card.arch, self.index)
         # Every kernel waits for the one before it, after what it can do without it.
-        return Prepared(loaded, leading, args, early=self.plan.begins_early)
+        return Prepared(loaded, leading, args, early=self.plan.overlaps_launches)
 
     def column_grid(self, rows: int) -> int:
         """Blocks of a column pass over so many rows."""
@@ -178,9 +178,18 @@ def prepare_filter(plan: ThreePassPlan, k: Tensor, D: Tensor | None) -> StoredSp
 
 
 def forward(
-    plan: ThreePassPlan, u: Tensor, spectrum: StoredSpectrum, gate_in: Tensor | None, gate_out: Tensor | None
+    plan: ThreePassPlan,
+    u: Tensor,
+    spectrum: StoredSpectrum,
+    gate_in: Tensor | None,
+    gate_out: Tensor | None,
+    *,
+    fresh: bool = False,
 ) -> Tensor:
-    """y (B, H, N) contiguous. Rows may be strided in B and H; rows strided in N are copied."""
+    """y (B, H, N) contiguous. Rows may be strided in B and H; rows strided in N are copied.
+
+    The first pass does not read the spectrum, so ``fresh`` changes nothing here.
+    """
     B, H, N = u.shape
     passes = _Passes(plan, u)
     u, gate_in, gate_out = _rows(u), _optional_rows(gate_in), _optional_rows(gate_out)

@@ -9,17 +9,12 @@ j' (f1 + 1/4) / N (twiddles) plus j' f' / L (plain transforms of lines). R1 is r
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.targets import Card
 from genoconv.ops.longconv.one_sm.blocks import FACTORS
+from genoconv.ops.longconv.row_plan import Launches, RowPlan
 from genoconv.ops.longconv.three_pass.tables import SECOND
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from genoconv.ops.longconv.spectrum import StoredSpectrum
 
 LONGEST = 1 << 24
 COLUMN_WARPS = 8
@@ -37,26 +32,22 @@ GROUPS = 2
 
 
 @dataclass(frozen=True)
-class ThreePassPlan:
+class ThreePassPlan(RowPlan):
     """A row that is transformed in three passes over device memory and the L2 cache.
 
-    length, filter_length: positions of a row and taps of its filter. size: points of the transform, length <= size.
-    radix: r1. split: whether a column has a second step of 16 points. points: L.
+    Attributes:
+        radix: r1.
+        split: whether a column has a second step of 16 points.
+        points: L.
     """
 
-    length: int
-    filter_length: int
-    dtype: str
-    card: Card
-    size: int
     radix: int
     split: bool
     points: int
 
-    regime = "three-pass"
+    __hash__ = RowPlan.__hash__  # otherwise dataclass makes one of all fields
 
-    def __hash__(self) -> int:
-        return hash((self.length, self.dtype, self.card.smem))  # hashing all fields would take as long as a launch
+    regime = "three-pass"
 
     @property
     def lines(self) -> int:
@@ -70,19 +61,9 @@ class ThreePassPlan:
         return (self.radix, *(r for r in (SECOND if self.split else 1, outer, branches) if r > 1), 16, 16)
 
     @property
-    def spectrum_bytes(self) -> int:
-        """Device memory of one channel's stored spectrum."""
-        return 4 * self.size
-
-    @property
     def scales(self) -> int:
         """A channel's, then one for each of its lines."""
         return 1 + self.lines
-
-    @property
-    def begins_early(self) -> bool:
-        """Whether a kernel's blocks may begin before the kernel that they depend on has ended."""
-        return self.card.capability >= 90
 
     @property
     def line_blocks(self) -> int:
@@ -187,56 +168,28 @@ class ThreePassPlan:
         yield self.columns("columns_out", dtype="float32", aligned=False)
         yield from (self.line_kernel(name) for name in ("lines", "line_spectra", "line_gradients"))
 
-    def prepare_filter(self, k: "Tensor", D: "Tensor | None") -> "StoredSpectrum":
-        """T(k) + D of filters k (H, K), D (H,)."""
+    @property
+    def launches(self) -> Launches:
+        """`launches.py` beside this file."""
         from genoconv.ops.longconv.three_pass import launches
 
-        return launches.prepare_filter(self, k, D)
+        return launches
 
-    def forward(
-        self,
-        u: "Tensor",
-        spectrum: "StoredSpectrum",
-        gate_in: "Tensor | None",
-        gate_out: "Tensor | None",
-        *,
-        fresh: bool = False,
-    ) -> "Tensor":
-        """y (B, H, N)."""
-        from genoconv.ops.longconv.three_pass import launches
+    def explain_card(self) -> str:
+        """The L2 cache decides how many rows are in flight."""
+        return f"{super().explain_card()}, {self.card.l2_bytes / 2**20:.0f} MB of L2 cache"
 
-        return launches.forward(self, u, spectrum, gate_in, gate_out)
-
-    def backward(
-        self,
-        dy: "Tensor",
-        u: "Tensor",
-        spectrum: "StoredSpectrum",
-        gate_in: "Tensor | None",
-        gate_out: "Tensor | None",
-    ) -> "tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]":
-        """(du, dk, dD, dgate_in, dgate_out)."""
-        from genoconv.ops.longconv.three_pass import launches
-
-        return launches.backward(self, dy, u, spectrum, gate_in, gate_out)
-
-    def explain(self) -> str:
-        """The plan in plain words, one fact per line."""
-        card = f"{self.card.arch}, {self.card.sm_count} SMs, {self.card.l2_bytes / 2**20:.0f} MB of L2 cache"
+    def explain_kernels(self) -> Iterator[str]:
+        """Columns and lines, then rows in flight."""
         steps = (
             f"{self.radix} * {SECOND} points in two products" if self.split else f"{self.radix} points in one product"
         )
         rows, groups = self.rows_at_once(2**20), self.groups(2**20)
-        return "\n".join(
-            (
-                f"length {self.length:,}, filter {self.filter_length:,}, {self.dtype}, {card}",
-                f"regime {self.regime}: transform of {self.size:,} points as {'*'.join(map(str, self.radices))}",
-                f"columns of {steps}, {self.lines:,} lines of {self.points:,} points",
-                f"rows in flight between passes: {groups} x {rows:,}, {rows * self.size / 2**18:.0f} MB each",
-                f"a line in a block of {32 * self.line_warps('lines')} threads, {self._buffers} in shared memory, "
-                f"{line_bytes(self.points, self._buffers) / 1024:.1f} KB",
-                f"spectrum of a filter: {self.spectrum_bytes:,} bytes per channel",
-            )
+        yield f"columns of {steps}, {self.lines:,} lines of {self.points:,} points"
+        yield f"rows in flight between passes: {groups} x {rows:,}, {rows * self.size / 2**18:.0f} MB each"
+        yield (
+            f"a line in a block of {32 * self.line_warps('lines')} threads, {self._buffers} in shared memory, "
+            f"{line_bytes(self.points, self._buffers) / 1024:.1f} KB"
         )
 
 
