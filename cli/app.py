@@ -1,11 +1,26 @@
 """The commands and where they live. Command modules import only typer at the top, so that help is instant."""
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from genoconv.cli import console, doctor, embed, genomes, kernels, models, plan, scan, score, train, windows, workflow
+from genoconv.cli import (
+    console,
+    doctor,
+    embed,
+    genomes,
+    kernels,
+    models,
+    plan,
+    reporting,
+    scan,
+    score,
+    train,
+    windows,
+    workflow,
+)
 
 # What Typer raises for a command line that it does not accept; it has no public name.
 Refused: type[Exception] = typer.BadParameter.__mro__[2]
@@ -15,14 +30,27 @@ class _Commands(TyperGroup):
     """All of the commands; Ctrl-C, or a reader that leaves, in any of them."""
 
     def invoke(self, ctx: Any) -> Any:
+        report = reporting.current
+        report.command = " ".join(_path(self, report.words))
         try:
-            return super().invoke(ctx)
+            outcome = super().invoke(ctx)
+            report.done(outcome)
+            return report.outcome.exit_code
         except KeyboardInterrupt as stop:
             # Here, because Typer would end without a word.
             raise SystemExit(console.interrupted(stop)) from None
         except BrokenPipeError:
             # Here, because Typer would turn it into exit code 1.
             raise SystemExit(console.reader_left()) from None
+
+
+def _path(command: Any, words: Sequence[str]) -> Iterator[str]:
+    """The words at the start of a command line that name a command."""
+    for word in words:
+        command = getattr(command, "commands", {}).get(word)
+        if command is None:
+            return
+        yield word
 
 
 app = typer.Typer(
@@ -38,9 +66,9 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from genoconv.pipelines.version import version_line
+        from genoconv.pipelines.version import VERSION
 
-        console.line(version_line())
+        console.line(VERSION)
         raise typer.Exit
 
 
@@ -48,7 +76,13 @@ def _print_version(wanted: bool) -> None:
 def genoconv(
     version: Annotated[
         bool,
-        typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print versions and exit."),
+        typer.Option(
+            "--version",
+            "-V",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version and exit.",
+        ),
     ] = False,
 ) -> None:
     """Long-context genomics: fetch genomes, train HyenaDNA-style models, embed FASTA, score variants."""

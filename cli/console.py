@@ -1,11 +1,13 @@
 """Everything that the commands say to a person goes to stderr through here; stdout is for data."""
 
+import datetime
 import io
 import logging
 import os
 import re
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 from genoconv.wording import printable
@@ -21,26 +23,103 @@ class _Line(logging.Formatter):
         return f"genoconv: {level}{_lines(record.getMessage())}"
 
 
+class _Terminal(logging.StreamHandler[Any]):
+    """Writes to what stderr is at the time: a progress bar puts something before it that keeps lines apart."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Stderr is full or closed: nobody reads what could be said of it."""
+
+
+class _Stamped(logging.Formatter):
+    """A line of a log file: time, level, message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = datetime.datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds")
+        return f"{moment} {record.levelname} {_lines(record.getMessage())}"
+
+
+class _Recorder(logging.Handler):
+    """Counts warnings, and keeps the last error."""
+
+    warnings = 0
+    error: str | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.ERROR:
+            self.error = record.getMessage()
+        elif record.levelno == logging.WARNING:
+            self.warnings += 1
+
+
+recorder = _Recorder()
+_terminal = _Terminal()
+_terminal.setFormatter(_Line())
+
+
 def set_up_logging() -> None:
     """Send the library's log to stderr; ``GENOCONV_LOG`` sets the level (default INFO)."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Line())
+    global recorder
+    recorder = _Recorder()
     logger = logging.getLogger("genoconv")
-    logger.handlers[:] = [handler]
+    logger.handlers[:] = [_terminal, recorder]
     logger.propagate = False
     level = logging.getLevelName(os.environ.get("GENOCONV_LOG", "INFO").upper())
-    logger.setLevel(level if isinstance(level, int) else logging.INFO)
+    _show(min(level, logging.ERROR) if isinstance(level, int) else logging.INFO)
+
+
+def log_to(path: Path) -> None:
+    """Append every line of the log to a file as well, those that the terminal does not show included.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(_Stamped())
+    logger = logging.getLogger("genoconv")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+
+
+def end_log() -> None:
+    """Close the log file, if there is one."""
+    logger = logging.getLogger("genoconv")
+    for handler in logger.handlers[:]:
+        if isinstance(handler, logging.FileHandler):
+            logger.removeHandler(handler)
+            handler.close()
+
+
+def note(message: str, *values: object) -> None:
+    """Say something in the log file only."""
+    logging.getLogger("genoconv").debug(message, *values)
+
+
+def _show(level: int) -> None:
+    """What the terminal shows; a log file gets everything."""
+    _terminal.setLevel(level)
+    logger = logging.getLogger("genoconv")
+    if not any(isinstance(handler, logging.FileHandler) for handler in logger.handlers):
+        logger.setLevel(level)
 
 
 def quieten(quiet: bool) -> None:
-    """Under ``--quiet`` only warnings and errors are said."""
+    """Under ``--quiet`` only warnings and errors are shown."""
     if quiet:
-        logging.getLogger("genoconv").setLevel(logging.WARNING)
+        _show(logging.WARNING)
 
 
 def error(message: str) -> None:
     """Print the line that explains a failure, and the others below it, indented, if there are several."""
-    print(f"genoconv: error: {_lines(message)}", file=sys.stderr)
+    logger = logging.getLogger("genoconv")
+    if _terminal in logger.handlers:
+        logger.error("%s", message)
+    else:  # logging has not been set up, or by somebody else
+        print(f"genoconv: error: {_lines(message)}", file=sys.stderr)
 
 
 def line(text: str) -> None:
@@ -48,12 +127,29 @@ def line(text: str) -> None:
     data(printable(text) + "\n")
 
 
+_reserved = False
+
+
+def reserve_stdout() -> None:
+    """From now on nothing is printed to stdout, until :func:`release_stdout`."""
+    global _reserved
+    _reserved = True
+
+
+def release_stdout() -> None:
+    """Print to stdout again."""
+    global _reserved
+    _reserved = False
+
+
 def data(text: str) -> None:
-    """Write text to stdout as it is.
+    """Write text to stdout as it is, unless that is reserved.
 
     Raises:
         OSError: it cannot be written (a full disk, a reader that has left); names standard output.
     """
+    if _reserved:
+        return
     try:
         sys.stdout.write(text)
     except BrokenPipeError:

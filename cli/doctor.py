@@ -1,11 +1,13 @@
 """``genoconv doctor``."""
 
-import typer
-
 from genoconv.cli import console
+from genoconv.cli.options import takes
+from genoconv.pipelines.options import NoOptions
+from genoconv.pipelines.outcome import Outcome
 
 
-def doctor() -> None:
+@takes(NoOptions, configurable=False)
+def doctor(options: NoOptions) -> Outcome:
     """Report Python, torch, CUDA, driver, NVRTC, kernels, cache, disk and genomes, and what will be used.
 
     Exits 1 if something that genoconv needs is missing or broken.
@@ -18,11 +20,15 @@ def doctor() -> None:
     """
     from genoconv.pipelines.doctor import examine, verdict
 
-    broken = 0
+    found = []
     for finding in examine():
         mark = "ok " if finding.ok else "BAD"
         console.line(f"{mark} {finding.subject:<18} {finding.value}{'; ' + finding.advice if finding.advice else ''}")
-        broken += not finding.ok
+        found.append(finding)
     console.line(verdict())
-    if broken:
-        raise typer.Exit(1)
+    broken = sum(not finding.ok for finding in found)
+    return Outcome(
+        counts={"findings": len(found), "broken": broken},
+        result={"findings": [vars(finding) for finding in found], "verdict": verdict()},
+        exit_code=1 if broken else 0,
+    )

@@ -1,12 +1,12 @@
 """``genoconv embed``."""
 
-from genoconv.cli import console
 from genoconv.cli.options import takes
 from genoconv.pipelines.embed.options import EmbedOptions
+from genoconv.pipelines.outcome import Outcome
 
 
 @takes(EmbedOptions)
-def embed(options: EmbedOptions) -> None:
+def embed(options: EmbedOptions) -> Outcome:
     """Turn DNA into vectors: the states of a model, pooled over each record.
 
     Rows come in the input's order, each once, with name, start, end (0-based,
@@ -24,5 +24,7 @@ def embed(options: EmbedOptions) -> None:
         zcat reads.fa.gz | genoconv embed - -m model --strand both -o r.parquet
     """
     from genoconv.pipelines.embed import run
+    from genoconv.pipelines.embed.formats import files_of
 
-    console.summary(str(run.embed(options)))
+    summary = run.embed(options)
+    return Outcome(line=str(summary), counts=summary.figures(), outputs={"output": files_of(options.output)})

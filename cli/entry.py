@@ -5,9 +5,10 @@ Exit codes: 0 done, 1 data or machine, 2 usage, 130 interrupted by Ctrl-C, 141 r
 
 import errno
 import gc
+import sys
 from typing import Any, NoReturn
 
-from genoconv.cli import console, signals
+from genoconv.cli import console, reporting, signals
 from genoconv.errors import GenoconvError
 
 
@@ -15,6 +16,8 @@ def main() -> NoReturn:
     """Entry point of the ``genoconv`` command."""
     signals.install()
     gc.set_threshold(50_000)  # importing torch makes a million objects, none of them garbage
+    report = reporting.start(sys.argv[1:])
+    code = 1
     try:
         console.open_streams()
         console.set_up_logging()
@@ -28,7 +31,20 @@ def main() -> NoReturn:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except OSError as error:
         code = _os_error(error)
-    signals.leave(code)
+    signals.leave(_finished(report, code))
+
+
+def _finished(report: reporting.Report, code: int) -> int:
+    """Write the summary that ``--json`` asks for; the exit code."""
+    try:
+        return report.finish(code)
+    except BrokenPipeError:
+        return console.reader_left()
+    except OSError as error:
+        return _os_error(error)
+    finally:
+        console.note("exit code %d", code)
+        console.end_log()
 
 
 def _run() -> int:
@@ -36,6 +52,7 @@ def _run() -> int:
     from genoconv.cli.app import Refused, app
 
     try:
+        reporting.current.begin()
         code: Any = app(standalone_mode=False)
         return code if isinstance(code, int) else 0
     except GenoconvError as error:

@@ -12,12 +12,15 @@ from genoconv.pipelines.genomes.options import (
     RemoveOptions,
     VerifyOptions,
 )
+from genoconv.pipelines.options import NoOptions
+from genoconv.pipelines.outcome import Outcome
 
 app = typer.Typer(name="genomes", help="Reference genomes: known by name, fetched, verified.", no_args_is_help=True)
 
 
 @app.command("list")
-def list_genomes() -> None:
+@takes(NoOptions, configurable=False)
+def list_genomes(options: NoOptions) -> Outcome:
     """List the genomes that are known by name, and which of them are here.
 
     **Examples**
@@ -26,28 +29,31 @@ def list_genomes() -> None:
     """
     from genoconv.pipelines.genomes.run import overview
 
-    for line in overview():
-        console.line(line)
+    found = list(overview())
+    for known in found:
+        console.line(str(known))
+    return Outcome(counts={"genomes": len(found)}, result=[vars(known) for known in found])
 
 
 @app.command()
 @takes(NameOptions, configurable=False)
-def show(options: NameOptions) -> None:
+def show(options: NameOptions) -> Outcome:
     """Show what is known of a genome: where it comes from, its sequences, its checksums.
 
     **Examples**
 
         genoconv genomes show hg38
     """
-    from genoconv.pipelines.genomes.run import describe
+    from genoconv.pipelines.genomes.run import describe, facts
 
     for line in describe(options.name):
         console.line(line)
+    return Outcome(result=facts(options.name))
 
 
 @app.command()
 @takes(FetchOptions)
-def fetch(options: FetchOptions) -> None:
+def fetch(options: FetchOptions) -> Outcome:
     """Fetch a genome and its genes: download, verify, unpack, index. Once; an interrupted fetch resumes.
 
     **Examples**
@@ -58,28 +64,29 @@ def fetch(options: FetchOptions) -> None:
 
         GENOCONV_HOME=/shared/genoconv genoconv genomes fetch hg38
     """
-    from genoconv.pipelines.genomes.run import fetched
+    from genoconv.pipelines.genomes.run import facts, fetched
 
-    console.summary(fetched(options))
+    return Outcome(line=fetched(options), result=facts(options.name))
 
 
 @app.command()
 @takes(VerifyOptions, configurable=False)
-def verify(options: VerifyOptions) -> None:
+def verify(options: VerifyOptions) -> Outcome:
     """Read a genome's files again and compare them with its receipt. Exits 1 where anything differs.
 
     **Examples**
 
         genoconv genomes verify hg38
     """
+    from genoconv.pipelines.genomes.run import facts
     from genoconv.pipelines.genomes.run import verify as check
 
-    console.summary(check(options.name, quiet=options.quiet))
+    return Outcome(line=check(options.name, quiet=options.quiet), result=facts(options.name))
 
 
 @app.command()
 @takes(PathOptions, configurable=False)
-def path(options: PathOptions) -> None:
+def path(options: PathOptions) -> Outcome:
     """Print the path of a genome's FASTA, for scripts. Fetches nothing.
 
     **Examples**
@@ -90,34 +97,35 @@ def path(options: PathOptions) -> None:
     """
     from genoconv.pipelines.genomes.run import path_of
 
-    console.data(f"{path_of(options.name, annotation=options.annotation)}\n")
+    found = path_of(options.name, annotation=options.annotation)
+    console.data(f"{found}\n")
+    return Outcome(result={"path": found})
 
 
 @app.command()
 @takes(AddOptions)
-def add(options: AddOptions) -> None:
+def add(options: AddOptions) -> Outcome:
     """Register your own genome under a name. Its files stay where they are.
 
     **Examples**
 
         genoconv genomes add barley --fasta barley.fa.gz --annotation barley.gff3.gz
     """
-    from genoconv.pipelines.genomes.run import register
+    from genoconv.pipelines.genomes.run import facts, register
 
-    console.summary(
-        register(
-            options.name,
-            fasta=options.fasta,
-            annotation=options.annotation,
-            force=options.force,
-            quiet=options.quiet,
-        )
+    line = register(
+        options.name,
+        fasta=options.fasta,
+        annotation=options.annotation,
+        force=options.force,
+        quiet=options.quiet,
     )
+    return Outcome(line=line, result=facts(options.name))
 
 
 @app.command()
 @takes(RemoveOptions, configurable=False)
-def remove(options: RemoveOptions) -> None:
+def remove(options: RemoveOptions) -> Outcome:
     """Delete a genome that was fetched, or forget one that was added. Files that were added stay where they are.
 
     **Examples**
@@ -126,4 +134,4 @@ def remove(options: RemoveOptions) -> None:
     """
     from genoconv.pipelines.genomes.run import remove as delete
 
-    console.summary(delete(options.name))
+    return Outcome(line=delete(options.name))

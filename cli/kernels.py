@@ -5,12 +5,15 @@ import typer
 from genoconv.cli import console
 from genoconv.cli.options import takes
 from genoconv.pipelines.kernels.options import DoctorOptions, ExplainOptions, WarmOptions
+from genoconv.pipelines.options import NoOptions
+from genoconv.pipelines.outcome import Outcome
 
 app = typer.Typer(name="kernels", help="The fused convolution kernels: plans, cache, self-test.", no_args_is_help=True)
 
 
 @app.command("list")
-def list_kernels() -> None:
+@takes(NoOptions, configurable=False)
+def list_kernels(options: NoOptions) -> Outcome:
     """List the compiled kernels in the cache.
 
     **Examples**
@@ -22,12 +25,17 @@ def list_kernels() -> None:
     found = cached()
     for entry in found:
         console.line(f"{entry.bytes:>9,}  {entry.path.name}")
-    console.summary(f"{len(found)} kernels, {sum(entry.bytes for entry in found) / 1e6:.1f} MB")
+    size = sum(entry.bytes for entry in found)
+    return Outcome(
+        line=f"{len(found)} kernels, {size / 1e6:.1f} MB",
+        counts={"kernels": len(found), "bytes": size},
+        result=[{"path": entry.path, "bytes": entry.bytes} for entry in found],
+    )
 
 
 @app.command()
 @takes(ExplainOptions, configurable=False)
-def explain(options: ExplainOptions) -> None:
+def explain(options: ExplainOptions) -> Outcome:
     """Explain how a convolution of one length is carried out.
 
     **Examples**
@@ -40,12 +48,14 @@ def explain(options: ExplainOptions) -> None:
     """
     from genoconv.pipelines.kernels.run import explain as describe
 
-    console.data(describe(options) + "\n")
+    text = describe(options)
+    console.data(f"{text}\n")
+    return Outcome(result={"explanation": text.splitlines()})
 
 
 @app.command()
 @takes(WarmOptions)
-def warm(options: WarmOptions) -> None:
+def warm(options: WarmOptions) -> Outcome:
     """Compile all kernels ahead of time: for this machine's GPUs, or for others by name.
 
     **Examples**
@@ -59,11 +69,12 @@ def warm(options: WarmOptions) -> None:
 
     archs = options.arch or local_archs()
     count = compile_all(archs, quiet=options.quiet)
-    console.summary(f"{count} kernels for {', '.join(archs)} are in the cache")
+    return Outcome(line=f"{count} kernels for {', '.join(archs)} are in the cache", counts={"kernels": count})
 
 
 @app.command()
-def clear() -> None:
+@takes(NoOptions, configurable=False)
+def clear(options: NoOptions) -> Outcome:
     """Empty the cache of compiled kernels.
 
     **Examples**
@@ -72,12 +83,13 @@ def clear() -> None:
     """
     from genoconv.pipelines.kernels.run import clear as empty
 
-    console.summary(f"{empty()} kernels removed")
+    removed = empty()
+    return Outcome(line=f"{removed} kernels removed", counts={"kernels": removed})
 
 
 @app.command()
 @takes(DoctorOptions, configurable=False)
-def doctor(options: DoctorOptions) -> None:
+def doctor(options: DoctorOptions) -> Outcome:
     """Run every length on this machine: errors against float64, and times against torch.fft.
 
     Says which backend will be used, also where there is no GPU. Exits 1 where a result is wrong.
@@ -90,5 +102,8 @@ def doctor(options: DoctorOptions) -> None:
     """
     from genoconv.pipelines.kernels.run import self_test
 
+    lines = []
     for line in self_test(options.device):
         console.line(line)
+        lines.append(line)
+    return Outcome(result={"report": lines})

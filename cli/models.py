@@ -1,13 +1,14 @@
 """``genoconv models``: published checkpoints in and out, and what a model folder is."""
 
-import json
 from typing import Any
 
 import typer
 
 from genoconv.cli import console
 from genoconv.cli.options import takes
-from genoconv.pipelines.models.options import ExportOptions, ImportOptions, ListOptions, ShowOptions
+from genoconv.pipelines.models.options import ExportOptions, ImportOptions, ShowOptions
+from genoconv.pipelines.options import NoOptions
+from genoconv.pipelines.outcome import Outcome
 
 app = typer.Typer(
     name="models",
@@ -19,7 +20,7 @@ app = typer.Typer(
 
 @app.command("import")
 @takes(ImportOptions)
-def import_(options: ImportOptions) -> None:
+def import_(options: ImportOptions) -> Outcome:
     """Make a model folder of a published HyenaDNA checkpoint.
 
     SRC is in the transformers layout (config.json, model.safetensors) or the original one (config.json,
@@ -44,15 +45,17 @@ def import_(options: ImportOptions) -> None:
     )
     for note in made.notes:
         console.summary(note)
-    console.summary(
-        f"{options.output}: {made.parameters:,} parameters, {made.config.n_layer} layers of {made.config.d_model}, up "
-        f"to {made.config.max_length:,} tokens, from the {made.layout} layout; model digest {made.digest[:12]}"
+    return Outcome(
+        line=f"{options.output}: {made.parameters:,} parameters, {made.config.n_layer} layers of {made.config.d_model},"
+        f" up to {made.config.max_length:,} tokens, from the {made.layout} layout; model digest {made.digest[:12]}",
+        counts={"parameters": made.parameters},
+        result={"layout": made.layout, "model_digest": made.digest, "notes": made.notes},
     )
 
 
 @app.command("export")
 @takes(ExportOptions)
-def export(options: ExportOptions) -> None:
+def export(options: ExportOptions) -> Outcome:
     """Write a model as HyenaDNA's own code reads it.
 
     A model that was imported gives back bit for bit the tensors it came with.
@@ -66,32 +69,35 @@ def export(options: ExportOptions) -> None:
     from genoconv.pipelines.models.run import export_model, layout_named
 
     layout = layout_named(options.format)
-    for note in export_model(options.model, options.output, layout=layout, force=options.force):
+    notes = export_model(options.model, options.output, layout=layout, force=options.force)
+    for note in notes:
         console.summary(note)
-    console.summary(f"{options.output}: {options.model} in the {options.format} layout")
+    return Outcome(
+        line=f"{options.output}: {options.model} in the {options.format} layout",
+        result={"notes": notes},
+        outputs={"output": sorted(path for path in options.output.iterdir() if path.is_file())},
+    )
 
 
 @app.command("show")
 @takes(ShowOptions, configurable=False)
-def show(options: ShowOptions) -> None:
+def show(options: ShowOptions) -> Outcome:
     """Describe a model folder: sizes, parameters, tokenizer, where it comes from, digests.
 
     **Examples**
 
         genoconv models show runs/yeast
 
-        genoconv models show models/tiny --json
+        genoconv models show models/tiny --json -
     """
     from genoconv.pipelines.models.run import describe_model
 
     facts = describe_model(options.model)
-    if options.as_json:
-        console.data(json.dumps(facts, indent=2) + "\n")
-        return
     for name, value in _facts(facts).items():
         console.line(f"{name:<12} {value}")
     console.line("provenance")
     _print_tree(facts["provenance"], depth=1)
+    return Outcome(result=facts)
 
 
 def _facts(facts: dict[str, Any]) -> dict[str, object]:
@@ -112,26 +118,24 @@ def _facts(facts: dict[str, Any]) -> dict[str, object]:
 
 
 @app.command("list")
-@takes(ListOptions, configurable=False)
-def list_(options: ListOptions) -> None:
+@takes(NoOptions, configurable=False)
+def list_(options: NoOptions) -> Outcome:
     """List the published HyenaDNA models that `genoconv models import` knows by name.
 
     **Examples**
 
         genoconv models list
 
-        genoconv models list --json
+        genoconv models list --json -
     """
     from genoconv.pipelines.models.run import list_published
 
     rows = list_published()
-    if options.as_json:
-        console.data(json.dumps(rows, indent=2) + "\n")
-        return
     console.line(f"{'name':<13} {'layers':>6} {'width':>5} {'tokens':>9} {'parameters':>10}  repository")
     for row in rows:
         sizes = f"{row['n_layer']:>6} {row['d_model']:>5} {row['max_length']:>9,} {row['parameters']:>10,}"
         console.line(f"{row['name']:<13} {sizes}  {row['repository']}")
+    return Outcome(counts={"models": len(rows)}, result=rows)
 
 
 def _print_tree(values: dict[str, object], *, depth: int) -> None:

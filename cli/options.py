@@ -10,8 +10,9 @@ import annotated_types
 import typer
 from pydantic import BaseModel
 
-from genoconv.cli import console
+from genoconv.cli import console, reporting
 from genoconv.pipelines.options import Option, Parameter, parameters, to_yaml
+from genoconv.pipelines.outcome import Outcome
 from genoconv.pipelines.resolve import Call
 
 R = TypeVar("R", bound=BaseModel)
@@ -38,25 +39,50 @@ _Print = Annotated[
         "--print-config", rich_help_panel=_CONFIGURATION, help="Print what would be run, as a file, and stop."
     ),
 ]
+_REPORT = "Report"
+_Json = Annotated[
+    str | None,
+    typer.Option(
+        "--json",
+        metavar="FILE",
+        allow_dash=True,
+        rich_help_panel=_REPORT,
+        help="Summary of the run as JSON, also of one that fails; - for standard output.",
+    ),
+]
+_LogFile = Annotated[
+    str | None,
+    typer.Option(
+        "--log-file",
+        metavar="FILE",
+        rich_help_panel=_REPORT,
+        help="Append every log line to a file, with the time; also those that the terminal does not show.",
+    ),
+]
 
 
-def takes(record: type[R], *, configurable: bool = True) -> Callable[[Callable[[R], None]], Callable[..., None]]:
+def takes(
+    record: type[R], *, configurable: bool = True
+) -> Callable[[Callable[[R], Outcome | None]], Callable[..., Outcome | None]]:
     """Make a function of a record a function of that record's options, for ``app.command``.
+
+    The options ``--json`` and ``--log-file`` are added; what the function returns is what they report.
 
     Args:
         record: describes the options.
         configurable: add ``--config``, ``--set`` and ``--print-config``.
     """
 
-    def decorate(run: Callable[[R], None]) -> Callable[..., None]:
+    def decorate(run: Callable[[R], Outcome | None]) -> Callable[..., Outcome | None]:
         @takes_call(record, configurable=configurable)
         @functools.wraps(run)
-        def command(call: Call[R]) -> None:
+        def command(call: Call[R]) -> Outcome | None:
             options = call.resolve()
             if call.print_config:
                 console.data(to_yaml(options))
-                return
-            run(options)
+                return Outcome(result={"config": options.model_dump(mode="json")})
+            reporting.current.runs(options)
+            return run(options)
 
         return command
 
@@ -65,17 +91,17 @@ def takes(record: type[R], *, configurable: bool = True) -> Callable[[Callable[[
 
 def takes_call(
     record: type[R], *, configurable: bool = True
-) -> Callable[[Callable[[Call[R]], None]], Callable[..., None]]:
+) -> Callable[[Callable[[Call[R]], Outcome | None]], Callable[..., Outcome | None]]:
     """As :func:`takes`, for a function of the :class:`.Call` itself, which has to look at ``print_config``."""
 
-    def decorate(run: Callable[[Call[R]], None]) -> Callable[..., None]:
+    def decorate(run: Callable[[Call[R]], Outcome | None]) -> Callable[..., Outcome | None]:
         known = {parameter.key.replace(".", "__"): parameter for parameter in parameters(record)}
 
         @functools.wraps(run)
-        def command(**values: Any) -> None:
+        def command(**values: Any) -> Outcome | None:
             given = {known[name].key: value for name, value in values.items() if name in known and _is_given(value)}
             console.quieten(bool(given.get("quiet")))
-            run(
+            return run(
                 Call(
                     record,
                     file=values.get("config_file"),
@@ -86,7 +112,8 @@ def takes_call(
             )
 
         own = [_parameter(name, parameter) for name, parameter in known.items()]
-        command.__signature__ = inspect.Signature([*own, *(_configuration() if configurable else ())])  # type: ignore[attr-defined]
+        shared = [*(_configuration() if configurable else ()), *_reports()]
+        command.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
         command.__annotations__ = {}
         del command.__wrapped__
         return command
@@ -105,6 +132,12 @@ def _configuration() -> Iterator[inspect.Parameter]:
         ("print_config", _Print, False),
     ):
         yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+
+
+def _reports() -> Iterator[inspect.Parameter]:
+    """Parsed here for the help and the parser; :mod:`.reporting` has read them before."""
+    for name, kind in (("json_file", _Json), ("log_file", _LogFile)):
+        yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
 
 
 def _parameter(name: str, parameter: Parameter) -> inspect.Parameter:

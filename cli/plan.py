@@ -1,11 +1,13 @@
 """``genoconv plan``."""
 
+from genoconv.cli import console
 from genoconv.cli.options import takes
+from genoconv.pipelines.outcome import Outcome
 from genoconv.pipelines.plan.options import PlanOptions
 
 
 @takes(PlanOptions)
-def plan(options: PlanOptions) -> None:
+def plan(options: PlanOptions) -> Outcome:
     """Predict memory and time of a model on a GPU, which need not be here.
 
     Prints what one forward pass, or one training step, should take, whether it fits,
@@ -21,4 +23,6 @@ def plan(options: PlanOptions) -> None:
     """
     from genoconv.pipelines.plan import run
 
-    print(run.plan(options))
+    found = run.plan(options)
+    console.data(f"{found}\n")
+    return Outcome(result=found.figures())

@@ -1,12 +1,12 @@
 """``genoconv scan``."""
 
-from genoconv.cli import console
 from genoconv.cli.options import takes
+from genoconv.pipelines.outcome import Outcome
 from genoconv.pipelines.scan.options import ScanOptions
 
 
 @takes(ScanOptions)
-def scan(options: ScanOptions) -> None:
+def scan(options: ScanOptions) -> Outcome:
     """Score every possible SNV of a genome, a region or genes in one pass per strand.
 
     For each position: ln P(alt) - ln P(ref) for the three other bases, given the
@@ -26,4 +26,5 @@ def scan(options: ScanOptions) -> None:
     """
     from genoconv.pipelines.scan import run
 
-    console.summary(str(run.scan(options)))
+    summary = run.scan(options)
+    return Outcome(line=str(summary), counts=summary.counts(), outputs={"output": summary.files})

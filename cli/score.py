@@ -2,11 +2,12 @@
 
 from genoconv.cli import console
 from genoconv.cli.options import takes
+from genoconv.pipelines.outcome import Outcome
 from genoconv.pipelines.score.options import ScoreOptions
 
 
 @takes(ScoreOptions)
-def score_variants(options: ScoreOptions) -> None:
+def score_variants(options: ScoreOptions) -> Outcome:
     """Annotate a VCF with how much less likely a model finds each ALT allele than REF.
 
     Every record is kept, in order, with its other fields as they are. INFO gains
@@ -35,4 +36,4 @@ def score_variants(options: ScoreOptions) -> None:
     except BrokenPipeError:
         # Here, because Typer would turn it into exit code 1.
         raise SystemExit(console.reader_left()) from None
-    console.summary(str(summary))
+    return Outcome(line=str(summary), counts=summary.counts())

@@ -1,15 +1,14 @@
 """``genoconv train``."""
 
-import typer
-
 from genoconv.cli import console
 from genoconv.cli.options import takes_call
+from genoconv.pipelines.outcome import Outcome
 from genoconv.pipelines.resolve import Call
 from genoconv.pipelines.train.options import TrainOptions
 
 
 @takes_call(TrainOptions)
-def train(call: Call[TrainOptions]) -> None:
+def train(call: Call[TrainOptions]) -> Outcome:
     """Train a HyenaDNA-style model on a genome: on its genes, or on tiles.
 
     With no arguments: a small model on the embedded synthetic genome, about two minutes on two cores. Ctrl-C saves a
@@ -32,6 +31,7 @@ def train(call: Call[TrainOptions]) -> None:
     from genoconv.pipelines.train import run
 
     if call.print_config:
-        console.data(run.printed(call))
-        return
-    raise typer.Exit(run.run(call))
+        text = run.printed(call)
+        console.data(text)
+        return Outcome(result={"config": text})
+    return run.run(call)

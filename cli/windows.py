@@ -1,12 +1,12 @@
 """``genoconv windows``."""
 
-from genoconv.cli import console
 from genoconv.cli.options import takes
+from genoconv.pipelines.outcome import Outcome
 from genoconv.pipelines.windows.options import WindowsOptions
 
 
 @takes(WindowsOptions)
-def windows(options: WindowsOptions) -> None:
+def windows(options: WindowsOptions) -> Outcome:
     """Write the windows that a model learns from: whole genes, or tiles over the genome.
 
     Rows are 0-based and half-open. Windows of train, valid and test never share a base: overlapping genes stay
@@ -23,4 +23,4 @@ def windows(options: WindowsOptions) -> None:
     """
     from genoconv.pipelines.windows import run
 
-    console.summary(run.windows(options))
+    return run.windows(options)

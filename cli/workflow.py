@@ -2,8 +2,8 @@
 
 import typer
 
-from genoconv.cli import console
 from genoconv.cli.options import takes
+from genoconv.pipelines.outcome import Outcome
 from genoconv.pipelines.workflow.options import GatherOptions, InitOptions, ReportOptions
 
 app = typer.Typer(
@@ -16,7 +16,7 @@ app = typer.Typer(
 
 @app.command()
 @takes(InitOptions, configurable=False)
-def init(options: InitOptions) -> None:
+def init(options: InitOptions) -> Outcome:
     """Write a workflow project: Snakefile, configuration and its schema, profiles for one machine and for SLURM.
 
     As written, it runs on the synthetic demo genome. Edit config/config.yaml for your own data.
@@ -31,12 +31,16 @@ def init(options: InitOptions) -> None:
 
     folder = options.folder
     files = init_project(folder, force=options.force)
-    console.summary(f"{folder}: {len(files)} files; edit {folder / 'config' / 'config.yaml'}, then: snakemake -n")
+    return Outcome(
+        line=f"{folder}: {len(files)} files; edit {folder / 'config' / 'config.yaml'}, then: snakemake -n",
+        counts={"files": len(files)},
+        outputs={"folder": [folder / file for file in files]},
+    )
 
 
 @app.command()
 @takes(GatherOptions, configurable=False)
-def gather(options: GatherOptions) -> None:
+def gather(options: GatherOptions) -> Outcome:
     """Join the shards of score-variants: the result equals one run without shards, byte for byte.
 
     **Examples**
@@ -46,12 +50,15 @@ def gather(options: GatherOptions) -> None:
     from genoconv.pipelines.workflow.gather import gather as run
 
     records = run(options.shards, options.output, force=options.force)
-    console.summary(f"{options.output}: {records:,} records of {len(options.shards)} shards")
+    return Outcome(
+        line=f"{options.output}: {records:,} records of {len(options.shards)} shards",
+        counts={"records": records, "shards": len(options.shards)},
+    )
 
 
 @app.command()
 @takes(ReportOptions, configurable=False)
-def report(options: ReportOptions) -> None:
+def report(options: ReportOptions) -> Outcome:
     """Describe the scores of one or many samples in a table and a plot.
 
     **Examples**
@@ -62,6 +69,8 @@ def report(options: ReportOptions) -> None:
 
     samples = named_samples(options.samples)
     found = report_scores(samples, table=options.table, plot=options.plot, force=options.force)
-    console.summary(
-        f"{options.table}, {options.plot}: {found['scored'].sum():,} scores of {found['sample'].nunique()} samples"
+    scored, names = int(found["scored"].sum()), found["sample"].nunique()
+    return Outcome(
+        line=f"{options.table}, {options.plot}: {scored:,} scores of {names} samples",
+        counts={"scores": scored, "samples": names},
     )

@@ -38,11 +38,16 @@ def progress_bar(
         as_bytes: amounts are bytes: show sizes and speed.
         quiet: say nothing.
     """
-    if quiet:
-        yield lambda amount: None
-        return
-    if not wanted():
-        yield _Lines(description, total=total, unit="bytes" if as_bytes else unit)
+    shown = wanted(quiet)
+    # Where a bar says it, or nothing shall be said, lines are for a log file only.
+    lines = _Lines(
+        description,
+        total=total,
+        unit="bytes" if as_bytes else unit,
+        level=logging.DEBUG if shown or quiet else logging.INFO,
+    )
+    if not shown:
+        yield lines
         return
     from rich.console import Console
     from rich.progress import (
@@ -68,7 +73,12 @@ def progress_bar(
         transient=True,
     ) as bar:
         task = bar.add_task(printable(description), total=total)
-        yield lambda amount: bar.advance(task, amount)
+
+        def advance(amount: float) -> None:
+            bar.advance(task, amount)
+            lines(amount)
+
+        yield advance
 
 
 class Bar:
@@ -118,8 +128,8 @@ def noted_bar(description: str, *, quiet: bool = False) -> Iterator[Bar]:
 class _Lines:
     """An :data:`Advance` that logs how far it is, after ten seconds first and then ever more rarely."""
 
-    def __init__(self, description: str, *, total: float | None, unit: str) -> None:
-        self.description, self.total, self.unit = description, total, unit
+    def __init__(self, description: str, *, total: float | None, unit: str, level: int) -> None:
+        self.description, self.total, self.unit, self.level = description, total, unit, level
         self.done = 0.0
         self.began = time.monotonic()
         self.next = _FIRST_LINE_SECONDS
@@ -129,7 +139,7 @@ class _Lines:
         elapsed = time.monotonic() - self.began
         if elapsed >= self.next:
             self.next = elapsed + min(_LINE_SECONDS, max(_FIRST_LINE_SECONDS, elapsed / 2))
-            log.info("%s: %s", self.description, self._state(elapsed))
+            log.log(self.level, "%s: %s", self.description, self._state(elapsed))
 
     def _state(self, elapsed: float) -> str:
         if not self.total:

@@ -63,6 +63,7 @@ class Option:
         dash: whether ``-`` is a value, for standard input or output.
         default: how the default reads in the help where it depends on other things.
         recorded: whether the output's numbers depend on it.
+        written: whether it names files that the command writes; other paths are read.
     """
 
     flags: tuple[str, ...]
@@ -73,6 +74,7 @@ class Option:
     dash: bool = False
     default: str | None = None
     recorded: bool = True
+    written: bool = False
 
     @property
     def label(self) -> str:
@@ -99,6 +101,14 @@ class Options(BaseModel):
     """Base of the records: unknown keys are refused, values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+    def writes_stdout(self) -> bool:
+        """Whether the output itself goes to standard output."""
+        return False
+
+
+class NoOptions(Options):
+    """A command without options of its own."""
 
 
 @dataclass(frozen=True)

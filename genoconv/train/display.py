@@ -48,14 +48,15 @@ class Display:
         """``step`` steps are done, this share of the run."""
         self._move(done)
         now = time.monotonic()
-        if now < self._next_line or self.bar.drawn:
+        if now < self._next_line:
             return
         self._next_line = now + _LATER
         since, before = self._began
         left = (now - since) * (1 - done) / (done - before) if done > before else None
         parts = [f"step {step:,} ({done:.0%})", self._figures.get("train", "")]
         parts.append("" if left is None else f"about {_minutes(left)} left")
-        log.info("%s", ", ".join(part for part in parts if part))
+        level = logging.DEBUG if self.bar.drawn else logging.INFO  # beside a bar, for a log file only
+        log.log(level, "%s", ", ".join(part for part in parts if part))
 
     def _move(self, done: float) -> None:
         self.bar.advance(max(0.0, 100 * done - self._shown))

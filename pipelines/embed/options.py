@@ -45,6 +45,7 @@ class EmbedOptions(Options):
             "-o",
             metavar="OUT",
             recorded=False,
+            written=True,
             help="A file ending in .npz, .npy (with a .tsv and a .json beside it), .parquet or .h5ad.",
         ),
     ]

@@ -25,6 +25,20 @@ class Summary:
     bases: int
     seconds: float
 
+    def figures(self) -> dict[str, float | None]:
+        """What ``--json`` says of the run."""
+        return {
+            "intervals" if self.intervals else "records": self.counts.records,
+            "rows": self.rows,
+            "width": self.width,
+            "rows_resumed": self.resumed,
+            "bases": self.counts.bases,
+            "sequences_longer_than_model": self.counts.longer,
+            "sequences_without_bases": self.counts.empty.count,
+            "sequences_unknown": self.counts.unknown.count,
+            "embedding_seconds": round(self.seconds, 3),
+        }
+
     def __str__(self) -> str:
         rate = self.bases / self.seconds if self.seconds else 0.0
         again = f" ({self.resumed:,} from the interrupted run)" if self.resumed else ""

@@ -2,7 +2,9 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from genoconv.errors import DataError, GenoconvError, Interrupted, OutputError, UsageError
 from genoconv.genome.assemblies import store
@@ -13,8 +15,27 @@ from genoconv.pipelines.genomes.options import FetchOptions
 from genoconv.progress import progress_bar
 
 
-def overview() -> Iterator[str]:
-    """A line for every genome that is known or here: name, state, bases, title.
+@dataclass(frozen=True)
+class Known:
+    """A genome in the list.
+
+    Attributes:
+        name, title: of it.
+        state: ``-`` (not here), ``here``, ``added`` or ``changed`` since.
+        bases: in all sequences; None where unknown.
+    """
+
+    name: str
+    state: str
+    bases: int | None
+    title: str
+
+    def __str__(self) -> str:
+        return f"{self.name:<12} {self.state:<7} {_size(self.bases):>8}  {self.title}"
+
+
+def overview() -> Iterator[Known]:
+    """Every genome that is known or here.
 
     Raises:
         DataError: a damaged manifest.
@@ -27,8 +48,23 @@ def overview() -> Iterator[str]:
         if genome is not None and store.stored(name) is None:
             state = "changed"
         bases = sum(genome.contigs.values()) if genome else manifest.total if manifest else None
-        title = manifest.title if manifest else here[name].fasta
-        yield f"{name:<12} {state:<7} {_size(bases):>8}  {title}"
+        yield Known(name, state, bases, manifest.title if manifest else str(here[name].fasta))
+
+
+def facts(name: str) -> dict[str, Any]:
+    """What :func:`describe` says, in plain values; ``manifest`` and ``receipt`` are None where there is none.
+
+    Raises:
+        UsageError, DataError: as :func:`describe`.
+    """
+    manifest, genome = find_manifest(name), store.receipt(name)
+    if manifest is None and genome is None:
+        raise _unknown(name)
+    return {
+        "name": name,
+        "manifest": None if manifest is None else manifest.model_dump(mode="json"),
+        "receipt": None if genome is None else asdict(genome),
+    }
 
 
 def describe(name: str) -> Iterator[str]:

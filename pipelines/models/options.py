@@ -7,7 +7,6 @@ from pydantic import Field
 
 from genoconv.pipelines.options import Force, Options, Quiet, argument, option
 
-Json = Annotated[bool, option("--json", help="Print JSON.")]
 Folder = Annotated[Path, argument("DIR", help="Model folder.")]
 
 
@@ -17,7 +16,7 @@ class ImportOptions(Options):
     source: Annotated[
         str, argument("SRC", help="A folder (config.json and weights), the name of a published model, or OWNER/NAME.")
     ]
-    output: Annotated[Path, option("--output", "-o", metavar="DIR", help="The model folder to make.")]
+    output: Annotated[Path, option("--output", "-o", metavar="DIR", written=True, help="The model folder to make.")]
     revision: Annotated[
         str | None,
         option("--revision", metavar="COMMIT", help="Commit, branch or tag of a repository on the hub."),
@@ -40,7 +39,9 @@ class ExportOptions(Options):
     """One call of ``genoconv models export``."""
 
     model: Folder
-    output: Annotated[Path, option("--output", "-o", metavar="OUT", help="The checkpoint folder to make.")]
+    output: Annotated[
+        Path, option("--output", "-o", metavar="OUT", written=True, help="The checkpoint folder to make.")
+    ]
     format: Annotated[
         Literal["hyenadna-hf", "hyenadna-original"],
         option("--format", help="Transformers layout, or the original one (weights.ckpt)."),
@@ -53,10 +54,3 @@ class ShowOptions(Options):
     """One call of ``genoconv models show``."""
 
     model: Folder
-    as_json: Json = False
-
-
-class ListOptions(Options):
-    """One call of ``genoconv models list``."""
-
-    as_json: Json = False

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Any
 
 from genoconv.errors import ModelError, UsageError
 from genoconv.models.checkpoint import expected_shapes
@@ -35,6 +36,28 @@ class Plan:
     def fits(self, way: Prediction) -> bool:
         """Whether it should run."""
         return fits(way, self.on)
+
+    def figures(self) -> dict[str, Any]:
+        """The prediction in plain values: bytes and seconds."""
+        return {
+            "gpu": {"name": self.on.title, "memory_bytes": self.on.memory, "measured": self.on.measured},
+            "parameters": self.ways[0].workload.parameters,
+            "taps": self.ways[0].workload.taps,
+            "convolution": {"regime": self.ways[0].convolution.regime, "points": self.ways[0].convolution.points},
+            "ways": [
+                {
+                    "checkpointing": way.workload.checkpointing,
+                    "fits": self.fits(way),
+                    "bytes": way.bytes,
+                    "seconds": way.time,
+                    "tokens_per_second": way.tokens_per_second,
+                    "bytes_by_part": way.memory,
+                    "seconds_by_part": way.seconds,
+                }
+                for way in self.ways
+            ],
+            "advice": self.advice,
+        }
 
     def __str__(self) -> str:
         return "\n".join(_lines(self))

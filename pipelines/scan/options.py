@@ -40,6 +40,7 @@ class ScanOptions(Options):
             "-o",
             metavar="OUT",
             recorded=False,
+            written=True,
             help="A file ending in .tsv.gz, .vcf.gz, .parquet, .bw (four tracks) or .npy (an array per contig).",
         ),
     ]
@@ -84,7 +85,13 @@ class ScanOptions(Options):
     ] = None
     plot: Annotated[
         Path | None,
-        option("--plot", metavar="FILE", recorded=False, help="Also a heat map of a region of up to 2,000 bases."),
+        option(
+            "--plot",
+            written=True,
+            metavar="FILE",
+            recorded=False,
+            help="Also a heat map of a region of up to 2,000 bases.",
+        ),
     ] = None
     shard: Shard = None
     batch_size: BatchSize = None

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,15 @@ class Summary:
     positions: int
     resumed: int
     seconds: float
+    files: tuple[Path, ...] = ()
+
+    def counts(self) -> dict[str, float | None]:
+        """What ``--json`` says of the run."""
+        return {
+            "positions": self.positions,
+            "positions_resumed": self.resumed,
+            "scanning_seconds": round(self.seconds, 3),
+        }
 
     def __str__(self) -> str:
         rate = (self.positions - self.resumed) / self.seconds if self.seconds else 0.0
@@ -83,7 +92,7 @@ def scan(options: ScanOptions) -> Summary:
             summary = _scan_all(options, mine, scanner, wanted, spool)
             _write(options, mine, scanner, spool, facts, known)
             spool.remove()
-    return summary
+    return replace(summary, files=tuple(files))
 
 
 def _genome(options: ScanOptions) -> tuple[Path, "Genome | None"]:

@@ -70,6 +70,7 @@ class ScoreOptions(Options):
             dash=True,
             panel=OUTPUT,
             recorded=False,
+            written=True,
             default="standard output, unless there is a --tsv",
             help="Annotated VCF; - for standard output.",
         ),
@@ -87,7 +88,14 @@ class ScoreOptions(Options):
     ] = None
     tsv: Annotated[
         Path | None,
-        option("--tsv", metavar="FILE", panel=OUTPUT, recorded=False, help="Also a table: one row per allele."),
+        option(
+            "--tsv",
+            written=True,
+            metavar="FILE",
+            panel=OUTPUT,
+            recorded=False,
+            help="Also a table: one row per allele.",
+        ),
     ] = None
     explain: Annotated[bool, option("--explain", panel=OUTPUT, help="Also each strand, and why there is no score.")] = (
         False
@@ -200,6 +208,10 @@ class ScoreOptions(Options):
     def vcf_output(self) -> Path | None:
         """Where the VCF goes: ``output``, or standard output if nothing else is wanted."""
         return self.output if self.output is not None or self.tsv is not None else Path("-")
+
+    def writes_stdout(self) -> bool:
+        """Whether the VCF or the table goes to standard output."""
+        return any(str(path) == "-" for path in (self.vcf_output, self.tsv))
 
     @property
     def files(self) -> list[Path]:

@@ -44,6 +44,22 @@ class Summary:
         )
         return statuses
 
+    def counts(self) -> dict[str, float | None]:
+        """What ``--json`` says of the run; ``alleles_STATUS`` counts alleles without a score by their status."""
+        return {
+            "records": self.records,
+            "records_resumed": self.resumed,
+            "alleles": sum(self.alleles.values()),
+            "alleles_scored": self.alleles[Status.OK],
+            **{
+                f"alleles_{status.name.lower()}": self.alleles[status]
+                for status in Status
+                if status not in (Status.OK, Status.NO_ALT)
+            },
+            "records_without_alt": self.alleles[Status.NO_ALT],
+            "scoring_seconds": round(self.seconds, 3),
+        }
+
     def __str__(self) -> str:
         unscored = "".join(
             f", {number:,} {status}" for status, number in sorted(self.alleles.items()) if status != Status.OK

@@ -146,7 +146,9 @@ class TrainOptions(TrainConfig):
     ] = None
     output: Annotated[
         Path | None,
-        option("--output", "-o", metavar="DIR", panel=RUN, default="runs/NAME", help="Model folder to make."),
+        option(
+            "--output", "-o", metavar="DIR", panel=RUN, default="runs/NAME", written=True, help="Model folder to make."
+        ),
     ] = None
     resume: Annotated[
         Path | None,

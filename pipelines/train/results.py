@@ -2,12 +2,16 @@
 
 import datetime
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genoconv import __version__
 from genoconv.errors import DataError
+from genoconv.pipelines.outcome import Outcome as Report
 from genoconv.pipelines.train.config import DEMO_GENOME
+from genoconv.pipelines.train.folder import MODEL_CONFIG
 from genoconv.pipelines.train.inputs import Inputs
+from genoconv.pipelines.train.options import TrainConfig
 from genoconv.progress import Advance, progress_bar
 
 if TYPE_CHECKING:
@@ -111,6 +115,20 @@ def provenance(session: "Session", results: dict[str, Any]) -> dict[str, Any]:
     if config.init is not None:
         record["init"] = {"folder": str(config.init), "digest": genome["init_sha256"]}
     return record
+
+
+def outcome(config: TrainConfig, folder: Path, code: int) -> Report:
+    """What ``--json`` says of a run: the figures of the model folder that it made."""
+    from genoconv.train.cluster import is_first_process
+
+    if not (folder / MODEL_CONFIG).is_file() or not is_first_process(config.run.launcher):
+        return Report(options=config, exit_code=code, first=is_first_process(config.run.launcher))
+    from genoconv.models.checkpoint import read_config
+
+    record = read_config(folder)["provenance"]
+    figures = ("steps", "tokens", "seconds", "validation_perplexity", "validation_bases", "test_perplexity")
+    counts = {("training_seconds" if name == "seconds" else name): record.get(name) for name in figures}
+    return Report(options=config, exit_code=code, counts=counts, result=record, outputs={"output": [folder]})
 
 
 def _without_contigs(counts: dict[str, Any]) -> dict[str, Any]:

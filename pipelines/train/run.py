@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from genoconv import atomic
 from genoconv.errors import DataError, UsageError
+from genoconv.pipelines.outcome import Outcome
 from genoconv.pipelines.resolve import Call
 from genoconv.pipelines.train.config import changes, configure, default_folder, resolve, split_call
 from genoconv.pipelines.train.folder import (
@@ -25,6 +26,7 @@ from genoconv.pipelines.train.folder import (
 )
 from genoconv.pipelines.train.identity import changed_inputs
 from genoconv.pipelines.train.options import TrainConfig, TrainOptions
+from genoconv.pipelines.train.results import outcome
 from genoconv.pipelines.train.session import Session
 
 if TYPE_CHECKING:
@@ -50,8 +52,8 @@ _MAY_CHANGE = (
 )
 
 
-def run(call: Call[TrainOptions]) -> int:
-    """What ``genoconv train`` does; returns the exit code.
+def run(call: Call[TrainOptions]) -> Outcome:
+    """What ``genoconv train`` does.
 
     Raises:
         GenoconvError: as :func:`train` and :func:`resume`.
@@ -60,10 +62,12 @@ def run(call: Call[TrainOptions]) -> int:
     command = shlex.join(["genoconv", *sys.argv[1:]])
     if wanted.resume is not None:
         config = resumed(wanted.resume, wanted.call)
-        return resume(config, folder=wanted.resume, offline=wanted.offline, quiet=wanted.quiet, command=command)
+        code = resume(config, folder=wanted.resume, offline=wanted.offline, quiet=wanted.quiet, command=command)
+        return outcome(config, wanted.resume, code)
     config = configure(wanted.call)
     folder = wanted.output or default_folder(config)
-    return train(config, folder=folder, force=wanted.force, offline=wanted.offline, quiet=wanted.quiet, command=command)
+    code = train(config, folder=folder, force=wanted.force, offline=wanted.offline, quiet=wanted.quiet, command=command)
+    return outcome(config, folder, code)
 
 
 def printed(call: Call[TrainOptions]) -> str:

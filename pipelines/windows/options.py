@@ -161,6 +161,7 @@ class WindowsOptions(WindowSettings, GenomeInput):
             dash=True,
             panel=OUTPUT,
             recorded=False,
+            written=True,
             help="A .bed or .tsv file, also .gz; - for standard output.",
         ),
     ] = Path("-")
@@ -170,3 +171,7 @@ class WindowsOptions(WindowSettings, GenomeInput):
     ] = None
     force: Force = False
     quiet: Quiet = False
+
+    def writes_stdout(self) -> bool:
+        """Whether the windows go to standard output."""
+        return str(self.output) == "-"

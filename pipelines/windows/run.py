@@ -13,6 +13,7 @@ from genoconv.genome.annotation.genes import genes_on
 from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.windows.intervals import SPLITS
 from genoconv.genome.windows.training import WindowPlan, Windows, make_windows
+from genoconv.pipelines.outcome import Outcome
 from genoconv.pipelines.windows.options import WindowsOptions
 from genoconv.progress import progress_bar
 from genoconv.wording import count
@@ -42,11 +43,11 @@ class WindowInputs:
     aliases: Mapping[str, str] = field(default_factory=dict)
 
 
-def windows(options: WindowsOptions) -> str:
+def windows(options: WindowsOptions) -> Outcome:
     """Make windows and write them; ``docs/sequences.md`` describes them.
 
     Returns:
-        The summary line.
+        The summary line, and windows and bases by set.
 
     Raises:
         UsageError: options that exclude each other.
@@ -72,7 +73,13 @@ def windows(options: WindowsOptions) -> str:
         way_out = "lower --flank, or try --tile" if genes is not None else "lower --max-length"
         log.warning("no windows for %s: too few separate stretches of genome; %s", " or ".join(absent), way_out)
     _write(made.frame, output, fmt)
-    return summary(made, plan, genes=None if genes is None else len(genes), output=output)
+    line = summary(made, plan, genes=None if genes is None else len(genes), output=output)
+    lengths = (made.frame["end"] - made.frame["start"]).groupby(made.frame["split"].astype(str)).sum()
+    counts: dict[str, float | None] = {"windows": len(made.frame), "genes": None if genes is None else len(genes)}
+    for split in SPLITS:
+        counts[f"windows_{split}"] = int((made.frame["split"] == split).sum())
+        counts[f"bases_{split}"] = int(lengths.get(split, 0))
+    return Outcome(line=line, counts=counts)
 
 
 def choose_inputs(options: WindowsOptions) -> WindowInputs:

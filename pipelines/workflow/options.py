@@ -9,7 +9,7 @@ from genoconv.pipelines.options import Force, Options, Quiet, argument, option
 class InitOptions(Options):
     """One call of ``genoconv workflow init``."""
 
-    folder: Annotated[Path, argument("DIR", help="The project's folder.")]
+    folder: Annotated[Path, argument("DIR", written=True, help="The project's folder.")]
     force: Force = False
     quiet: Quiet = False
 
@@ -18,7 +18,9 @@ class GatherOptions(Options):
     """One call of ``genoconv workflow gather``."""
 
     shards: Annotated[tuple[Path, ...], argument("SHARD...", help="Shards 1 to N, in that order.")]
-    output: Annotated[Path, option("--output", "-o", metavar="FILE", help="The joined .vcf, .vcf.gz or .bcf.")]
+    output: Annotated[
+        Path, option("--output", "-o", metavar="FILE", written=True, help="The joined .vcf, .vcf.gz or .bcf.")
+    ]
     force: Force = False
     quiet: Quiet = False
 
@@ -29,7 +31,9 @@ class ReportOptions(Options):
     samples: Annotated[
         tuple[str, ...], argument("[NAME=]VCF...", help="Scored files; a sample without a name has its file's.")
     ]
-    table: Annotated[Path, option("--table", metavar="TSV", help="Table with one row per sample and score field.")]
-    plot: Annotated[Path, option("--plot", metavar="PNG", help="Histograms of the scores.")]
+    table: Annotated[
+        Path, option("--table", metavar="TSV", written=True, help="Table with one row per sample and score field.")
+    ]
+    plot: Annotated[Path, option("--plot", metavar="PNG", written=True, help="Histograms of the scores.")]
     force: Force = False
     quiet: Quiet = False

@@ -90,7 +90,7 @@ def test_a_config_that_was_edited_is_one_line(name: str, edited, tmp_path: Path)
 
 def test_what_a_config_says_is_shown_and_not_obeyed(edited, home: Path) -> None:
     folder = edited(lambda c: c["provenance"].update({"a\ud800": "\udfff\x1b]0;owned\x07", "genome": "\u202e"}))
-    for words in ((), ("--json",)):
+    for words in ((), ("--json", "-")):
         result = run_cli("models", "show", folder, *words, home=home)
         assert result.returncode == 0, result.stderr.decode()
         text = result.stdout.decode()

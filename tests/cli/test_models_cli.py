@@ -1,9 +1,9 @@
 """``genoconv models`` as a user runs it."""
 
-import json
 from pathlib import Path
 
 from published_checkpoints import random_tensors, write_hf, write_original
+from reports import reported
 from typer.testing import CliRunner
 
 from genoconv.cli.app import app
@@ -21,7 +21,7 @@ def models(*arguments: str | Path) -> str:
 def test_show_and_list_print_data(home: Path, tmp_path: Path) -> None:
     source = write_original(tmp_path / "source", random_tensors())
     assert run_cli("models", "import", "-q", source, "-o", tmp_path / "model", home=home).stderr == b""
-    shown = json.loads(models("show", tmp_path / "model", "--json"))
+    shown = reported("models", "show", tmp_path / "model")["result"]
     assert shown["max_length"] == 50
     assert shown["provenance"]["source"]["path"] == str(source)
     assert shown["provenance"]["published"]["checkpoint"] == {"epoch": 3}

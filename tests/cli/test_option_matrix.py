@@ -5,7 +5,6 @@ An option without an effect fails here, and so does a hand-over that was deleted
 have matrices of their own, with the same rule: see ``ELSEWHERE``.
 """
 
-import json
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +24,7 @@ from genoconv.genome.assemblies import store
 ELSEWHERE = {"score-variants": "test_score_options.py", "scan": "test_scan_command.py"}
 # What takes() adds to a command, tested in test_options.py and at the end of this file.
 CONFIGURATION = {"config_file", "settings", "print_config"}
+REPORTS = {"json_file", "log_file"}  # tested in test_reporting.py
 
 Effect = Callable[["Bench"], None]
 EFFECTS: dict[tuple[str, str], Effect] = {}
@@ -56,7 +56,7 @@ OPTIONS = [
     for name, command in COMMANDS.items()
     if name not in ELSEWHERE
     for parameter in command.params
-    if parameter.name not in {*CONFIGURATION, "help"}
+    if parameter.name not in {*CONFIGURATION, *REPORTS, "help"}
 ]
 
 
@@ -326,7 +326,7 @@ def _(bench: Bench) -> None:
 
 @shows("models import", "source", "output", "modulation_shift", "force", "quiet")
 @shows("models export", "model", "output", "format", "force", "quiet")
-@shows("models show", "model", "as_json")
+@shows("models show", "model")
 def _(bench: Bench) -> None:
     back, again = bench.folder / "back", bench.folder / "again"
     original = ("models", "export", bench.model, "-o", back, "--format", "hyenadna-original")
@@ -343,8 +343,6 @@ def _(bench: Bench) -> None:
         bench.run("models", "import", back, "-o", again)
     bench.run("models", "import", back, "-o", again, "--modulation-shift", 0.25, "--force", "-q")
     assert logging.getLogger("genoconv").level == logging.WARNING
-    facts = json.loads(bench.run("models", "show", again, "--json").stdout)
-    assert facts["model"]["modulation_shift"] == 0.25
     assert "decay above 0.25" in bench.run("models", "show", again).stdout
 
 
@@ -358,12 +356,6 @@ def _(bench: Bench) -> None:
     words = ("models", "import", "OWNER/NAME", "-o", bench.folder / "x", "--revision", "main")
     found = bench.given("genoconv.models.published.hub.download", *words, answer=answer)
     assert found == {"values": ("OWNER/NAME",), "revision": "main"}
-
-
-@shows("models list", "as_json")
-def _(bench: Bench) -> None:
-    assert json.loads(bench.run("models", "list", "--json").stdout)[0]["name"] == "tiny-1k"
-    assert bench.run("models", "list").stdout.startswith("name ")
 
 
 @shows("genomes add", "name", "fasta", "annotation", "force")

@@ -90,7 +90,7 @@ def test_show_prints_every_genome(name: str) -> None:
 
 
 def test_the_list_has_a_line_for_each() -> None:
-    assert [line.split()[0] for line in overview()] == sorted(SHIPPED)
+    assert [known.name for known in overview()] == sorted(SHIPPED)
 
 
 @needs_data("genomes")
@@ -124,7 +124,7 @@ def test_the_demo_is_the_same_everywhere_and_says_what_it_is(tmp_path: Path) -> 
     assert (len(contigs), sum(contigs.values())) == (SHIPPED["demo"].sequences, SHIPPED["demo"].total)
     headers = [line for line in fasta.read_text().splitlines() if line.startswith(">")]
     assert all("synthetic" in line for line in [*headers, annotation.read_text().splitlines()[1]])
-    assert "synthetic" in next(line for line in overview() if line.startswith("demo "))
+    assert "synthetic" in next(known.title for known in overview() if known.name == "demo")
     assert "synthetic" in next(describe("demo"))
 
 

@@ -32,7 +32,7 @@ def test_own_files_are_known_by_a_name_and_not_copied(own: tuple[Path, Path]) ->
     assert (genome.fasta, genome.annotation, genome.registered) == (fasta, genes, True)
     assert {path.name for path in store.folder_of("mine").iterdir()} - {".lock"} == {"receipt.json"}
     assert run.path_of("mine", annotation=True) == genes
-    assert f"mine         added    5.39 kb  {fasta}" in run.overview()
+    assert f"mine         added    5.39 kb  {fasta}" in map(str, run.overview())
     assert next(run.describe("mine")).startswith("added ")
     assert run.verify("mine").startswith("mine: 2 files")
     with pytest.raises(UsageError, match=r"a genome mine is here already; .*--force"):
@@ -46,7 +46,7 @@ def test_own_files_that_change_are_noticed(own: tuple[Path, Path]) -> None:
     own[0].write_bytes(FASTA + b"\0")
     with pytest.raises(DataError, match="the files of mine have changed or are gone; see genoconv genomes verify mine"):
         fetch("mine")
-    assert f"mine         changed  5.39 kb  {own[0]}" in run.overview()
+    assert f"mine         changed  5.39 kb  {own[0]}" in map(str, run.overview())
     with pytest.raises(DataError, match=r"mine.fa.gz: expected .* bytes, got .*; put the files back, or add it again"):
         run.verify("mine")
 
@@ -96,7 +96,7 @@ def test_a_damaged_receipt_is_named_and_hides_no_other(
     broken = store.folder_of("broken")
     broken.mkdir()
     (broken / store.RECEIPT).write_text("{}")
-    assert any(line.startswith("mine         added") for line in run.overview())
+    assert any(known.state == "added" for known in run.overview() if known.name == "mine")
     assert f"{broken / store.RECEIPT}: damaged" in caplog.text
     with pytest.raises(DataError, match=r"damaged.*delete it and fetch or add the genome again"):
         run.verify("broken")
