@@ -24,13 +24,14 @@ def import_(options: ImportOptions) -> Outcome:
     """Make a model folder of a published HyenaDNA checkpoint.
 
     SRC is in the transformers layout (config.json, model.safetensors) or the original one (config.json,
-    weights.ckpt). Of a pickle only tensors and plain containers are read; nothing in it is ever run.
+    weights.ckpt). Of a pickle only tensors and plain containers are read; nothing in it is ever run. Without -o the
+    model is stored under its name, and every command takes that name: -m medium-160k.
 
     **Examples**
 
         genoconv models import downloads/hyenadna-tiny-1k-seqlen-hf -o models/tiny
 
-        genoconv models import medium-160k -o models/medium
+        genoconv models import medium-160k
 
         genoconv models import LongSafari/hyenadna-small-32k-seqlen-hf -o models/small
     """
@@ -46,10 +47,11 @@ def import_(options: ImportOptions) -> Outcome:
     for note in made.notes:
         console.summary(note)
     return Outcome(
-        line=f"{options.output}: {made.parameters:,} parameters, {made.config.n_layer} layers of {made.config.d_model},"
+        line=f"{made.folder}: {made.parameters:,} parameters, {made.config.n_layer} layers of {made.config.d_model},"
         f" up to {made.config.max_length:,} tokens, from the {made.layout} layout; model digest {made.digest[:12]}",
         counts={"parameters": made.parameters},
         result={"layout": made.layout, "model_digest": made.digest, "notes": made.notes},
+        outputs={"output": [made.folder]},
     )
 
 
@@ -120,7 +122,7 @@ def _facts(facts: dict[str, Any]) -> dict[str, object]:
 @app.command("list")
 @takes(NoOptions, configurable=False)
 def list_(options: NoOptions) -> Outcome:
-    """List the published HyenaDNA models that `genoconv models import` knows by name.
+    """List the models that have a name: those that are here, and those on the hub that can be imported.
 
     **Examples**
 
@@ -128,13 +130,15 @@ def list_(options: NoOptions) -> Outcome:
 
         genoconv models list --json -
     """
-    from genoconv.pipelines.models.run import list_published
+    from genoconv.pipelines.models.run import list_models
 
-    rows = list_published()
-    console.line(f"{'name':<13} {'layers':>6} {'width':>5} {'tokens':>9} {'parameters':>10}  repository")
+    rows = list_models()
+    width = max(len(row["name"]) for row in rows)
+    console.line(f"{'name':<{width}} {'layers':>6} {'width':>5} {'tokens':>9} {'parameters':>10}  where")
     for row in rows:
         sizes = f"{row['n_layer']:>6} {row['d_model']:>5} {row['max_length']:>9,} {row['parameters']:>10,}"
-        console.line(f"{row['name']:<13} {sizes}  {row['repository']}")
+        where = f"hub: {row['repository']}" if row["folder"] is None else f"{row['kind']}: {row['folder']}"
+        console.line(f"{row['name']:<{width}} {sizes}  {where}")
     return Outcome(counts={"models": len(rows)}, result=rows)
 
 

@@ -45,6 +45,11 @@ def genomes_dir() -> Path:
     return home_dir() / "genomes"
 
 
+def models_dir() -> Path:
+    """Imported models, one folder each."""
+    return home_dir() / "models"
+
+
 def kernels_dir() -> Path:
     """Compiled kernels (cubins)."""
     return home_dir() / "kernels"

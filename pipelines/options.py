@@ -247,7 +247,7 @@ Genome = Annotated[
 ]
 Model = Annotated[
     Path,
-    option("--model", "-m", metavar="DIR", help="Model folder, from genoconv train or genoconv models import."),
+    option("--model", "-m", metavar="MODEL", help="Model folder, or a name from genoconv models list."),
 ]
 Shard = Annotated[
     tuple[int, int] | None,

@@ -64,7 +64,8 @@ def _paths(options: BaseModel) -> Iterator[tuple[Parameter, Path]]:
 
 def described_inputs(options: BaseModel) -> dict[str, list[dict[str, Any]]]:
     """What a run read, by the key of the option that named it; a genome by name is described from its receipt."""
-    found = {key: list(map(described, paths)) for key, paths in paths_of(options, written=False).items()}
+    read = paths_of(options, written=False)
+    found = {key: [described(_place(key, path)) for path in paths] for key, paths in read.items()}
     name = getattr(options, "genome", None)
     if isinstance(name, str):
         found["genome"] = _stored(name)
@@ -84,6 +85,18 @@ def described(path: Path) -> dict[str, Any]:
     except (OSError, GenoconvError):  # it has gone since it was read, or never was what it should be
         pass
     return facts
+
+
+def _place(key: str, path: Path) -> Path:
+    """The folder of a model that was given by name; any other path as it is."""
+    if key != "model":
+        return path
+    from genoconv.models.registry import model_folder
+
+    try:
+        return model_folder(path)
+    except GenoconvError:
+        return path
 
 
 def _stored(name: str) -> list[dict[str, Any]]:

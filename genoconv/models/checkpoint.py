@@ -25,9 +25,9 @@ from genoconv.errors import ModelError, UsageError
 from genoconv.models.config import ModelConfig
 from genoconv.models.devices import resolve_device
 from genoconv.models.hyena import HyenaDNA
+from genoconv.models.registry import CONFIG_NAME, model_folder
 
 WEIGHTS_NAME = "model.safetensors"
-CONFIG_NAME = "config.json"
 FORMAT = "genoconv-model"
 FORMAT_VERSION = 1
 # What network the sizes describe, and what its last layer predicts; folders without these keys are of this kind.
@@ -69,11 +69,11 @@ def save_model(model: HyenaDNA, folder: Path | str, *, provenance: Mapping[str, 
     atomic.write_text(folder / CONFIG_NAME, json.dumps(record, indent=2) + "\n")
 
 
-def load_model(folder: Path | str, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> HyenaDNA:
-    """Read a model folder, as ``genoconv train``, ``genoconv models import`` or :func:`save_model` wrote it.
+def load_model(model: Path | str, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> HyenaDNA:
+    """Read a model that ``genoconv train``, ``genoconv models import`` or :func:`save_model` wrote.
 
     Args:
-        folder: the model folder.
+        model: a model folder, or a name that ``genoconv models list`` prints.
         device: where the model goes; "auto" is a GPU if there is one.
         dtype: floating type of the weights; None is float32. The filters stay float32 in any case.
 
@@ -81,41 +81,45 @@ def load_model(folder: Path | str, *, device: str | torch.device = "cpu", dtype:
         The model in evaluation mode.
 
     Raises:
-        ModelError: the folder is missing, not a model folder, incomplete or altered; one line per problem.
+        ModelError: no such model, or its folder is not a model folder, incomplete or altered; one line per problem.
         UsageError: torch does not see ``device``, or ``dtype`` is not a floating type of torch.
     """
     target = resolve_device(device)
     if dtype is not None and dtype not in _FLOATING:
         known = ", ".join(map(str, _FLOATING))
         raise UsageError(f"dtype is {dtype!r}; it must be one of {known}")
+    folder = model_folder(model)
     record = read_config(folder)
-    weights = Path(folder) / WEIGHTS_NAME
-    config = _model_config(record, Path(folder) / CONFIG_NAME)
+    weights = folder / WEIGHTS_NAME
+    config = _sizes(record, folder / CONFIG_NAME)
     tensors = read_tensors(weights)
     if file_digest(weights) != record["weights"]["sha256"]:
         raise ModelError(f"{weights}: altered, or of another model than {CONFIG_NAME} describes; copy the folder again")
     problems = [f"{weights}: {problem}" for problem in compare_tensors(tensors, expected_shapes(config))]
     if problems:
         raise ModelError("\n".join(problems))
-    model = build(config, tensors)
-    return model.to(target, dtype or torch.float32).eval()
+    return build(config, tensors).to(target, dtype or torch.float32).eval()
 
 
-def model_files(folder: Path | str) -> list[Path]:
-    """The files that make a folder a model: what no output may replace."""
-    return [Path(folder) / name for name in (CONFIG_NAME, WEIGHTS_NAME)]
+def model_files(model: Path | str) -> list[Path]:
+    """The files that make a folder a model: what no output may replace.
+
+    Raises:
+        ModelError: no such model.
+    """
+    return [model_folder(model) / name for name in (CONFIG_NAME, WEIGHTS_NAME)]
 
 
-def read_config(folder: Path | str) -> dict[str, Any]:
-    """``config.json`` of a model folder, checked to be one of ours and to name its parts.
+def read_config(model: Path | str) -> dict[str, Any]:
+    """``config.json`` of a model, checked to be one of ours and to name its parts.
 
     Raises:
         ModelError: it is missing, something else, or of a newer format; says what the folder holds instead.
     """
-    folder = Path(folder)
+    folder = model_folder(model)
     path = folder / CONFIG_NAME
     if not folder.is_dir():
-        what = "is a file; a model is a folder" if folder.exists() else "does not exist"
+        what = "is a file; a model is a folder" if folder.exists() else "is a link to nothing"
         raise ModelError(f"{folder}: {what}; `genoconv train -o DIR` or `genoconv models import` makes one")
     if not path.is_file():
         raise ModelError(f"{folder}: not a model folder, it holds no {CONFIG_NAME}{_hint(folder)}")
@@ -142,15 +146,26 @@ def read_config(folder: Path | str) -> dict[str, Any]:
     return record
 
 
-def model_digest(folder: Path | str) -> str:
+def model_config(model: Path | str) -> ModelConfig:
+    """The sizes of a model, without its weights.
+
+    Raises:
+        ModelError: no such model, or its ``config.json`` cannot be used.
+    """
+    folder = model_folder(model)
+    return _sizes(read_config(folder), folder / CONFIG_NAME)
+
+
+def model_digest(model: Path | str) -> str:
     """SHA-256, hexadecimal, of what decides a model's output: sizes, vocabulary and weights; not its provenance.
 
     Raises:
-        ModelError: no model folder.
+        ModelError: no such model, or not a model folder.
     """
+    folder = model_folder(model)
     record = read_config(folder)
     decisive = json.dumps({"model": record["model"], "tokenizer": record["tokenizer"]}, sort_keys=True)
-    return hashlib.sha256(f"{decisive}\n{file_digest(Path(folder) / WEIGHTS_NAME)}".encode()).hexdigest()
+    return hashlib.sha256(f"{decisive}\n{file_digest(folder / WEIGHTS_NAME)}".encode()).hexdigest()
 
 
 def stored_tensors(model: HyenaDNA) -> dict[str, Tensor]:
@@ -261,7 +276,7 @@ def _finite(text: str) -> float:
     return value
 
 
-def _model_config(record: Mapping[str, Any], path: Path) -> ModelConfig:
+def _sizes(record: Mapping[str, Any], path: Path) -> ModelConfig:
     try:
         return ModelConfig.from_dict(record["model"])
     except ModelError as error:

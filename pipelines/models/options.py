@@ -7,7 +7,7 @@ from pydantic import Field
 
 from genoconv.pipelines.options import Force, Options, Quiet, argument, option
 
-Folder = Annotated[Path, argument("DIR", help="Model folder.")]
+Model = Annotated[Path, argument("MODEL", help="Model folder, or a name from genoconv models list.")]
 
 
 class ImportOptions(Options):
@@ -16,7 +16,17 @@ class ImportOptions(Options):
     source: Annotated[
         str, argument("SRC", help="A folder (config.json and weights), the name of a published model, or OWNER/NAME.")
     ]
-    output: Annotated[Path, option("--output", "-o", metavar="DIR", written=True, help="The model folder to make.")]
+    output: Annotated[
+        Path | None,
+        option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            written=True,
+            default="a folder under GENOCONV_HOME, with the name of SRC",
+            help="The model folder to make.",
+        ),
+    ] = None
     revision: Annotated[
         str | None,
         option("--revision", metavar="COMMIT", help="Commit, branch or tag of a repository on the hub."),
@@ -38,7 +48,7 @@ class ImportOptions(Options):
 class ExportOptions(Options):
     """One call of ``genoconv models export``."""
 
-    model: Folder
+    model: Model
     output: Annotated[
         Path, option("--output", "-o", metavar="OUT", written=True, help="The checkpoint folder to make.")
     ]
@@ -53,4 +63,4 @@ class ExportOptions(Options):
 class ShowOptions(Options):
     """One call of ``genoconv models show``."""
 
-    model: Folder
+    model: Model

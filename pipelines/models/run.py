@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,17 +14,20 @@ import torch
 from genoconv import __version__, atomic
 from genoconv.digests import file_digest
 from genoconv.errors import ModelError, OutputError
-from genoconv.models import checkpoint
+from genoconv.models import checkpoint, registry
 from genoconv.models.config import PRESETS, ModelConfig
 from genoconv.models.published import conversion as published
 from genoconv.models.published import hub, layouts
 from genoconv.workfiles import claimed
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Imported:
     """What an import made, in numbers for the closing line."""
 
+    folder: Path
     config: ModelConfig
     parameters: int
     layout: str
@@ -33,7 +37,7 @@ class Imported:
 
 def import_model(
     source: str,
-    output: Path,
+    output: Path | None = None,
     *,
     revision: str | None = None,
     modulation_shift: float | None = None,
@@ -43,7 +47,7 @@ def import_model(
 
     Args:
         source: a folder in either published layout, a published size ("tiny-1k"), or a repository on the hub.
-        output: the model folder to make.
+        output: the model folder to make; None stores it under the name of ``source``, by which ``-m`` finds it.
         revision: commit, branch or tag, where ``source`` is on the hub.
         modulation_shift: see :func:`genoconv.models.published.conversion.read_published`.
         force: replace an ``output`` that is a model folder.
@@ -52,6 +56,9 @@ def import_model(
         GenoconvError: the source cannot be had, read or trusted, or the output not written.
     """
     folder = Path(source)
+    if output is None:
+        output = registry.stored_folder(source)
+        output.parent.mkdir(parents=True, exist_ok=True)
     _refuse_output(output, force=force, inputs={"SRC": folder})
     origin: dict[str, Any] = {"path": str(folder.absolute())}
     if not folder.exists():
@@ -78,7 +85,7 @@ def import_model(
         }
         checkpoint.save_model(model, temporary, provenance=provenance)
     parameters = sum(p.numel() for p in model.parameters())
-    return Imported(read.config, parameters, read.layout.name, checkpoint.model_digest(output), read.notes)
+    return Imported(output, read.config, parameters, read.layout.name, checkpoint.model_digest(output), read.notes)
 
 
 def layout_named(name: str) -> layouts.Layout:
@@ -95,7 +102,8 @@ def export_model(folder: Path, output: Path, *, layout: layouts.Layout, force: b
     Raises:
         GenoconvError: no model folder, a model that the layout cannot express, or an output that cannot be written.
     """
-    _refuse_output(output, force=force, inputs={"DIR": folder})
+    folder = registry.model_folder(folder)
+    _refuse_output(output, force=force, inputs={"MODEL": folder})
     settings, tensors, scalars = published.restore_published(folder, layout)
     source = checkpoint.read_config(folder)["provenance"]
     with claimed(output), atomic.atomic_dir(output) as temporary:
@@ -127,6 +135,7 @@ def describe_model(folder: Path) -> dict[str, Any]:
     Raises:
         ModelError: no model folder, or one that would not load.
     """
+    folder = registry.model_folder(folder)
     record = checkpoint.read_config(folder)
     model = checkpoint.load_model(folder)
     weights = folder / checkpoint.WEIGHTS_NAME
@@ -145,21 +154,30 @@ def describe_model(folder: Path) -> dict[str, Any]:
     }
 
 
-def list_published() -> list[dict[str, Any]]:
-    """The published models, smallest first: name, repository, revision, sizes, number of parameters."""
+def list_models() -> list[dict[str, Any]]:
+    """The models that have a name: where they are, sizes, number of parameters, and what was published under it.
+
+    A stored model whose ``config.json`` cannot be used is left out, with a warning.
+    """
     rows = []
-    for name, model in hub.PUBLISHED.items():
-        config = PRESETS[name]
-        parameters = sum(p.numel() for p in checkpoint.bare_model(config, device="meta").parameters())
+    for model in registry.known_models().values():
+        try:
+            config = PRESETS[model.name] if model.folder is None else checkpoint.model_config(model.folder)
+        except ModelError as error:
+            log.warning("%s", error)
+            continue
+        published = model.published
         rows.append(
             {
-                "name": name,
+                "name": model.name,
+                "kind": model.kind,
+                "folder": None if model.folder is None else str(model.folder),
                 "d_model": config.d_model,
                 "n_layer": config.n_layer,
                 "max_length": config.max_length,
-                "parameters": parameters,
-                "repository": model.repository,
-                "revision": model.revision,
+                "parameters": sum(p.numel() for p in checkpoint.bare_model(config, device="meta").parameters()),
+                "repository": None if published is None else published.repository,
+                "revision": None if published is None else published.revision,
             }
         )
     return rows

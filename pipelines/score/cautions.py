@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from genoconv.models.checkpoint import read_config
+from genoconv.models.registry import model_folder
 from genoconv.wording import printable
 
 _DEMO = "demo"
@@ -61,7 +62,7 @@ def _elsewhere(model: Path, provenance: Mapping[str, Any], *, reference: Mapping
 def _training_sequences(model: Path) -> list[str]:
     """MD5 of the sequences of the training genome, from ``genome.json``; none where that is missing or unusual."""
     try:
-        contigs = json.loads((model / "genome.json").read_text(encoding="utf-8"))["contigs"]
+        contigs = json.loads((model_folder(model) / "genome.json").read_text(encoding="utf-8"))["contigs"]
         return [str(contig["md5"]) for contig in contigs.values()]
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return []

@@ -162,7 +162,7 @@ def test_an_output_is_never_its_input(model, tmp_path: Path) -> None:
     for output in (tmp_path / "source", tmp_path):
         with pytest.raises(GenoconvError, match="SRC"):
             import_model(str(tmp_path / "source"), output, force=True)
-    with pytest.raises(GenoconvError, match="is the input DIR"):
+    with pytest.raises(GenoconvError, match="is the input MODEL"):
         export_model(model, model, layout=HF, force=True)
     fasta = write_fasta(tmp_path / "in.npz", {"r": random_bases(50, seed=1)})
     for output, name in ((fasta, "FASTA"), (model / "config.npy", "--model")):

@@ -28,6 +28,7 @@ from genoconv.models.published.tensors import (
     published_shapes,
 )
 from genoconv.models.published.unpickle import load_checkpoint
+from genoconv.models.registry import CONFIG_NAME
 
 KEPT_NAME = "published.safetensors"
 
@@ -137,7 +138,7 @@ def published_record(folder: Path) -> dict[str, Any]:
         first = error.errors()[0]
         where = ".".join(map(str, ("provenance.published", *first["loc"])))
         message = f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}; import the checkpoint again"
-        raise ModelError(f"{folder / checkpoint.CONFIG_NAME}: {message}") from None
+        raise ModelError(f"{folder / CONFIG_NAME}: {message}") from None
 
 
 def restore_published(folder: Path, layout: Layout) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:

@@ -1,0 +1,113 @@
+"""Models by name: what ``-m`` takes."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+from published_checkpoints import random_tensors, write_hf
+from typer.testing import CliRunner
+from vcf_files import tiny_model
+
+from genoconv.cli.app import app
+from genoconv.errors import ModelError, OutputError, UsageError
+from genoconv.models import load_model, model_digest, registry
+from genoconv.models.published.hub import PUBLISHED
+from genoconv.pipelines.models.run import import_model, list_models
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GENOCONV_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def stored(home: Path, tmp_path: Path) -> Path:
+    """A model called ``mine`` in the store."""
+    return import_model(str(write_hf(tmp_path / "mine", random_tensors()))).folder
+
+
+def test_an_import_without_a_folder_is_found_by_its_name(home: Path, stored: Path, tmp_path: Path) -> None:
+    assert stored == home / "models" / "mine"
+    shutil.rmtree(tmp_path / "mine")
+    assert registry.model_folder("mine") == stored
+    assert model_digest("mine") == model_digest(stored)
+    assert load_model("mine").config == load_model(stored).config
+    row = {row["name"]: row for row in list_models()}["mine"]
+    assert (row["kind"], row["folder"], row["max_length"], row["repository"]) == ("stored", str(stored), 50, None)
+
+
+def test_a_stored_model_is_replaced_only_by_force(stored: Path, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="exists already"):
+        import_model(str(tmp_path / "mine"))
+    before = model_digest(stored)
+    import_model(str(write_hf(tmp_path / "elsewhere" / "mine", random_tensors(seed=2))), force=True)
+    assert model_digest(stored) != before
+
+
+def test_a_folder_comes_before_a_name(stored: Path, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "mine")
+    here = tiny_model(tmp_path / "mine")
+    assert registry.model_folder("mine") == Path("mine")
+    assert model_digest("mine") == model_digest(here) != model_digest(stored)
+
+
+def test_a_shipped_model_is_found_and_listed(
+    home: Path, stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "SHIPPED", tmp_path / "shipped")
+    shutil.rmtree(tmp_path / "mine")
+    assert {model.kind for model in registry.known_models().values()} == {"stored", "hub"}
+    folder = tiny_model(tmp_path / "shipped" / "mine")
+    (tmp_path / "shipped" / "notes").mkdir()
+    assert registry.model_folder("mine") == folder, "what ships comes before what was stored"
+    assert [model.name for model in registry.known_models().values() if model.kind == "shipped"] == ["mine"]
+    listed = CliRunner().invoke(app, ["models", "list"]).stdout.splitlines()
+    assert listed[-1].startswith("mine ")
+    assert listed[-1].endswith(f"shipped: {folder}")
+
+
+def test_an_imported_published_model_is_no_longer_on_the_hub(home: Path, tmp_path: Path) -> None:
+    assert registry.known_models()["tiny-1k"].kind == "hub"
+    folder = import_model(str(write_hf(tmp_path / "source", random_tensors())), home / "models" / "tiny-1k").folder
+    known = registry.known_models()
+    assert (known["tiny-1k"].kind, known["tiny-1k"].folder) == ("stored", folder)
+    assert list(known) == list(PUBLISHED)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "tiny-1k",
+            "tiny-1k: a published model that is not here yet; `genoconv models import tiny-1k` fetches it from",
+        ),
+        ("tiny-1", "tiny-1: does not exist, and no model has that name; did you mean tiny-1k?"),
+        ("mine2", "did you mean mine?"),
+        ("runs/yeast", r"runs/yeast: does not exist, and no model has that name \(`genoconv models list`\)"),
+        ("LongSafari/hyenadna-tiny-1k-seqlen-hf", "tiny-1k: a published model that is not here yet"),
+        ("OWNER/NAME", "OWNER/NAME: does not exist, and no model has that name"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_what_to_do(stored: Path, name: str, words: str) -> None:
+    with pytest.raises(ModelError, match=words) as error:
+        load_model(name)
+    assert "\n" not in str(error.value)
+
+
+def test_names_of_imports(home: Path, tmp_path: Path) -> None:
+    assert registry.stored_folder("LongSafari/hyenadna-tiny-1k-seqlen-hf") == home / "models" / "tiny-1k"
+    assert registry.stored_folder("OWNER/some.model") == home / "models" / "some.model"
+    for source in ("-x", "a b", "x/.."):
+        with pytest.raises(UsageError, match="give the folder to make with -o DIR"):
+            registry.stored_folder(source)
+
+
+def test_a_damaged_stored_model_does_not_hide_the_others(stored: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (stored / "config.json").write_text("{}")
+    with caplog.at_level(logging.WARNING):
+        names = [row["name"] for row in list_models()]
+    assert names == list(PUBLISHED)
+    assert f"{stored / 'config.json'}: not written by genoconv" in caplog.text
