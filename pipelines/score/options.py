@@ -97,6 +97,17 @@ class ScoreOptions(Options):
             help="Also a table: one row per allele.",
         ),
     ] = None
+    multiqc: Annotated[
+        Path | None,
+        option(
+            "--multiqc",
+            metavar="DIR",
+            panel=OUTPUT,
+            recorded=False,
+            written=True,
+            help="Also tables for MultiQC in this folder: NAME_status_mqc.tsv and NAME_scores_mqc.yaml.",
+        ),
+    ] = None
     explain: Annotated[bool, option("--explain", panel=OUTPUT, help="Also each strand, and why there is no score.")] = (
         False
     )

@@ -13,6 +13,7 @@ from genoconv.errors import Interrupted, ModelError
 from genoconv.pipelines.score.fields import Fields
 from genoconv.pipelines.score.header import header_lines
 from genoconv.pipelines.score.inputs import Inputs, find_places, open_inputs, read_inputs
+from genoconv.pipelines.score.multiqc import multiqc_files, write_multiqc
 from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.pipelines.score.outputs import Outputs, WriteScores
 from genoconv.pipelines.score.plan import gene_index, piece_size, place, score_settings
@@ -48,6 +49,7 @@ def score_variants(options: ScoreOptions) -> Summary:
     """
     places = find_places(options)
     outputs = Outputs.of(options, places)
+    sample, tables = multiqc_files(options)
     with claimed(*options.files):
         source, reference = open_inputs(options, places)
         options, model = _load(options)
@@ -70,6 +72,7 @@ def score_variants(options: ScoreOptions) -> Summary:
                 summary = _score_all(options, pieces, scorer, journal, write, total=inputs.survey.records)
     for line in summary.warnings(settings, gene_lengths=genes.lengths if genes else {}):
         log.warning("%s", line)
+    write_multiqc(sample, tables, summary)
     return summary
 
 

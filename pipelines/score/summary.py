@@ -1,5 +1,6 @@
 """What a run of ``genoconv score-variants`` did, in a line, and why alleles have no score, in a few more."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,6 +8,10 @@ from dataclasses import dataclass, field
 from genoconv.tasks.score import Score, Settings
 from genoconv.variants.alleles import Status
 from genoconv.wording import count
+
+BIN = 0.5
+"""Width of a bin of the histogram of scores, in nats."""
+_OUTER = 20  # bins on either side of zero
 
 _WHY = {
     Status.NO_ALT: "ALT is . in every record",
@@ -23,19 +28,31 @@ _WHY = {
 
 @dataclass(slots=True)
 class Summary:
-    """What a run did; ``alleles`` counts them by status, ``long_genes`` those in genes that the model cannot hold."""
+    """What a run did.
+
+    Attributes:
+        alleles: their number by status.
+        long_genes: alleles in genes that the model cannot hold, by gene.
+        histogram: scored alleles by bin of the first window's score; see :data:`BIN`.
+    """
 
     records: int = 0
     resumed: int = 0
     seconds: float = 0.0
     alleles: Counter[str] = field(default_factory=Counter)
     long_genes: Counter[str] = field(default_factory=Counter)
+    histogram: Counter[int] = field(default_factory=Counter)
 
     def add(self, alleles: Sequence[Sequence[Score]]) -> list[Status]:
         """Count a record with its scores; returns the status of each allele."""
         self.records += 1
         statuses = [overall(windows) for windows in alleles] or [Status.NO_ALT]
         self.alleles.update(map(str, statuses))
+        self.histogram.update(
+            max(-_OUTER, min(_OUTER, math.floor(windows[0].llr / BIN)))
+            for windows in alleles
+            if windows and windows[0].llr is not None
+        )
         self.long_genes.update(
             score.gene
             for windows in alleles
@@ -43,6 +60,10 @@ class Summary:
             if score.status == Status.TOO_LONG and score.gene is not None
         )
         return statuses
+
+    def bins(self) -> range:
+        """Bins of the histogram from the lowest that is filled to the highest."""
+        return range(min(self.histogram, default=0), max(self.histogram, default=-1) + 1)
 
     def counts(self) -> dict[str, float | None]:
         """What ``--json`` says of the run; ``alleles_STATUS`` counts alleles without a score by their status."""

@@ -22,6 +22,7 @@ _OURS = (
     CONFIG,
     METRICS,
     "training.png",
+    "training_mqc.yaml",
     "README.md",
     CHECKPOINTS,
     "tensorboard",

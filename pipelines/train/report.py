@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from genoconv import __version__, atomic
 from genoconv.paths import scratch_dir
+from genoconv.pipelines.multiqc import write_lines
 from genoconv.pipelines.train.inputs import Inputs
 
 if TYPE_CHECKING:
@@ -49,6 +50,20 @@ def write_plot(path: Path, *, rows: "Sequence[Row]", baselines: Sequence[float])
     with atomic.atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=150)
     return True
+
+
+def write_curve(path: Path, *, name: str, rows: "Sequence[Row]") -> None:
+    """Perplexity against bases read, for MultiQC."""
+    lines: dict[str, dict[float, float]] = {}
+    for row in rows:
+        lines.setdefault(f"{name} {row.split}", {})[row.tokens] = row.perplexity
+    write_lines(
+        path,
+        section="Training",
+        description="Perplexity of training batches and of held-out windows; a uniform guess has 4.",
+        axes=("bases read", "perplexity"),
+        lines=lines,
+    )
 
 
 def write_card(path: Path, *, session: "Session", results: dict[str, Any], plotted: bool) -> None:

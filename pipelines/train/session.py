@@ -156,13 +156,14 @@ class Session:
     def _fill(self, held: RunFolder, outcome: "Outcome", results: dict[str, Any]) -> None:
         """Write what makes the folder of a run a model folder, the weights and ``config.json`` last."""
         from genoconv.models.checkpoint import save_model
-        from genoconv.pipelines.train.report import write_card, write_plot
+        from genoconv.pipelines.train.report import write_card, write_curve, write_plot
 
         write_json(held.path / GENOME, self.describe())
         baselines = results["markov_perplexities"]
         plotted = write_plot(held.path / "training.png", rows=outcome.rows, baselines=baselines)
         if not plotted:
             log.info("no training.png: matplotlib is missing; pip install 'genoconv[plot]'")
+        write_curve(held.path / "training_mqc.yaml", name=held.path.resolve().name, rows=outcome.rows)
         write_card(held.path / "README.md", session=self, results=results, plotted=plotted)
         save_model(self.model, held.path, provenance=provenance(self, results))
         held.end()

@@ -1,12 +1,15 @@
 """Every option of ``genoconv score-variants`` reaches the place that uses it: taken away, its test fails."""
 
 import gzip
+import math
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pysam.bcftools
 import pytest
+import yaml
 from click.testing import Result
 from toy_scoring import write_fasta
 from typer.testing import CliRunner
@@ -147,6 +150,23 @@ def _(bench: Bench) -> None:
     result = bench.call("--tsv", table, output=None)
     assert len(table.read_text().splitlines()) == 6
     assert "GCONV" not in result.stdout
+
+
+@shows("multiqc")
+def _(bench: Bench) -> None:
+    folder = bench.folder / "qc"
+    bench.vcf.write_text(bench.header + "".join(row(at) for at in (100, 200, 300)) + "c\t400\t.\tA\t<DEL>\t.\t.\t.\n")
+    scores = [record["GCONV_LLR"] for record in bench.records("--multiqc", folder)]
+    stem = bench.out.name.removesuffix(".vcf")
+    status = (folder / f"{stem}_status_mqc.tsv").read_text().splitlines()
+    assert "# id: genoconv_alleles_by_status" in status
+    assert status[-2:] == ["Sample\tok\tsymbolic", f"{stem}\t3\t1"]
+    found = yaml.safe_load((folder / f"{stem}_scores_mqc.yaml").read_text())
+    expected = Counter(math.floor(float(score) / 0.5) * 0.5 for score in scores if score != ".")
+    assert {at: count for at, count in found["data"][stem].items() if count} == expected
+    bench.out.unlink()
+    with pytest.raises(GenoconvError, match=r"_status_mqc\.tsv exists already"):
+        bench.call("--multiqc", folder)
 
 
 @shows("explain")

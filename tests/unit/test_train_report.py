@@ -21,6 +21,7 @@ PARTS = {
     "run.yaml",
     "metrics.csv",
     "training.png",
+    "training_mqc.yaml",
     "README.md",
     "checkpoints",
 }
@@ -36,6 +37,11 @@ def test_everything_that_was_promised_is_there(tmp_path: Path) -> None:
     assert sum(bases) == pytest.approx(20_000, abs=64)
     assert bases[2] == pytest.approx(4000, rel=0.3)
     assert (folder / "training.png").read_bytes().startswith(b"\x89PNG")
+    curves = yaml.safe_load((folder / "training_mqc.yaml").read_text())["data"]
+    assert set(curves) == {"run train", "run valid", "run test"}
+    assert list(curves["run valid"].values())[-1] == pytest.approx(
+        read_config(folder)["provenance"]["validation_perplexity"], abs=1e-4
+    )
     assert yaml.safe_load((folder / "run.yaml").read_text())["fasta"] == str(fasta)
     assert configuration(file=folder / "run.yaml") == tiny_config(fasta, "windows.test_fraction=0.2")
     done = read_config(folder)["provenance"]
