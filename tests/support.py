@@ -1,12 +1,15 @@
 """What the tests share: where the real data is, and how to run the installed command."""
 
+import functools
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from warm_command import WarmCommand
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("GENOCONV_TEST_DATA", ROOT.parent / "shared" / "data")).resolve()
@@ -30,6 +33,11 @@ def cli_environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[
     return environment
 
 
+@functools.cache
+def _warm() -> WarmCommand:
+    return WarmCommand()
+
+
 def run_cli(
     *arguments: str | Path,
     home: Path,
@@ -37,18 +45,28 @@ def run_cli(
     env: Mapping[str, str] | None = None,
     timeout: float = 300,
     cwd: Path | None = None,
+    fresh: bool = False,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run the installed command to its end; output is bytes because VCF and npz go to stdout."""
-    return subprocess.run(
-        [command(), *map(str, arguments)],
-        input=stdin,
-        stdin=subprocess.DEVNULL if stdin is None else None,
-        capture_output=True,
-        env=cli_environment(home, env),
-        timeout=timeout,
-        cwd=cwd,
-        check=False,
-    )
+    """Run the command to its end in a process of its own; output is bytes because VCF and npz go to stdout.
+
+    The process is forked from one that has imported torch; with ``fresh`` the installed script is started.
+    """
+    words = [str(command()), *map(str, arguments)]
+    environment = cli_environment(home, env)
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+        given.write(stdin or b"")
+        given.seek(0)
+        if fresh:
+            code = subprocess.run(
+                words, stdin=given, stdout=out, stderr=errors, env=environment, timeout=timeout, cwd=cwd, check=False
+            ).returncode
+        else:
+            warm = _warm()
+            warm.start(words[1:], environment=environment, cwd=cwd or Path.cwd(), streams=(given, out, errors))
+            code = warm.wait(timeout)
+        out.seek(0)
+        errors.seek(0)
+        return subprocess.CompletedProcess(words, code, out.read(), errors.read())
 
 
 def one_clear_line(result: subprocess.CompletedProcess[bytes], *, code: int) -> str:

@@ -19,7 +19,7 @@ def test_one_record_without_the_slow_half_of_torch(tmp_path: Path, home: Path) -
     out = tmp_path / "out.vcf"
     result = run_cli(
         "score-variants", vcf, "-f", fasta, "-m", model, "-w", "64", "-o", out, home=home,
-        env={"PYTHONPATH": str(tmp_path)},
+        env={"PYTHONPATH": str(tmp_path)}, fresh=True,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr.decode()
     assert "GCONV_LLR=" in out.read_text()
