@@ -26,6 +26,8 @@ def train(call: Call[TrainOptions]) -> Outcome:
 
         genoconv train -f yeast.fa.gz --windows yeast.bed -o runs/chosen
 
+        genoconv train -f human.fa.gz -f mouse.fa.gz -a human.gtf -a mouse.gtf
+
         genoconv train --resume runs/genes
     """
     from genoconv.pipelines.train import run

@@ -137,9 +137,15 @@ def keys(record: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """All dotted keys of a record."""
     for name, found in record.model_fields.items():
         yield prefix + name
-        kind = bare(found.annotation)
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
+        kind = _record_of(bare(found.annotation))
+        if kind is not None:
             yield from keys(kind, f"{prefix}{name}.")
+
+
+def _record_of(kind: Any) -> type[BaseModel] | None:
+    """The record that a field holds, one or a tuple of them."""
+    item = bare(get_args(kind)[0]) if get_origin(kind) is tuple else kind
+    return item if isinstance(item, type) and issubclass(item, BaseModel) else None
 
 
 def anchored(record: type[BaseModel], values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -147,8 +153,11 @@ def anchored(record: type[BaseModel], values: Mapping[str, Any], folder: Path) -
     result = dict(values)
     for name, found in record.model_fields.items():
         kind, value = bare(found.annotation), values.get(name)
-        if isinstance(kind, type) and issubclass(kind, BaseModel) and isinstance(value, Mapping):
-            result[name] = anchored(kind, value, folder)
+        record_of = _record_of(kind)
+        if record_of is not None and isinstance(value, Mapping):
+            result[name] = anchored(record_of, value, folder)
+        elif record_of is not None and isinstance(value, list | tuple):
+            result[name] = [anchored(record_of, item, folder) if isinstance(item, Mapping) else item for item in value]
         elif Path in (kind, *get_args(kind)):
             if isinstance(value, str | Path):
                 result[name] = _anchored(value, folder)

@@ -16,12 +16,17 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from genoconv.genome.fasta.access import Fasta
-from genoconv.genome.windows.batches import batch_plan, pad_batch
+from genoconv.genome.windows.batches import batch_plan, drawn_windows, pad_batch
 from genoconv.tokens import Tokens, reverse_complement
 from genoconv.train.settings import Stage
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_NONE = torch.empty(0, dtype=torch.uint8)
+NO_STRATUM = 255
+"""The stratum of padding."""
 
 
 class Batch(NamedTuple):
@@ -32,20 +37,24 @@ class Batch(NamedTuple):
         weights: (B, L) float32 weight of each base in the loss; shape (0,) where all are one.
         tokens: how many of ``ids`` are not padding.
         targets: what is to be predicted of each window, shape (B,) or (B, C); shape (0,) where it is the sequence.
+        strata: (B, L) uint8, the part of the data that each base belongs to, :data:`NO_STRATUM` for padding; shape
+            (0,) where there is one part.
     """
 
     ids: Tensor
     weights: Tensor
     tokens: int
     targets: Tensor
+    strata: Tensor = _NONE
 
 
 class Item(NamedTuple):
-    """One window: its tokens (L,), the weight of each in the loss, and what is to be predicted of it, if given."""
+    """One window: its tokens (L,), and if given the weight of each in the loss, what is to be predicted, the strata."""
 
     tokens: Tokens
     weights: npt.NDArray[np.float32] | None = None
     target: npt.NDArray[np.float32] | None = None
+    strata: npt.NDArray[np.uint8] | None = None
 
 
 class Reader(Protocol):
@@ -67,12 +76,20 @@ class WindowReader:
         fasta: where from.
         windows: table with contig, start, end (0-based half-open) and strand.
         masked_weight: weight of soft-masked bases in the loss; None reads no mask.
+        stratum: the part of the data that all its bases belong to; None where there is one part.
 
     Attributes:
         lengths: bases of every window, shape (number of windows,).
     """
 
-    def __init__(self, fasta: Fasta, windows: "pd.DataFrame", *, masked_weight: float | None = None) -> None:
+    def __init__(
+        self,
+        fasta: Fasta,
+        windows: "pd.DataFrame",
+        *,
+        masked_weight: float | None = None,
+        stratum: int | None = None,
+    ) -> None:
         self.fasta = fasta
         self.contigs: list[str] = windows["contig"].tolist()
         self.starts = windows["start"].to_numpy(np.int64)
@@ -80,6 +97,7 @@ class WindowReader:
         self.lengths: npt.NDArray[np.int64] = self.ends - self.starts
         self.reverse = (windows["strand"] == "-").to_numpy(np.bool_)
         self.masked_weight = masked_weight
+        self.stratum = stratum
 
     def __len__(self) -> int:
         return len(self.contigs)
@@ -105,9 +123,10 @@ class WindowReader:
         else:
             ids, mask = self.fasta.tokens_and_mask(*where)
             weights = np.where(mask, np.float32(self.masked_weight), np.float32(1))
+        strata = None if self.stratum is None else np.full(len(ids), self.stratum, np.uint8)
         if bool(self.reverse[index]) != flip:
-            return Item(reverse_complement(ids), None if weights is None else weights[::-1])
-        return Item(ids, weights)
+            return Item(reverse_complement(ids), None if weights is None else weights[::-1], None, strata)
+        return Item(ids, weights, None, strata)
 
 
 def collate(items: Sequence[Item]) -> Batch:
@@ -116,14 +135,19 @@ def collate(items: Sequence[Item]) -> Batch:
     weighted = any(item.weights is not None for item in items)
     weights = np.ones(ids.shape, np.float32) if weighted else np.empty(0, np.float32)
     targets = [item.target for item in items if item.target is not None]
+    divided = any(item.strata is not None for item in items)
+    strata = np.full(ids.shape, NO_STRATUM, np.uint8) if divided else np.empty(0, np.uint8)
     for row, item in enumerate(items):
         if item.weights is not None:
             weights[row, : len(item.tokens)] = item.weights
+        if item.strata is not None:
+            strata[row, : len(item.tokens)] = item.strata
     return Batch(
         ids=torch.from_numpy(ids),
         weights=torch.from_numpy(weights),
         tokens=sum(len(item.tokens) for item in items),
         targets=torch.from_numpy(np.stack(targets) if targets else np.empty(0, np.float32)),
+        strata=torch.from_numpy(strata),
     )
 
 
@@ -149,9 +173,12 @@ class TrainingBatches(IterableDataset[Batch]):
         reader: the training windows.
         stages: lengths to cut windows to, and for how many of *this process's* batches (None: for ever).
         tokens_per_batch: bases in a batch, padding included.
-        flips: read a random half of the windows on the other strand.
+        flips: read a random half of the windows on the other strand; for all, or for each window, shape (windows,).
         seed: decides order, cuts and flips.
         share: of several processes.
+        often: how often each window is read, relative to the others, shape (windows,); None reads all alike, once in
+            every epoch. Otherwise an epoch has as many windows, each as often as it weighs, rounded up or down so that
+            epochs add up to it.
     """
 
     def __init__(
@@ -160,16 +187,18 @@ class TrainingBatches(IterableDataset[Batch]):
         *,
         stages: Sequence[Stage],
         tokens_per_batch: int,
-        flips: bool,
+        flips: bool | npt.NDArray[np.bool_],
         seed: int,
         share: Share,
+        often: npt.NDArray[np.float64] | None = None,
     ) -> None:
         self.reader = reader
         self.stages = stages
         self.tokens_per_batch = tokens_per_batch
-        self.flips = flips
+        self.flips = np.broadcast_to(np.asarray(flips), (len(reader),))
         self.seed = seed
         self.share = share
+        self.often = often
         self._sizes: dict[tuple[int, int], int] = {}
         self._current: tuple[tuple[int, int], list[list[int]]] = (-1, -1), []
 
@@ -193,7 +222,7 @@ class TrainingBatches(IterableDataset[Batch]):
             if length > limit:
                 start = int(rng.integers(length - limit + 1))
                 crop = (start, start + limit)
-            items.append(self.reader.read(window, crop=crop, flip=self.flips and bool(rng.integers(2))))
+            items.append(self.reader.read(window, crop=crop, flip=bool(self.flips[window]) and bool(rng.integers(2))))
         return collate(items)
 
     def _stage(self, index: int) -> tuple[int, int]:
@@ -220,7 +249,11 @@ class TrainingBatches(IterableDataset[Batch]):
 
     def _plan(self, stage: int, epoch: int) -> list[list[int]]:
         if self._current[0] != (stage, epoch):
-            lengths = np.minimum(self.reader.lengths, self.stages[stage].length).tolist()
-            plan = batch_plan(lengths, tokens_per_batch=self.tokens_per_batch, seed=self.seed + stage, epoch=epoch)
+            lengths, seed = np.minimum(self.reader.lengths, self.stages[stage].length), self.seed + stage
+            drawn = None if self.often is None else drawn_windows(self.often, seed=seed, epoch=epoch)
+            chosen = lengths if drawn is None else lengths[drawn]
+            plan = batch_plan(chosen.tolist(), tokens_per_batch=self.tokens_per_batch, seed=seed, epoch=epoch)
+            if drawn is not None:
+                plan = [drawn[members].tolist() for members in plan]
             self._current = (stage, epoch), plan
         return self._current[1]

@@ -1,6 +1,7 @@
 """What a person sees of a run while it goes: a bar on a terminal, a line now and then in a log."""
 
 import logging
+import math
 import time
 from collections.abc import Mapping
 
@@ -64,7 +65,9 @@ class Display:
 
 
 def _text(figures: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+    """Figures of all the data, and the perplexity of its parts."""
+    shown = {n: v for n, v in figures.items() if "[" not in n or (n.startswith("perplexity[") and not math.isnan(v))}
+    return ", ".join(f"{name} {value:.4f}" for name, value in shown.items())
 
 
 def _minutes(seconds: float) -> str:

@@ -12,16 +12,29 @@ from genoconv.train.data import Batch, Reader, Share, collate
 from genoconv.train.module import Learner
 
 
-def spread(lengths: Sequence[int], *, bases: int) -> list[int]:
-    """Numbers of windows at equal distances through a table, about ``bases`` in all, at least one if there is one."""
+def spread(lengths: Sequence[int], *, bases: int, parts: Sequence[int] = ()) -> list[int]:
+    """Numbers of windows at equal distances through a table, about ``bases`` in all, at least one if there is one.
+
+    ``parts`` are the rows of the tables that it was joined from; each of them has its share, and at least one.
+    """
     if not len(lengths):
         return []
-    return spaced(len(lengths), round(len(lengths) * bases / max(1, sum(lengths))))
+    return spaced(parts or [len(lengths)], round(len(lengths) * bases / max(1, sum(lengths))))
 
 
-def spaced(total: int, count: int) -> list[int]:
-    """``count`` of the numbers below ``total``, at equal distances; at least one, at most all."""
-    return [int(number) for number in np.linspace(0, total - 1, max(1, min(total, count))).round()]
+def spaced(parts: Sequence[int], count: int) -> list[int]:
+    """``count`` row numbers of tables laid end to end, at equal distances in each: at least one each, at most all."""
+    rows = np.array(parts, np.int64)
+    filled = rows > 0
+    count = max(int(filled.sum()), min(int(rows.sum()), count))
+    spare = np.cumsum(np.where(filled, rows - 1, 0))
+    share = (count - filled.sum()) / max(1, int(spare[-1]))
+    each = np.diff((spare * share).round(), prepend=0).astype(np.int64) + filled
+    return [
+        int(number) + first
+        for size, first, some in zip(rows, np.cumsum(rows) - rows, each, strict=True)
+        for number in np.linspace(0, size - 1, some).round()
+    ]
 
 
 class HeldOut:
@@ -32,16 +45,20 @@ class HeldOut:
         reader: all windows that may be measured.
         bases: about how many to measure.
         tokens_per_batch: bases in a batch, padding included.
+        parts: windows of each source, in the order of ``reader``; empty where there is one.
 
     Attributes:
         windows: numbers of the windows in ``reader`` that are measured.
     """
 
-    def __init__(self, split: str, reader: Reader, *, bases: int, tokens_per_batch: int) -> None:
+    def __init__(
+        self, split: str, reader: Reader, *, bases: int, tokens_per_batch: int, parts: Sequence[int] = ()
+    ) -> None:
         self.split = split
         self.reader = reader
+        self.parts = parts or [len(reader)]
         self.tokens_per_batch = tokens_per_batch
-        self.windows = spread(reader.lengths.tolist(), bases=bases)
+        self.windows = spread(reader.lengths.tolist(), bases=bases, parts=self.parts)
         self._batches: list[Batch] | None = None
 
     @property
@@ -51,7 +68,7 @@ class HeldOut:
 
     def limit(self, bases: int) -> bool:
         """Measure about ``bases`` from now on, if that is fewer; returns whether it is."""
-        fewer = spread(self.reader.lengths.tolist(), bases=bases)
+        fewer = spread(self.reader.lengths.tolist(), bases=bases, parts=self.parts)
         if len(fewer) >= len(self.windows):
             return False
         self.take(len(fewer))
@@ -59,7 +76,7 @@ class HeldOut:
 
     def take(self, count: int) -> None:
         """Measure ``count`` windows from now on, spread over all of them."""
-        self.windows = spaced(len(self.reader), count)
+        self.windows = spaced(self.parts, count)
         self._batches = None
 
     def batches(self, share: Share) -> list[Batch]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import DDPStrategy
@@ -26,6 +28,7 @@ from genoconv.train.held_out import HeldOut
 from genoconv.train.interrupts import Interrupts
 from genoconv.train.machine import Machine
 from genoconv.train.metrics import MetricsFile, Row
+from genoconv.train.mixture import JoinedReader
 from genoconv.train.module import Learner
 from genoconv.train.objectives import Objective
 from genoconv.train.pace import Pace
@@ -55,18 +58,20 @@ class Job:
         objective: what it learns.
         train: windows to learn from.
         held_out: ``valid`` and, if it is to be measured at the end, ``test``.
-        flips: read a random half of the training windows on the other strand.
+        flips: read a random half of the training windows on the other strand; for all, or for each, (windows,).
         data, optim, settings: see :mod:`.settings`.
+        often: how often each training window is read, relative to the others, (windows,); None reads all alike.
     """
 
     model: nn.Module
     objective: Objective
     train: Reader
     held_out: dict[str, Reader]
-    flips: bool
+    flips: bool | npt.NDArray[np.bool_]
     data: DataSettings
     optim: OptimSettings
     settings: RunSettings
+    often: npt.NDArray[np.float64] | None = None
 
     @property
     def longest(self) -> int:
@@ -258,7 +263,13 @@ def _recompute(job: Job) -> None:
 
 def _held_out(job: Job) -> dict[str, HeldOut]:
     return {
-        split: HeldOut(split, reader, bases=job.data.valid_tokens, tokens_per_batch=job.data.tokens_per_batch)
+        split: HeldOut(
+            split,
+            reader,
+            bases=job.data.valid_tokens,
+            tokens_per_batch=job.data.tokens_per_batch,
+            parts=reader.parts if isinstance(reader, JoinedReader) else (),
+        )
         for split, reader in job.held_out.items()
     }
 
@@ -273,6 +284,7 @@ def _batches(job: Job, share: Share) -> TrainingBatches:
         flips=job.flips,
         seed=job.settings.seed,
         share=share,
+        often=job.often,
     )
 
 

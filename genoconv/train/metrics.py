@@ -46,7 +46,7 @@ class Row:
 
     def curves(self) -> dict[str, float]:
         """Its values by name, for a logger of curves."""
-        values = dict(self.figures)
+        values = {name: value for name, value in self.figures.items() if not math.isnan(value)}
         if self.tokens_per_second is not None:
             values |= {"learning_rate": self.learning_rate, "tokens_per_second": self.tokens_per_second}
         return {f"{self.split}/{name}": value for name, value in values.items()} | {"tokens": self.tokens}
@@ -93,7 +93,7 @@ def _row(path: Path, number: int, header: list[str], record: list[str]) -> Row:
             step=int(values["step"]),
             tokens=int(values["tokens"]),
             split=values["split"],
-            figures={name: float(values[name]) for name in header[3:-2]},
+            figures={name: float(values[name] or math.nan) for name in header[3:-2]},
             learning_rate=float(values["learning_rate"]),
             tokens_per_second=float(speed) if speed else None,
         )
@@ -143,7 +143,7 @@ class MetricsFile:
 
 def _record(row: Row) -> dict[str, object]:
     speed = row.tokens_per_second
-    numbers = {name: f"{value:.8g}" for name, value in row.figures.items()}
+    numbers = {name: "" if math.isnan(value) else f"{value:.8g}" for name, value in row.figures.items()}
     return {
         **{"step": row.step, "tokens": row.tokens, "split": row.split, **numbers},
         "learning_rate": f"{row.learning_rate:.8g}",

@@ -62,8 +62,9 @@ def _elsewhere(model: Path, provenance: Mapping[str, Any], *, reference: Mapping
 def _training_sequences(model: Path) -> list[str]:
     """MD5 of the sequences of the training genome, from ``genome.json``; none where that is missing or unusual."""
     try:
-        contigs = json.loads((model_folder(model) / "genome.json").read_text(encoding="utf-8"))["contigs"]
-        return [str(contig["md5"]) for contig in contigs.values()]
+        record = json.loads((model_folder(model) / "genome.json").read_text(encoding="utf-8"))
+        sources = record["sources"].values() if "sources" in record else [record]
+        return [str(contig["md5"]) for source in sources for contig in source["contigs"].values()]
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return []
 

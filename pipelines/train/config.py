@@ -11,12 +11,14 @@ from genoconv.paths import shipped
 from genoconv.pipelines.resolve import Call, is_text, merge, read_yaml
 from genoconv.pipelines.train.folder import check_default_folder
 from genoconv.pipelines.train.options import CALL, TrainConfig, TrainOptions
+from genoconv.pipelines.train.sources import check, named
 from genoconv.wording import printable
 
 DEMO_GENOME = "demo"
 _DEFAULT_MINUTES = 10
 _DEFAULT_PRESET = "tiny-1k"
 _TINY = "tiny"
+_LONGEST_NAME = 4  # names of sources in the name of a folder
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,8 @@ def configure(call: Call[TrainConfig]) -> TrainConfig:
             each other.
     """
     config = resolve(call)
-    if config.genome in (None, DEMO_GENOME) and config.fasta is None:
-        if config.genome is None and config.annotation is not None:
-            raise UsageError("--annotation goes with the FASTA that it describes: add --fasta FILE or --genome NAME")
+    sources = config.all_sources()
+    if not sources or [source.genome for source in sources] == [DEMO_GENOME]:
         base = recipe(DEMO_GENOME)
         if config.init is not None:  # the model brings its own sizes
             for key in ("preset", "model", "max_length"):
@@ -114,32 +115,30 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def default_folder(config: TrainConfig) -> Path:
-    """``runs/NAME`` in the working directory, NAME of the genome or the FASTA.
+    """``runs/NAME`` in the working directory, NAME of the genome or the FASTA; several are joined by ``+``.
 
     Raises:
         OutputError: that lies inside a model folder: its own run.yaml was used there, most likely.
     """
-    name = config.genome or (config.fasta.name.split(".")[0] if config.fasta else DEMO_GENOME)
-    folder = Path("runs") / name
+    names = [source.usual_name for source in config.all_sources()] or [DEMO_GENOME]
+    folder = Path("runs") / "+".join(names[:_LONGEST_NAME])
     check_default_folder(folder)
     return folder
 
 
 def _check(config: TrainConfig) -> None:
-    for path in (config.fasta, config.annotation, config.init, config.window_file):
+    sources = config.all_sources()
+    for path in (config.init, *(path for source in sources for path in source.paths)):
         if path is not None and not is_text(str(path)):
             raise UsageError(f"{printable(str(path))}: its name is not UTF-8, which run.yaml cannot hold; rename it")
-    if config.genome is not None and config.fasta is not None:
-        raise UsageError("give one of --genome NAME and --fasta FILE")
-    if config.genes is False and config.annotation is not None:
-        raise UsageError("--tiles has no use for --annotation; drop one of them")
-    if config.genes and config.fasta is not None and config.annotation is None:
-        raise UsageError("--genes of --fasta FILE: add --annotation GENES.gtf")
-    if config.window_file is not None:
-        if config.annotation is not None or config.genes is not None:
-            raise UsageError("--windows FILE has its windows already: drop --annotation, --genes and --tiles")
-        if config.genome is None and config.fasta is None:
-            raise UsageError("--windows goes with the FASTA that it describes: add --fasta FILE or --genome NAME")
+    for source in sources:
+        check(source, where=f"source {source.usual_name}: " if len(sources) > 1 else "")
+    named(sources)
+    if len(sources) > 1 and (config.windows.valid or config.windows.test):
+        raise UsageError(
+            "--valid and --test name contigs of one FASTA; with several, give valid and test to each of the sources: in"
+            " a run file"
+        )
     if config.init is None:
         config.sizes()
     elif config.preset is not None or config.model:

@@ -32,6 +32,8 @@ def mask_digest(fasta: Fasta, contig: str) -> str:
 
 def changed_inputs(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between two :meth:`Inputs.describe` of one run, in words; nothing where both are the same."""
+    if "sources" in before or "sources" in now:
+        return _changed_sources(before, now)
     old, new = (record.get("contigs") for record in (before, now))
     if not isinstance(old, Mapping) or not isinstance(new, Mapping):
         return ["what the run began with is not in genome.json"]
@@ -56,6 +58,17 @@ def changed_inputs(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[st
         found.append("the FASTA has its contigs in another order")
     if not found and before.get("windows_sha256") != now["windows_sha256"]:
         found.append(_changed_windows(before, now))
+    return found
+
+
+def _changed_sources(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    old, new = (record.get("sources") for record in (before, now))
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping) or list(old) != list(new):
+        return ["the run began with other sources"]
+    found = []
+    for name, record in new.items():
+        earlier = old[name] if isinstance(old[name], Mapping) else {}
+        found += [f"{name}: {text}" for text in changed_inputs(earlier, record)]
     return found
 
 

@@ -1,157 +1,187 @@
-"""What a training run learns from: a genome found, its windows made, the held-out ones chosen."""
+"""What a training run learns from and is measured on: the windows of all its sources."""
 
 import hashlib
-from collections.abc import Mapping
+import itertools
+import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genoconv.errors import DataError, UsageError
-from genoconv.genome.annotation.genes import genes_on
-from genoconv.genome.fasta.access import Fasta
-from genoconv.genome.windows.chosen import read_windows
-from genoconv.genome.windows.training import WindowPlan, Windows, make_windows
-from genoconv.pipelines.train.identity import mask_digest, sequences_digest
+from genoconv.errors import DataError
+from genoconv.pipelines.train.assembly import Assembly, find
+from genoconv.pipelines.train.config import DEMO_GENOME
+from genoconv.pipelines.train.identity import sequences_digest
 from genoconv.pipelines.train.options import TrainConfig
-from genoconv.progress import progress_bar
-from genoconv.wording import count
+from genoconv.pipelines.train.sources import named
+from genoconv.wording import listed
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import numpy as np
+    import numpy.typing as npt
+
+    from genoconv.train.mixture import JoinedReader, Strata
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """A genome and its windows.
+    """The sources of a run, each with its windows.
 
     Attributes:
-        name: of the genome, or of the FASTA.
-        fasta: opened.
-        annotation: where genes came from; None for tiles.
-        window_file: where windows came from that were not made here.
-        plan: how windows were made.
-        windows: all of them, with their splits, and what was left out.
+        assemblies: in the order of the configuration.
     """
 
-    name: str
-    fasta: Fasta
-    annotation: Path | None
-    window_file: Path | None
-    plan: WindowPlan
-    windows: Windows
+    assemblies: tuple[Assembly, ...]
 
     @property
-    def genes(self) -> bool:
-        """Whether windows were made of genes."""
-        return self.annotation is not None
+    def name(self) -> str:
+        """What is learned from, in words."""
+        return listed([assembly.title for assembly in self.assemblies], limit=6)
 
     @property
-    def stranded(self) -> bool:
-        """Whether windows have a strand of their own, as genes have and tiles do not."""
-        return self.genes or bool((self.windows.frame["strand"] == "-").any())
+    def names(self) -> tuple[str, ...]:
+        """Sources that figures are reported for one by one; none where there is a single one."""
+        return tuple(assembly.name for assembly in self.assemblies) if len(self.assemblies) > 1 else ()
 
     @property
-    def kind(self) -> str:
-        """``genes``, ``tiles``, or ``file``."""
-        return "file" if self.window_file is not None else "genes" if self.genes else "tiles"
+    def demo(self) -> bool:
+        """Whether any of the sequences is synthetic."""
+        return any(assembly.title == DEMO_GENOME for assembly in self.assemblies)
 
-    def split(self, name: str) -> "pd.DataFrame":
-        """The windows of one split: contig, start, end (0-based half-open), strand, name."""
-        frame = self.windows.frame
-        return frame[frame["split"] == name]
+    @property
+    def strata(self) -> "Strata":
+        """The parts that figures are reported for."""
+        from genoconv.train.mixture import Strata
 
-    def describe(self, *, soft_mask: bool = False) -> dict[str, Any]:
-        """For ``genome.json``: which sequence, to the base, and how it was divided.
+        return Strata(sources=self.names)
 
-        ``soft_mask`` distinguishes sequences that differ only in lower case, where that matters to training.
+    def reader(self, split: str, *, learn: bool = False) -> "JoinedReader":
+        """The windows of one split, of all sources, with their strata; to ``learn`` from them, also loss weights."""
+        from genoconv.train.data import WindowReader
+        from genoconv.train.mixture import JoinedReader
+
+        return JoinedReader(
+            [
+                WindowReader(
+                    assembly.fasta,
+                    assembly.split(split),
+                    masked_weight=assembly.masked_weight if learn else None,
+                    stratum=number if self.names else None,
+                )
+                for number, assembly in enumerate(self.assemblies)
+            ]
+        )
+
+    def often(self) -> "npt.NDArray[np.float64] | None":
+        """How often each training window is read, relative to the others; None where all are read alike."""
+        import numpy as np
+
+        weights = [assembly.weight for assembly in self.assemblies]
+        if len(set(weights)) == 1:
+            return None
+        return np.repeat(np.array(weights), [len(assembly.split("train")) for assembly in self.assemblies])
+
+    def shares(self) -> dict[str, float]:
+        """The share of the bases read that each of several sources has, as its weight and size decide."""
+        if not self.names:
+            return {}
+        read = {a.name: a.weight * a.counts("train")["bases"] for a in self.assemblies}
+        return {name: bases / sum(read.values()) for name, bases in read.items()}
+
+    def describe(self) -> dict[str, Any]:
+        """For ``genome.json``: one source as itself, several under ``sources`` with their sums above.
+
+        Raises:
+            DataError: two sources hold the same sequence.
         """
-        table = self.windows.frame.to_csv(index=False, sep="\t", lineterminator="\n").encode()
-        contigs = {
-            contig: {"length": length, "md5": self.fasta.digest(contig)}
-            for contig, length in self.fasta.contigs.items()
-        }
-        if soft_mask:
-            for contig, record in contigs.items():
-                record["soft_mask_md5"] = mask_digest(self.fasta, contig)
+        records = {assembly.name: assembly.describe() for assembly in self.assemblies}
+        if len(records) == 1:
+            return next(iter(records.values()))
+        _check_different(records)
+        for assembly in self.assemblies:
+            records[assembly.name]["weight"] = assembly.weight
+        kinds = {str(record["windows"]) for record in records.values()}
+        text = "".join(f"{name}\t{record['windows_sha256']}\n" for name, record in records.items())
         return {
             "name": self.name,
-            "fasta": self.fasta.path.name,
-            "annotation": None if self.annotation is None else self.annotation.name,
-            "contigs": contigs,
-            "sequences_sha256": sequences_digest({name: str(record["md5"]) for name, record in contigs.items()}),
-            "window_file": None if self.window_file is None else self.window_file.name,
-            "windows": self.kind,
-            "split": {name: self._counts(name) for name in ("train", "valid", "test")},
-            "left_out": self.windows.notes(self.plan),
-            "windows_sha256": hashlib.sha256(table).hexdigest(),
+            "sources": records,
+            "sequences_sha256": sequences_digest({n: str(r["sequences_sha256"]) for n, r in records.items()}),
+            "windows": kinds.pop() if len(kinds) == 1 else "several kinds",
+            "split": {
+                split: _sum([r["split"][split] for r in records.values()]) for split in ("train", "valid", "test")
+            },
+            "left_out": self.notes(),
+            "windows_sha256": hashlib.sha256(text.encode()).hexdigest(),
         }
 
-    def _counts(self, split: str) -> dict[str, Any]:
-        frame = self.split(split)
-        counts: dict[str, Any] = {"windows": len(frame), "bases": int((frame["end"] - frame["start"]).sum())}
-        if self.genes:
-            counts |= {"genes": self.windows.genes.get(split, 0), "cut_genes": self.windows.cut.get(split, 0)}
-        return counts | {"contigs": sorted(set(frame["contig"]))}
+    def notes(self) -> list[str]:
+        """What was cut and what was left out, a phrase each."""
+        return [self._of(assembly, note) for assembly in self.assemblies for note in assembly.notes()]
 
     def summary(self, split: str) -> str:
-        """The windows of one split in words: ``861 windows of 461 genes (297 of them cut)``."""
-        counts = self._counts(split)
-        unit = "tile" if self.kind == "tiles" else "window"
-        windows = count(counts["windows"], unit)
-        if not self.genes:
-            return windows
-        genes = count(counts["genes"], "gene")
-        cut = f" ({counts['cut_genes']:,} of them cut into parts)" if counts["cut_genes"] else ", whole"
-        return f"{windows} of {genes}{cut}"
+        """The windows of one split in words."""
+        return "; ".join(self._of(assembly, assembly.summary(split)) for assembly in self.assemblies)
+
+    def _of(self, assembly: Assembly, text: str) -> str:
+        return f"{assembly.name}: {text}" if self.names else text
+
+
+def _sum(counts: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    total: dict[str, int] = defaultdict(int)
+    for record in counts:
+        for key, value in record.items():
+            if isinstance(value, int):
+                total[key] += value
+    return dict(total)
+
+
+def _check_different(records: Mapping[str, Mapping[str, Any]]) -> None:
+    """What one source holds out, another must not teach."""
+    contents = {
+        name: {facts["md5"]: contig for contig, facts in record["contigs"].items()} for name, record in records.items()
+    }
+    for (one, first), (other, second) in itertools.combinations(contents.items(), 2):
+        shared = [contig for digest, contig in first.items() if digest in second]
+        if shared and len(shared) in (len(first), len(second)):
+            raise DataError(f"sources {one} and {other} hold the same sequences ({listed(shared)}); drop one of them")
+        if shared:
+            log.warning(
+                "sources %s and %s share contigs (%s): what is held out in one may be learned from the other",
+                one,
+                other,
+                listed(shared),
+            )
 
 
 def gather(config: TrainConfig, *, max_length: int, offline: bool, quiet: bool) -> Inputs:
-    """Find the sequence and make windows of at most ``max_length`` bases on it.
+    """Find the sequences and make windows of at most ``max_length`` bases on them.
 
     Raises:
         UsageError: a genome without the genes that are asked for; contigs or fractions that cannot be.
         DataError: a damaged file, or nothing left to learn from or to measure on.
-        DownloadError: the genome could not be fetched.
+        DownloadError: a genome could not be fetched.
     """
-    name, path, annotation, aliases = _source(config, offline=offline, quiet=quiet)
-    fasta = Fasta(path)
-    genes = None
-    if annotation is not None:
-        genes = genes_on(fasta, annotation, aliases=aliases, biotypes=config.windows.biotypes)
-    plan = _plan(config, max_length=max_length, genes=genes is not None)
-    chosen = config.window_file
-    if chosen is not None:
-        windows = read_windows(chosen, fasta, max_length=max_length, aliases=aliases)
-    else:
-        with progress_bar("Looking at windows", unit="bases", quiet=quiet) as advance:
-            windows = make_windows(fasta, plan, genes=genes, advance=advance)
-    inputs = Inputs(name, fasta, annotation, chosen, plan, windows)
-    for split, what in (("train", "training"), ("valid", "validation")):
-        if inputs.split(split).empty:
-            left_out = "; ".join(["", *windows.notes(plan)])
-            if chosen is not None:
-                raise DataError(f"{chosen}: no windows for {what}: no row has the split {split}")
-            raise DataError(f"{path}: no windows for {what}: the genome is too small; lower --max-length{left_out}")
-    return inputs
+    sources = named(config.all_sources())
+    assemblies = [find(source, config, max_length=max_length, offline=offline, quiet=quiet) for source in sources]
+    for assembly in assemblies:
+        if assembly.split("train").empty or (assembly.split("valid").empty and len(assemblies) == 1):
+            raise _nothing(assembly, "train" if assembly.split("train").empty else "valid")
+    unmeasured = [assembly for assembly in assemblies if assembly.split("valid").empty]
+    if len(unmeasured) == len(assemblies):
+        raise _nothing(unmeasured[0], "valid")
+    if unmeasured:
+        names = listed([assembly.name for assembly in unmeasured], limit=6)
+        log.warning("no validation windows in %s: it has no perplexity of its own", names)
+    return Inputs(tuple(assemblies))
 
 
-def _plan(config: TrainConfig, *, max_length: int, genes: bool) -> WindowPlan:
-    wanted = config.windows
-    shortest = min(wanted.min_length, max_length // 2)  # a long gene is cut into parts of more than half
-    unused: dict[str, int | None] = {"step": None} if genes else {"flank": 0}
-    wanted = wanted.model_copy(update={"min_length": shortest, **unused})
-    return wanted.plan(max_length=max_length, seed=config.run.seed)
-
-
-def _source(config: TrainConfig, *, offline: bool, quiet: bool) -> tuple[str, Path, Path | None, Mapping[str, str]]:
-    """Name, FASTA, where genes are wanted annotation, and the further names of a known genome's contigs."""
-    if config.fasta is not None:
-        return config.fasta.name, config.fasta, config.annotation, {}
-    assert config.genome is not None
-    from genoconv.genome.assemblies.fetch import resolve_genome
-
-    found = resolve_genome(config.genome, offline=offline, quiet=quiet)
-    annotation = config.annotation or (found.annotation if config.genes else None)
-    if config.genes and annotation is None:
-        raise UsageError(f"genome {config.genome} has no annotation; add --annotation FILE, or drop --genes for tiles")
-    return config.genome, found.fasta, annotation, found.aliases
+def _nothing(assembly: Assembly, split: str) -> DataError:
+    what = "training" if split == "train" else "validation"
+    if assembly.window_file is not None:
+        return DataError(f"{assembly.window_file}: no windows for {what}: no row has the split {split}")
+    left_out = "; ".join(["", *assembly.notes()])
+    return DataError(
+        f"{assembly.fasta.path}: no windows for {what}: the genome is too small; lower --max-length{left_out}"
+    )

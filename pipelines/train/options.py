@@ -4,17 +4,43 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, PlainSerializer
 
 from genoconv.errors import ModelError, UsageError
-from genoconv.pipelines.options import COMPUTE, RUN, Force, Offline, Precision, Quiet, argument, option, to_yaml
-from genoconv.pipelines.windows.options import INPUT, SequenceInput, WindowSettings
+from genoconv.pipelines.options import (
+    COMPUTE,
+    RUN,
+    Force,
+    Offline,
+    Options,
+    Precision,
+    Quiet,
+    argument,
+    option,
+    to_yaml,
+)
+from genoconv.pipelines.train.sources import Source, paired
+from genoconv.pipelines.windows.options import INPUT, WindowSettings
 from genoconv.train.settings import DataSettings, OptimSettings, RunSettings
 
 if TYPE_CHECKING:
     from genoconv.models.config import ModelConfig
 
 MODEL = "Model"
+
+
+def _several(value: Any) -> Any:
+    """One value in a file need not be a list."""
+    return () if value is None else (value,) if isinstance(value, str | Path) else value
+
+
+def _single(values: tuple[Any, ...]) -> Any:
+    """And is written as it may be read."""
+    plain = [str(value) for value in values]
+    return plain if len(plain) > 1 else plain[0] if plain else None
+
+
+_Several = (BeforeValidator(_several), PlainSerializer(_single, when_used="json"))
 
 
 class TrainWindows(WindowSettings):
@@ -67,12 +93,45 @@ class TrainRun(RunSettings):
     precision: Precision = "auto"
 
 
-class TrainConfig(SequenceInput):
+class TrainConfig(Options):
     """Everything that decides a run: what its ``run.yaml`` holds. Lengths are bases.
 
-    With neither a genome nor a FASTA it is the embedded demo.
+    With no source at all it is the embedded demo.
     """
 
+    fasta: Annotated[
+        tuple[Path, ...],
+        *_Several,
+        option(
+            "--fasta",
+            "-f",
+            metavar="FILE",
+            panel=INPUT,
+            help="FASTA: plain, bgzip or gzip; may be repeated, for several sources.",
+        ),
+    ] = ()
+    annotation: Annotated[
+        tuple[Path, ...],
+        *_Several,
+        option(
+            "--annotation",
+            "-a",
+            metavar="FILE",
+            panel=INPUT,
+            help="Genes: GTF or GFF3, plain or gzip; one for each --fasta, in the same order.",
+        ),
+    ] = ()
+    genome: Annotated[
+        tuple[str, ...],
+        *_Several,
+        option(
+            "--genome",
+            "-g",
+            metavar="NAME",
+            panel=INPUT,
+            help="A genome by name, fetched if it is not here; may be repeated. See genoconv genomes list.",
+        ),
+    ] = ()
     genes: Annotated[
         bool | None,
         option(
@@ -80,15 +139,17 @@ class TrainConfig(SequenceInput):
         ),
     ] = None
     window_file: Annotated[
-        Path | None,
+        tuple[Path, ...],
+        *_Several,
         option(
             "--windows",
             "-w",
             metavar="FILE",
             panel=INPUT,
-            help="Windows and their split from genoconv windows (BED or TSV), in place of making them.",
+            help="Windows and their split from genoconv windows (BED or TSV), in place of making them; one per source.",
         ),
-    ] = None
+    ] = ()
+    sources: tuple[Source, ...] = ()
     preset: Annotated[
         str | None,
         option(
@@ -132,6 +193,20 @@ class TrainConfig(SequenceInput):
             return ModelConfig.from_dict({**sizes.to_dict(), **self.model})
         except ModelError as error:
             raise UsageError("\n".join(f"model.{line}" for line in str(error).split("\n"))) from None
+
+    def all_sources(self) -> tuple[Source, ...]:
+        """What is learned from: the ``sources`` of the file, then those of the options.
+
+        Raises:
+            UsageError: options whose counts do not match.
+        """
+        return *self.sources, *paired(
+            genomes=self.genome,
+            fastas=self.fasta,
+            annotations=self.annotation,
+            window_files=self.window_file,
+            genes=self.genes,
+        )
 
     def to_yaml(self) -> str:
         """As a file that ``genoconv train`` takes."""

@@ -1,6 +1,8 @@
 """What a finished run is worth: its figures beside those of Markov models on the same windows, and its origin."""
 
 import datetime
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from genoconv import __version__
 from genoconv.errors import DataError
 from genoconv.pipelines.outcome import Outcome as Report
-from genoconv.pipelines.train.config import DEMO_GENOME
 from genoconv.pipelines.train.folder import MODEL_CONFIG
 from genoconv.pipelines.train.inputs import Inputs
 from genoconv.pipelines.train.options import TrainConfig
@@ -17,55 +18,81 @@ from genoconv.progress import Advance, progress_bar
 if TYPE_CHECKING:
     from genoconv.pipelines.train.session import Session
     from genoconv.tokens import Tokens
-    from genoconv.train.data import WindowReader
     from genoconv.train.loop import Outcome
+    from genoconv.train.metrics import Row
+    from genoconv.train.mixture import JoinedReader
 
 # Counting k-mers in more sequence than this changes their tables little and costs minutes.
 _BASELINE_BASES = 100_000_000
 
 
-def measure_baselines(inputs: Inputs, outcome: "Outcome", *, both_strands: bool, quiet: bool) -> dict[str, list[float]]:
-    """Perplexities of the Markov models on the very windows that the network was measured on, by split."""
+@dataclass(frozen=True)
+class Baselines:
+    """Perplexities of the Markov models, one per order, on the windows that the network was measured on.
+
+    Attributes:
+        splits: of each split.
+        sources: of each split, those of each source that has windows in it; none where there is one source.
+    """
+
+    splits: Mapping[str, list[float]]
+    sources: Mapping[str, Mapping[str, list[float]]]
+
+
+def measure_baselines(inputs: Inputs, outcome: "Outcome", *, both_strands: bool, quiet: bool) -> Baselines:
+    """Count k-mers in the training windows of all sources, and measure."""
     from genoconv.train.baselines import MarkovModels
-    from genoconv.train.data import WindowReader
     from genoconv.train.held_out import spread
 
-    frame = inputs.split("train")
-    chosen = spread((frame["end"] - frame["start"]).tolist(), bases=_BASELINE_BASES)
-    train = WindowReader(inputs.fasta, frame.iloc[chosen])
-    with progress_bar("Counting k-mers", total=len(train), unit="windows", quiet=quiet) as advance:
-        models = MarkovModels(_Watched(train, advance), both_strands=both_strands)
-    return {
-        split: models.perplexities(WindowReader(inputs.fasta, inputs.split(split).iloc[windows]))
-        for split, windows in outcome.measured.items()
-    }
+    train = inputs.reader("train")
+    chosen = spread(train.lengths.tolist(), bases=_BASELINE_BASES, parts=train.parts)
+    with progress_bar("Counting k-mers", total=len(chosen), unit="windows", quiet=quiet) as advance:
+        models = MarkovModels(_Some(train, chosen, advance), both_strands=both_strands)
+    splits, sources = {}, {}
+    for split, windows in outcome.measured.items():
+        reader = inputs.reader(split)
+        splits[split] = models.perplexities(_Some(reader, windows))
+        own = {name: _Some(reader, rows) for name, rows in _by_source(inputs, reader, windows).items()}
+        sources[split] = {name: models.perplexities(some) for name, some in own.items()}
+    return Baselines(splits, sources)
+
+
+def _by_source(inputs: Inputs, reader: "JoinedReader", windows: Sequence[int]) -> dict[str, list[int]]:
+    """Windows of a split, by their source."""
+    ends = itertools.accumulate(reader.parts)
+    spans = {name: range(end - size, end) for name, end, size in zip(inputs.names, ends, reader.parts, strict=False)}
+    found = {name: [window for window in windows if window in span] for name, span in spans.items()}
+    return {name: rows for name, rows in found.items() if rows}
 
 
 @dataclass(frozen=True)
-class _Watched:
-    """Windows that move a progress bar whenever one of them is read."""
+class _Some:
+    """Some windows of a reader, which may move a progress bar whenever one of them is read."""
 
-    windows: "WindowReader"
-    advance: Advance
+    reader: "JoinedReader"
+    rows: Sequence[int]
+    advance: Advance | None = None
 
     def __len__(self) -> int:
-        return len(self.windows)
+        return len(self.rows)
 
     def __getitem__(self, index: int) -> "Tokens":
-        self.advance(1)
-        return self.windows[index]
+        if self.advance:
+            self.advance(1)
+        return self.reader[self.rows[index]]
 
 
-def results_of(inputs: Inputs, outcome: "Outcome", baselines: dict[str, list[float]]) -> dict[str, Any]:
+def results_of(inputs: Inputs, outcome: "Outcome", baselines: Baselines) -> dict[str, Any]:
     """The figures of a run, for ``config.json``.
 
     Raises:
         DataError: no held-out base could be measured.
     """
     measured = {row.split: row for row in outcome.rows}  # the last of each
-    if "valid" not in measured or not baselines["valid"]:
+    valid, test = baselines.splits["valid"], baselines.splits.get("test")
+    if "valid" not in measured or not valid:
         raise DataError("no held-out base could be measured: the validation windows hold no A, C, G or T")
-    best = min(range(len(baselines["valid"])), key=baselines["valid"].__getitem__)
+    best = min(range(len(valid)), key=valid.__getitem__)
     ours = round(measured["valid"].perplexity, 5)
     results: dict[str, Any] = {
         "steps": outcome.step,
@@ -73,22 +100,40 @@ def results_of(inputs: Inputs, outcome: "Outcome", baselines: dict[str, list[flo
         "seconds": round(outcome.seconds, 1),
         "validation_perplexity": ours,
         "validation_bases": _bases(inputs, outcome, "valid"),
-        "markov_perplexities": [round(value, 5) for value in baselines["valid"]],
+        "markov_perplexities": [round(value, 5) for value in valid],
         "best_markov_order": best,
-        "better_than_markov": ours < min(baselines["valid"]),
+        "better_than_markov": ours < min(valid),
     }
-    if "test" in measured and baselines.get("test"):
+    if "test" in measured and test:
         results |= {
             "test_perplexity": round(measured["test"].perplexity, 5),
             "test_bases": _bases(inputs, outcome, "test"),
-            "test_markov_perplexities": [round(value, 5) for value in baselines["test"]],
+            "test_markov_perplexities": [round(value, 5) for value in test],
         }
+    parts = {part: _part(inputs, outcome.rows, baselines, part) for part in inputs.strata.groups()}
+    if inputs.names:
+        results["sources"] = {name: parts[name] for name in inputs.names}
     return results
 
 
+def _part(inputs: Inputs, rows: "Sequence[Row]", baselines: Baselines, part: str) -> dict[str, Any]:
+    """Figures of one source or region: bases learned from, and on held-out windows the perplexities."""
+    measured = {row.split: row.figures for row in rows}  # the last of each
+    read = sum(row.figures[f"bases[{part}]"] for row in rows if row.split == "train")
+    facts: dict[str, Any] = {"training_bases": int(read)}
+    for split, name in (("valid", "validation"), ("test", "test")):
+        figures = measured.get(split, {})
+        if figures.get(f"bases[{part}]"):
+            facts[f"{name}_perplexity"] = round(figures[f"perplexity[{part}]"], 5)
+            facts[f"{name}_bases"] = int(figures[f"bases[{part}]"])
+        markov = baselines.sources.get(split, {}).get(part)
+        if markov:
+            facts[f"{name}_best_markov"] = round(min(markov), 5)
+    return facts
+
+
 def _bases(inputs: Inputs, outcome: "Outcome", split: str) -> int:
-    frame = inputs.split(split).iloc[outcome.measured[split]]
-    return int((frame["end"] - frame["start"]).sum())
+    return int(inputs.reader(split).lengths[outcome.measured[split]].sum())
 
 
 def provenance(session: "Session", results: dict[str, Any]) -> dict[str, Any]:
@@ -98,7 +143,7 @@ def provenance(session: "Session", results: dict[str, Any]) -> dict[str, Any]:
     genome, config = session.describe(), session.config
     record = {
         "genome": session.inputs.name,
-        "demo": config.genome == DEMO_GENOME,
+        "demo": session.inputs.demo,
         "sequences_sha256": genome["sequences_sha256"],
         "windows": {"kind": genome["windows"], **{name: _without_contigs(s) for name, s in genome["split"].items()}},
         **results,

@@ -491,11 +491,11 @@ def _(bench: Bench) -> None:
 TRAIN = "genoconv.pipelines.train.run.train"
 # Option of ``train`` -> words, and key and value of the configuration that the run is given.
 TRAINED = {
-    "genome": (("--genome", "saccer3"), "saccer3"),
-    "fasta": (("-f", "FASTA"), "FASTA"),
-    "annotation": (("-f", "FASTA", "-a", "GENES"), "GENES"),
+    "genome": (("--genome", "saccer3"), ("saccer3",)),
+    "fasta": (("-f", "FASTA"), ("FASTA",)),
+    "annotation": (("-f", "FASTA", "-a", "GENES"), ("GENES",)),
     "genes": (("--genome", "saccer3", "--genes"), True),
-    "window_file": (("-f", "FASTA", "-w", "BED"), "BED"),
+    "window_file": (("-f", "FASTA", "-w", "BED"), ("BED",)),
     "data.soft_mask": (("--soft-mask", "keep"), "keep"),
     "preset": (("--preset", "small-32k"), "small-32k"),
     "max_length": (("-l", 500), 500),
@@ -532,7 +532,8 @@ def _(bench: Bench) -> None:
     places = {"FASTA": bench.fasta, "GENES": bench.genes, "MODEL": bench.model, "BED": bed}
     for key, (words, value) in TRAINED.items():
         config = bench.given(TRAIN, "train", *(places.get(word, word) for word in words), answer=0)["values"][0]
-        assert attribute(config, key) == places.get(value, value), key
+        expected = tuple(places.get(v, v) for v in value) if isinstance(value, tuple) else places.get(value, value)
+        assert attribute(config, key) == expected, key
 
 
 @shows("train", *(key.replace(".", "__") for key in WINDOWED))
@@ -541,7 +542,7 @@ def _(bench: Bench) -> None:
         plans.append(plan)
         raise DataError("stop")
 
-    bench.monkeypatch.setattr("genoconv.pipelines.train.inputs.make_windows", stop)
+    bench.monkeypatch.setattr("genoconv.pipelines.train.assembly.make_windows", stop)
     for key, (words, path, value) in WINDOWED.items():
         plans: list[object] = []
         options = (bench.genes if word == "GENES" else word for word in words)
@@ -562,7 +563,7 @@ def _(bench: Bench) -> None:
     file = bench.folder / "run.yaml"
     file.write_text("genome: saccer3\nrun: {max_steps: 5}\n")
     found = bench.given(TRAIN, "train", file, answer=0)
-    assert (found["values"][0].genome, found["values"][0].run.max_steps) == ("saccer3", 5)
+    assert (found["values"][0].genome, found["values"][0].run.max_steps) == (("saccer3",), 5)
     assert (found["folder"], found["force"], found["offline"], found["quiet"]) == (Path("runs/saccer3"), *[False] * 3)
     found = bench.given(TRAIN, "train", "-o", "x", "--force", "--offline", "-q", answer=0)
     assert (found["folder"], found["force"], found["offline"], found["quiet"]) == (Path("x"), *[True] * 3)

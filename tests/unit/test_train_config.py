@@ -17,7 +17,7 @@ def config(*assignments: str, **options: object) -> TrainConfig:
 
 def test_nothing_given_is_the_demo() -> None:
     demo = config()
-    assert demo.genome == "demo"
+    assert demo.genome == ("demo",)
     assert demo.preset == "tiny-1k"
     assert demo.run.max_steps is not None
     assert demo.run.max_minutes == 2.4
@@ -54,10 +54,10 @@ def test_paths_in_a_file_start_at_its_folder_and_others_here(tmp_path: Path, mon
     file.write_text("fasta: ../genomes/a.fa\nannotation: a.gtf\n")
     monkeypatch.chdir(tmp_path / "here")
     found = configuration(file=file)
-    assert found.fasta == tmp_path / "genomes" / "a.fa"
-    assert found.annotation == tmp_path / "configs" / "a.gtf"
+    assert found.fasta == (tmp_path / "genomes" / "a.fa",)
+    assert found.annotation == (tmp_path / "configs" / "a.gtf",)
     given = configuration("annotation=sub/b.gtf", file=file, options={"fasta": "b.fa"})
-    assert (given.fasta, given.annotation) == (tmp_path / "here" / "b.fa", tmp_path / "here" / "sub" / "b.gtf")
+    assert (*given.fasta, *given.annotation) == (tmp_path / "here" / "b.fa", tmp_path / "here" / "sub" / "b.gtf")
 
 
 REFUSED = {
@@ -74,7 +74,7 @@ REFUSED = {
     "impossible size": (["model.emb_dim=4"], "model.emb_dim: 4 is even"),
     "unknown preset": (["preset=tiny-2k"], "no preset 'tiny-2k'; did you mean tiny-1k"),
     "too short": (["max_length=8"], "max_length: must be at least 16, got '8'"),
-    "both sources": (["genome=hg38", "fasta=x.fa"], "give one of --genome NAME and --fasta FILE"),
+    "both in a source": (["sources=[{genome: hg38, fasta: x.fa}]"], "give one of --genome NAME and --fasta FILE"),
     "genes of nothing": (["fasta=x.fa", "genes=true"], "add --annotation"),
     "genes and tiles": (["fasta=x.fa", "annotation=x.gtf", "genes=false"], "drop one of them"),
     "annotation alone": (["annotation=x.gtf"], "--annotation goes with the FASTA that it describes"),
@@ -151,7 +151,7 @@ def test_a_file_name_that_is_not_utf8_is_refused_before_anything_is_written() ->
 
 def test_a_model_to_go_on_from_keeps_its_sizes_on_the_demo_too() -> None:
     found = config(init="models/tiny")
-    assert found.genome == "demo"
+    assert found.genome == ("demo",)
     assert (found.preset, found.max_length, found.model) == (None, None, {})
 
 

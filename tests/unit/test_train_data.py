@@ -97,7 +97,7 @@ def test_half_of_the_windows_are_flipped(fasta: Fasta) -> None:
 
 def test_soft_masked_bases_weigh_less_on_either_strand(fasta: Fasta) -> None:
     for strand in "+-":
-        ids, weights, _ = WindowReader(fasta, windows([50], strand=strand), masked_weight=0.25).read(0)
+        ids, weights, *_ = WindowReader(fasta, windows([50], strand=strand), masked_weight=0.25).read(0)
         assert weights is not None
         lower = np.array([letter.islower() for letter in BASES[:50]])[:: 1 if strand == "+" else -1]
         assert np.array_equal(weights, np.where(lower, np.float32(0.25), np.float32(1)))

@@ -35,7 +35,7 @@ def test_the_perplexity_in_the_folder_is_that_of_the_weights_in_it(fasta: Path, 
     folder = train_tiny(tmp_path / "run", fasta, "data.valid_tokens=1000000")
     config = tiny_config(fasta, "data.valid_tokens=1000000")
     model = load_model(folder)
-    inputs = gather(config, max_length=64, offline=True, quiet=True)
+    inputs = gather(config, max_length=64, offline=True, quiet=True).assemblies[0]
     valid = inputs.split("valid")
     total, count = 0.0, 0
     for contig, start, end in zip(valid["contig"], valid["start"], valid["end"], strict=True):
@@ -193,7 +193,7 @@ def test_genes_under_another_name_of_a_known_genomes_contig(
     rows = [f"BK006935\tx\tgene\t{s + 1}\t{s + 150}\t.\t+\t.\tID=g{s}" for s in range(0, 19_000, 200)]
     genes.write_text("\n".join(rows) + "\n")
     config = configuration(options={"genome": "toy", "annotation": str(genes)})
-    inputs = gather(config, max_length=256, offline=True, quiet=True)
+    inputs = gather(config, max_length=256, offline=True, quiet=True).assemblies[0]
     assert len(inputs.windows.frame) == 95
     assert set(inputs.windows.frame["contig"]) == {"chr1"}
 

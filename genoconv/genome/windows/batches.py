@@ -62,6 +62,23 @@ def _packed(ordered: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], tokens
     return batches
 
 
+def drawn_windows(often: npt.NDArray[np.float64], *, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+    """Numbers of the windows that an epoch reads, ascending, where they are not all read once.
+
+    Window ``i`` comes ``often[i] / mean(often)`` times an epoch: that number rounded down or up, such that over the
+    epochs the counts never differ from it by more than one. A function of its arguments alone.
+
+    Args:
+        often: how often each window is read, relative to the others; positive.
+        seed: another gives another beginning.
+        epoch: from 0.
+    """
+    rate = np.ones_like(often) if (often == often[0]).all() else often / often.mean()
+    phase = np.random.Generator(np.random.PCG64([seed, 1])).random(len(often))
+    times = np.floor(rate * (epoch + 1) + phase) - np.floor(rate * epoch + phase)
+    return np.repeat(np.arange(len(often)), times.astype(np.int64))
+
+
 def padding_fraction(batches: Sequence[Sequence[int]], lengths: Sequence[int]) -> float:
     """Share of the tokens of all batches that are padding; 0 for no batches."""
     padded = sum(len(batch) * max(lengths[number] for number in batch) for batch in batches)
