@@ -10,6 +10,7 @@ from genoconv.cli import (
     console,
     doctor,
     embed,
+    finetune,
     genomes,
     kernels,
     models,
@@ -92,6 +93,7 @@ def genoconv(
 app.add_typer(genomes.app, rich_help_panel="Genomes")
 app.command("windows", rich_help_panel="Genomes")(windows.windows)
 app.command("train", rich_help_panel="Models")(train.train)
+app.command("finetune", rich_help_panel="Models")(finetune.finetune)
 app.command("embed", rich_help_panel="Inference")(embed.embed)
 app.command("score-variants", rich_help_panel="Inference")(score.score_variants)
 app.command("scan", rich_help_panel="Inference")(scan.scan)

@@ -24,6 +24,7 @@ from genoconv.digests import file_digest
 from genoconv.errors import ModelError, UsageError
 from genoconv.models.config import ModelConfig
 from genoconv.models.devices import resolve_device
+from genoconv.models.heads import HeadConfig, Predictor, head_record
 from genoconv.models.hyena import HyenaDNA
 from genoconv.models.registry import CONFIG_NAME, model_folder
 
@@ -60,7 +61,7 @@ def save_model(model: HyenaDNA, folder: Path | str, *, provenance: Mapping[str, 
         "format_version": FORMAT_VERSION,
         "genoconv_version": __version__,
         "architecture": ARCHITECTURE,
-        "head": HEAD,
+        "head": head_record(model) or HEAD,
         "model": model.config.to_dict(),
         "tokenizer": {"unit": UNIT, "vocabulary": VOCABULARY},
         "weights": {"file": WEIGHTS_NAME, "sha256": file_digest(weights)},
@@ -78,7 +79,7 @@ def load_model(model: Path | str, *, device: str | torch.device = "cpu", dtype: 
         dtype: floating type of the weights; None is float32. The filters stay float32 in any case.
 
     Returns:
-        The model in evaluation mode.
+        The model in evaluation mode; a :class:`.Predictor`, which has ``predict(ids)``, where the folder holds a head.
 
     Raises:
         ModelError: no such model, or its folder is not a model folder, incomplete or altered; one line per problem.
@@ -92,13 +93,14 @@ def load_model(model: Path | str, *, device: str | torch.device = "cpu", dtype: 
     record = read_config(folder)
     weights = folder / WEIGHTS_NAME
     config = _sizes(record, folder / CONFIG_NAME)
+    head = read_head(folder, record)
     tensors = read_tensors(weights)
     if file_digest(weights) != record["weights"]["sha256"]:
         raise ModelError(f"{weights}: altered, or of another model than {CONFIG_NAME} describes; copy the folder again")
-    problems = [f"{weights}: {problem}" for problem in compare_tensors(tensors, expected_shapes(config))]
+    problems = [f"{weights}: {problem}" for problem in compare_tensors(tensors, expected_shapes(config, head))]
     if problems:
         raise ModelError("\n".join(problems))
-    return build(config, tensors).to(target, dtype or torch.float32).eval()
+    return build(config, tensors, head).to(target, dtype or torch.float32).eval()
 
 
 def model_files(model: Path | str) -> list[Path]:
@@ -129,10 +131,11 @@ def read_config(model: Path | str) -> dict[str, Any]:
     if record.get("format_version") != FORMAT_VERSION:
         found = record.get("format_version")
         raise ModelError(f"{path}: format version {found!r}, this genoconv reads {FORMAT_VERSION}; update genoconv")
-    for name, known in (("architecture", ARCHITECTURE), ("head", HEAD)):
-        if record.setdefault(name, known) != known:
-            found = ascii(record[name])[:80]
-            raise ModelError(f"{path}: {name} {found}, this genoconv reads {known!a}; update genoconv")
+    if record.setdefault("architecture", ARCHITECTURE) != ARCHITECTURE:
+        found = ascii(record["architecture"])[:80]
+        raise ModelError(f"{path}: architecture {found}, this genoconv reads {ARCHITECTURE!a}; update genoconv")
+    record.setdefault("head", HEAD)
+    read_head(folder, record)
     wrong = [name for name in ("model", "tokenizer", "weights", "provenance") if type(record.get(name)) is not dict]
     if wrong:
         raise ModelError("\n".join(f"{path}: {name!r} is missing or not an object" for name in wrong))
@@ -156,6 +159,27 @@ def model_config(model: Path | str) -> ModelConfig:
     return _sizes(read_config(folder), folder / CONFIG_NAME)
 
 
+def read_head(model: Path | str, record: Mapping[str, Any] | None = None) -> HeadConfig | None:
+    """The head that a model has beside its backbone; None where it predicts the next base alone.
+
+    Args:
+        model: its folder or its name.
+        record: its ``config.json``, if that was read before.
+
+    Raises:
+        ModelError: no such model, or a head that this version does not know.
+    """
+    folder = model_folder(model)
+    record = read_config(folder) if record is None else record
+    if record["head"] == HEAD:
+        return None
+    try:
+        return HeadConfig.from_record(record["head"])
+    except ModelError as error:
+        path, found = folder / CONFIG_NAME, ascii(record["head"])[:80]
+        raise ModelError(f"{path}: head {found}, this genoconv reads {HEAD!a} or its own ({error})") from None
+
+
 def model_digest(model: Path | str) -> str:
     """SHA-256, hexadecimal, of what decides a model's output: sizes, vocabulary and weights; not its provenance.
 
@@ -164,7 +188,8 @@ def model_digest(model: Path | str) -> str:
     """
     folder = model_folder(model)
     record = read_config(folder)
-    decisive = json.dumps({"model": record["model"], "tokenizer": record["tokenizer"]}, sort_keys=True)
+    parts = ("model", "tokenizer") if record["head"] == HEAD else ("model", "tokenizer", "head")
+    decisive = json.dumps({part: record[part] for part in parts}, sort_keys=True)
     return hashlib.sha256(f"{decisive}\n{file_digest(folder / WEIGHTS_NAME)}".encode()).hexdigest()
 
 
@@ -177,15 +202,16 @@ def stored_tensors(model: HyenaDNA) -> dict[str, Tensor]:
     return {name: names[name] for name in first.values()}
 
 
-def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+def expected_shapes(config: ModelConfig, head: HeadConfig | None = None) -> dict[str, tuple[int, ...]]:
     """Names and shapes of :func:`stored_tensors` for a model of these sizes, without allocating one."""
-    return {name: tuple(tensor.shape) for name, tensor in stored_tensors(bare_model(config, device="meta")).items()}
+    model = bare_model(config, head, device="meta")
+    return {name: tuple(tensor.shape) for name, tensor in stored_tensors(model).items()}
 
 
-def bare_model(config: ModelConfig, *, device: str = "cpu") -> HyenaDNA:
+def bare_model(config: ModelConfig, head: HeadConfig | None = None, *, device: str = "cpu") -> HyenaDNA:
     """A model whose parameters hold nothing yet; on "meta" it has shapes only and costs no memory."""
     with torch.device(device), _Uninitialised():
-        return HyenaDNA(config)
+        return HyenaDNA(config) if head is None else Predictor(config, head)
 
 
 class _Uninitialised(TorchFunctionMode):
@@ -223,9 +249,9 @@ def compare_tensors(tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[in
     return problems
 
 
-def build(config: ModelConfig, tensors: Mapping[str, Tensor]) -> HyenaDNA:
+def build(config: ModelConfig, tensors: Mapping[str, Tensor], head: HeadConfig | None = None) -> HyenaDNA:
     """A float32 model on the CPU with these stored tensors, leaving torch's random state as it was."""
-    model = bare_model(config)
+    model = bare_model(config, head)
     with torch.no_grad():
         for name, tensor in stored_tensors(model).items():
             tensor.copy_(tensors[name])

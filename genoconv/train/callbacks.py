@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from genoconv.errors import DivergedError
+from genoconv.train.best import Best
 from genoconv.train.clock import Clock
 from genoconv.train.data import Share
 from genoconv.train.display import Display
@@ -143,6 +144,11 @@ class Measuring(pl.Callback):
             self._pending = []
         learner.state["pending"] = [list(record) for record in self._settled]
 
+    def finish(self, trainer: pl.Trainer, learner: Learner) -> None:
+        """Write the last row of training where the run ends before one is due."""
+        if self._pending or self._settled:
+            self._measure(trainer, learner)
+
     def pause(self, seconds: float) -> None:
         """So many seconds since the last row went into something else than training."""
         self._paused += seconds
@@ -183,8 +189,9 @@ class Validating(pl.Callback):
         measuring: writes the rows.
         held_out: ``valid`` and, where there is one, ``test``.
         share: of this process.
-        validated: the last step after which the validation windows were read, on the first process.
+        validated: the last step after which the validation windows were read, and their loss, on the first process.
         save: saves a checkpoint of the step that was done last.
+        best: keeps the best weights, which the test set is measured with, and may end the run; None keeps the last.
     """
 
     def __init__(
@@ -194,26 +201,37 @@ class Validating(pl.Callback):
         held_out: dict[str, HeldOut],
         *,
         share: Share,
-        validated: int,
+        validated: tuple[int, float],
         save: Callable[[pl.Trainer, pl.LightningModule], None],
+        best: Best | None = None,
     ) -> None:
         self.pacing = pacing
         self.measuring = measuring
         self.held_out = held_out
         self.share = share
-        self.validated = validated
+        self.validated, self._loss = validated
         self.save = save
+        self.best = best
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.validated = trainer.strategy.broadcast(self.validated)
+        self.validated, loss = trainer.strategy.broadcast((self.validated, self._loss))
         step = trainer.global_step
+        if self.best is not None and self.validated == step:
+            self._note(pl_module, loss, step)  # its checkpoint was saved just before
         if self.validated != step and self.pacing.pace.was_due(step) and not trainer.should_stop:
             self._validate(trainer, pl_module)  # the run was interrupted just before
+        if self.best is not None and self.best.exhausted:
+            trainer.should_stop = True
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         if self.pacing.validate and not self._validate(trainer, pl_module) and self.pacing.ask_for_signal(trainer):
             # Before another step, so that the resumed run can catch up on this validation.
             trainer.should_stop = True
+            self.save(trainer, pl_module)
+        elif self.best is not None and self.best.exhausted and not trainer.should_stop:
+            assert isinstance(pl_module, Learner)
+            trainer.should_stop = True
+            self.measuring.finish(trainer, pl_module)
             self.save(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -221,6 +239,8 @@ class Validating(pl.Callback):
             return
         if self.validated != trainer.global_step:
             self._validate(trainer, pl_module)
+        if self.best is not None:
+            self.best.put_back()
         if "test" in self.held_out:
             self._read(trainer, pl_module, self.held_out["test"])
         self.pacing.ask_for_signal(trainer)
@@ -229,7 +249,14 @@ class Validating(pl.Callback):
         row = self._read(trainer, pl_module, self.held_out["valid"])
         if row is not None:
             self.validated = row.step
+            self._note(pl_module, row.loss, row.step)
         return row is not None
+
+    def _note(self, pl_module: pl.LightningModule, loss: float, step: int) -> None:
+        if self.best is not None:
+            assert isinstance(pl_module, Learner)
+            self.best.seen(loss, step)
+            pl_module.state["best"] = self.best.state()
 
     def _read(self, trainer: pl.Trainer, pl_module: pl.LightningModule, held_out: HeldOut) -> Row | None:
         assert isinstance(pl_module, Learner)

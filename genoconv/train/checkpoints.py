@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from genoconv import atomic
 from genoconv.errors import DivergedError, ModelError
+from genoconv.train.best import Best
 from genoconv.train.callbacks import Measuring, between_steps, learning_rate
 from genoconv.train.clock import Clock
 from genoconv.train.module import Learner
@@ -53,13 +54,14 @@ class Restored:
     limits: list[int] | None
 
 
-def read_checkpoint(path: Path, model: nn.Module, *, terms: int) -> Restored:
+def read_checkpoint(path: Path, model: nn.Module, *, terms: int, best: Best | None = None) -> Restored:
     """Read a checkpoint of a run of ``model`` and check every part of it.
 
     Args:
         path: the file.
         model: decides names and shapes.
         terms: sums of the objective.
+        best: takes the best weights so far, where the run keeps them.
 
     Raises:
         ModelError: damaged, of another model, or not written by ``genoconv train``; one line.
@@ -68,7 +70,7 @@ def read_checkpoint(path: Path, model: nn.Module, *, terms: int) -> Restored:
     try:
         own, step = _typed(state, "genoconv", dict), _count(state, "global_step")
         weights = _weights(_typed(state, "state_dict", dict), model)
-        _check_optimizer(_typed(state, "optimizer_states", list), list(model.parameters()))
+        _check_optimizer(_typed(state, "optimizer_states", list), [p for p in model.parameters() if p.requires_grad])
         _check_loops(_typed(state, "loops", dict))
         schedules = _typed(state, "lr_schedulers", list)
         if len(schedules) != 1 or not isinstance(schedules[0], dict) or _count(schedules[0], "last_epoch") != step:
@@ -84,6 +86,8 @@ def read_checkpoint(path: Path, model: nn.Module, *, terms: int) -> Restored:
         if type(seconds) is not float or not 0 <= seconds < math.inf:
             raise ValueError("genoconv.seconds is not a time")
         counts = _count(own, "batches"), _count(own, "tokens")
+        if best is not None and "best" in own:
+            best.restore(_typed(own, "best", dict))
     except ValueError as error:
         raise ModelError(f"{path}: not a checkpoint of this run: {error}; remove it to use an older one") from None
     return Restored(path, step, *counts, seconds, weights, pending, limits)

@@ -39,6 +39,7 @@ class Batch(NamedTuple):
         targets: what is to be predicted of each window, shape (B,) or (B, C); shape (0,) where it is the sequence.
         strata: (B, L) uint8, the part of the data that each base belongs to, :data:`NO_STRATUM` for padding; shape
             (0,) where there is one part.
+        features: (B, D) vectors computed beforehand, which stand for the model's own; shape (0,) where there are none.
     """
 
     ids: Tensor
@@ -46,15 +47,21 @@ class Batch(NamedTuple):
     tokens: int
     targets: Tensor
     strata: Tensor = _NONE
+    features: Tensor = _NONE
 
 
 class Item(NamedTuple):
-    """One window: its tokens (L,), and if given the weight of each in the loss, what is to be predicted, the strata."""
+    """One window: its tokens (L,), and what is given with them.
+
+    That is the weight of each in the loss, what is to be predicted, the strata of the tokens, and the vector (D,) that
+    stands for the model's own.
+    """
 
     tokens: Tokens
     weights: npt.NDArray[np.float32] | None = None
     target: npt.NDArray[np.float32] | None = None
     strata: npt.NDArray[np.uint8] | None = None
+    features: npt.NDArray[np.float32] | None = None
 
 
 class Reader(Protocol):
@@ -137,6 +144,7 @@ def collate(items: Sequence[Item]) -> Batch:
     targets = [item.target for item in items if item.target is not None]
     divided = any(item.strata is not None for item in items)
     strata = np.full(ids.shape, NO_STRATUM, np.uint8) if divided else np.empty(0, np.uint8)
+    features = [item.features for item in items if item.features is not None]
     for row, item in enumerate(items):
         if item.weights is not None:
             weights[row, : len(item.tokens)] = item.weights
@@ -148,6 +156,7 @@ def collate(items: Sequence[Item]) -> Batch:
         tokens=sum(len(item.tokens) for item in items),
         targets=torch.from_numpy(np.stack(targets) if targets else np.empty(0, np.float32)),
         strata=torch.from_numpy(strata),
+        features=torch.from_numpy(np.stack(features) if features else np.empty(0, np.float32)),
     )
 
 

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from genoconv.errors import GenoconvError, ModelError, TrainingError
 from genoconv.models.hyena import HyenaDNA
 from genoconv.progress import noted_bar
+from genoconv.train.best import Best
 from genoconv.train.callbacks import Measuring, Pacing, Validating
 from genoconv.train.checkpoints import Checkpoints, Restored, read_checkpoint
 from genoconv.train.clock import Clock
@@ -61,6 +62,8 @@ class Job:
         flips: read a random half of the training windows on the other strand; for all, or for each, (windows,).
         data, optim, settings: see :mod:`.settings`.
         often: how often each training window is read, relative to the others, (windows,); None reads all alike.
+        keep_best: end with the weights of the best validation rather than the last ones.
+        patience: with ``keep_best``, validations without improvement after which the run ends.
     """
 
     model: nn.Module
@@ -72,6 +75,8 @@ class Job:
     optim: OptimSettings
     settings: RunSettings
     often: npt.NDArray[np.float64] | None = None
+    keep_best: bool = False
+    patience: int | None = None
 
     @property
     def longest(self) -> int:
@@ -88,6 +93,8 @@ class Outcome:
         rows: all measurements.
         signal: the signal that ended it early, or None.
         measured: numbers of the windows of each held-out set that were measured.
+        best_step: whose weights the model has, where the best are kept.
+        stopped_early: whether validations that no longer improved ended it.
     """
 
     step: int
@@ -96,6 +103,8 @@ class Outcome:
     rows: list[Row]
     signal: int | None
     measured: dict[str, list[int]] = field(default_factory=dict)
+    best_step: int | None = None
+    stopped_early: bool = False
 
 
 def stages(settings: DataSettings, *, longest: int, max_steps: int | None) -> tuple[Stage, ...]:
@@ -129,7 +138,8 @@ def run(job: Job, *, machine: Machine, folder: Path, resume: Path | None = None,
     _hush()
     _recompute(job)
     job.model.train()  # Lightning keeps the mode that it finds
-    restored = read_checkpoint(resume, job.model, terms=job.objective.terms) if resume else None
+    best = Best(job.model, patience=job.patience) if job.keep_best else None
+    restored = read_checkpoint(resume, job.model, terms=job.objective.terms, best=best) if resume else None
     with contextlib.ExitStack() as stack:
         metrics = None
         if machine.is_first:
@@ -141,7 +151,7 @@ def run(job: Job, *, machine: Machine, folder: Path, resume: Path | None = None,
         interrupts = stack.enter_context(Interrupts(processes=machine.processes, quiet=not machine.is_first))
         if machine.starts_workers:
             stack.enter_context(workers(machine.devices, nodes=machine.nodes))
-        parts = _Parts.assemble(job, machine, folder, restored, metrics, display, interrupts)
+        parts = _Parts.assemble(job, machine, folder, restored, best, metrics, display, interrupts)
         _fit(parts, machine, restored)
         return parts.outcome()
 
@@ -157,6 +167,7 @@ class _Parts:
     batches: TrainingBatches
     held_out: dict[str, HeldOut]
     pacing: Pacing
+    best: Best | None
     metrics: MetricsFile | None
 
     @classmethod
@@ -166,6 +177,7 @@ class _Parts:
         machine: Machine,
         folder: Path,
         restored: Restored | None,
+        best: Best | None,
         metrics: MetricsFile | None,
         display: Display,
         interrupts: Interrupts,
@@ -176,6 +188,8 @@ class _Parts:
         held_out = _held_out(job)
         pace = Pace(clock, every=settings.validate_every, held_out=list(held_out.values()), world=machine.processes)
         learner = Learner(job.model, objective=job.objective, optim=job.optim, clock=clock, seed=settings.seed)
+        if best is not None and restored:
+            learner.state["best"] = best.state()
         if restored and restored.limits:
             pace.resume_limits(restored.limits)
             learner.state["limits"] = restored.limits
@@ -189,9 +203,12 @@ class _Parts:
             pending=restored.pending if restored else [],
         )
         checkpoints = Checkpoints(folder / "checkpoints", clock, measuring, every=settings.checkpoint_every, saved=step)
-        validated = max((row.step for row in metrics.rows if row.split == "valid"), default=-1) if metrics else -1
+        rows = metrics.rows if metrics else []
+        validated = max(((row.step, row.loss) for row in rows if row.split == "valid"), default=(-1, 0.0))
         share = Share(machine.rank, machine.processes, restored.batches if restored else 0)
-        validating = Validating(pacing, measuring, held_out, share=share, validated=validated, save=checkpoints.save)
+        validating = Validating(
+            pacing, measuring, held_out, share=share, validated=validated, save=checkpoints.save, best=best
+        )
         trainer = pl.Trainer(
             accelerator=machine.accelerator,
             devices=machine.lightning_devices,
@@ -215,6 +232,7 @@ class _Parts:
             batches=_batches(job, share),
             held_out=held_out,
             pacing=pacing,
+            best=best,
             metrics=metrics,
         )
 
@@ -228,6 +246,8 @@ class _Parts:
             rows=self.metrics.rows if self.metrics else [],
             signal=self.pacing.signal or None,
             measured={name: some.windows for name, some in self.held_out.items()},
+            best_step=self.best.step if self.best else None,
+            stopped_early=bool(self.best and self.best.exhausted),
         )
 
 

@@ -6,22 +6,29 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from genoconv.train.settings import OptimSettings
+from genoconv.models.heads import HEAD_PREFIX
+from genoconv.train.settings import HeadOptimSettings, OptimSettings
 
 
 def parameter_groups(model: nn.Module, settings: OptimSettings) -> list[dict[str, object]]:
-    """Filters with a learning rate of their own and no decay; matrices with decay; all the rest without."""
-    groups: dict[str, list[nn.Parameter]] = {"filters": [], "decayed": [], "plain": []}
+    """A head; matrices with decay; all the rest without; filters with a learning rate of their own and no decay."""
+    groups: dict[str, list[nn.Parameter]] = {"filters": [], "decayed": [], "plain": [], "head": []}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         if ".filter_fn." in name:
             groups["filters"].append(parameter)
+        elif name.startswith(HEAD_PREFIX):
+            groups["head"].append(parameter)
         elif parameter.ndim < 2 or "embeddings" in name:
             groups["plain"].append(parameter)
         else:
             groups["decayed"].append(parameter)
+    head: list[dict[str, object]] = []
+    if isinstance(settings, HeadOptimSettings):
+        head = [{"params": groups["head"], "lr": settings.head_lr, "weight_decay": settings.weight_decay}]
     return [
+        *head,
         {"params": groups["decayed"], "lr": settings.lr, "weight_decay": settings.weight_decay},
         {"params": groups["plain"], "lr": settings.lr, "weight_decay": 0.0},
         {"params": groups["filters"], "lr": settings.filter_lr, "weight_decay": 0.0},

@@ -74,6 +74,16 @@ class OptimSettings(_Strict):
     clip: Annotated[float, Field(gt=0)] = 1.0
 
 
+class HeadOptimSettings(OptimSettings):
+    """As above, for a pretrained model with a head.
+
+    Attributes:
+        head_lr: peak learning rate of the head.
+    """
+
+    head_lr: Annotated[float, Field(gt=0)] = 1e-2
+
+
 class RunSettings(_Strict):
     """How long, where, and what is said on the way.
 

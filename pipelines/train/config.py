@@ -6,6 +6,8 @@ from dataclasses import replace as changed
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from genoconv.errors import UsageError
 from genoconv.paths import shipped
 from genoconv.pipelines.resolve import Call, is_text, merge, read_yaml
@@ -101,7 +103,7 @@ def resolve(call: Call[TrainConfig], *, base: Mapping[str, Any] | None = None) -
     return config
 
 
-def changes(old: TrainConfig, new: TrainConfig) -> list[str]:
+def changes(old: BaseModel, new: BaseModel) -> list[str]:
     """Dotted keys in which two configurations differ."""
     before, after = (_flat(config.model_dump(mode="json")) for config in (old, new))
     return sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))

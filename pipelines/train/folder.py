@@ -12,17 +12,20 @@ from genoconv.errors import DivergedError, ModelError, OutputError
 from genoconv.train.metrics import has_rows
 from genoconv.workfiles import claimed, remove_temporaries
 
-CONFIG, MODEL_CONFIG, GENOME = "run.yaml", "config.json", "genome.json"
+CONFIG, MODEL_CONFIG, GENOME, RECORDS = "run.yaml", "config.json", "genome.json", "data.json"
 METRICS, CHECKPOINTS, PREVIOUS = "metrics.csv", "checkpoints", "previous"
 
 # Everything that a run writes; config.json, which makes the folder a model, is moved and written last.
 _OURS = (
     "model.safetensors",
     GENOME,
+    RECORDS,
     CONFIG,
     METRICS,
     "training.png",
     "training_mqc.yaml",
+    "finetune.png",
+    "predictions.tsv",
     "README.md",
     CHECKPOINTS,
     "tensorboard",
@@ -42,7 +45,7 @@ class RunFolder:
         self.path = path
         self.begun = False
 
-    def begin(self, *, config: str, genome: Mapping[str, Any]) -> None:
+    def begin(self, *, config: str, inputs: Mapping[str, Any], inputs_name: str = GENOME) -> None:
         """Make the folder ready for a run and note what it is.
 
         A finished model that is there moves to ``previous`` inside it, where it stays a model until :func:`end`; an
@@ -50,7 +53,8 @@ class RunFolder:
 
         Args:
             config: the configuration, YAML.
-            genome: which sequence, which windows.
+            inputs: what is learned from: for ``genome.json`` which sequence, which windows.
+            inputs_name: of the file for it.
 
         Raises:
             OutputError: the folder cannot be changed.
@@ -70,7 +74,7 @@ class RunFolder:
             raise OutputError(
                 f"{error.filename or self.path}: cannot make a model folder there: {error.strerror}"
             ) from error
-        write_json(self.path / GENOME, genome)
+        write_json(self.path / inputs_name, inputs)
         atomic.write_text(self.path / CONFIG, config)
 
     def end(self) -> None:
@@ -120,6 +124,29 @@ def held_folder(path: Path) -> Iterator[RunFolder]:
                 made.rmdir()
 
 
+@contextlib.contextmanager
+def held_run(folder: Path, *, first: bool, force: bool | None) -> Iterator[RunFolder | None]:
+    """The folder of a run on the process that is the ``first``, which alone writes it; None on others.
+
+    Args:
+        folder: as for :func:`held_folder`.
+        first: whether this is the first process.
+        force: as for :func:`check_folder`; None resumes the run that is there.
+
+    Raises:
+        OutputError: as :func:`held_folder` and :func:`check_folder`.
+    """
+    if not first:
+        yield None
+        return
+    if force is not None and folder.exists() and not folder.is_dir():
+        check_folder(folder, force=force)
+    with held_folder(folder) as held:
+        if force is not None:
+            check_folder(folder, force=force)
+        yield held
+
+
 def has_learned(folder: Path) -> bool:
     """Whether the run in ``folder`` has measured or saved anything."""
     return any((folder / CHECKPOINTS).glob("step-*.ckpt")) or has_rows(folder / METRICS)
@@ -127,7 +154,8 @@ def has_learned(folder: Path) -> bool:
 
 def is_run_folder(folder: Path) -> bool:
     """Whether ``folder`` is one that ``genoconv train`` or ``genoconv models import`` made; not just any run.yaml."""
-    begun = (folder / CONFIG).is_file() and any((folder / name).exists() for name in (GENOME, METRICS, CHECKPOINTS))
+    signs = (GENOME, RECORDS, METRICS, CHECKPOINTS)
+    begun = (folder / CONFIG).is_file() and any((folder / name).exists() for name in signs)
     return begun or _is_model(folder / MODEL_CONFIG)
 
 
@@ -137,6 +165,11 @@ def _is_model(config: Path) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(record, dict) and record.get("format") == "genoconv-model"
+
+
+def verb_of(folder: Path) -> str:
+    """The command that began the run in ``folder``."""
+    return "finetune" if (folder / RECORDS).exists() else "train"
 
 
 def check_folder(folder: Path, *, force: bool) -> None:
@@ -154,7 +187,9 @@ def check_folder(folder: Path, *, force: bool) -> None:
     finished = (folder / MODEL_CONFIG).exists()
     if force or not (finished or has_learned(folder)):
         return
-    way_out = "choose another name, or" if finished else f"resume with `genoconv train --resume {folder}`, or"
+    way_out = (
+        "choose another name, or" if finished else f"resume with `genoconv {verb_of(folder)} --resume {folder}`, or"
+    )
     raise OutputError(f"{folder} exists already; {way_out} pass --force to replace it")
 
 
@@ -168,7 +203,7 @@ def check_default_folder(folder: Path) -> None:
     if inside is not None:
         raise OutputError(
             f"{folder} would lie inside the model folder {inside}; name another with -o DIR, or resume that run with"
-            f" `genoconv train --resume {inside}`"
+            f" `genoconv {verb_of(inside)} --resume {inside}`"
         )
 
 
@@ -177,13 +212,13 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
     atomic.write_text(path, json.dumps(record, indent=2) + "\n")
 
 
-def read_genome(folder: Path) -> dict[str, Any] | None:
-    """``genome.json`` of a run; None where there is none.
+def read_inputs(folder: Path, name: str = GENOME) -> dict[str, Any] | None:
+    """``genome.json`` of a run, or what a run of another kind keeps there; None where there is none.
 
     Raises:
         ModelError: it is damaged.
     """
-    path = folder / GENOME
+    path = folder / name
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

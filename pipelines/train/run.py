@@ -1,11 +1,9 @@
 """The whole run behind ``genoconv train``: from a configuration to a model folder."""
 
-import contextlib
 import logging
 import math
 import shlex
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,10 +17,8 @@ from genoconv.pipelines.train.folder import (
     CHECKPOINTS,
     CONFIG,
     MODEL_CONFIG,
-    RunFolder,
-    check_folder,
-    held_folder,
-    read_genome,
+    held_run,
+    read_inputs,
 )
 from genoconv.pipelines.train.identity import changed_inputs
 from genoconv.pipelines.train.options import TrainConfig, TrainOptions
@@ -31,11 +27,12 @@ from genoconv.pipelines.train.session import Session
 
 if TYPE_CHECKING:
     from genoconv.train.machine import Machine
+    from genoconv.train.settings import RunSettings
 
 log = logging.getLogger(__name__)
 
 # What may be changed when a run is resumed: the rest decides the model or the order of the data.
-_MAY_CHANGE = (
+MAY_CHANGE = (
     "optim.",
     "data.workers",
     "run.max_steps",
@@ -105,11 +102,11 @@ def train(
             :func:`.loop.run`.
         TrainingError: the loss is NaN or exploded.
     """
-    machine = _machine(config)
-    with _held(folder, machine, force=force) as held:
+    machine = find_machine(config.run)
+    with held_run(folder, first=machine.is_first, force=force) as held:
         session = Session.prepare(config, folder, machine, offline=offline, quiet=quiet, command=command)
         if held is not None:
-            held.begin(config=config.to_yaml(), genome=session.describe())
+            held.begin(config=config.to_yaml(), inputs=session.describe())
         return session.complete(None, held)
 
 
@@ -128,7 +125,7 @@ def resumed(folder: Path, call: Call[TrainConfig]) -> TrainConfig:
         raise UsageError(f"--resume {folder}: no {file.name} there; this is not a folder of `genoconv train`")
     config = resolve(replace(call, file=file))
     changed = changes(resolve(Call(TrainConfig, file)), config)
-    forbidden = [key for key in changed if not key.startswith(_MAY_CHANGE)]
+    forbidden = [key for key in changed if not key.startswith(MAY_CHANGE)]
     if forbidden:
         raise UsageError(
             f"--resume {folder}: {', '.join(forbidden)} cannot change within a run; start a new one with -o"
@@ -148,11 +145,11 @@ def resume(
     """
     from genoconv.train.checkpoints import newest_checkpoint
 
-    machine = _machine(config)
+    machine = find_machine(config.run)
     if _finished(folder, config):
         log.info("%s: this run is finished; to train it further give a larger --max-steps or --max-minutes", folder)
         return 0
-    with _held(folder, machine, force=None) as held:
+    with held_run(folder, first=machine.is_first, force=None) as held:
         checkpoint = newest_checkpoint(folder / CHECKPOINTS)
         session = Session.prepare(config, folder, machine, offline=offline, quiet=quiet, command=command)
         if held is not None:
@@ -163,33 +160,19 @@ def resume(
         return session.complete(checkpoint, held)
 
 
-def _machine(config: TrainConfig) -> "Machine":
+def find_machine(settings: "RunSettings") -> "Machine":
     """Where to compute; processes other than the first one say errors only."""
     from genoconv.train.machine import settle
 
-    machine = settle(config.run)
+    machine = settle(settings)
     if not machine.is_first:
         logging.getLogger("genoconv").setLevel(logging.ERROR)
     return machine
 
 
-@contextlib.contextmanager
-def _held(folder: Path, machine: "Machine", *, force: bool | None) -> Iterator[RunFolder | None]:
-    """The run's folder, on the first process, which alone writes it; None on others. ``force`` None: resuming."""
-    if not machine.is_first:
-        yield None
-        return
-    if force is not None and folder.exists() and not folder.is_dir():
-        check_folder(folder, force=force)
-    with held_folder(folder) as held:
-        if force is not None:
-            check_folder(folder, force=force)
-        yield held
-
-
 def _check_same(folder: Path, session: Session) -> None:
     """Refuse to resume on other data than the run began with."""
-    before = read_genome(folder)
+    before = read_inputs(folder)
     if before is None:
         log.warning("%s has no genome.json: nothing says whether the sequence is that which the run began with", folder)
         return

@@ -99,7 +99,9 @@ class Session:
         from genoconv.train import loop
 
         self._introduce()
-        with _advice(self.config, self.folder, first=held is not None):
+        optim = self.config.optim
+        rates = f"--set optim.lr={optim.lr / 4:.2g} --set optim.filter_lr={optim.filter_lr / 4:.2g}"
+        with advice("train", self.folder, rates=rates, first=held is not None):
             outcome = loop.run(
                 self.job(), machine=self.machine, folder=self.folder, resume=checkpoint, quiet=self.quiet
             )
@@ -190,15 +192,21 @@ def _model(config: TrainConfig) -> "HyenaDNA":
 
 
 @contextmanager
-def _advice(config: TrainConfig, folder: Path, *, first: bool) -> Iterator[None]:
-    """Say how to resume a run that ends early. Other processes than the first leave that to it."""
-    again = f"genoconv train --resume {folder}"
+def advice(command: str, folder: Path, *, rates: str, first: bool) -> Iterator[None]:
+    """Say how to resume a run that ends early.
+
+    Args:
+        command: that made the run: ``train``.
+        folder: of the run.
+        rates: options of that command which lower the learning rates.
+        first: whether this is the first process; the others leave it to speak.
+    """
+    again = f"genoconv {command} --resume {folder}"
     try:
         yield
     except DivergedError as error:
         if not first:
             raise SystemExit(0) from None  # all of them met it, and the first one says so
-        rates = f"--set optim.lr={config.optim.lr / 4:.2g} --set optim.filter_lr={config.optim.filter_lr / 4:.2g}"
         raise DivergedError(f"{error}; lower the learning rates and resume: {again} {rates}") from error
     except KeyboardInterrupt as stop:
         if not first:

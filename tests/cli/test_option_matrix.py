@@ -21,7 +21,11 @@ from genoconv.cli.app import app
 from genoconv.errors import DataError, DownloadError, GenoconvError, OutputError, UsageError
 from genoconv.genome.assemblies import store
 
-ELSEWHERE = {"score-variants": "test_score_options.py", "scan": "test_scan_command.py"}
+ELSEWHERE = {
+    "score-variants": "test_score_options.py",
+    "scan": "test_scan_command.py",
+    "finetune": "test_finetune_command.py",
+}
 # What takes() adds to a command, tested in test_options.py and at the end of this file.
 CONFIGURATION = {"config_file", "settings", "print_config"}
 REPORTS = {"json_file", "log_file"}  # tested in test_reporting.py

@@ -47,6 +47,12 @@ class Bench:
         self.vcf = folder / "in.vcf"
         self.vcf.write_text(header + "".join(f"{line}\t.\t.\t.\n" for line in [*lines, "a\t600\t.\tN\t<DEL>"]))
 
+    def labelled(self) -> Path:
+        """Records of two classes."""
+        rows = [f"{random_bases(40, seed=n, letters='ACGT')},{n % 2}\n" for n in range(30)]
+        (self.folder / "x.csv").write_text("sequence,label\n" + "".join(rows))
+        return self.folder / "x.csv"
+
     def words(self, command: str, out: Path) -> tuple[object, ...]:
         """A small run of a command, its outputs in ``out``."""
         scored = self.folder / "scored.vcf"
@@ -63,6 +69,7 @@ class Bench:
             "genomes remove": ("mine",),
             "windows": ("-f", self.fasta, "--tile", "-l", 50, "-o", out / "out.bed"),
             "train": ("-f", self.fasta, "-l", 32, "--max-steps", 1, "-o", out / "run", "--device", "cpu"),
+            "finetune": (self.labelled(), "-m", self.model, "-o", out / "tuned", "--epochs", 1, "--device", "cpu"),
             "embed": (self.fasta, "-m", self.model, "-o", out / "out.npy"),
             "score-variants": (self.vcf, "-f", self.fasta, "-m", self.model, "-o", out / "out.vcf", "-w", 32),
             "scan": (self.fasta, "-m", self.model, "-r", "a:1-60", "-o", out / "out.tsv.gz", "-w", 32),

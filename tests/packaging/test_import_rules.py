@@ -72,7 +72,7 @@ ROOMS = {
     "train": Room(
         "the training loop; the only room that imports Lightning",
         (*EVERY_GROUND, "models", "genome", "variants"),
-        ("torch", "numpy", "pandas", "pydantic", "pytorch_lightning"),
+        ("torch", "numpy", "pandas", "pydantic", "pytorch_lightning", "torchmetrics"),
     ),
     "tasks": Room(
         "embedding and scoring as iterators over batches",

@@ -18,6 +18,7 @@ from genoconv.digests import file_digest
 from genoconv.errors import ModelError
 from genoconv.models import checkpoint
 from genoconv.models.config import ModelConfig
+from genoconv.models.heads import HEAD_PREFIX
 from genoconv.models.published import layouts
 from genoconv.models.published.layouts import Layout
 from genoconv.models.published.tensors import (
@@ -154,7 +155,8 @@ def restore_published(folder: Path, layout: Layout) -> tuple[dict[str, Any], dic
     # The published code scales filters to the longest input, so that is what an input may have at most there.
     config = replace(model.config, max_length=model.config.taps, filter_length=0)
     own = checkpoint.read_tensors(folder / checkpoint.WEIGHTS_NAME)
-    full = {name: own.get(name) for name in model.state_dict()}
+    # A fine-tuned model gives its backbone.
+    full = {name: own.get(name) for name in model.state_dict() if not name.startswith(HEAD_PREFIX)}
     for name in [name for name, tensor in full.items() if tensor is None]:  # stored under its first name
         first = name.rsplit(".", 2)[0] + ".1.freq" if name.endswith(".freq") else EMBEDDING
         full[name] = own[first]

@@ -1,0 +1,296 @@
+"""A head on the backbone: one vector per sequence, pooled from the states, becomes probabilities or values.
+
+Letters in shapes: R records, N tokens, D = d_model, K outputs of the head.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from torch import Tensor, nn
+
+from genoconv.errors import ModelError
+from genoconv.models.config import ModelConfig
+from genoconv.models.hyena import HyenaDNA
+from genoconv.tokens import PAD, A, C, G, T
+
+Kind = Literal["binary", "multiclass", "multilabel", "regression"]
+Pooling = Literal["mean", "last", "attention"]
+
+HEAD_PREFIX = "head."
+"""Of the names of a head's tensors in a model folder."""
+_SMALLEST_SCALE = 1e-6
+
+
+class HeadConfig(BaseModel):
+    """What a head predicts and from what.
+
+    Attributes:
+        kind: ``binary`` (one probability), ``multiclass`` (probabilities that sum to one), ``multilabel`` (independent
+            probabilities) or ``regression`` (real numbers).
+        labels: names of the classes of ``binary`` (the negative one first) and ``multiclass``; of the labels of
+            ``multilabel``; of the values of ``regression``.
+        pooling: how the states of all bases become one vector.
+        both_strands: read each sequence and its reverse complement, and average the two vectors.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    kind: Kind
+    labels: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
+    pooling: Pooling = "mean"
+    both_strands: bool = False
+
+    @model_validator(mode="after")
+    def _enough_labels(self) -> Self:
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels: two have the same name")
+        if self.kind == "binary" and len(self.labels) != 2:
+            raise ValueError(f"labels: a binary head has two, not {len(self.labels)}")
+        if self.kind == "multiclass" and len(self.labels) < 2:
+            raise ValueError("labels: a multiclass head has at least two")
+        return self
+
+    @property
+    def outputs(self) -> int:
+        """K, numbers per sequence: one for ``binary``, else one per label."""
+        return 1 if self.kind == "binary" else len(self.labels)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the K outputs: for ``binary`` the positive class."""
+        return self.labels[1:] if self.kind == "binary" else self.labels
+
+    @classmethod
+    def from_record(cls, record: object) -> Self:
+        """From ``config.json``.
+
+        Raises:
+            ModelError: it describes no head that this version knows.
+        """
+        try:
+            return cls.model_validate(record)
+        except ValidationError as error:
+            problems = [
+                f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}".replace(": Value error, ", "")
+                for problem in error.errors()
+            ]
+            raise ModelError("; ".join(problems)) from None
+
+
+class Head(nn.Module):
+    """Pooled vectors, standardised, through one linear layer. Kept and computed in float32.
+
+    Attributes:
+        center, spread: (D,) mean and standard deviation of the pooled vectors of the training set.
+        offset, unit: (K,) mean and standard deviation of the values of a regression; zeros and ones otherwise.
+    """
+
+    center: Tensor
+    spread: Tensor
+    offset: Tensor
+    unit: Tensor
+
+    def __init__(self, config: HeadConfig, width: int) -> None:
+        super().__init__()
+        self.config = config
+        self.attention = nn.Linear(width, 1, bias=False) if config.pooling == "attention" else None
+        self.linear = nn.Linear(width, config.outputs)
+        for name, size, value in (
+            ("center", width, 0.0),
+            ("spread", width, 1.0),
+            ("offset", config.outputs, 0.0),
+            ("unit", config.outputs, 1.0),
+        ):
+            self.register_buffer(name, torch.full((size,), value))
+        for parameter in self.parameters():
+            nn.init.zeros_(parameter)
+
+    def pool(self, states: Tensor, valid: Tensor) -> Tensor:
+        """One vector per record.
+
+        Args:
+            states: (R, N, D).
+            valid: (R, N) bool, which positions hold a base; at least one in each row.
+
+        Returns:
+            (R, D) float32.
+        """
+        states = states.float()
+        if self.config.pooling == "last":
+            place = torch.arange(states.shape[1], device=states.device)
+            last = torch.where(valid, place, -1).amax(1).clamp(min=0)
+            return states[torch.arange(len(states), device=states.device), last]
+        if self.attention is not None:
+            scores = (states @ self.attention.weight[0]).masked_fill(~valid, -torch.inf)
+            return (torch.softmax(scores, dim=1)[..., None] * states).sum(1)
+        return states.masked_fill(~valid[..., None], 0.0).sum(1) / valid.sum(1, keepdim=True).clamp(min=1)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """(R, D) -> (R, K): logits, or standardised values of a regression."""
+        with torch.autocast(pooled.device.type, enabled=False):
+            outputs: Tensor = self.linear((pooled.float() - self.center) / self.spread)
+        return outputs
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """(R, K) of :meth:`forward` -> (R, K): probabilities, or values in the unit of the labels."""
+        if self.config.kind == "regression":
+            return outputs * self.unit + self.offset
+        return outputs.softmax(1) if self.config.kind == "multiclass" else outputs.sigmoid()
+
+    @torch.no_grad()
+    def standardise(self, pooled: Tensor) -> None:
+        """Take :attr:`center` and :attr:`spread` from pooled vectors (R, D)."""
+        self.center.copy_(pooled.mean(0))
+        spread = pooled.std(0, correction=0)
+        self.spread.copy_(torch.where(spread > _SMALLEST_SCALE, spread, torch.ones_like(spread)))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        def move(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
+
+        moved: Self = super()._apply(move, recurse)  # type: ignore[no-untyped-call]
+        return moved
+
+
+class Predictor(HyenaDNA):
+    """A HyenaDNA with a head; everything that reads a HyenaDNA reads its backbone.
+
+    Attributes:
+        head: from pooled states to outputs.
+        frozen: whether the backbone is not trained; it then stays in evaluation mode.
+    """
+
+    def __init__(self, config: ModelConfig, head: HeadConfig) -> None:
+        super().__init__(config)
+        self.head = Head(head, config.d_model)
+        self.frozen = False
+
+    @classmethod
+    def on(cls, model: HyenaDNA, head: HeadConfig) -> "Predictor":
+        """A copy of ``model`` with a new head that predicts nothing yet."""
+        random = torch.get_rng_state()
+        predictor = cls(model.config, head)
+        torch.set_rng_state(random)  # the weights are replaced
+        own = predictor.state_dict()
+        own.update({name: tensor for name, tensor in model.state_dict().items() if not name.startswith(HEAD_PREFIX)})
+        predictor.load_state_dict(own)
+        if not model.config.tied_head:
+            predictor.lm_head.weight.requires_grad_(False)  # no part of a prediction
+        return predictor.to(next(model.parameters()).device)
+
+    def freeze(self) -> None:
+        """Train the head alone."""
+        self.frozen = True
+        self.backbone.requires_grad_(False)
+        self.lm_head.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "Predictor":
+        """As of any module; a frozen backbone has no dropout."""
+        super().train(mode)
+        if self.frozen:
+            self.backbone.eval()
+        return self
+
+    def pooled(self, ids: Tensor) -> Tensor:
+        """One vector per record: :meth:`.Head.pool` of the states of all of its bases.
+
+        Records longer than ``config.max_bases`` are read in the fewest equal parts, which do not see each other; the
+        pooling runs over the bases of all of them. ``last`` reads the last ``config.max_bases`` bases alone.
+
+        Args:
+            ids: (R, N) integers of any length N >= 1, right-padded with PAD.
+
+        Returns:
+            (R, D) float32, the mean of both strands where the head reads both.
+        """
+        vectors = self._one_strand(ids)
+        if self.head.config.both_strands:
+            vectors = (vectors + self._one_strand(opposite(ids), mirrored=True)) / 2
+        return vectors
+
+    def _one_strand(self, ids: Tensor, *, mirrored: bool = False) -> Tensor:
+        last = self.head.config.pooling == "last"
+        pieces, valid = cut(ids, longest=self.config.max_bases, last=last, mirrored=mirrored)
+        rows, parts, length = pieces.shape
+        states = self.hidden(pieces.reshape(rows * parts, length))
+        return self.head.pool(states.reshape(rows, parts * length, -1), valid.reshape(rows, parts * length))
+
+    def outputs(self, ids: Tensor) -> Tensor:
+        """(R, N) -> (R, K): what the loss is computed from; see :meth:`.Head.forward`."""
+        outputs: Tensor = self.head(self.pooled(ids))
+        return outputs
+
+    @torch.inference_mode()
+    def predict(self, ids: Tensor) -> Tensor:
+        """Predictions for token ids.
+
+        Args:
+            ids: (R, N) integers on the model's device, right-padded with PAD; N may exceed the model's windows.
+
+        Returns:
+            (R, K) float32: of ``binary`` the probability of the positive class, K = 1; of ``multiclass`` the
+            probabilities of all classes; of ``multilabel`` one probability per label; of ``regression`` the values.
+
+        Raises:
+            ModelError: ``ids`` is not (R, N) of integers, or a row holds no token but PAD.
+        """
+        if ids.ndim != 2 or ids.is_floating_point() or not ids.numel():
+            raise ModelError(f"ids: got {tuple(ids.shape)} of {ids.dtype}; predict takes (records, length) integers")
+        if bool((ids == PAD).all(1).any()):
+            raise ModelError("ids: a row holds nothing but padding; leave empty sequences out")
+        return self.head.predictions(self.outputs(ids))
+
+
+def opposite(ids: Tensor) -> Tensor:
+    """Reverse complement of right-padded ids (R, N), right-padded too."""
+    place = torch.arange(ids.shape[1], device=ids.device)
+    source = lengths(ids)[:, None] - 1 - place
+    turned = ids.gather(1, source.clamp(min=0)).masked_fill(source < 0, PAD)
+    table = torch.arange(256, device=ids.device, dtype=ids.dtype)
+    table[[A, C, G, T]] = torch.tensor([T, G, C, A], device=ids.device, dtype=ids.dtype)
+    return table[turned.long()]
+
+
+def lengths(ids: Tensor) -> Tensor:
+    """(R,) tokens of each row up to the last that is not PAD."""
+    place = torch.arange(1, ids.shape[1] + 1, device=ids.device)
+    return torch.where(ids != PAD, place, 0).amax(1)
+
+
+def cut(ids: Tensor, *, longest: int, last: bool, mirrored: bool = False) -> tuple[Tensor, Tensor]:
+    """Parts of records that the model reads at once.
+
+    Args:
+        ids: (R, N), right-padded.
+        longest: tokens that a part may have.
+        last: only the last ``longest`` tokens of each record.
+        mirrored: cut where the opposite strand is cut.
+
+    Returns:
+        Ids (R, P, L) with L <= ``longest``, PAD where a part or a record ends, and which of them are tokens (bool).
+    """
+    if ids.shape[1] <= longest:
+        return ids[:, None], (ids != PAD)[:, None]
+    sizes = lengths(ids)
+    if last:
+        starts, ends = (sizes - longest).clamp(min=0)[:, None], sizes[:, None]
+    else:
+        parts = (-(-sizes // longest)).clamp(min=1)[:, None]
+        number = torch.arange(int(parts.max()) + 1, device=ids.device).clamp(max=parts)
+        whole = sizes[:, None]
+        edges = whole - whole * (parts - number) // parts if mirrored else whole * number // parts
+        starts, ends = edges[:, :-1], edges[:, 1:]
+    length = int((ends - starts).max())
+    index = starts[..., None] + torch.arange(length, device=ids.device)
+    inside = index < ends[..., None]
+    flat = index.clamp(max=ids.shape[1] - 1).flatten(1)
+    pieces = ids.gather(1, flat).reshape(index.shape).masked_fill(~inside, PAD)
+    return pieces, inside & (pieces != PAD)
+
+
+def head_record(model: HyenaDNA) -> dict[str, Any] | None:
+    """The head of a model for ``config.json``; None where it has none."""
+    return model.head.config.model_dump(mode="json") if isinstance(model, Predictor) else None

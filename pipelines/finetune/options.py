@@ -1,0 +1,174 @@
+"""Options of ``genoconv finetune``: the record of a run, and of a call that makes or resumes one."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from genoconv.pipelines.options import COMPUTE, RUN, Force, Options, Precision, Quiet, argument, option, to_yaml
+from genoconv.train.settings import DataSettings, HeadOptimSettings, RunSettings
+
+DATA, LABELS, HEAD, SPLITS = "Input", "Labels", "Head and training", "Splits"
+
+
+class FinetuneOptim(HeadOptimSettings):
+    """Optimiser and schedule; see :class:`.HeadOptimSettings`."""
+
+    lr: Annotated[
+        float, Field(gt=0), option("--lr", metavar="LR", panel=HEAD, help="Peak learning rate of the backbone.")
+    ] = 3e-4
+    filter_lr: Annotated[float, Field(gt=0)] = 3e-4
+    head_lr: Annotated[
+        float, Field(gt=0), option("--head-lr", metavar="LR", panel=HEAD, help="Peak learning rate of the head.")
+    ] = 1e-2
+
+
+class FinetuneRun(RunSettings):
+    """How long, where, and what is logged; see :class:`.RunSettings`. ``max_steps`` follows from the epochs."""
+
+    max_minutes: Annotated[
+        float | None,
+        Field(gt=0),
+        option("--max-minutes", metavar="M", panel=RUN, help="End training after M minutes, whatever the epochs."),
+    ] = None
+    seed: Annotated[
+        int, Field(ge=0, lt=2**31), option("--seed", metavar="N", panel=RUN, help="Of splits, order and dropout.")
+    ] = 0
+    device: Annotated[
+        str,
+        Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$"),
+        option(
+            "--device",
+            metavar="auto|cpu|cuda[:N]",
+            panel=COMPUTE,
+            envvar="GENOCONV_DEVICE",
+            help="Where to compute; auto takes every GPU there is.",
+        ),
+    ] = "auto"
+    precision: Precision = "auto"
+
+
+class FinetuneConfig(Options):
+    """Everything that decides a run: what its ``run.yaml`` holds."""
+
+    table: Annotated[
+        Path | None,
+        argument("TABLE", help="CSV, TSV or Parquet with sequence and label; BED with --fasta; FASTA with --labels."),
+    ] = None
+    model: Annotated[
+        Path | None,
+        option("--model", "-m", metavar="MODEL", panel=DATA, help="Model folder, or a name, to start from. Required."),
+    ] = None
+    fasta: Annotated[
+        Path | None, option("--fasta", "-f", metavar="FASTA", panel=DATA, help="Sequence of a BED file.")
+    ] = None
+    label_file: Annotated[
+        Path | None,
+        option(
+            "--labels", metavar="FILE", panel=DATA, help="Labels of a FASTA: a table with the columns id and label."
+        ),
+    ] = None
+    label: Annotated[
+        tuple[str, ...],
+        option("--label", metavar="COLUMN", panel=LABELS, help="Column of the label; repeat for several."),
+    ] = ()
+    task: Annotated[
+        Literal["binary", "multiclass", "multilabel", "regression"] | None,
+        option("--task", panel=LABELS, default="what the labels look like", help="What the labels are."),
+    ] = None
+    class_weights: Annotated[
+        Literal["none", "balanced"],
+        option("--class-weights", panel=LABELS, help="balanced: rare classes weigh more in the loss."),
+    ] = "none"
+    split_column: Annotated[
+        str | None,
+        option("--split-column", metavar="COLUMN", panel=SPLITS, help="Column with train, valid and test."),
+    ] = None
+    split_by: Annotated[
+        Literal["auto", "contig", "random"],
+        option(
+            "--split-by",
+            panel=SPLITS,
+            help="Without a split column: whole contigs, or by chance within each class; auto takes contigs for BED.",
+        ),
+    ] = "auto"
+    valid: Annotated[
+        tuple[str, ...], option("--valid", metavar="CONTIG", panel=SPLITS, help="Contig for validation; may repeat.")
+    ] = ()
+    test: Annotated[
+        tuple[str, ...], option("--test", metavar="CONTIG", panel=SPLITS, help="Contig for the test set; may repeat.")
+    ] = ()
+    valid_fraction: Annotated[
+        float,
+        Field(gt=0, lt=1),
+        option("--valid-fraction", metavar="F", panel=SPLITS, help="Share of records for validation."),
+    ] = 0.1
+    test_fraction: Annotated[
+        float,
+        Field(ge=0, lt=1),
+        option("--test-fraction", metavar="F", panel=SPLITS, help="Share of records for the test set."),
+    ] = 0.1
+    drop_leaks: Annotated[
+        bool,
+        option(
+            "--drop-leaks",
+            panel=SPLITS,
+            help="Do not learn from records that are nearly the same as one of validation or test.",
+        ),
+    ] = False
+    mode: Annotated[
+        Literal["head", "full"],
+        option("--mode", panel=HEAD, help="Train the head alone, or all weights with it."),
+    ] = "head"
+    pooling: Annotated[
+        Literal["mean", "last", "attention"],
+        option("--pooling", panel=HEAD, help="How the states of all bases become one vector."),
+    ] = "mean"
+    strand: Annotated[
+        Literal["forward", "both"],
+        option("--strand", panel=HEAD, help="Read as given, or also in reverse complement and average."),
+    ] = "forward"
+    epochs: Annotated[
+        int | None,
+        Field(ge=1),
+        option("--epochs", metavar="N", panel=HEAD, default="50 for head, 10 for full", help="Passes over the data."),
+    ] = None
+    patience: Annotated[
+        int | None,
+        Field(ge=1),
+        option(
+            "--patience",
+            metavar="N",
+            panel=HEAD,
+            default="10 for head, 3 for full",
+            help="Stop after N epochs without a lower validation loss.",
+        ),
+    ] = None
+    data: DataSettings = DataSettings()
+    optim: FinetuneOptim = FinetuneOptim()
+    run: FinetuneRun = FinetuneRun()
+
+    def to_yaml(self) -> str:
+        """As a file that ``genoconv finetune --config`` takes."""
+        return to_yaml(self)
+
+
+class FinetuneOptions(FinetuneConfig):
+    """One call of ``genoconv finetune``."""
+
+    output: Annotated[
+        Path | None,
+        option("--output", "-o", metavar="DIR", panel=RUN, written=True, help="Folder to make. Required."),
+    ] = None
+    resume: Annotated[
+        Path | None,
+        option("--resume", metavar="DIR", panel=RUN, help="Resume the interrupted run in this folder, exactly."),
+    ] = None
+    force: Force = False
+    quiet: Quiet = False
+
+
+# Keys of a call that are not part of a run.
+CALL = ("output", "resume", "force", "quiet")
+EPOCHS = {"head": 50, "full": 10}
+PATIENCE = {"head": 10, "full": 3}

@@ -1,0 +1,128 @@
+"""What a fine-tuned model is worth on the records that it has not seen, and where it comes from."""
+
+import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from genoconv import __version__, atomic
+from genoconv.pipelines.finetune.options import FinetuneConfig
+from genoconv.pipelines.outcome import Outcome as Report
+from genoconv.pipelines.train.folder import MODEL_CONFIG
+from genoconv.wording import printable
+
+if TYPE_CHECKING:
+    from genoconv.pipelines.finetune.session import Session
+    from genoconv.train.loop import Outcome
+
+PREDICTIONS = "predictions.tsv"
+
+Array = npt.NDArray[np.float32]
+
+
+def evaluate(session: "Session", outcome: "Outcome", features: Array | None) -> dict[str, Any]:
+    """Figures of the validation and test sets with their intervals; writes their predictions."""
+    from genoconv.pipelines.finetune.vectors import pooled
+    from genoconv.tasks.predict import predictions
+    from genoconv.train.evaluation import figures, intervals
+
+    model, data = session.model, session.data
+    head = model.head.config
+    rows: dict[str, Any] = {}
+    lines = []
+    for split in ("valid", "test"):
+        members = data.members(split)
+        if not len(members):
+            continue
+        vectors = pooled(model, [data.sequences[n] for n in members]) if features is None else features[members]
+        predicted, targets = predictions(model, vectors), data.labels.targets[members]
+        ranges = intervals(head, predicted, targets, seed=session.config.run.seed)
+        rows[split] = {
+            "records": len(members),
+            "figures": {name: _rounded(value) for name, value in figures(head, predicted, targets).items()},
+            "intervals": {name: [_rounded(end) for end in ends] for name, ends in ranges.items()},
+        }
+        lines += _lines(session, split, members, predicted)
+    names = "\t".join(printable(name) for name in head.columns)
+    atomic.write_text(session.folder / PREDICTIONS, f"name\tsplit\tlabel\t{names}\n" + "".join(lines))
+    return {"splits": rows}
+
+
+def _rounded(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(value), 5)
+
+
+def _lines(session: "Session", split: str, members: npt.NDArray[np.int64], predicted: Array) -> list[str]:
+    labels = session.data.labels
+    found = []
+    for number, row in zip(members.tolist(), predicted.tolist(), strict=True):
+        target = labels.targets[number]
+        if labels.kind in ("binary", "multiclass"):
+            label = labels.names[int(target[0])]
+        elif labels.kind == "multilabel":
+            label = ";".join(name for name, has in zip(labels.names, target, strict=True) if has)
+        else:
+            label = ";".join(f"{value:.7g}" for value in target)
+        values = "\t".join(f"{value:.6g}" for value in row)
+        found.append(f"{printable(session.data.names[number])}\t{split}\t{printable(label)}\t{values}\n")
+    return found
+
+
+def provenance(session: "Session", outcome: "Outcome", results: dict[str, Any], *, planned: int) -> dict[str, Any]:
+    """Where a model comes from, for ``config.json``: what it learned from, on what, and how well."""
+    import torch
+
+    from genoconv.models.checkpoint import read_config
+
+    config = session.config
+    assert config.model is not None
+    ended = "early" if outcome.stopped_early else "steps" if outcome.step >= planned else "minutes"
+    return {
+        "kind": "fine-tuned",
+        **session.describe(),
+        "mode": config.mode,
+        "steps": outcome.step,
+        "best_step": outcome.best_step,
+        "tokens": outcome.tokens,
+        "seconds": round(outcome.seconds, 1),
+        "ended_by": ended,
+        "results": results["splits"],
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "genoconv_version": __version__,
+        "torch_version": torch.__version__,
+        "device": session.machine.describe(),
+        "precision": session.machine.precision,
+        "seed": config.run.seed,
+        "command": session.command or f"genoconv finetune --config {session.folder / 'run.yaml'}",
+        "base": read_config(config.model)["provenance"],
+    }
+
+
+def outcome(config: FinetuneConfig, folder: Path, code: int) -> Report:
+    """What ``--json`` says of a run: the figures of the model folder that it made."""
+    from genoconv.train.cluster import is_first_process
+
+    first = is_first_process(config.run.launcher)
+    if not first or not (folder / MODEL_CONFIG).is_file():
+        return Report(options=config, exit_code=code, first=first)
+    from genoconv.models.checkpoint import read_config
+
+    record = read_config(folder)["provenance"]
+    counts = {"steps": record["steps"], "training_seconds": record["seconds"]}
+    counts |= {f"records_{split}": found["records"] for split, found in record["split"].items()}
+    return Report(options=config, exit_code=code, counts=counts, result=record, outputs={"output": [folder]})
+
+
+def summary(results: dict[str, Any]) -> str:
+    """The closing line."""
+    split = "test" if "test" in results["splits"] else "valid"
+    found = results["splits"][split]
+    parts = []
+    for name, value in found["figures"].items():
+        low, high = found["intervals"][name]
+        shown = "unknown" if value is None else f"{value:.3f}"
+        parts.append(f"{name} {shown}" + (f" ({low:.3f} to {high:.3f})" if low is not None else ""))
+    which = {"test": "test set", "valid": "validation"}[split]
+    return f"{which}, {found['records']:,} records: {', '.join(parts)}"

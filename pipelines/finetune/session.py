@@ -1,0 +1,247 @@
+"""One process's part of a fine-tuning run: model and records put together, trained, and written down."""
+
+import logging
+import signal
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from genoconv.errors import UsageError
+from genoconv.pipelines.finetune.inputs import Dataset, gather
+from genoconv.pipelines.finetune.options import EPOCHS, PATIENCE, FinetuneConfig
+from genoconv.pipelines.train.folder import RECORDS, RunFolder, write_json
+from genoconv.pipelines.train.session import advice
+from genoconv.progress import progress_bar
+
+if TYPE_CHECKING:
+    from genoconv.models.heads import Predictor
+    from genoconv.train.data import Reader
+    from genoconv.train.loop import Job, Outcome
+    from genoconv.train.machine import Machine
+    from genoconv.train.objectives.labelled import Labelled
+
+log = logging.getLogger(__name__)
+
+_LOOKED_AT = 512
+"""Records whose vectors decide how those of a model that is trained as a whole are scaled."""
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """Everything that a run of ``config`` needs.
+
+    Attributes:
+        folder: the model folder, held by the first process.
+        machine: where to compute.
+        model: with the weights of the model that it starts from, and a head that has learned nothing.
+        data: the records.
+        quiet: no progress bars.
+        command: what was typed, for the record.
+    """
+
+    config: FinetuneConfig
+    folder: Path
+    machine: "Machine"
+    model: "Predictor"
+    data: Dataset
+    quiet: bool
+    command: str | None
+
+    @classmethod
+    def prepare(
+        cls, config: FinetuneConfig, folder: Path, machine: "Machine", *, quiet: bool, command: str | None
+    ) -> "Session":
+        """Read and check all that the run needs; nothing is written."""
+        quiet = quiet or not machine.is_first
+        data = gather(config)
+        model = _model(config, data)
+        return cls(config=config, folder=folder, machine=machine, model=model, data=data, quiet=quiet, command=command)
+
+    @cached_property
+    def _description(self) -> dict[str, Any]:
+        from genoconv.models.checkpoint import model_digest
+
+        assert self.config.model is not None
+        return {
+            **self.data.describe(),
+            "model": {"name": self.config.model.name, "sha256": model_digest(self.config.model)},
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """For ``data.json``: what a resumed run must find again."""
+        return self._description
+
+    def complete(self, checkpoint: Path | None, held: RunFolder | None) -> int:
+        """Train to the end and fill the model folder; returns the exit code.
+
+        Args:
+            checkpoint: to resume from.
+            held: the folder, on the first process.
+        """
+        from genoconv.train import loop
+
+        features = self._features()
+        job = self._job(features)
+        self._introduce(job)
+        optim = self.config.optim
+        rates = f"--lr {optim.lr / 4:.2g} --head-lr {optim.head_lr / 4:.2g}"
+        with advice("finetune", self.folder, rates=rates, first=held is not None):
+            outcome = loop.run(job, machine=self.machine, folder=self.folder, resume=checkpoint, quiet=self.quiet)
+            if held is None:
+                return 0
+            if outcome.signal is not None:
+                log.warning("stopped by %s after step %d", signal.Signals(outcome.signal).name, outcome.step)
+                raise SystemExit(128 + outcome.signal)
+            self._fill(held, outcome, features, planned=job.settings.max_steps or 0)
+        return 0
+
+    def _features(self) -> Array | None:
+        """The vectors of all records, where they stay as they are; those of some of them scale the head in any case."""
+        from genoconv.pipelines.finetune.vectors import pooled
+
+        train = self.data.members("train")
+        cached = self.config.mode == "head" and self.config.pooling != "attention"
+        wanted = np.arange(len(self.data.sequences)) if cached else train[:: -(-len(train) // _LOOKED_AT)]
+        bases = sum(len(self.data.sequences[number]) for number in wanted)
+        with progress_bar("Embedding", total=bases, unit="bases", quiet=self.quiet) as advance:
+            vectors = pooled(self.model, [self.data.sequences[number] for number in wanted], advance=advance)
+        self._scale(vectors[train] if cached else vectors)
+        return vectors if cached else None
+
+    def _scale(self, vectors: Array) -> None:
+        import torch
+
+        head = self.model.head
+        head.standardise(torch.from_numpy(vectors))
+        if self.data.labels.kind == "regression":
+            known = self.data.labels.targets[self.data.members("train")]
+            head.offset.copy_(torch.from_numpy(known.mean(0)))
+            spread = known.std(0)
+            head.unit.copy_(torch.from_numpy(np.where(spread > 0, spread, 1).astype(np.float32)))
+
+    @cached_property
+    def objective(self) -> "Labelled":
+        """What is learned."""
+        from genoconv.train.objectives.labelled import Labelled
+
+        return Labelled(self.model.head.config, weights=self._class_weights())
+
+    def _class_weights(self) -> list[float] | None:
+        """Weights with which every class counts alike, their mean over the records one; None without weights."""
+        kind = self.data.labels.kind
+        if self.config.class_weights == "none" or kind == "regression":
+            return None
+        targets = self.data.labels.targets[self.data.members("train")]
+        if kind == "multilabel":
+            positive = targets.mean(0)
+            return [float(w) for w in (1 - positive).clip(1e-3) / positive.clip(1e-3)]
+        counts = np.bincount(targets[:, 0].astype(np.int64), minlength=len(self.data.labels.names)).clip(1)
+        return [float(w) for w in counts.sum() / (len(counts) * counts)]
+
+    def _job(self, features: Array | None) -> "Job":
+        from genoconv.train.loop import Job
+        from genoconv.train.records import RecordReader
+        from genoconv.train.settings import Stage
+
+        def reader(split: str) -> RecordReader:
+            members = self.data.members(split)
+            return RecordReader(
+                [self.data.sequences[number] for number in members],
+                self.data.labels.targets[members],
+                features=None if features is None else features[members],
+            )
+
+        train = reader("train")
+        present = [split for split in ("valid", "test") if len(self.data.members(split))]
+        held_out: dict[str, Reader] = {split: reader(split) for split in present}
+        bases = max(int(some.lengths.sum()) for some in held_out.values())
+        data = self.config.data.model_copy(
+            update={"stages": (Stage(length=int(train.lengths.max())),), "valid_tokens": bases, "workers": 0}
+        )
+        steps = self._steps_per_epoch(train.lengths)
+        epochs = self.config.epochs or EPOCHS[self.config.mode]
+        run = self.config.run
+        settings = run.model_copy(
+            update={
+                "max_steps": min(run.max_steps or epochs * steps, epochs * steps),
+                "validate_every": run.validate_every or steps,
+            }
+        )
+        return Job(
+            model=self.model,
+            objective=self.objective,
+            train=train,
+            held_out=held_out,
+            flips=data.reverse_complement is True,
+            data=data,
+            optim=self.config.optim,
+            settings=settings,
+            keep_best=True,
+            patience=self.config.patience or PATIENCE[self.config.mode],
+        )
+
+    def _steps_per_epoch(self, lengths: npt.NDArray[np.int64]) -> int:
+        from genoconv.genome.windows.batches import batch_plan
+
+        data = self.config.data
+        most = max(data.tokens_per_batch, int(lengths.max()))
+        batches = len(batch_plan(lengths.tolist(), tokens_per_batch=most, seed=self.config.run.seed, epoch=0))
+        return max(1, batches // (data.accumulate * self.machine.processes))
+
+    def _introduce(self, job: "Job") -> None:
+        trained = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+        every = sum(p.numel() for p in self.model.parameters())
+        log.info(
+            "training %s of %s parameters for up to %s steps, %s an epoch",
+            f"{trained:,}",
+            f"{every:,}",
+            f"{job.settings.max_steps:,}",
+            f"{job.settings.validate_every:,}",
+        )
+
+    def _fill(self, held: RunFolder, outcome: "Outcome", features: Array | None, *, planned: int) -> None:
+        """Write what makes the folder of a run a model folder, the weights and ``config.json`` last."""
+        from genoconv.models.checkpoint import save_model
+        from genoconv.pipelines.finetune.results import evaluate, provenance, summary
+
+        write_json(held.path / RECORDS, self.describe())
+        results = evaluate(self, outcome, features)
+        save_model(self.model, held.path, provenance=provenance(self, outcome, results, planned=planned))
+        held.end()
+        log.info("%s; model in %s", summary(results), self.folder)
+
+
+def _model(config: FinetuneConfig, data: Dataset) -> "Predictor":
+    """The model to start from, with a new head for the labels of ``data``."""
+    import torch
+
+    from genoconv.models import load_model
+    from genoconv.models.heads import HeadConfig, Predictor
+
+    assert config.model is not None
+    head = HeadConfig(
+        kind=data.labels.kind,
+        labels=data.labels.names,
+        pooling=config.pooling,
+        both_strands=config.strand == "both",
+    )
+    torch.manual_seed(config.run.seed)
+    model = Predictor.on(load_model(config.model), head)
+    if config.mode == "head":
+        model.freeze()
+    longest = max(map(len, data.sequences))
+    if longest > model.config.max_bases:
+        log.info(
+            "sequences longer than the %s bases that the model reads at once (up to %s) are read in parts",
+            f"{model.config.max_bases:,}",
+            f"{longest:,}",
+        )
+    if config.pooling == "attention" and longest > 2**20:
+        raise UsageError("--pooling attention holds the states of a whole record; use mean for records of megabases")
+    return model

@@ -1,0 +1,1 @@
+"""Sequences with labels, or without: from tables, FASTA and BED files, record by record."""

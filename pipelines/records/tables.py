@@ -1,0 +1,131 @@
+"""Rows of CSV, TSV and Parquet files as text, each with its number, checked alike."""
+
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from genoconv.errors import DataError, UsageError
+from genoconv.formats import open_binary
+from genoconv.lines import numbered_lines, shortened, utf8
+
+_PARQUET = b"PAR1"
+_DNA = re.compile(r"[ACGTNacgtn]{8,}")
+_BATCH = 4096
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that is read row by row.
+
+    Attributes:
+        source: file, for messages.
+        unit: what a number counts: ``line`` of a text, ``row`` of Parquet.
+        header: names of the columns.
+    """
+
+    source: str
+    unit: str
+    header: tuple[str, ...]
+    path: Path
+    delimiter: str
+
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Number and cells of each row, as many as the header has.
+
+        Raises:
+            DataError: a row with more or fewer cells, or a damaged file; the line is named.
+        """
+        return _parquet_rows(self) if self.unit == "row" else _text_rows(self)
+
+
+def open_table(path: Path) -> Table:
+    """Look at the header of a table; CSV, TSV or Parquet by content.
+
+    Raises:
+        DataError: empty, without a header, or something else.
+        UsageError: Parquet, and pyarrow is not installed.
+    """
+    source = str(path)
+    with path.open("rb") as stream:
+        if stream.read(4) == _PARQUET:
+            return Table(source, "row", _parquet_header(path), path, "")
+    with open_binary(path) as stream:
+        first = next((raw for _, raw in numbered_lines(stream, source=source, kind="a table") if raw.strip()), None)
+    if first is None:
+        raise DataError(f"{path}: empty; a table with the header sequence,label is expected")
+    text = utf8(first, source=source, line=1)
+    delimiter = "\t" if "\t" in text else "," if "," in text else ";" if ";" in text else ","
+    header = tuple(_cells(text, delimiter, where=f"{path}: line 1"))
+    if any(_DNA.fullmatch(cell.strip()) for cell in header):
+        raise DataError(f"{path}: line 1: a record where the header should be; begin the file with sequence,label")
+    return Table(source, "line", header, path, delimiter)
+
+
+def _text_rows(table: Table) -> Iterator[tuple[int, list[str]]]:
+    with open_binary(table.path) as stream:
+        began = False
+        for number, raw in numbered_lines(stream, source=table.source, kind="a table"):
+            if not raw.strip():
+                continue
+            if not began:
+                began = True
+                continue
+            text = utf8(raw, source=table.source, line=number)
+            cells = _cells(text, table.delimiter, where=f"{table.source}: line {number}")
+            if len(cells) != len(table.header):
+                raise DataError(
+                    f"{table.source}: line {number}: {len(cells)} cells, the header has {len(table.header)} columns"
+                )
+            yield number, [cell.strip() for cell in cells]
+
+
+def _cells(text: str, delimiter: str, *, where: str) -> list[str]:
+    """Cells of a line; only quotes need the csv module, which takes no cell of more than 131,072 characters."""
+    if '"' not in text:
+        return text.split(delimiter)
+    try:
+        [cells] = csv.reader([text], delimiter=delimiter, strict=True)
+    except (csv.Error, ValueError) as error:
+        raise DataError(f"{where}: quotes that cannot be read ({error}): {shortened(text)}") from None
+    return cells
+
+
+def _parquet_header(path: Path) -> tuple[str, ...]:
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError:
+        raise UsageError(f"{path}: Parquet needs the extra: pip install 'genoconv[parquet]'") from None
+    try:
+        with path.open("rb") as stream:
+            return tuple(parquet.ParquetFile(stream).schema_arrow.names)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: damaged, or not Parquet: {' '.join(str(error).split())[:200]}") from None
+
+
+def _parquet_rows(table: Table) -> Iterator[tuple[int, list[str]]]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    number = 0
+    with table.path.open("rb") as stream:
+        try:
+            for batch in parquet.ParquetFile(stream).iter_batches(_BATCH):
+                for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                    number += 1
+                    yield number, [_cell(value) for value in row]
+        except pa.ArrowException as error:
+            raise DataError(f"{table.source}: damaged: {' '.join(str(error).split())[:200]}") from None
+
+
+def _cell(value: object) -> str:
+    """A value of Parquet as it would stand in a CSV file."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return str(value).strip()
