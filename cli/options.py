@@ -115,6 +115,7 @@ def takes_call(
         shared = [*(_configuration() if configurable else ()), *_reports()]
         command.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
         command.__annotations__ = {}
+        command.record = record  # type: ignore[attr-defined]  # for the reference of the commands
         del command.__wrapped__
         return command
 
@@ -144,9 +145,9 @@ def _parameter(name: str, parameter: Parameter) -> inspect.Parameter:
     """A parameter as Typer reads it; None stands for an option that is not given, and the record has the defaults."""
     found, kind = parameter.option, _command_line_kind(parameter.kind)
     common: dict[str, Any] = {
-        "help": _help(parameter),
+        "help": help_of(parameter),
         "rich_help_panel": found.panel,
-        "metavar": _metavar(parameter),
+        "metavar": metavar_of(parameter),
         "envvar": found.envvar,
         "allow_dash": found.dash,
         "show_default": False,
@@ -170,7 +171,7 @@ def _command_line_kind(kind: Any) -> Any:
     return str
 
 
-def _metavar(parameter: Parameter) -> str | None:
+def metavar_of(parameter: Parameter) -> str | None:
     """What stands for the value in the help, with its limits."""
     name = parameter.option.label if parameter.option.positional else parameter.option.metavar
     if parameter.kind not in (int, float):
@@ -185,7 +186,8 @@ def _metavar(parameter: Parameter) -> str | None:
     return f"{name or 'NUMBER'}{' ' if limits else ''}{', '.join(limits)}"
 
 
-def _help(parameter: Parameter) -> str:
+def help_of(parameter: Parameter) -> str:
+    """Help of an option, with its default."""
     return f"{parameter.option.help}{_default(parameter)}"
 
 

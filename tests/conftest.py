@@ -10,6 +10,8 @@ from odd_files import NASTY, Odd, shared_odd, write_odd
 
 from support import DATA
 
+pytest.register_assert_rewrite("option_effects")
+
 
 @pytest.fixture(autouse=True)
 def _private_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:

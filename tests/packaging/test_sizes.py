@@ -1,17 +1,19 @@
-"""Functions fit a screen. ``python tests/packaging/test_sizes.py`` prints the longest functions and files."""
+"""Functions fit a screen, files have one subject. As a script, this prints the longest functions and files."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from support import ROOT
 
-FOLDERS = ("genoconv", "cli", "pipelines", "benchmarks", "tests")
+PRODUCT = ("genoconv", "cli", "pipelines")
+FOLDERS = (*PRODUCT, "benchmarks", "tests")
 LIMIT = 80
+FILE_LIMIT = 400
 
 
-def files() -> Iterator[Path]:
-    for folder in FOLDERS:
+def files(folders: Iterable[str] = FOLDERS) -> Iterator[Path]:
+    for folder in folders:
         yield from sorted((ROOT / folder).rglob("*.py"))
 
 
@@ -27,6 +29,17 @@ def functions() -> Iterator[tuple[int, str, str]]:
 
 def test_functions_fit_a_screen() -> None:
     assert {(path, name): lines for lines, path, name in functions() if lines > LIMIT} == {}
+
+
+def test_files_have_one_subject() -> None:
+    lengths = {
+        str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in files(PRODUCT)
+    }
+    assert {path: lines for path, lines in lengths.items() if lines > FILE_LIMIT} == {}
+
+
+def test_the_network_reads_like_the_paper() -> None:
+    assert len((ROOT / "genoconv/models/hyena.py").read_text(encoding="utf-8").splitlines()) <= 300
 
 
 if __name__ == "__main__":

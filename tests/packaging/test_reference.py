@@ -1,0 +1,41 @@
+"""``docs/cli.md`` is what the commands say of themselves."""
+
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from types import ModuleType
+
+import pytest
+
+from genoconv.pipelines.embed.options import EmbedOptions
+from genoconv.pipelines.options import parameters
+from support import ROOT
+
+
+@pytest.fixture(scope="module")
+def reference() -> ModuleType:
+    loader = SourceFileLoader("reference", str(ROOT / ".ci" / "reference"))
+    spec = spec_from_loader("reference", loader)
+    assert spec is not None
+    module = module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+def test_the_reference_is_up_to_date(reference: ModuleType) -> None:
+    assert reference.PAGE.read_text(encoding="utf-8") == reference.page(), "run .ci/reference"
+
+
+def test_every_command_and_option_is_in_it(reference: ModuleType) -> None:
+    page = reference.page()
+    for path, command in reference.commands(reference.typer.main.get_command(reference.app)):
+        assert f"\n## {path}\n" in page
+        for parameter in command.params:
+            assert all(f"`{flag}" in page or f"/{flag}`" in page for flag in parameter.opts if flag[0] == "-")
+
+
+def test_a_row_has_flags_value_default_and_limits(reference: ModuleType) -> None:
+    rows = reference.table(parameters(EmbedOptions)).splitlines()
+    assert "| `--pool` | `mean`, `max`, `last`, `none` | " in "\n".join(rows)
+    assert any(row.startswith("| `--window`, `-w` | `N >= 1` | ") for row in rows)
+    assert any("or `GENOCONV_DEVICE` |" in row and row.endswith("Default: auto. |") for row in rows)
+    assert any(r"auto\|cpu\|cuda[:N]" in row for row in rows)
