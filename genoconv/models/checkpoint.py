@@ -27,6 +27,7 @@ from genoconv.models.devices import resolve_device
 from genoconv.models.heads import HeadConfig, Predictor, head_record
 from genoconv.models.hyena import HyenaDNA
 from genoconv.models.registry import CONFIG_NAME, model_folder
+from genoconv.wording import count
 
 WEIGHTS_NAME = "model.safetensors"
 FORMAT = "genoconv-model"
@@ -36,6 +37,7 @@ ARCHITECTURE = "hyenadna"
 HEAD = {"kind": "next_base"}
 
 _FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_LARGEST_JSON = 1 << 24
 _SPECIAL = ("[CLS]", "[SEP]", "[BOS]", "[MASK]", "[PAD]", "[RESERVED]", "[UNK]")
 UNIT = "nucleotide"
 VOCABULARY = {token: i for i, token in enumerate((*_SPECIAL, *"ACGTN"))}
@@ -82,7 +84,7 @@ def load_model(model: Path | str, *, device: str | torch.device = "cpu", dtype: 
         The model in evaluation mode; a :class:`.Predictor`, which has ``predict(ids)``, where the folder holds a head.
 
     Raises:
-        ModelError: no such model, or its folder is not a model folder, incomplete or altered; one line per problem.
+        ModelError: no such model, or its folder is not a model folder, incomplete or altered; in one line.
         UsageError: torch does not see ``device``, or ``dtype`` is not a floating type of torch.
     """
     target = resolve_device(device)
@@ -97,9 +99,10 @@ def load_model(model: Path | str, *, device: str | torch.device = "cpu", dtype: 
     tensors = read_tensors(weights)
     if file_digest(weights) != record["weights"]["sha256"]:
         raise ModelError(f"{weights}: altered, or of another model than {CONFIG_NAME} describes; copy the folder again")
-    problems = [f"{weights}: {problem}" for problem in compare_tensors(tensors, expected_shapes(config, head))]
+    problems = compare_tensors(tensors, expected_shapes(config, head))
     if problems:
-        raise ModelError("\n".join(problems))
+        more = f"; {count(len(problems) - 1, 'more tensor')} like that" if len(problems) > 1 else ""
+        raise ModelError(f"{weights}: {problems[0]}{more}")
     return build(config, tensors, head).to(target, dtype or torch.float32).eval()
 
 
@@ -287,9 +290,18 @@ def read_json(path: Path) -> dict[str, Any]:
         ModelError: no JSON, or no object.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"), parse_float=_finite, parse_constant=_finite)
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: not JSON: {error}") from error
+        with path.open("rb") as stream:
+            content = stream.read(_LARGEST_JSON + 1)
+        if len(content) > _LARGEST_JSON:
+            raise ModelError(f"{path}: more than {_LARGEST_JSON:,} bytes, which no configuration of a model has")
+        record = json.loads(content.decode(), parse_float=_finite, parse_constant=_finite)
+    except RecursionError:
+        raise ModelError(f"{path}: not JSON: nested too deeply") from None
+    except ValueError as error:
+        if isinstance(error, ModelError):
+            raise
+        what = str(error).partition("; use sys.")[0]
+        raise ModelError(f"{path}: not JSON: {what}") from error
     if not isinstance(record, dict):
         raise ModelError(f"{path}: a JSON object is expected, not {type(record).__name__}")
     return record

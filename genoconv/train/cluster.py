@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 Launcher = Literal["auto", "local", "slurm", "torchrun"]
 
+STARTED_BY = "GENOCONV_TRAIN_STARTED_BY"
+"""Environment variable of the processes that a run starts itself: the id of the process that started them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -29,15 +32,50 @@ def launcher(wanted: Launcher) -> Launcher:
     """
     if wanted != "auto":
         return wanted
-    if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+    if environment_number("SLURM_STEP_NUM_TASKS", default=1) > 1:
         return "slurm"
     return "torchrun" if "TORCHELASTIC_RUN_ID" in os.environ else "local"
+
+
+def environment_number(name: str, *, default: int) -> int:
+    """A number that a launcher has put into the environment.
+
+    Raises:
+        UsageError: the variable holds something else.
+    """
+    value = os.environ.get(name, str(default))
+    if not (value.isascii() and value.isdigit() and len(value) < 10):
+        raise UsageError(f"{name} in the environment is {value!r}, not a whole number; unset it, or correct it")
+    return int(value)
+
+
+def check_local(*, nodes: int, devices: int) -> None:
+    """Refuse what another launcher left in the environment: the run would wait for processes that nobody starts.
+
+    Args:
+        nodes, devices: machines of a run that starts its processes itself, and processes on each.
+
+    Raises:
+        UsageError: a variable says that this is a process of some other run.
+    """
+    ours = os.environ.get(STARTED_BY) == str(os.getppid())
+    if "LOCAL_RANK" in os.environ and not ours and (os.environ["LOCAL_RANK"] != "0" or nodes * devices > 1):
+        raise UsageError(
+            f"LOCAL_RANK={os.environ['LOCAL_RANK']!r} is set in the environment, but genoconv starts the processes of a"
+            " run itself; unset it, or start genoconv with torchrun and run.launcher=torchrun"
+        )
+    node = environment_number("NODE_RANK", default=0)
+    if node >= nodes:
+        raise UsageError(f"NODE_RANK={node} is set in the environment, but run.nodes is {nodes}; unset it, or set both")
+    port = environment_number("MASTER_PORT", default=1) if nodes > 1 else 1
+    if not 1 <= port < 1 << 16:
+        raise UsageError(f"MASTER_PORT in the environment is {port}, not a port; use 1 to 65535, or unset it")
 
 
 def is_first_process(wanted: Launcher) -> bool:
     """Whether this process writes files: every run has one such, however many GPUs and machines it spans."""
     names = {"slurm": ("SLURM_PROCID",), "torchrun": ("RANK",)}.get(launcher(wanted), ("LOCAL_RANK", "NODE_RANK"))
-    return all(os.environ.get(name, "0") == "0" for name in names)
+    return all(environment_number(name, default=0) == 0 for name in names)
 
 
 def place(settings: RunSettings, devices: int) -> Place:
@@ -53,6 +91,8 @@ def place(settings: RunSettings, devices: int) -> Place:
     from pytorch_lightning.plugins.environments import LightningEnvironment, SLURMEnvironment, TorchElasticEnvironment
 
     kind = launcher(settings.launcher)
+    if kind == "local":
+        check_local(nodes=settings.nodes, devices=devices)
     try:
         if kind == "slurm":
             environment: ClusterEnvironment = SLURMEnvironment(auto_requeue=False)
@@ -67,6 +107,6 @@ def place(settings: RunSettings, devices: int) -> Place:
         environment.validate_settings(num_devices=found.devices, num_nodes=found.nodes)
     except KeyError as error:
         raise UsageError(f"run.launcher {kind}: {error.args[0]} is not set; was genoconv started by {kind}?") from None
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, ZeroDivisionError) as error:
         raise UsageError(f"run.launcher {kind}: {error}") from None
     return found

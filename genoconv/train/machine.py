@@ -9,7 +9,7 @@ import torch
 
 from genoconv.errors import UsageError
 from genoconv.models.devices import resolve_precision
-from genoconv.train.cluster import is_first_process, launcher, place
+from genoconv.train.cluster import environment_number, is_first_process, launcher, place
 from genoconv.train.settings import RunSettings
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ def settle(settings: RunSettings) -> Machine:
     where = place(settings, found if isinstance(found, int) else len(found))
     kind = launcher(settings.launcher)
     names = {"slurm": "SLURM_PROCID", "torchrun": "RANK"}
-    on_node = int(os.environ.get("LOCAL_RANK", "0"))
-    node = int(os.environ.get("NODE_RANK", os.environ.get("GROUP_RANK", "0")))
+    on_node = environment_number("LOCAL_RANK", default=0)
+    node = environment_number("NODE_RANK" if "NODE_RANK" in os.environ else "GROUP_RANK", default=0)
     return Machine(
         accelerator=accelerator,
         lightning_devices=found if where.devices == 1 else where.devices,
@@ -84,7 +84,7 @@ def settle(settings: RunSettings) -> Machine:
         environment=where.environment,
         is_first=is_first_process(settings.launcher),
         starts_workers=kind == "local" and where.devices > 1 and "LOCAL_RANK" not in os.environ,
-        rank=int(os.environ[names[kind]]) if kind in names else node * where.devices + on_node,
+        rank=environment_number(names[kind], default=0) if kind in names else node * where.devices + on_node,
     )
 
 

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from genoconv.errors import TrainingError
+from genoconv.train.cluster import STARTED_BY
 from genoconv.wording import printable
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ def workers(devices: int, *, nodes: int) -> Iterator[None]:
         TrainingError: one of them failed; says how.
     """
     saved = {name: os.environ.get(name) for name in _NAMES}
+    if nodes == 1:  # whatever another run has left in the environment
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "NODE_RANK": "0"}
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     os.environ.setdefault("MASTER_PORT", str(_free_port()))
     os.environ.setdefault("NODE_RANK", "0")
@@ -82,7 +85,7 @@ class _Worker:
 
     def __init__(self, rank: int, count: int) -> None:
         self.rank, self.count = rank, count
-        environment = {**os.environ, "LOCAL_RANK": str(rank)}
+        environment = {**os.environ, "LOCAL_RANK": str(rank), STARTED_BY: str(os.getpid())}
         self.process = subprocess.Popen(_this_command(), env=environment, stderr=subprocess.PIPE)
         assert self.process.stderr
         self._lines: deque[str] = deque(maxlen=100)

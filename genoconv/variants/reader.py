@@ -29,6 +29,8 @@ COLUMNS = ("#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO")
 _LONGEST_LINE = 1 << 28
 _MOST_HEADER_LINES = 1 << 23
 _MOST_DIGITS = 18
+# POS of BCF is a signed 32-bit integer; a negative one reaches us as a large one.
+_MOST_POSITIONS = 2**31
 # What pysam raises on damaged BCF, beside text that is not UTF-8.
 _HTSLIB_ERRORS = (
     OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, MemoryError,
@@ -273,6 +275,8 @@ class VariantFile:
                     if native is None:
                         return
                     record = _of_native(native)
+                    if not -1 <= record.start < _MOST_POSITIONS:
+                        raise ValueError("a position beyond 32 bits")
                 except UnicodeDecodeError as error:
                     raise DataError(
                         f"{self.name}: record {done + 1} holds text that is not UTF-8; write it as VCF and convert"

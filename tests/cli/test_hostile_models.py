@@ -88,6 +88,27 @@ def test_a_config_that_was_edited_is_one_line(name: str, edited, tmp_path: Path)
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"format": ' + "9" * 4400 + "}", "{}" + " " * (1 << 25)])
+def test_a_config_beyond_measure_is_one_line(content: str, edited, tmp_path: Path) -> None:
+    folder = edited(lambda c: None)
+    (folder / "config.json").write_text(content)
+    with pytest.raises(
+        ModelError, match=r"config.json: (not JSON: (nested|Exceeds)|more than 16,777,216 bytes)"
+    ) as found:
+        describe_model(folder)
+    assert "\n" not in str(found.value)
+    assert "sys." not in str(found.value)
+
+
+def test_weights_that_do_not_fit_are_one_line(edited) -> None:
+    folder = edited(lambda c: c["model"].update(d_model=2 * c["model"]["d_model"]))
+    with pytest.raises(
+        ModelError, match=r"model.safetensors: tensor \S+ is \[.*; \d+ more tensors like that$"
+    ) as found:
+        load_model(folder)
+    assert "\n" not in str(found.value)
+
+
 def test_what_a_config_says_is_shown_and_not_obeyed(edited, home: Path) -> None:
     folder = edited(lambda c: c["provenance"].update({"a\ud800": "\udfff\x1b]0;owned\x07", "genome": "\u202e"}))
     for words in ((), ("--json", "-")):

@@ -1,9 +1,12 @@
 """What BCF cannot hold is refused by name; what bcftools cannot read is written so that it can."""
 
+import gzip
+import struct
 from pathlib import Path
 
 import pysam.bcftools
 import pytest
+from fasta_files import bgzf
 
 from genoconv.errors import DataError, OutputError, UsageError
 from genoconv.variants.bcf import BcfCheck, floating, genotype, integer
@@ -162,6 +165,17 @@ def test_positions_are_whole_numbers(tmp_path: Path, pos: str) -> None:
     path.write_text(f"{DECLARED}{COLUMNS}\nchr1\t{pos}\t.\tA\tC\t.\t.\t.\n")
     with pytest.raises(DataError, match=r"line 10: POS is '.*, not a whole number from 0 up"):
         list(open_variants(path).records())
+
+
+def test_a_negative_position_in_bcf_is_refused(tmp_path: Path) -> None:
+    """htslib reads it as one beyond 4,000,000,000."""
+    rewritten(tmp_path, row(), kind="b")
+    (written,) = tmp_path.glob("*out*")
+    raw = gzip.decompress(written.read_bytes())
+    place = raw.index(struct.pack("<ii", 0, 99))
+    written.write_bytes(bgzf(raw[:place] + struct.pack("<ii", 0, -5) + raw[place + 8 :]))
+    with pytest.raises(DataError, match="damaged or cut short after record 0"):
+        list(open_variants(written).records())
 
 
 @pytest.mark.parametrize("length", ["9" * 4400, "\u0665", "²", "-1", "x", ""])
