@@ -37,4 +37,5 @@ class RecordReader:
         first, last = crop or (0, int(self.lengths[index]))
         tokens = self.sequences[index][first:last]
         features = None if self.features is None else self.features[index]
-        return Item(reverse_complement(tokens) if flip else tokens, None, self.targets[index], features)
+        tokens = reverse_complement(tokens) if flip else tokens
+        return Item(tokens, target=self.targets[index], features=features)
