@@ -6,7 +6,7 @@ import typer
 
 from genoconv.cli import console
 from genoconv.cli.options import takes
-from genoconv.pipelines.models.options import ExportOptions, ImportOptions, ShowOptions
+from genoconv.pipelines.models.options import CalibrateOptions, ExportOptions, ImportOptions, ShowOptions
 from genoconv.pipelines.options import NoOptions
 from genoconv.pipelines.outcome import Outcome
 
@@ -79,6 +79,29 @@ def export(options: ExportOptions) -> Outcome:
         result={"notes": notes},
         outputs={"output": sorted(path for path in options.output.iterdir() if path.is_file())},
     )
+
+
+@app.command("calibrate")
+@takes(CalibrateOptions)
+def calibrate(options: CalibrateOptions) -> Outcome:
+    """Store in a model folder how the model's scores are distributed, so that scores can be ranked.
+
+    Scores a random sample of a genome: SNVs by the bases around them, insertions and deletions by their length.
+    score-variants and scan then add GCONV_PCT, the percentile of a score among like variants (low is unexpected), and
+    GCONV_Z.
+
+    **Examples**
+
+        genoconv models calibrate runs/yeast --genome saccer3
+
+        genoconv models calibrate models/tiny -f hg38.fa --sample 20m --device cuda:0
+
+        genoconv models calibrate models/tiny -f hg38.fa --window 512 --variants 2k --force
+    """
+    from genoconv.pipelines.models.calibrate import calibrate_model
+
+    made = calibrate_model(options)
+    return Outcome(line=str(made), counts=made.counts(), outputs={"model": [made.path]})
 
 
 @app.command("show")

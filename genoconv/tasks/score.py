@@ -44,7 +44,8 @@ class Score(NamedTuple):
     """The result for one allele in one window, in nats; None where ``status`` is not ok or a strand was not asked for.
 
     ``llr`` is the mean over the strands that were read; negative: less likely than the reference. ``gene`` is the
-    gene whose body is the window, where windows are genes and one covers the allele.
+    gene whose body is the window, where windows are genes and one covers the allele. ``pct`` and ``z`` say where
+    ``llr`` lies among like variants (see :mod:`genoconv.tasks.calibration`), where the model is calibrated for it.
     """
 
     status: Status
@@ -52,6 +53,8 @@ class Score(NamedTuple):
     forward: float | None = None
     reverse: float | None = None
     gene: str | None = None
+    pct: float | None = None
+    z: float | None = None
 
 
 GeneFinder = Callable[[str, Allele], GeneBody | None]

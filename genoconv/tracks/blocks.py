@@ -45,10 +45,14 @@ class Snv(NamedTuple):
     reverse: list[float]
     ref_log_p: float
     entropy: float
+    ranks: tuple[list[float], list[float]] | None = None
+    """Percentile and z of each alternative, where the model is calibrated."""
 
 
 COLUMNS = 14
 """Of a block that :func:`snvs` takes: score, forward and reverse of A, C, G, T; ln P(ref); entropy."""
+RANKED_COLUMNS = COLUMNS + 8
+"""With a calibration: also percentile and z of A, C, G, T."""
 
 
 def snvs(block: Block) -> Iterator[Snv]:
@@ -68,4 +72,5 @@ def snvs(block: Block) -> Iterator[Snv]:
                 [row[8 + other] for other in others],
                 row[12],
                 row[13],
+                None if len(row) == COLUMNS else ([row[14 + o] for o in others], [row[18 + o] for o in others]),
             )

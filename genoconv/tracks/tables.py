@@ -8,20 +8,26 @@ from typing import Any
 from genoconv.tracks.blocks import Blocks, Snv, snvs
 
 TSV_COLUMNS = ("chrom", "pos", "ref", "alt", "score", "forward", "reverse", "ref_log_p", "entropy")
+RANK_COLUMNS = ("pct", "z")
+"""Behind the others where the model is calibrated."""
 _ROW_GROUP = 1 << 16
 _INFO = (
     ("LLR", "A", "mean of both strands; negative = less likely than REF"),
     ("FWD", "A", "forward strand"),
     ("REV", "A", "reverse strand"),
 )
+_RANKS = (
+    ("PCT", "genoconv: percentile of the score among like variants, 0 to 100; low = unexpected"),
+    ("Z", "genoconv: standard deviations of the score from the mean of like variants"),
+)
 
 
-def write_tsv(path: Path, blocks: Blocks, *, notes: Mapping[str, str]) -> None:
+def write_tsv(path: Path, blocks: Blocks, *, notes: Mapping[str, str], ranked: bool = False) -> None:
     """A row per SNV (POS 1-based) under a header line; ``path`` gets a ``.tbi`` or, far out, a ``.csi`` beside it."""
     with _bgzf(path) as out:
         for key, value in notes.items():
             out.write(f"##{key}={value}\n".encode())
-        out.write(("#" + "\t".join(TSV_COLUMNS) + "\n").encode())
+        out.write(("#" + "\t".join(TSV_COLUMNS + (RANK_COLUMNS if ranked else ())) + "\n").encode())
         for block in blocks():
             out.write("".join(map(_tsv_rows, snvs(block))).encode())
     _index(path, preset=None)
@@ -29,15 +35,26 @@ def write_tsv(path: Path, blocks: Blocks, *, notes: Mapping[str, str]) -> None:
 
 def _tsv_rows(snv: Snv) -> str:
     place = f"{snv.contig}\t{snv.start + 1}\t{snv.ref}\t"
-    tail = f"\t{_text(snv.ref_log_p)}\t{_text(snv.entropy)}\n"
+    tail = f"\t{_text(snv.ref_log_p)}\t{_text(snv.entropy)}"
+    ranks = [""] * len(snv.alts)
+    if snv.ranks is not None:
+        ranks = [f"\t{_text(percentile)}\t{_text(z)}" for percentile, z in zip(*snv.ranks, strict=True)]
     return "".join(
-        f"{place}{alt}\t{_text(score)}\t{_text(forward)}\t{_text(reverse)}{tail}"
-        for alt, score, forward, reverse in zip(snv.alts, snv.scores, snv.forward, snv.reverse, strict=True)
+        f"{place}{alt}\t{_text(score)}\t{_text(forward)}\t{_text(reverse)}{tail}{rank}\n"
+        for alt, score, forward, reverse, rank in zip(
+            snv.alts, snv.scores, snv.forward, snv.reverse, ranks, strict=True
+        )
     )
 
 
 def write_vcf(
-    path: Path, blocks: Blocks, *, notes: Mapping[str, str], contigs: Mapping[str, int], prefix: str = "GCONV"
+    path: Path,
+    blocks: Blocks,
+    *,
+    notes: Mapping[str, str],
+    contigs: Mapping[str, int],
+    ranked: bool = False,
+    prefix: str = "GCONV",
 ) -> None:
     """A record per position with its three SNVs as ALT; ``path`` gets an index beside it."""
     with _bgzf(path) as out:
@@ -50,6 +67,10 @@ def write_vcf(
         header += [
             f'##INFO=<ID={prefix}_REF,Number=1,Type=Float,Description="genoconv: ln P(ref), mean of both strands">',
             f'##INFO=<ID={prefix}_ENT,Number=1,Type=Float,Description="genoconv: entropy of the prediction in bits">',
+            *(
+                f'##INFO=<ID={prefix}_{name},Number=A,Type=Float,Description="{text}">'
+                for name, text in (_RANKS if ranked else ())
+            ),
             *(f"##{key}={value}" for key, value in notes.items()),
             "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO",
         ]
@@ -61,10 +82,14 @@ def write_vcf(
 
 def _vcf_row(snv: Snv, prefix: str) -> str:
     score, forward, reverse = (",".join(map(_text, values)) for values in (snv.scores, snv.forward, snv.reverse))
+    ranks = ""
+    if snv.ranks is not None:
+        percentile, z = (",".join(map(_text, values)) for values in snv.ranks)
+        ranks = f";{prefix}_PCT={percentile};{prefix}_Z={z}"
     return (
         f"{snv.contig}\t{snv.start + 1}\t.\t{snv.ref}\t{','.join(snv.alts)}\t.\t.\t{prefix}_LLR={score};"
         f"{prefix}_FWD={forward};{prefix}_REV={reverse};{prefix}_REF={_text(snv.ref_log_p)};"
-        f"{prefix}_ENT={_text(snv.entropy)}\n"
+        f"{prefix}_ENT={_text(snv.entropy)}{ranks}\n"
     )
 
 
@@ -73,13 +98,17 @@ def _text(value: float) -> str:
     return f"{value + 0.0:.6g}" if value == value else "."
 
 
-def write_parquet(path: Path, blocks: Blocks, *, notes: Mapping[str, str]) -> None:
-    """Columns of :data:`TSV_COLUMNS`, a row per SNV, POS 1-based; values float32, null where a strand has none."""
+def write_parquet(path: Path, blocks: Blocks, *, notes: Mapping[str, str], ranked: bool = False) -> None:
+    """Columns of :data:`TSV_COLUMNS` and, if ``ranked``, :data:`RANK_COLUMNS`; a row per SNV, POS 1-based.
+
+    Values are float32, null where a strand has none.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    types = (pa.string(), pa.int64(), pa.string(), pa.string(), *(pa.float32(),) * 5)
-    schema = pa.schema(list(zip(TSV_COLUMNS, types, strict=True)), metadata=dict(notes))
+    names = TSV_COLUMNS + (RANK_COLUMNS if ranked else ())
+    types = (pa.string(), pa.int64(), pa.string(), pa.string(), *(pa.float32(),) * (len(names) - 4))
+    schema = pa.schema(list(zip(names, types, strict=True)), metadata=dict(notes))
     with pq.ParquetWriter(path, schema) as writer:
         rows = (row for block in blocks() for snv in snvs(block) for row in _rows(snv))
         while group := list(islice(rows, _ROW_GROUP)):
@@ -89,8 +118,10 @@ def write_parquet(path: Path, blocks: Blocks, *, notes: Mapping[str, str]) -> No
 
 
 def _rows(snv: Snv) -> Iterator[tuple[object, ...]]:
-    for alt, *values in zip(snv.alts, snv.scores, snv.forward, snv.reverse, strict=True):
-        numbers = [value if value == value else None for value in (*values, snv.ref_log_p, snv.entropy)]
+    for at, alt in enumerate(snv.alts):
+        values = (snv.scores[at], snv.forward[at], snv.reverse[at], snv.ref_log_p, snv.entropy)
+        ranks = () if snv.ranks is None else tuple(column[at] for column in snv.ranks)
+        numbers = [value if value == value else None for value in (*values, *ranks)]
         yield (snv.contig, snv.start + 1, snv.ref, alt, *numbers)
 
 

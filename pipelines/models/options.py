@@ -3,9 +3,21 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from genoconv.pipelines.options import Force, Options, Quiet, argument, option
+from genoconv.pipelines.options import (
+    BatchSize,
+    Device,
+    Force,
+    Genome,
+    Offline,
+    Options,
+    Precision,
+    Quiet,
+    argument,
+    option,
+)
+from genoconv.pipelines.plan.options import Bases
 
 Model = Annotated[Path, argument("MODEL", help="Model folder, or a name from genoconv models list.")]
 
@@ -58,6 +70,54 @@ class ExportOptions(Options):
     ] = "hyenadna-hf"
     force: Force = False
     quiet: Quiet = False
+
+
+class CalibrateOptions(Options):
+    """One call of ``genoconv models calibrate``."""
+
+    model: Model
+    fasta: Annotated[
+        Path | None, option("--fasta", "-f", metavar="REF.fa", help="The genome to sample (plain, bgzip or gzip).")
+    ] = None
+    genome: Genome = None
+    offline: Offline = False
+    sample: Annotated[
+        Bases,
+        Field(ge=1_000, le=10**8),
+        option("--sample", metavar="N", help="Positions to scan for SNVs: 200k, 5m."),
+    ] = Bases(5_000_000)
+    variants: Annotated[
+        Bases,
+        Field(ge=0, le=10**7),
+        option(
+            "--variants",
+            metavar="N",
+            help="Random SNVs, and as many random insertions and deletions, to score by the path of score-variants.",
+        ),
+    ] = Bases(20_000)
+    window: Annotated[
+        int | None,
+        Field(ge=8),
+        option(
+            "--window",
+            "-w",
+            metavar="N",
+            default="the length of the model's training windows, up to 32768",
+            help="Bases in a window; the calibration holds for runs with the same.",
+        ),
+    ] = None
+    seed: Annotated[int, Field(ge=0, lt=2**32), option("--seed", help="Decides which positions and variants.")] = 0
+    batch_size: BatchSize = None
+    device: Device = "auto"
+    precision: Precision = "auto"
+    force: Force = False
+    quiet: Quiet = False
+
+    @model_validator(mode="after")
+    def _one_reference(self) -> "CalibrateOptions":
+        if (self.fasta is None) == (self.genome is None):
+            raise ValueError("give one of --fasta FILE and --genome NAME")
+        return self
 
 
 class ShowOptions(Options):

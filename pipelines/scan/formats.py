@@ -140,14 +140,15 @@ def _write_table(
     from genoconv.tracks import tables
 
     indexes: list[Path] = []
+    ranked = "genoconvCalibration" in notes
     try:
         with atomic_file(output) as temporary:
             if suffix == ".tsv.gz":
-                tables.write_tsv(temporary, blocks, notes=notes)
+                tables.write_tsv(temporary, blocks, notes=notes, ranked=ranked)
             elif suffix == ".vcf.gz":
-                tables.write_vcf(temporary, blocks, notes=notes, contigs=contigs)
+                tables.write_vcf(temporary, blocks, notes=notes, contigs=contigs, ranked=ranked)
             else:
-                tables.write_parquet(temporary, blocks, notes=notes)
+                tables.write_parquet(temporary, blocks, notes=notes, ranked=ranked)
             indexes = [path for end in (".tbi", ".csi") if (path := temporary.with_name(temporary.name + end)).exists()]
             remove_indexes(output)
         for index in indexes:

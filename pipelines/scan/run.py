@@ -14,18 +14,21 @@ from genoconv.errors import Interrupted, UsageError
 from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.fasta.digests import SequencesDigest
 from genoconv.models.checkpoint import model_digest, model_files
+from genoconv.pipelines.calibrated import Found, Wanted, find_calibration, ranked
 from genoconv.pipelines.options import recorded_command
 from genoconv.pipelines.provenance import file_name
 from genoconv.pipelines.scan.formats import Format, files_of, format_of, passes, write
+from genoconv.pipelines.scan.geometry import geometry
 from genoconv.pipelines.scan.options import ScanOptions
 from genoconv.pipelines.scan.plot import check_plot, draw
 from genoconv.pipelines.scan.spans import Span, find_spans, pieces
 from genoconv.pipelines.scan.spool import Spool
 from genoconv.pipelines.score.cautions import cautions
 from genoconv.progress import progress_bar
+from genoconv.tasks.calibration import Table
 from genoconv.tasks.journal import refuse_finished_pieces
 from genoconv.tasks.scan import Scanner
-from genoconv.tracks.blocks import Block
+from genoconv.tracks.blocks import COLUMNS, Block
 from genoconv.variants.reference import Reference
 from genoconv.workfiles import claimed
 
@@ -35,7 +38,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DEFAULT_WINDOW = 32_768
 _PIECE_POSITIONS = (1 << 13, 1 << 19)
 _PIECES = 128
 
@@ -85,12 +87,12 @@ def scan(options: ScanOptions) -> Summary:
         options, model = _load(options)
         scanner = _scanner(options, model, reference)
         mine = _shard(options, spans, scanner)
-        facts = _facts(options, scanner, fasta=fasta, spans=spans)
+        facts, table = _facts(options, scanner, fasta=fasta, spans=spans)
         run = {**facts, "shard": options.shard, "device": options.device, "batch size": options.batch_size}
         spooled = Spool(options.output, columns=wanted.columns, dtype=wanted.dtype, run=run, resume=options.resume)
         with spooled as spool, _advice(options):
             summary = _scan_all(options, mine, scanner, wanted, spool)
-            _write(options, mine, scanner, spool, facts, known)
+            _write(options, mine, scanner, spool, facts, known, table)
             spool.remove()
     return replace(summary, files=tuple(files))
 
@@ -129,21 +131,12 @@ def _load(options: ScanOptions) -> tuple[ScanOptions, "HyenaDNA"]:
 
 
 def _scanner(options: ScanOptions, model: "HyenaDNA", reference: Reference) -> Scanner:
-    limit, trained = model.config.input_limit, model.config.max_bases
-    window = options.window or min(DEFAULT_WINDOW, trained)
-    if limit is not None and window > trained:
-        raise UsageError(f"--window {window:,}: this model reads up to {trained:,} bases")
-    context = window // 2 if options.context is None else options.context
-    step = (window - context) // 2 * 2
-    if step < 2:
-        raise UsageError(f"--context {context:,}: must be at least 2 less than the window of {window:,} bases")
-    if window > trained:
-        log.warning("%s", model.config.beyond(window))
+    laid = geometry(model.config, window=options.window, context=options.context)
     return Scanner(
         model,
         reference=reference,
-        context=context,
-        step=step,
+        context=laid.context,
+        step=laid.step,
         device=next(model.parameters()).device,
         batch_size=options.batch_size,
     )
@@ -168,8 +161,10 @@ def _shard(options: ScanOptions, spans: Sequence[Span], scanner: Scanner) -> lis
     return found
 
 
-def _facts(options: ScanOptions, scanner: Scanner, *, fasta: Path, spans: Sequence[Span]) -> dict[str, Any]:
-    """What the output says about how it came about."""
+def _facts(
+    options: ScanOptions, scanner: Scanner, *, fasta: Path, spans: Sequence[Span]
+) -> tuple[dict[str, Any], Table | None]:
+    """What the output says about how it came about, and the model's calibration where it holds for the run."""
     used = list(dict.fromkeys(span.contig for span in spans))
     digest, md5s = SequencesDigest(), {}
     total = sum(scanner.reference.contigs[contig] for contig in used)
@@ -181,6 +176,10 @@ def _facts(options: ScanOptions, scanner: Scanner, *, fasta: Path, spans: Sequen
     doubts = cautions(options.model, reference=md5s, fasta=fasta)
     for doubt in doubts:
         log.warning("%s: %s", options.model, doubt)
+    calibration = Found((None,))
+    if format_of(options.output).columns == COLUMNS:  # the others have no place for ranks
+        wanted = Wanted("site", "both", (scanner.window,), scanner.context)
+        calibration = find_calibration(options.model, wanted, reference=md5s.values(), fasta=fasta)
     facts = {
         "version": __version__,
         "command": recorded_command("scan", options),
@@ -189,7 +188,9 @@ def _facts(options: ScanOptions, scanner: Scanner, *, fasta: Path, spans: Sequen
         "scan": f"window={scanner.window};context={scanner.context};step={scanner.step};"
         "sign=negative means less likely than REF",
     }
-    return {**facts, "caution": "; ".join(doubts)} if doubts else facts
+    if calibration:
+        facts["calibration"] = calibration.line
+    return ({**facts, "caution": "; ".join(doubts)} if doubts else facts), calibration.tables[0]
 
 
 @contextmanager
@@ -226,6 +227,7 @@ def _write(
     spool: Spool,
     facts: dict[str, Any],
     known: "Genome | None",
+    table: Table | None,
 ) -> None:
     spans = [span for piece in mine for span in piece]
     reference = scanner.reference
@@ -235,7 +237,7 @@ def _write(
 
         def blocks(contig: str | None = None, /) -> Iterator[Block]:
             for block in spool.blocks(spans, reference, contig):
-                yield block
+                yield block if table is None else ranked(block, table, reference)
                 advance(len(block.values))
 
         write(options.output, blocks, contigs=contigs, facts=facts)

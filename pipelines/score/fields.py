@@ -16,7 +16,7 @@ _REDUCTIONS = {
     "site": "at the variant's own bases",
 }
 
-_SHORT = {"llr": "LLR", "forward": "FWD", "reverse": "REV", "gene": "GENE", "status": "STATUS"}
+_SHORT = {"llr": "LLR", "forward": "FWD", "reverse": "REV", "pct": "PCT", "z": "Z", "gene": "GENE", "status": "STATUS"}
 # What would end a value of INFO, as VCF 4.3 escapes it.
 _RESERVED = {ord(c): f"%{ord(c):02X}" for c in "%:;=, \t\r\n"}
 
@@ -31,6 +31,7 @@ class Fields:
         genes: the window is the gene body.
         reduce, strand: as in :class:`genoconv.tasks.score.Settings`.
         explain: also the strands and the status.
+        ranked: for each window, whether the model is calibrated for it.
     """
 
     prefix: str
@@ -39,24 +40,32 @@ class Fields:
     reduce: str
     strand: Strand
     explain: bool
+    ranked: tuple[bool, ...]
 
     @classmethod
-    def of(cls, options: ScoreOptions, settings: Settings) -> "Fields":
-        """The fields of a run with these settings."""
-        genes = settings.gene is not None
-        return cls(options.info_prefix, settings.widths, genes, settings.reduce, settings.strand, options.explain)
+    def of(cls, options: ScoreOptions, settings: Settings, *, ranked: Sequence[bool] = ()) -> "Fields":
+        """The fields of a run with these settings; ``ranked`` as of the attribute, by default nowhere."""
+        return cls(
+            options.info_prefix,
+            settings.widths,
+            settings.gene is not None,
+            settings.reduce,
+            settings.strand,
+            options.explain,
+            tuple(ranked) or (False,) * len(settings.widths),
+        )
 
     def _columns(self) -> list[tuple[int, str, str]]:
         """Index of the window, attribute of :class:`Score`, suffix of the name; for each field in order."""
-        attributes = ["llr", "gene"] if self.genes else ["llr"]
+        more = ["gene"] if self.genes else []
         if self.explain:
-            attributes += ["forward"] if self.strand != Strand.REVERSE else []
-            attributes += ["reverse"] if self.strand != Strand.FORWARD else []
-            attributes += ["status"]
+            more += ["forward"] if self.strand != Strand.REVERSE else []
+            more += ["reverse"] if self.strand != Strand.FORWARD else []
+            more += ["status"]
         return [
             (index, attribute, f"_{width}" if len(self.widths) > 1 else "")
-            for index, width in enumerate(self.widths)
-            for attribute in attributes
+            for index, (width, ranked) in enumerate(zip(self.widths, self.ranked, strict=True))
+            for attribute in ["llr", *(("pct", "z") if ranked else ()), *more]
         ]
 
     def _id(self, attribute: str, suffix: str) -> str:
@@ -75,6 +84,8 @@ class Fields:
                 "llr": f"genoconv: {what}, {strands[self.strand]}; negative = less likely than REF",
                 "forward": f"genoconv: {what}, {forward}",
                 "reverse": f"genoconv: {what}, {reverse}",
+                "pct": f"genoconv: percentile of the score in a {where} among like variants; low = unexpected",
+                "z": f"genoconv: standard deviations of the score in a {where} from the mean of like variants",
                 "gene": "genoconv: gene whose body is the window",
                 "status": f"genoconv: ok, or why there is no score in the {where}",
             }[attribute]
@@ -102,15 +113,16 @@ class Fields:
             for index, attribute, suffix in self._columns()
         }
 
-    def _table_columns(self) -> tuple[str, ...]:
-        return ("llr", "forward", "reverse", *(("gene",) if self.genes else ()), "status")
+    def _table_columns(self, index: int) -> tuple[str, ...]:
+        ranks = ("pct", "z") if self.ranked[index] else ()
+        return ("llr", "forward", "reverse", *ranks, *(("gene",) if self.genes else ()), "status")
 
     def table_header(self) -> str:
         """The first line of ``--tsv``."""
         names = [
             f"{attribute}{f'_{width}' if len(self.widths) > 1 else ''}"
-            for width in self.widths
-            for attribute in self._table_columns()
+            for index, width in enumerate(self.widths)
+            for attribute in self._table_columns(index)
         ]
         return "\t".join(["contig", "pos", "id", "ref", "alt", *names])
 
@@ -125,8 +137,8 @@ class Fields:
                 [*columns[:4], alt]
                 + [
                     "" if value is None else format_value(_plain(value))
-                    for score in windows
-                    for value in (getattr(score, attribute) for attribute in self._table_columns())
+                    for index, score in enumerate(windows)
+                    for value in (getattr(score, attribute) for attribute in self._table_columns(index))
                 ]
             )
             for alt, windows in alleles

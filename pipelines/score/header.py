@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from genoconv import __version__
 from genoconv.digests import file_digest
 from genoconv.genome.fasta.digests import SequencesDigest
+from genoconv.pipelines.calibrated import Found, Wanted, find_calibration
 from genoconv.pipelines.options import recorded_command
 from genoconv.pipelines.provenance import file_name
 from genoconv.pipelines.score.cautions import cautions
@@ -19,8 +20,8 @@ _GENE_STRANDS = {Strand.FORWARD: "gene", Strand.REVERSE: "opposite", Strand.BOTH
 
 def header_lines(
     options: ScoreOptions, places: Places, settings: Settings, names: Mapping[str, str], reference: Reference
-) -> tuple[dict[str, str], list[str]]:
-    """Header lines by key, which a resumed run must have in common too, and reasons to doubt the scores."""
+) -> tuple[dict[str, str], list[str], Found]:
+    """Header lines by key, which a resumed run must have in common too; reasons to doubt them; the calibration."""
     from genoconv.models import model_digest
 
     sequences = _digests(options, names, reference)
@@ -42,7 +43,12 @@ def header_lines(
         f"prefix={options.info_prefix};window={where};grid={grid};reduce={settings.reduce};strand={strand};"
         f"max_indel={settings.max_indel};sign=negative means less likely than REF"
     )
-    return lines, found
+    widths = () if settings.gene else settings.widths
+    wanted = Wanted(settings.reduce, settings.strand, widths)
+    calibration = find_calibration(options.model, wanted, reference=sequences.values(), fasta=places.fasta)
+    if calibration:
+        lines["genoconvCalibration"] = calibration.line
+    return lines, found, calibration
 
 
 def _digests(options: ScoreOptions, names: Mapping[str, str], reference: Reference) -> dict[str, str]:

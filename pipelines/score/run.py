@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from genoconv.digests import file_digest
 from genoconv.errors import Interrupted, ModelError
+from genoconv.pipelines.calibrated import Ranks
 from genoconv.pipelines.score.fields import Fields
 from genoconv.pipelines.score.header import header_lines
 from genoconv.pipelines.score.inputs import Inputs, find_places, open_inputs, read_inputs
@@ -57,19 +58,20 @@ def score_variants(options: ScoreOptions) -> Summary:
         settings = score_settings(options, genes=genes, sizes=model.config)
         inputs = read_inputs(options, places, source, reference)
         outputs.check_positions(inputs)
-        provenance, cautions = header_lines(options, places, settings, inputs.names, reference)
+        provenance, cautions, calibration = header_lines(options, places, settings, inputs.names, reference)
         for caution in cautions:
             log.warning("%s: %s", options.model, caution)
-        fields = Fields.of(options, settings)
+        fields = Fields.of(options, settings, ranked=[table is not None for table in calibration.tables])
         header, replaced = _header(inputs, fields, provenance)
         outputs.check_records(header, inputs)
         likelihood = _likelihood(options, model, settings)
         scorer = VariantScorer(likelihood, reference=reference, names=inputs.names, settings=settings)
+        ranks = Ranks(calibration, reference=reference, names=inputs.names)
         with _resumable(options, _described(options, inputs, provenance)) as journal:
             opened = outputs.open(header, replaced=replaced, fields=fields, is_sorted=inputs.survey.is_sorted)
             with opened as write:
                 pieces = _pieces(options, inputs, settings, genes)
-                summary = _score_all(options, pieces, scorer, journal, write, total=inputs.survey.records)
+                summary = _score_all(options, pieces, scorer, ranks, journal, write, total=inputs.survey.records)
     for line in summary.warnings(settings, gene_lengths=genes.lengths if genes else {}):
         log.warning("%s", line)
     write_multiqc(sample, tables, summary)
@@ -152,6 +154,7 @@ def _score_all(
     options: ScoreOptions,
     pieces: Iterator[list[Record]],
     scorer: VariantScorer,
+    ranks: Ranks,
     journal: Journal | None,
     write: WriteScores,
     *,
@@ -168,6 +171,7 @@ def _score_all(
             if before is None:
                 scores = scorer.score(records, advance=advance)
                 _check_finite(options, records, scores)
+                scores = ranks.added(records, scores)
                 if journal is not None:
                     journal.append(scores)
             else:

@@ -22,6 +22,7 @@ ELSEWHERE = {
     "score-variants": "test_score_options.py",
     "scan": "test_scan_command.py",
     "finetune": "test_finetune_command.py",
+    "models calibrate": "test_calibrate_command.py",
 }
 # What takes() adds to a command, tested in test_options.py and at the end of this file.
 CONFIGURATION = {"config_file", "settings", "print_config"}
