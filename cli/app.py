@@ -15,6 +15,7 @@ from genoconv.cli import (
     kernels,
     models,
     plan,
+    predict,
     reporting,
     scan,
     score,
@@ -95,6 +96,7 @@ app.command("windows", rich_help_panel="Genomes")(windows.windows)
 app.command("train", rich_help_panel="Models")(train.train)
 app.command("finetune", rich_help_panel="Models")(finetune.finetune)
 app.command("embed", rich_help_panel="Inference")(embed.embed)
+app.command("predict", rich_help_panel="Inference")(predict.predict)
 app.command("score-variants", rich_help_panel="Inference")(score.score_variants)
 app.command("scan", rich_help_panel="Inference")(scan.scan)
 app.add_typer(workflow.app, rich_help_panel="Inference")

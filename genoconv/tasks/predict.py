@@ -62,8 +62,18 @@ def _turned(span: Span) -> Span:
 
 @torch.inference_mode()
 def predictions(model: Predictor, vectors: Array) -> Array:
-    """Probabilities or values (N, K) of pooled vectors (N, D); see :meth:`.Predictor.predict`."""
-    device = model.head.linear.weight.device
-    outputs = model.head(torch.from_numpy(vectors).to(device))
-    found: Array = model.head.predictions(outputs).cpu().numpy()
-    return found
+    """Probabilities or values (N, K) of pooled vectors (N, D); see :meth:`.Predictor.predict`.
+
+    Computed in float64, so that the number of rows does not matter to the last digit.
+    """
+    head = model.head
+    weight, bias, center, spread, unit, offset = (
+        tensor.detach().double().cpu()
+        for tensor in (head.linear.weight, head.linear.bias, head.center, head.spread, head.unit, head.offset)
+    )
+    outputs = ((torch.from_numpy(vectors).double() - center) / spread) @ weight.T + bias
+    if head.config.kind == "regression":
+        found: Array = (outputs * unit + offset).float().numpy()
+        return found
+    probabilities: Array = head.predictions(outputs).float().numpy()
+    return probabilities

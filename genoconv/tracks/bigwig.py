@@ -1,9 +1,9 @@
 """bigWig tracks, for genome browsers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from genoconv.errors import UsageError
+from genoconv.errors import DataError, UsageError
 from genoconv.tracks.blocks import Blocks
 
 
@@ -34,3 +34,23 @@ def _values(blocks: Blocks, column: int, contigs: list[str]) -> Iterator[tuple[s
             for position, value in enumerate(block.values[:, column].tolist(), block.start):
                 if value == value:
                     yield contig, position, position + 1, value
+
+
+def write_spans(path: Path, spans: Sequence[tuple[str, int, int, float]], *, contigs: Mapping[str, int]) -> None:
+    """One value per span.
+
+    Args:
+        path: to be written.
+        spans: contig, start, end (0-based half-open) and value; sorted, without overlaps, at least one.
+        contigs: names and lengths of the contigs.
+
+    Raises:
+        DataError: there is no span, which a bigWig cannot express.
+    """
+    import pybigtools
+
+    if not spans:
+        raise DataError(f"{path.name}: no value to write; a track needs one")
+    used = {contig for contig, *_ in spans}
+    lengths = {name: length for name, length in contigs.items() if name in used}
+    pybigtools.open(str(path), "w").write(lengths, iter(spans))

@@ -17,6 +17,8 @@ from reports import enter, reported
 
 import genoconv
 from genoconv.cli.app import app
+from genoconv.models import load_model, save_model
+from genoconv.models.heads import HeadConfig, Predictor
 from support import ROOT
 
 KEYS = ["command", "version", "arguments", "exit_code", "error", "warnings", "started", "seconds"]
@@ -53,6 +55,12 @@ class Bench:
         (self.folder / "x.csv").write_text("sequence,label\n" + "".join(rows))
         return self.folder / "x.csv"
 
+    def tuned(self) -> Path:
+        """A model with a head that has learned nothing."""
+        head = HeadConfig(kind="regression", labels=("x",))
+        save_model(Predictor.on(load_model(self.model), head), self.folder / "tuned", provenance={})
+        return self.folder / "tuned"
+
     def words(self, command: str, out: Path) -> tuple[object, ...]:
         """A small run of a command, its outputs in ``out``."""
         scored = self.folder / "scored.vcf"
@@ -70,6 +78,7 @@ class Bench:
             "windows": ("-f", self.fasta, "--tile", "-l", 50, "-o", out / "out.bed"),
             "train": ("-f", self.fasta, "-l", 32, "--max-steps", 1, "-o", out / "run", "--device", "cpu"),
             "finetune": (self.labelled(), "-m", self.model, "-o", out / "tuned", "--epochs", 1, "--device", "cpu"),
+            "predict": (self.fasta, "-m", self.tuned(), "-o", out / "out.tsv"),
             "embed": (self.fasta, "-m", self.model, "-o", out / "out.npy"),
             "score-variants": (self.vcf, "-f", self.fasta, "-m", self.model, "-o", out / "out.vcf", "-w", 32),
             "scan": (self.fasta, "-m", self.model, "-r", "a:1-60", "-o", out / "out.tsv.gz", "-w", 32),
@@ -130,7 +139,7 @@ def test_every_command_reports_what_the_page_promises(
     written |= {path.parent for path in written}
     assert {path for path in tmp_path.iterdir() if path.suffix != ".tbi"} <= written
     if "-m" in words:
-        assert found["model"]["sha256"] == genoconv_digest(bench.model)
+        assert found["model"]["sha256"] == genoconv_digest(Path(str(words[words.index("-m") + 1])))
 
 
 def genoconv_digest(model: Path) -> str:

@@ -1,0 +1,75 @@
+"""The options of ``genoconv predict``."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from genoconv.pipelines.options import (
+    BatchSize,
+    Device,
+    Force,
+    Options,
+    Precision,
+    Quiet,
+    Resume,
+    argument,
+    option,
+)
+
+ROWS = "Rows"
+
+CHUNK_BASES = 1 << 20
+
+
+class PredictOptions(Options):
+    """One call of ``genoconv predict``.
+
+    ``chunk`` is how many bases are read between two saves; it does not matter to the predictions.
+    """
+
+    source: Annotated[
+        Path,
+        argument("INPUT", dash=True, help="FASTA (- for standard input), CSV, TSV, Parquet, or BED with --fasta."),
+    ]
+    model: Annotated[Path, option("--model", "-m", metavar="DIR", help="Model folder, from genoconv finetune.")]
+    output: Annotated[
+        Path,
+        option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            recorded=False,
+            written=True,
+            help="A file ending in .tsv, .parquet, or .bw (a track per output).",
+        ),
+    ]
+    fasta: Annotated[
+        Path | None, option("--fasta", "-f", metavar="FASTA", panel=ROWS, help="Sequence of a BED file.")
+    ] = None
+    window: Annotated[
+        int | None,
+        Field(ge=1),
+        option("--window", "-w", metavar="N", panel=ROWS, help="One row for every N bases of each FASTA record."),
+    ] = None
+    stride: Annotated[
+        int | None,
+        Field(ge=1),
+        option("--stride", metavar="M", panel=ROWS, default="N", help="Distance between the starts of windows."),
+    ] = None
+    strand: Annotated[
+        Literal["forward", "both"] | None,
+        option(
+            "--strand",
+            panel=ROWS,
+            default="as the model was trained",
+            help="Read as given, or also in reverse complement and average.",
+        ),
+    ] = None
+    batch_size: BatchSize = None
+    device: Device = "auto"
+    precision: Precision = "auto"
+    resume: Resume = False
+    force: Force = False
+    quiet: Quiet = False
+    chunk: Annotated[int, Field(ge=1)] = CHUNK_BASES

@@ -1,0 +1,201 @@
+"""The whole of ``genoconv predict``: from sequences and a fine-tuned model to a file of predictions."""
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from genoconv import __version__
+from genoconv.atomic import refuse_inputs
+from genoconv.errors import Interrupted, ModelError, UsageError
+from genoconv.pipelines.embed.spool import Row, Spool
+from genoconv.pipelines.options import recorded_command
+from genoconv.pipelines.predict.formats import check_output, files_of, write
+from genoconv.pipelines.predict.inputs import Rows
+from genoconv.pipelines.predict.options import PredictOptions
+from genoconv.pipelines.provenance import file_name
+from genoconv.progress import progress_bar
+from genoconv.tasks.embed import Span, chunked
+from genoconv.tasks.journal import refuse_finished_pieces
+from genoconv.tasks.predict import PooledVectors, predictions
+from genoconv.wording import count
+from genoconv.workfiles import claimed
+
+if TYPE_CHECKING:
+    from genoconv.models.heads import Predictor
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did: rows, those of an interrupted run among them, records, bases, and seconds of computing."""
+
+    output: Path
+    files: tuple[Path, ...]
+    records: int
+    rows: int
+    resumed: int
+    bases: int
+    seconds: float
+
+    def figures(self) -> dict[str, float | None]:
+        """What ``--json`` says of the run."""
+        return {
+            "records": self.records,
+            "rows": self.rows,
+            "rows_resumed": self.resumed,
+            "bases": self.bases,
+            "predicting_seconds": round(self.seconds, 3),
+        }
+
+    def __str__(self) -> str:
+        again = f" ({self.resumed:,} from the interrupted run)" if self.resumed else ""
+        read = f"{count(self.records, 'record')}, {count(self.rows, 'row')}{again}"
+        return f"{self.output}: {read}, {count(self.bases, 'base')}"
+
+
+def predict(options: PredictOptions) -> Summary:
+    """Do it all; ``docs/predict.md`` says what is computed.
+
+    Raises:
+        UsageError: options that cannot be.
+        DataError: an input that cannot be used.
+        ModelError: not a fine-tuned model.
+        OutputError: an output exists already or cannot be written.
+    """
+    if options.stride is not None and options.window is None:
+        raise UsageError("--stride is the distance between windows; give their length with --window")
+    if options.stride is not None and options.window is not None and options.stride > options.window:
+        log.info("--stride exceeds --window: bases between windows are not read")
+    head = _head(options)
+    check_output(options.output, head.columns, force=options.force)
+    files = tuple(dict.fromkeys(files_of(options.output, head.columns).values()))
+    inputs = {"INPUT": options.source, "--fasta": options.fasta, "--model": options.model}
+    refuse_inputs(files, inputs=inputs)
+    rows = Rows(options)
+    with claimed(options.output):
+        refuse_finished_pieces(options.output, resume=options.resume, force=options.force)
+        return _spooled(options, rows, _load(options), files)
+
+
+def _head(options: PredictOptions) -> Any:
+    from genoconv.models.checkpoint import read_head
+
+    head = read_head(options.model)
+    if head is None:
+        raise ModelError(f"{options.model}: predicts the next base alone; `genoconv finetune` gives it a head")
+    return head
+
+
+def _load(options: PredictOptions) -> "Predictor":
+    from genoconv.models import load_model
+    from genoconv.models.devices import DTYPES, resolve_precision
+    from genoconv.models.heads import Predictor
+
+    precision = resolve_precision(options.precision, device=options.device)
+    model = load_model(options.model, device=options.device, dtype=DTYPES[precision])
+    assert isinstance(model, Predictor)
+    return model
+
+
+def _spooled(options: PredictOptions, rows: Rows, model: "Predictor", files: tuple[Path, ...]) -> Summary:
+    """Compute the rows into the spool, and the output from the spool; an interrupted run leaves its spool."""
+    facts = _facts(options, model)
+    columns = model.head.config.columns
+    described = {**facts, "device": options.device, "batch size": options.batch_size}
+    with Spool(options.output, width=len(columns), dtype="float32", run=described, resume=options.resume) as spool:
+        try:
+            summary = _compute(options, rows, model, spool, files)
+            middle = _middle(options)
+            write(options.output, spool, columns=columns, metadata=facts, contigs=rows.contigs, middle=middle)
+        except BaseException as stop:
+            if not spool.rows:
+                spool.remove()
+                raise
+            again = "finished rows are kept; the same call with --resume continues from them"
+            if isinstance(stop, KeyboardInterrupt):
+                raise Interrupted(again) from stop
+            log.warning("%s: %s", options.output, again)
+            raise
+        spool.remove()
+    return summary
+
+
+def _middle(options: PredictOptions) -> tuple[int, int] | None:
+    """The middle of overlapping windows, which do not overlap; None where windows do not."""
+    window, stride = options.window or 0, options.stride or 0
+    first = (window - stride) // 2
+    return (first, first + stride) if 0 < stride < window else None
+
+
+def _facts(options: PredictOptions, model: "Predictor") -> dict[str, Any]:
+    """What the output says of itself, and what a resumed run must agree with."""
+    from genoconv.models import model_digest
+    from genoconv.models.devices import resolve_precision
+
+    head = model.head.config
+    both = head.both_strands if options.strand is None else options.strand == "both"
+    return {
+        "genoconv": __version__,
+        "model": {"name": file_name(options.model), "sha256": model_digest(options.model)},
+        "task": head.kind,
+        "strand": "both" if both else "forward",
+        "window": options.window,
+        "stride": options.stride or options.window,
+        "precision": resolve_precision(options.precision, device=options.device),
+        "coordinates": "0-based, half-open",
+        "command": recorded_command("predict", options),
+    }
+
+
+def _compute(options: PredictOptions, rows: Rows, model: "Predictor", spool: Spool, files: tuple[Path, ...]) -> Summary:
+    both = None if options.strand is None else options.strand == "both"
+    vectors = PooledVectors(model, both_strands=both, batch_size=options.batch_size)
+    finished, resumed, number = list(spool.finished), spool.rows, -1
+    began = time.monotonic()
+    with progress_bar("Predicting", unit="bases", quiet=options.quiet) as advance:
+        for number, spans in enumerate(chunked(rows.spans(), tokens=options.chunk)):
+            if number < len(finished):
+                if finished[number] != rows.digest():
+                    raise UsageError(
+                        f"--resume: {rows.name} is not, up to {spans[-1].name}, what the interrupted run read; give the"
+                        " same input, or leave --resume out to start again"
+                    )
+                advance(sum(len(span.tokens) for span in spans))
+                continue
+            found = predictions(model, vectors([_forward(span) for span in spans], advance=advance))
+            _check_finite(options, spans, found)
+            spool.append([found], list(_places(spans)), mark=rows.digest())
+    if number + 1 < len(finished):
+        raise UsageError(f"--resume: {rows.name} ends before where the interrupted run was; give the same input")
+    return Summary(options.output, files, rows.records, spool.rows, resumed, rows.bases, time.monotonic() - began)
+
+
+def _forward(span: Span) -> Span:
+    """A span whose tokens are in reading direction already."""
+    return Span(span.name, span.contig, 0, len(span.tokens), "+", span.tokens)
+
+
+def _places(spans: list[Span]) -> Iterator[Row]:
+    for span in spans:
+        yield Row(_cell(span.name), _cell(span.contig), span.start, span.end, span.strand)
+
+
+def _cell(text: str) -> str:
+    return text.replace("\t", " ").replace("\n", " ")
+
+
+def _check_finite(options: PredictOptions, spans: list[Span], found: npt.NDArray[np.float32]) -> None:
+    odd = np.flatnonzero(~np.isfinite(found).all(1))
+    for number in odd.tolist():
+        if len(spans[number].tokens):
+            raise ModelError(
+                f"{options.model}: its predictions are not finite (first for {spans[number].name}); its weights are out"
+                f" of range for --precision {options.precision}, or it was damaged in training"
+            )

@@ -1,0 +1,238 @@
+"""``genoconv predict``: every input and format has the same numbers, those of ``model.predict``; options arrive."""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from embed_files import small_model
+from fasta_files import random_bases, write_fasta
+from finetune_runs import call, write_table
+
+from genoconv.errors import DataError, GenoconvError, ModelError, OutputError, UsageError
+from genoconv.models import load_model, save_model
+from genoconv.models.heads import HeadConfig, Predictor
+from genoconv.pipelines.options import parameters
+from genoconv.pipelines.predict.options import PredictOptions
+from genoconv.tokens import encode
+
+SEQUENCES = {
+    name: random_bases(length, seed=length, letters="ACGT") for name, length in (("a", 40), ("b", 250), ("c", 97))
+}
+
+
+def head_folder(folder: Path, **head: object) -> Path:
+    """A model with a head of random weights."""
+    config = HeadConfig(**{"kind": "multiclass", "labels": ("x", "y"), **head})  # type: ignore[arg-type]
+    model = Predictor.on(small_model(), config)
+    torch.manual_seed(3)
+    for parameter in model.head.parameters():
+        torch.nn.init.normal_(parameter)
+    save_model(model, folder, provenance={"source": "random weights for tests"})
+    return folder
+
+
+class Bench:
+    def __init__(self, folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.model, self.monkeypatch = folder, model, monkeypatch
+        self.fasta = write_fasta(folder / "in.fa", SEQUENCES)
+        self.out = folder / "out.tsv"
+
+    def run(self, *words: object, source: Path | None = None) -> pd.DataFrame:
+        call("predict", source or self.fasta, "-m", self.model, "-o", self.out, "--force", "--device", "cpu", *words)
+        return self.table()
+
+    def table(self) -> pd.DataFrame:
+        return pd.read_csv(self.out, sep="\t", skiprows=1)
+
+    def facts(self) -> dict[str, object]:
+        return json.loads(self.out.read_text().partition("\n")[0].removeprefix("## "))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return head_folder(tmp_path_factory.mktemp("models") / "tuned")
+
+
+@pytest.fixture
+def bench(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    return Bench(tmp_path, model, monkeypatch)
+
+
+def expected(model: Path, *sequences: str) -> np.ndarray:
+    predictor = load_model(model)
+    assert isinstance(predictor, Predictor)
+    return np.concatenate([predictor.predict(torch.from_numpy(encode(s))[None].long()).numpy() for s in sequences])
+
+
+EFFECTS: dict[str, Callable[[Bench], None]] = {}
+
+
+def shows(*keys: str) -> Callable[[Callable[[Bench], None]], Callable[[Bench], None]]:
+    def keep(test: Callable[[Bench], None]) -> Callable[[Bench], None]:
+        EFFECTS.update(dict.fromkeys(keys, test))
+        return test
+
+    return keep
+
+
+@shows("source", "model", "output", "fasta")
+def _(bench: Bench) -> None:
+    wanted = expected(bench.model, *SEQUENCES.values())
+    found = bench.run()
+    assert found.columns.tolist() == ["name", "contig", "start", "end", "strand", "x", "y"]
+    assert found["name"].tolist() == list(SEQUENCES)
+    assert found["end"].tolist() == [40, 250, 97]
+    np.testing.assert_allclose(found[["x", "y"]], wanted, atol=1e-5)
+    table = write_table(bench.folder / "t.csv", ["seq", "other"], [[s, 1] for s in SEQUENCES.values()])
+    assert (bench.run(source=table)[["x", "y"]] == found[["x", "y"]]).all(None)
+    bed = bench.folder / "x.bed"
+    bed.write_text("b\t0\t250\tn1\t0\t+\nb\t10\t60\tn2\t0\t-\n")
+    rows = bench.run("-f", bench.fasta, source=bed)
+    assert rows["strand"].tolist() == ["+", "-"]
+    assert rows.loc[0, ["x", "y"]].tolist() == found.loc[1, ["x", "y"]].tolist()
+    opposite = SEQUENCES["b"][10:60].translate(str.maketrans("ACGT", "TGCA"))[::-1]
+    np.testing.assert_allclose(rows.loc[1, ["x", "y"]].astype(float), expected(bench.model, opposite)[0], atol=1e-5)
+    bench.out = bench.folder / "o.parquet"
+    call("predict", bench.fasta, "-m", bench.model, "-o", bench.out, "--device", "cpu")
+    frame = pd.read_parquet(bench.out)
+    np.testing.assert_allclose(frame[["x", "y"]], wanted, atol=1e-5)
+    assert frame["contig"].tolist() == list(SEQUENCES)
+
+
+@shows("window", "stride")
+def _(bench: Bench) -> None:
+    import pybigtools
+
+    found = bench.run("-w", 50, "--stride", 20)
+    assert found[found["contig"] == "b"]["start"].tolist() == list(range(0, 201, 20))
+    wanted = expected(bench.model, SEQUENCES["b"][40:90])[0]
+    row = found[(found["contig"] == "b") & (found["start"] == 40)]
+    np.testing.assert_allclose(row[["x", "y"]].to_numpy()[0], wanted, atol=1e-5)
+    call("predict", bench.fasta, "-m", bench.model, "-o", bench.folder / "t.bw", "-w", 50, "--stride", 20)
+    with pybigtools.open(str(bench.folder / "t.y.bw")) as track:
+        values = track.values("b", fillna=None)
+        assert values[55] == values[74] == pytest.approx(wanted[1], abs=1e-5)
+        assert values[54] != values[55]
+    assert (bench.folder / "t.x.bw").exists()
+    with pytest.raises(UsageError, match="give their length with --window"):
+        bench.run("--stride", 5)
+    bed = bench.folder / "x.bed"
+    bed.write_text("b\t0\t50\nb\t40\t60\n")
+    with pytest.raises(DataError, match=r"rows overlap at b:41"):
+        call("predict", bed, "-f", bench.fasta, "-m", bench.model, "-o", bench.folder / "o.bw", "--force")
+
+
+@shows("strand")
+def _(bench: Bench) -> None:
+    forward, both = bench.run(), bench.run("--strand", "both")
+    assert bench.facts()["strand"] == "both"
+    assert (forward["x"] != both["x"]).all()
+    bench.model = head_folder(bench.folder / "both", both_strands=True)
+    assert (bench.run()["x"] == both["x"]).all()
+    assert (bench.run("--strand", "forward")["x"] == forward["x"]).all()
+
+
+@shows("batch_size")
+def _(bench: Bench) -> None:
+    sizes, hidden = [], Predictor.hidden
+    bench.monkeypatch.setattr(
+        Predictor, "hidden", lambda self, ids, **r: sizes.append(len(ids)) or hidden(self, ids, **r)
+    )
+    many = bench.run("-w", 20, "-b", 4)
+    assert max(sizes) == 4
+    one = bench.run("-w", 20, "-b", 1)
+    pd.testing.assert_frame_equal(one, many)
+
+
+@shows("device", "precision")
+def _(bench: Bench) -> None:
+    with pytest.raises(UsageError, match="cuda:77"):
+        bench.run("--device", "cuda:77")
+    assert (bench.run()["x"] != bench.run("--precision", "bf16")["x"]).any()
+    assert bench.facts()["precision"] == "bf16"
+
+
+@shows("resume", "force", "chunk")
+def _(bench: Bench) -> None:
+    bench.run("-w", 20)
+    whole = bench.out.read_bytes()
+    bench.out.unlink()
+    words = ("predict", bench.fasta, "-m", bench.model, "-o", bench.out, "-w", 20, "--set", "chunk=100")
+    from genoconv.tasks.predict import PooledVectors
+
+    read, calls = PooledVectors.__call__, [0]
+
+    def stop(self: PooledVectors, spans: object, **rest: object) -> object:
+        calls[0] += 1
+        if calls[0] == 3:
+            raise DataError("stop")
+        return read(self, spans, **rest)  # type: ignore[arg-type]
+
+    with bench.monkeypatch.context() as patch:
+        patch.setattr(PooledVectors, "__call__", stop)
+        with pytest.raises(DataError, match="stop"):
+            call(*words)
+        with pytest.raises(OutputError, match="--resume"):
+            call(*words)
+        calls[0] = 3
+        call(*words, "--resume")
+        assert calls[0] == 3 + 2  # 387 bases in pieces of 100 and more: two were finished
+    assert bench.out.read_bytes() == whole
+    with pytest.raises(OutputError, match="exists already"):
+        call(*words)
+    with bench.monkeypatch.context() as patch:
+        patch.setattr("genoconv.pipelines.predict.run.write", lambda *_, **__: (_ for _ in ()).throw(DataError("stop")))
+        with pytest.raises(DataError, match="stop"):
+            call(*words, "--force")
+    write_fasta(bench.fasta, {**SEQUENCES, "a": "ACGT" * 10})
+    with pytest.raises(UsageError, match=r"--resume: .* is not, up to b, what the interrupted run read"):
+        call(*words, "--resume", "--force")
+
+
+@shows("quiet")
+def _(bench: Bench) -> None:
+    bench.run("-q")
+    assert logging.getLogger("genoconv").level == logging.WARNING
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "message"),
+    [
+        (">a\nACGT\n>b\n", (), r"line 3: record 'b' is empty"),
+        ("id,letters\na,ACGT\n", (), "line 1: no column for the sequence"),
+        ("sequence\nACGT\n\n,\n", (), "line 4: 2 cells, the header has 1"),
+        ("sequence,x\nACGT,1\n,2\n", (), "line 3: no sequence"),
+        ("sequence\n", (), "no record below the header"),
+        (">a\nACGT\n", ("-f", "FASTA"), "--fasta goes with a BED file"),
+        (">a\nACGT\n", ("-o", "out.txt"), "the name should end in .tsv, .parquet, .bw"),
+    ],
+)
+def test_a_fault_is_one_line(bench: Bench, text: str, words: tuple[str, ...], message: str) -> None:
+    source = bench.folder / "odd"
+    source.write_text(text)
+    options = [str(bench.fasta) if word == "FASTA" else word for word in words]
+    with pytest.raises(GenoconvError, match=message) as caught:
+        bench.run(*options, source=source)
+    assert "\n" not in str(caught.value)
+    assert not bench.out.exists()
+
+
+def test_a_model_without_a_head_is_refused(bench: Bench) -> None:
+    save_model(small_model(), bench.folder / "plain", provenance={})
+    bench.model = bench.folder / "plain"
+    with pytest.raises(ModelError, match=r"predicts the next base alone; `genoconv finetune`"):
+        bench.run()
+
+
+def test_every_option_has_an_effect() -> None:
+    assert set(EFFECTS) - {"chunk"} == {parameter.key for parameter in parameters(PredictOptions)}
+
+
+@pytest.mark.parametrize("key", {test: key for key, test in EFFECTS.items()}.values())
+def test_option(key: str, bench: Bench) -> None:
+    EFFECTS[key](bench)
