@@ -157,13 +157,20 @@ def anchored(record: type[BaseModel], values: Mapping[str, Any], folder: Path) -
         if record_of is not None and isinstance(value, Mapping):
             result[name] = anchored(record_of, value, folder)
         elif record_of is not None and isinstance(value, list | tuple):
-            result[name] = [anchored(record_of, item, folder) if isinstance(item, Mapping) else item for item in value]
+            items = (_from_text(record_of, item) for item in value)
+            result[name] = [anchored(record_of, item, folder) if isinstance(item, Mapping) else item for item in items]
         elif Path in (kind, *get_args(kind)):
             if isinstance(value, str | Path):
                 result[name] = _anchored(value, folder)
             elif isinstance(value, list | tuple) and get_origin(kind) is tuple:
                 result[name] = [_anchored(v, folder) if isinstance(v, str | Path) else v for v in value]
     return result
+
+
+def _from_text(record: type[BaseModel], value: Any) -> Any:
+    """The values of an item that its record knows to read from text."""
+    parse = getattr(record, "from_text", None)
+    return parse(value) if parse is not None and isinstance(value, str) else value
 
 
 def _anchored(path: str | Path, folder: Path) -> str:

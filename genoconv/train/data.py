@@ -17,6 +17,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.windows.batches import batch_plan, drawn_windows, pad_batch
+from genoconv.genome.windows.regions import RegionMap
 from genoconv.tokens import Tokens, reverse_complement
 from genoconv.train.settings import Stage
 
@@ -76,6 +77,21 @@ class Reader(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class RegionWeights:
+    """What the regions of a genome are to a reader of its windows.
+
+    Attributes:
+        map: the label of each base.
+        parts: of each label, the part of the data, (labels,).
+        loss: of each label, the weight in the loss, (labels,); None where all are one.
+    """
+
+    map: RegionMap
+    parts: npt.NDArray[np.uint8]
+    loss: npt.NDArray[np.float32] | None = None
+
+
 class WindowReader:
     """The tokens of a table of windows, each in the direction of its strand.
 
@@ -83,7 +99,10 @@ class WindowReader:
         fasta: where from.
         windows: table with contig, start, end (0-based half-open) and strand.
         masked_weight: weight of soft-masked bases in the loss; None reads no mask.
-        stratum: the part of the data that all its bases belong to; None where there is one part.
+        stratum: the part of the data that its bases belong to, or with ``regions`` the first of their parts; None where
+            there is one part.
+        regions: which region each base is in, with the part of each, counted from ``stratum``, and what it weighs in
+            the loss; None where there are none.
 
     Attributes:
         lengths: bases of every window, shape (number of windows,).
@@ -96,6 +115,7 @@ class WindowReader:
         *,
         masked_weight: float | None = None,
         stratum: int | None = None,
+        regions: RegionWeights | None = None,
     ) -> None:
         self.fasta = fasta
         self.contigs: list[str] = windows["contig"].tolist()
@@ -105,6 +125,7 @@ class WindowReader:
         self.reverse = (windows["strand"] == "-").to_numpy(np.bool_)
         self.masked_weight = masked_weight
         self.stratum = stratum
+        self.regions = regions
 
     def __len__(self) -> int:
         return len(self.contigs)
@@ -131,8 +152,15 @@ class WindowReader:
             ids, mask = self.fasta.tokens_and_mask(*where)
             weights = np.where(mask, np.float32(self.masked_weight), np.float32(1))
         strata = None if self.stratum is None else np.full(len(ids), self.stratum, np.uint8)
+        if self.regions is not None:
+            labels = self.regions.map.labels(*where)
+            strata = self.regions.parts[labels] + np.uint8(self.stratum or 0)
+            if self.regions.loss is not None:
+                weights = self.regions.loss[labels] if weights is None else weights * self.regions.loss[labels]
         if bool(self.reverse[index]) != flip:
-            return Item(reverse_complement(ids), None if weights is None else weights[::-1], None, strata)
+            weights = None if weights is None else weights[::-1]
+            strata = None if strata is None else strata[::-1]
+            return Item(reverse_complement(ids), weights, None, strata)
         return Item(ids, weights, None, strata)
 
 

@@ -13,6 +13,7 @@ from genoconv.genome.windows.chosen import read_windows
 from genoconv.genome.windows.training import WindowPlan, Windows, make_windows
 from genoconv.pipelines.train.identity import mask_digest, sequences_digest
 from genoconv.pipelines.train.options import TrainConfig
+from genoconv.pipelines.train.regions import Regions, find_regions
 from genoconv.pipelines.train.sources import Source
 from genoconv.progress import progress_bar
 from genoconv.wording import count
@@ -35,6 +36,7 @@ class Assembly:
         windows: all of them, with their splits, and what was left out.
         weight: how often a base is read, relative to one of weight 1.
         masked_weight: weight of soft-masked bases in the loss; None reads no mask.
+        regions: which base is in which region; None where there are none.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Assembly:
     windows: Windows
     weight: float = 1.0
     masked_weight: float | None = None
+    regions: Regions | None = None
 
     @property
     def genes(self) -> bool:
@@ -82,6 +85,7 @@ class Assembly:
             for contig, record in contigs.items():
                 record["soft_mask_md5"] = mask_digest(self.fasta, contig)
         return {
+            **({} if self.regions is None else self.regions.describe()),
             "name": self.title,
             "fasta": self.fasta.path.name,
             "annotation": None if self.annotation is None else self.annotation.name,
@@ -114,16 +118,24 @@ class Assembly:
         return f"{windows} of {genes}{cut}"
 
 
-def find(source: Source, config: TrainConfig, *, max_length: int, offline: bool, quiet: bool) -> Assembly:
+def find(
+    source: Source, config: TrainConfig, *, max_length: int, offline: bool, quiet: bool, where: str = ""
+) -> Assembly:
     """Find the sequence of a named source and make windows of at most ``max_length`` bases on it.
+
+    ``where`` begins messages about its regions.
 
     Raises:
         UsageError: a genome without the genes that are asked for; contigs or fractions that cannot be.
         DataError: a damaged file.
         DownloadError: the genome could not be fetched.
     """
-    path, annotation, aliases = _files(source, offline=offline, quiet=quiet)
+    rules = (*source.regions, *config.windows.regions)
+    path, features, aliases = _files(source, offline=offline, quiet=quiet)
     fasta = Fasta(path)
+    annotation = None if source.genes is False or source.window_file is not None else features
+    if source.annotation is None and not source.genes:
+        annotation = None  # a named genome has one of its own
     genes = None
     if annotation is not None:
         genes = genes_on(fasta, annotation, aliases=aliases, biotypes=config.windows.biotypes)
@@ -144,6 +156,7 @@ def find(source: Source, config: TrainConfig, *, max_length: int, offline: bool,
         windows=windows,
         weight=source.weight,
         masked_weight=kept if source.soft_mask_weight is None else source.soft_mask_weight,
+        regions=find_regions(rules, fasta, annotation=features, aliases=aliases, where=where),
     )
 
 
@@ -157,14 +170,14 @@ def _plan(source: Source, config: TrainConfig, *, max_length: int, genes: bool) 
 
 
 def _files(source: Source, *, offline: bool, quiet: bool) -> tuple[Path, Path | None, Mapping[str, str]]:
-    """FASTA, where genes are wanted annotation, and the further names of a known genome's contigs."""
+    """FASTA, annotation if there is one, and the further names of a known genome's contigs."""
     if source.fasta is not None:
         return source.fasta, source.annotation, {}
     assert source.genome is not None
     from genoconv.genome.assemblies.fetch import resolve_genome
 
     found = resolve_genome(source.genome, offline=offline, quiet=quiet)
-    annotation = source.annotation or (found.annotation if source.genes else None)
+    annotation = source.annotation or found.annotation
     if source.genes and annotation is None:
         raise UsageError(f"genome {source.genome} has no annotation; add --annotation FILE, or drop --genes for tiles")
     return found.fasta, annotation, found.aliases

@@ -13,6 +13,7 @@ from genoconv.paths import shipped
 from genoconv.pipelines.resolve import Call, is_text, merge, read_yaml
 from genoconv.pipelines.train.folder import check_default_folder
 from genoconv.pipelines.train.options import CALL, TrainConfig, TrainOptions
+from genoconv.pipelines.train.regions import check_names
 from genoconv.pipelines.train.sources import check, named
 from genoconv.wording import printable
 
@@ -130,12 +131,22 @@ def default_folder(config: TrainConfig) -> Path:
 
 def _check(config: TrainConfig) -> None:
     sources = config.all_sources()
-    for path in (config.init, *(path for source in sources for path in source.paths)):
+    beds = [region.bed for region in config.windows.regions]
+    for path in (config.init, *beds, *(path for source in sources for path in source.paths)):
         if path is not None and not is_text(str(path)):
             raise UsageError(f"{printable(str(path))}: its name is not UTF-8, which run.yaml cannot hold; rename it")
+    shared = config.windows.regions
     for source in sources:
-        check(source, where=f"source {source.usual_name}: " if len(sources) > 1 else "")
-    named(sources)
+        where = f"source {source.usual_name}: " if len(sources) > 1 else ""
+        check(source, regions=(*source.regions, *shared), where=where)
+    names = [str(source.name) for source in named(sources)]
+    for source in sources:
+        check_names((*source.regions, *shared), taken=names if len(names) > 1 else ())
+    if len(sources) > 1 and any(region.bed for region in shared):
+        raise UsageError(
+            "--regions BED is of one FASTA; with several, give regions to each of the sources: in a run file, or name"
+            " features of their annotations"
+        )
     if len(sources) > 1 and (config.windows.valid or config.windows.test):
         raise UsageError(
             "--valid and --test name contigs of one FASTA; with several, give valid and test to each of the sources: in"

@@ -58,6 +58,8 @@ def changed_inputs(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[st
         found.append("the FASTA has its contigs in another order")
     if not found and before.get("windows_sha256") != now["windows_sha256"]:
         found.append(_changed_windows(before, now))
+    if not found and before.get("regions_sha256") != now.get("regions_sha256"):
+        found.append("its regions have changed: other bases than before")
     return found
 
 

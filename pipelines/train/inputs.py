@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from genoconv.errors import DataError
+from genoconv.errors import DataError, UsageError
 from genoconv.pipelines.train.assembly import Assembly, find
 from genoconv.pipelines.train.config import DEMO_GENOME
 from genoconv.pipelines.train.identity import sequences_digest
 from genoconv.pipelines.train.options import TrainConfig
+from genoconv.pipelines.train.regions import OTHER
 from genoconv.pipelines.train.sources import named
 from genoconv.wording import listed
 
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from genoconv.train.data import RegionWeights
     from genoconv.train.mixture import JoinedReader, Strata
 
 log = logging.getLogger(__name__)
+
+_MOST_STRATA = 255  # a byte for each base, less one for padding
 
 
 @dataclass(frozen=True)
@@ -51,43 +55,85 @@ class Inputs:
         return any(assembly.title == DEMO_GENOME for assembly in self.assemblies)
 
     @property
+    def regions(self) -> tuple[str, ...]:
+        """Regions that figures are reported for, that of all other bases last; none where there are none."""
+        names = dict.fromkeys(name for one in self.assemblies if one.regions for name in one.regions.names)
+        return (*names, OTHER) if names else ()
+
+    @property
     def strata(self) -> "Strata":
         """The parts that figures are reported for."""
         from genoconv.train.mixture import Strata
 
-        return Strata(sources=self.names)
+        return Strata(sources=self.names, regions=self.regions)
 
     def reader(self, split: str, *, learn: bool = False) -> "JoinedReader":
         """The windows of one split, of all sources, with their strata; to ``learn`` from them, also loss weights."""
         from genoconv.train.data import WindowReader
         from genoconv.train.mixture import JoinedReader
 
+        each = max(1, len(self.regions))
         return JoinedReader(
             [
                 WindowReader(
                     assembly.fasta,
                     assembly.split(split),
                     masked_weight=assembly.masked_weight if learn else None,
-                    stratum=number if self.names else None,
+                    stratum=number * each if self.strata else None,
+                    regions=self._weights(assembly, learn=learn),
                 )
                 for number, assembly in enumerate(self.assemblies)
             ]
         )
 
-    def often(self) -> "npt.NDArray[np.float64] | None":
-        """How often each training window is read, relative to the others; None where all are read alike."""
+    def _weights(self, assembly: Assembly, *, learn: bool) -> "RegionWeights | None":
         import numpy as np
 
-        weights = [assembly.weight for assembly in self.assemblies]
-        if len(set(weights)) == 1:
+        from genoconv.genome.windows.regions import RegionMap
+        from genoconv.train.data import RegionWeights
+
+        if not self.regions:
             return None
-        return np.repeat(np.array(weights), [len(assembly.split("train")) for assembly in self.assemblies])
+        own = assembly.regions
+        if own is None:  # of several sources, one without a region: all its bases are in none
+            return RegionWeights(RegionMap(assembly.fasta.contigs, []), np.array([len(self.regions) - 1], np.uint8))
+        parts = np.array([self.regions.index(name) for name in (*own.names, OTHER)], np.uint8)
+        weighted = learn and bool((own.loss_weights != 1).any())
+        return RegionWeights(own.map, parts, own.loss_weights if weighted else None)
+
+    def often(self) -> "npt.NDArray[np.float64] | None":
+        """How often each training window is read, relative to the others; None where all are read alike.
+
+        A window's number is the weight of its source times the mean weight of its bases.
+        """
+        import numpy as np
+
+        weights = [self._often(assembly) for assembly in self.assemblies]
+        every = np.concatenate(weights)
+        return None if (every == every[0]).all() else every
+
+    def _often(self, assembly: Assembly) -> "npt.NDArray[np.float64]":
+        import numpy as np
+
+        frame = assembly.split("train")
+        weights = np.full(len(frame), assembly.weight)
+        if assembly.regions is None or bool((assembly.regions.weights == 1).all()):
+            return weights
+        contigs = frame["contig"].to_numpy()
+        for contig in dict.fromkeys(contigs):
+            here = contigs == contig
+            starts, ends = (frame[name].to_numpy(np.int64)[here] for name in ("start", "end"))
+            weights[here] *= assembly.regions.map.means(contig, starts, ends, assembly.regions.weights)
+        return weights
 
     def shares(self) -> dict[str, float]:
         """The share of the bases read that each of several sources has, as its weight and size decide."""
         if not self.names:
             return {}
-        read = {a.name: a.weight * a.counts("train")["bases"] for a in self.assemblies}
+        read = {}
+        for assembly in self.assemblies:
+            frame = assembly.split("train")
+            read[assembly.name] = float((self._often(assembly) * (frame["end"] - frame["start"]).to_numpy()).sum())
         return {name: bases / sum(read.values()) for name, bases in read.items()}
 
     def describe(self) -> dict[str, Any]:
@@ -164,7 +210,11 @@ def gather(config: TrainConfig, *, max_length: int, offline: bool, quiet: bool) 
         DownloadError: a genome could not be fetched.
     """
     sources = named(config.all_sources())
-    assemblies = [find(source, config, max_length=max_length, offline=offline, quiet=quiet) for source in sources]
+    assemblies = []
+    for source in sources:
+        where = f"source {source.name}: " if len(sources) > 1 else ""
+        found = find(source, config, max_length=max_length, offline=offline, quiet=quiet, where=where)
+        assemblies.append(found)
     for assembly in assemblies:
         if assembly.split("train").empty or (assembly.split("valid").empty and len(assemblies) == 1):
             raise _nothing(assembly, "train" if assembly.split("train").empty else "valid")
@@ -174,7 +224,13 @@ def gather(config: TrainConfig, *, max_length: int, offline: bool, quiet: bool) 
     if unmeasured:
         names = listed([assembly.name for assembly in unmeasured], limit=6)
         log.warning("no validation windows in %s: it has no perplexity of its own", names)
-    return Inputs(tuple(assemblies))
+    inputs = Inputs(tuple(assemblies))
+    if len(inputs.strata) > _MOST_STRATA:
+        raise UsageError(
+            f"{len(inputs.strata):,} combinations of sources and regions, and at most {_MOST_STRATA} can be reported:"
+            " name fewer"
+        )
+    return inputs
 
 
 def _nothing(assembly: Assembly, split: str) -> DataError:

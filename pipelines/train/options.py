@@ -19,8 +19,9 @@ from genoconv.pipelines.options import (
     option,
     to_yaml,
 )
+from genoconv.pipelines.train.regions import Region
 from genoconv.pipelines.train.sources import Source, paired
-from genoconv.pipelines.windows.options import INPUT, WindowSettings
+from genoconv.pipelines.windows.options import INPUT, WINDOWS, WindowSettings
 from genoconv.train.settings import DataSettings, OptimSettings, RunSettings
 
 if TYPE_CHECKING:
@@ -48,6 +49,17 @@ class TrainWindows(WindowSettings):
 
     valid_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     min_length: Annotated[int, Field(ge=2)] = 64
+    regions: Annotated[
+        tuple[Region, ...],
+        option(
+            "--regions",
+            metavar="BED|FEATURE[:WEIGHT[:LOSS]]",
+            panel=WINDOWS,
+            help="Report the perplexity of the bases of a BED file or a feature (cds, utr, exon, promoter, intron,"
+            " intergenic), read them more often, weigh them in the loss. May be repeated; the first that covers a base"
+            " counts.",
+        ),
+    ] = ()
 
 
 class TrainData(DataSettings):

@@ -113,6 +113,8 @@ def results_of(inputs: Inputs, outcome: "Outcome", baselines: Baselines) -> dict
     parts = {part: _part(inputs, outcome.rows, baselines, part) for part in inputs.strata.groups()}
     if inputs.names:
         results["sources"] = {name: parts[name] for name in inputs.names}
+    if inputs.regions:
+        results["regions"] = {name: parts[name] for name in inputs.regions}
     return results
 
 

@@ -9,10 +9,9 @@ from pydantic import Field, field_validator
 
 from genoconv.errors import UsageError
 from genoconv.pipelines.options import Options
+from genoconv.pipelines.train.regions import Region, Weight
 from genoconv.pipelines.windows.options import Names
 from genoconv.wording import count
-
-Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Source(Options):
@@ -27,6 +26,7 @@ class Source(Options):
         weight: how often a base of this source is read, relative to one of a source of weight 1.
         valid, test: contigs for these sets; where neither is given, ``windows`` decides.
         soft_mask_weight: weight of lower-case bases in the loss; None goes by ``data.soft_mask``.
+        regions: of this source; they come before those of ``windows.regions``.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=80)] | None = None
@@ -39,6 +39,7 @@ class Source(Options):
     valid: Names = ()
     test: Names = ()
     soft_mask_weight: Annotated[float, Field(ge=0, le=1)] | None = None
+    regions: tuple[Region, ...] = ()
 
     @field_validator("name")
     @classmethod
@@ -55,7 +56,8 @@ class Source(Options):
     @property
     def paths(self) -> tuple[Path, ...]:
         """All files that it names."""
-        return tuple(path for path in (self.fasta, self.annotation, self.window_file) if path is not None)
+        beds = [region.bed for region in self.regions]
+        return tuple(path for path in (self.fasta, self.annotation, self.window_file, *beds) if path is not None)
 
 
 def paired(
@@ -127,19 +129,30 @@ def named(sources: Sequence[Source]) -> tuple[Source, ...]:
     return tuple(complete)
 
 
-def check(source: Source, *, where: str) -> None:
-    """Refuse settings of a source that exclude each other; ``where`` begins the message if there are several.
+def check(source: Source, *, regions: Sequence[Region], where: str) -> None:
+    """Refuse settings of a source that exclude each other.
+
+    Args:
+        source: as it was given.
+        regions: of the source and of all sources; some may need its annotation.
+        where: begins the message if there are several sources.
 
     Raises:
         UsageError: says what to drop or add.
     """
     if (source.genome is None) == (source.fasta is None):
         raise UsageError(f"{where}give one of --genome NAME and --fasta FILE")
-    if source.genes is False and source.annotation is not None:
+    features = any(region.feature for region in regions)
+    if source.genes is False and source.annotation is not None and not features:
         raise UsageError(f"{where}--tiles has no use for --annotation; drop one of them")
     if source.genes and source.fasta is not None and source.annotation is None:
         raise UsageError(f"{where}--genes of --fasta FILE: add --annotation GENES.gtf")
-    if source.window_file is not None and (source.annotation is not None or source.genes is not None):
+    if source.window_file is not None and (
+        source.genes is not None or (source.annotation is not None and not features)
+    ):
         raise UsageError(f"{where}--windows FILE has its windows already: drop --annotation, --genes and --tiles")
+    if features and source.fasta is not None and source.annotation is None:
+        name = next(region.feature for region in regions if region.feature)
+        raise UsageError(f"{where}region {name} is of an annotation, and there is none: add --annotation FILE")
     if source.window_file is not None and (source.valid or source.test):
         raise UsageError(f"{where}the file of windows has their split already: drop valid and test")

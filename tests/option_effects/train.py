@@ -71,6 +71,15 @@ def _(bench: Bench) -> None:
         assert attribute(plans[0], path) == value, key
 
 
+@shows("train", "windows__regions")
+def _(bench: Bench) -> None:
+    bed = bench.folder / "x.bed"
+    bed.write_text("a\t0\t100\n")
+    words = ("train", "-f", bench.fasta, "--regions", f"{bed}:3:2", "--regions", "cds", "-a", bench.genes)
+    first, second = bench.given(TRAIN, *words, answer=0)["values"][0].windows.regions
+    assert (first.bed, first.weight, first.loss_weight, second.feature) == (bed, 3, 2, "cds")
+
+
 @shows("train", "windows__biotypes")
 def _(bench: Bench) -> None:
     words = ("train", "-f", bench.fasta, "-a", bench.genes, "-o", bench.folder / "run")

@@ -7,7 +7,7 @@ Both formats have nine tab-separated columns with 1-based closed coordinates. Th
 import contextlib
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BufferedReader
 from typing import Literal, NamedTuple
 from urllib.parse import unquote
@@ -85,6 +85,11 @@ class Row(NamedTuple):
 class RowReader:
     """Iterates over the rows of genes, their parts and whole contigs, and notes what directives say.
 
+    Args:
+        stream: the file.
+        source: what to call it in messages.
+        kinds: what a feature is to the caller; rows of kind ``""`` are passed over.
+
     Attributes:
         lengths: contig -> length, from ``##sequence-region`` directives that start at 1.
         features: how often each feature was seen, read or not, before the first gene.
@@ -95,12 +100,13 @@ class RowReader:
         DataError: while iterating, for a row that cannot be; file and line are named.
     """
 
-    def __init__(self, stream: BufferedReader, *, source: str) -> None:
+    def __init__(self, stream: BufferedReader, *, source: str, kinds: Callable[[str], Kind] = kind_of) -> None:
         self.source = source
         self.lengths: dict[str, int] = {}
         self.features: Counter[str] = Counter()
         self.skip = b""
         self._stream = stream
+        self._kind_of = kinds
 
     def __iter__(self) -> Iterator[Row]:
         counts: Counter[bytes] = Counter()
@@ -119,7 +125,7 @@ class RowReader:
                 self._refuse_joined(number, raw)
             kind = kinds.get(columns[2])
             if kind is None:
-                kind = kinds[columns[2]] = kind_of(columns[2].decode("utf-8", "backslashreplace"))
+                kind = kinds[columns[2]] = self._kind_of(columns[2].decode("utf-8", "backslashreplace"))
             if not skip:
                 counts[columns[2]] += 1
             elif kind == "part":
