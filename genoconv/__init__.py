@@ -2,7 +2,7 @@
 
 Importing this package imports neither torch nor any reader: names below are resolved on first use.
 
-* ``genoconv.load_model(DIR, device=..., dtype=...)`` gives a torch module, see :func:`genoconv.models.load_model`.
+* ``genoconv.load_model(MODEL, device=..., dtype=...)`` gives a torch module, see :func:`genoconv.models.load_model`.
 * ``genoconv.score(model, ref, alt)`` compares sequences under a model, see :func:`genoconv.tasks.sequences.score`.
 * ``genoconv.fftconv(u, k, ...)`` is the long convolution, see :func:`genoconv.ops.fftconv`.
 """

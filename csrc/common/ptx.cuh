@@ -12,14 +12,14 @@ using u64 = unsigned long long;
 DEVICE int thread_index() { return threadIdx.x; }
 DEVICE int block_index() { return blockIdx.x; }
 DEVICE int grid_size() { return gridDim.x; }
-// Lets the next kernel's blocks begin where this one leaves room; they wait for its results with await_kernel. That
-// returns at once where the kernel was not launched to begin early.
-DEVICE void let_next_begin() {
+// Lets the next kernel's blocks begin where this one leaves room; they wait for its results with wait_for_dependency.
+// That returns at once where the kernel was not launched to begin early.
+DEVICE void launch_dependents() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
-DEVICE void await_kernel() {
+DEVICE void wait_for_dependency() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif

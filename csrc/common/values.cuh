@@ -33,7 +33,7 @@ DEVICE void scale_chunk(float (&v)[8], float factor) {
 }
 
 // A product of two 32-bit numbers, whole.
-DEVICE i64 wide(int a, u32 b) { return static_cast<i64>(static_cast<u64>(static_cast<u32>(a)) * b); }
+DEVICE i64 multiply_wide(int a, u32 b) { return static_cast<i64>(static_cast<u64>(static_cast<u32>(a)) * b); }
 
 // Powers of two that bring a peak to [2^kTop, 2^(kTop+1)) and back. Rows all below 2^-111 count as zeros. A row that
 // holds a number which is not finite is computed as zeros and comes out as not-a-number: `finite` is false, `out` is

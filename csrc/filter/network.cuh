@@ -40,18 +40,19 @@ DEVICE void store_floats(int at, const float* x) {
   store_shared16(shared_base() + 4 * at, {as_bits(x[0]), as_bits(x[1]), as_bits(x[2]), as_bits(x[3])});
 }
 
-// sin and cos of arguments up to some thousands: whole turns are taken off in two steps.
+// sin and cos of arguments up to some thousands: whole cycles are taken off in two steps.
 DEVICE float within_a_turn(float x) {
-  const float turns = rintf(x * 0.15915494f);
-  return fmaf(turns, 1.7484555e-7f, fmaf(turns, -6.2831855f, x));
+  const float cycles = rintf(x * 0.15915494f);
+  return fmaf(cycles, 1.7484555e-7f, fmaf(cycles, -6.2831855f, x));
 }
 
-// A thread's place: neurons group + kGroups i (interleaved) or 4 group + i (together), positions 4 place + 32 half + j.
+// A thread's place: neurons group + kGroups i (interleaved) or 4 group + i (contiguous), positions 4 place + 32 half +
+// j.
 struct Own {
   int group, place;
   DEVICE Own() : group(thread_index() / 8), place(thread_index() % 8) {}
   DEVICE int interleaved(int i) const { return group + Net::kGroups * i; }
-  DEVICE int together(int i) const { return 4 * group + i; }
+  DEVICE int contiguous(int i) const { return 4 * group + i; }
   DEVICE int position(int half) const { return 4 * place + 32 * half; }
 };
 

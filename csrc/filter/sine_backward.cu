@@ -4,14 +4,14 @@
 
 using Products = float[4][Net::kWidth / 8];  // a thread's part of dW: rows group + kGroups i, columns place + 8 j
 
-// da = dh w cos(w a), in place of a in `tile`; and what frequencies and biases gain. Of neurons together.
+// da = dh w cos(w a), in place of a in `tile`; and what frequencies and biases gain. Of contiguous neurons.
 DEVICE void through_sine(Values& d, float (&of_frequency)[4], float (&of_bias)[4], int tile, const Own& own) {
 #pragma unroll
   for (int i = 0; i < 4; i++) {
-    const float w = frequency(own.together(i));
+    const float w = frequency(own.contiguous(i));
 #pragma unroll
     for (int half = 0; half < Net::kHalves; half++) {
-      const int at = tile + own.together(i) * Net::kRow + own.position(half);
+      const int at = tile + own.contiguous(i) * Net::kRow + own.position(half);
       float a[4], out[4];
       load_floats(a, at);
 #pragma unroll
@@ -55,7 +55,7 @@ DEVICE void weigh(Products& sums, int da, int h, const Own& own) {
     }
   }
 }
-// d = W^T da of neurons together.
+// d = W^T da of contiguous neurons.
 DEVICE void pull_back(Values& d, int layer, int da, const Own& own) {
 #pragma unroll
   for (int i = 0; i < 4; i++)
@@ -64,7 +64,7 @@ DEVICE void pull_back(Values& d, int layer, int da, const Own& own) {
 #pragma unroll 4
   for (int k = 0; k < Net::kWidth; k++) {
     float weights[4];
-    load_floats(weights, Net::square(layer) + k * Net::kWeightRow + own.together(0));
+    load_floats(weights, Net::square(layer) + k * Net::kWeightRow + own.contiguous(0));
 #pragma unroll
     for (int half = 0; half < Net::kHalves; half++) {
       float v[4];
@@ -82,7 +82,7 @@ DEVICE void load_gradient(Values& d, const float* dh, int first, int count, cons
 #pragma unroll
     for (int p = 0; p < Net::kOwn; p++) {
       const int position = first + own.position(p / 4) + p % 4;
-      d[i][p] = position < count ? dh[static_cast<i64>(own.together(i)) * count + position] : 0.0f;
+      d[i][p] = position < count ? dh[static_cast<i64>(own.contiguous(i)) * count + position] : 0.0f;
     }
 }
 
@@ -156,9 +156,9 @@ extern "C" __global__ void __launch_bounds__(Net::kThreads, 2)
 #pragma unroll
     for (int layer = 0; layer < kLayers; layer++) {
       const float total = sum_over_lanes<8>(of_bias[layer][i]);
-      if (own.place == 0) to[N::biases(layer) + own.together(i)] = total;
+      if (own.place == 0) to[N::biases(layer) + own.contiguous(i)] = total;
     }
     const float total = sum_over_lanes<8>(of_frequency[i]);
-    if (own.place == 0) to[N::kFrequencies + own.together(i)] = total;
+    if (own.place == 0) to[N::kFrequencies + own.contiguous(i)] = total;
   }
 }

@@ -40,33 +40,36 @@ struct Keep {
 // shared memory: the compiler would spill them, to where they are not asked for in time.
 template <class S>
 struct BatchSum {
-  static constexpr bool kAside = S::kSumsAside;
+  static constexpr bool kInShared = S::kSumsInShared;
   Tile sum;
 
-  static DEVICE u32 aside(int n) { return shared_base() + S::kSums + (warp_index() * 2 + n) * 512 + lane_index() * 16; }
+  static DEVICE u32 in_shared(int n) {
+    return shared_base() + S::kSums + (warp_index() * 2 + n) * 512 + lane_index() * 16;
+  }
   DEVICE void clear() {
     sum = {};
-    if constexpr (kAside) store_shared16(aside(0), uint4{}), store_shared16(aside(1), uint4{});
+    if constexpr (kInShared) store_shared16(in_shared(0), uint4{}), store_shared16(in_shared(1), uint4{});
   }
   DEVICE void add(const StoredTile& x, const Work& z, float weight) {
     sum = total();
     add_correlation(sum, x, z, weight);
 #pragma unroll
     for (int n = 0; n < 2; n++)
-      if constexpr (kAside) store_shared16(aside(n), sums_word(sum, n, 1));
+      if constexpr (kInShared) store_shared16(in_shared(n), sums_word(sum, n, 1));
   }
   DEVICE Tile total() const {
     Tile out = sum;
 #pragma unroll
     for (int n = 0; n < 2; n++) {
-      if constexpr (kAside) set_sums(out.im[n], load_shared16(aside(n)));
+      if constexpr (kInShared) set_sums(out.im[n], load_shared16(in_shared(n)));
     }
     return out;
   }
 };
 
 // How blocks share out the work. A job is a channel and a slice of its batch, and has sums of its own. The blocks of a
-// team take its steps in turns; of several, so that a filter and its sums are in the L2 cache while all work on them.
+// team take its steps alternately; of several, so that a filter and its sums are in the L2 cache while all work on
+// them.
 struct Jobs {
   int steps, channels, slices, team;
 
@@ -107,7 +110,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
              int batches, int channels, int length, int slices, int team, u32 u_batch, u32 u_channel, u32 gate_in_batch,
              u32 gate_in_channel, u32 gate_out_batch, u32 gate_out_channel, u32 dy_batch, u32 dy_channel) {
   using S = Plan;
-  let_next_begin();
+  launch_dependents();
   const u32 row = length, image = row * channels;
   const Rows us{u, u_batch, u_channel}, ins{gate_in, gate_in_batch, gate_in_channel};
   const Rows outs{gate_out, gate_out_batch, gate_out_channel}, dys{dy, dy_batch, dy_channel};
@@ -119,14 +122,14 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
   const auto start_of = [&](int job) { return Batch{jobs.own_begin(job), jobs.channel(job), batches, length}; };
   constexpr bool kStagedSecond = S::kStaged == 1;
   Peaks peaks;
-  constexpr bool kOneFilter = S::kSpan == 1 && !S::kTurned;  // of a channel and warp
+  constexpr bool kOneFilter = S::kSpan == 1 && !S::kHalfShift;  // of a channel and warp
   // Sums over the batch: in registers, or where a warp has too many, in their place in device memory.
   constexpr bool kSumsInRegisters = S::kSpan == 1;
   constexpr int kOwn = S::kSpan * S::kPasses;  // items of a row group
   // Rows stream past the L2 cache. u and gate_in are wanted twice and stay there, but not where nothing is staged: too
   // many rows would wait in the cache then, and crowd out T(v). They come as late as they may, too.
   constexpr bool kCrowded = S::kStaged == 0, kOnce = !GATE_IN || kCrowded;
-  // Whether the second half's requests are spread over its items; measured.
+  // Whether the second half's prefetches are spread over its items; measured.
   constexpr bool kSpread = S::kRadix == 16 && S::kWarps == 16;
 
   if (jobs.first() < jobs.count()) {
@@ -149,9 +152,9 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
     const auto partial_of = [&](int item) { return own_partial + place_of<S>(item) * 128 + lane_index(); };
     // Steps are added in their order, whichever block they are of: every place counts its own. Counters are asked and
     // signalled for all iterations of `i` together, by one lane each, and late, when what was written has arrived.
-    const bool speaks = lane_index() < S::kTurns;
+    const bool speaks = lane_index() < S::kRun;
     const auto progress_of = [&](int i) {
-      return speaks ? progress + places_before + place_of<S>(i * S::kTurns + lane_index()) : nullptr;
+      return speaks ? progress + places_before + place_of<S>(i * S::kRun + lane_index()) : nullptr;
     };
     const auto await = [&](int i, int step) {
       if (step > begin) await_progress(progress_of(i), step - begin, speaks);
@@ -161,14 +164,14 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
       if (step == begin) store_sums(partial_of(item), sum);
       else add_sums(partial_of(item), sum);
     };
-    BatchSum<S> sums[1 + S::kTurned];
+    BatchSum<S> sums[1 + S::kHalfShift];
 #pragma unroll
-    for (int turn = 0; turn < 1 + S::kTurned; turn++) sums[turn].clear();
+    for (int shift = 0; shift < 1 + S::kHalfShift; shift++) sums[shift].clear();
     for (int step = jobs.own_begin(job); step < end; step += team) {
       const Batch at{step, channel, batches, length};
       const bool stays = step + team < end, more = stays || !last;
       const Batch next = stays ? Batch{step + team, channel, batches, length} : following;
-      float back_v[S::kLots], back_c[S::kLots];
+      float back_v[S::kWarpRows], back_c[S::kWarpRows];
 
       wait_copies<0>();
       if constexpr (kStagedSecond && kSpread) prefetch_all<S, true>(dys, at, S::kSecond);
@@ -190,19 +193,19 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
       if constexpr (GATE_OUT) prefetch_all<S, true>(outs, at, S::kSamples);
       commit_copies();
 #pragma unroll 1
-      for (int i = 0; i < S::kItems / S::kTurns; i++) {
+      for (int i = 0; i < S::kItems / S::kRun; i++) {
 #pragma unroll
-        for (int turn = 0; turn < S::kTurns; turn++) {
-          const int item = i * S::kTurns + turn;
+        for (int pass = 0; pass < S::kRun; pass++) {
+          const int item = i * S::kRun + pass;
           StoredTile k = only_filter;
           if constexpr (GATE_OUT && !kOneFilter) k = filter_of(item);
-          const Work z = spectrum_of<S>(turn_of<S>(turn), load_slot<S>(item), inner);
+          const Work z = spectrum_of<S>(shift_of<S>(pass), load_slot<S>(item), inner);
           keep.put(item, stored(to_half(z)));
-          if constexpr (GATE_OUT) store_back<S>(item, turn_of<S>(turn), conjugate_of_product(k, z), inner);
+          if constexpr (GATE_OUT) store_back<S>(item, shift_of<S>(pass), conjugate_of_product(k, z), inner);
         }
       }
       block_barrier();
-      if constexpr (!kStagedSecond) approach<S>(dys, at);
+      if constexpr (!kStagedSecond) prefetch_to_l2<S>(dys, at);
       if constexpr (GATE_OUT) outer_back<S>();
       wait_copies<0>();
       {
@@ -218,7 +221,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
                   load_result<S>(c, item);
 #pragma unroll
                   for (int i = 0; i < 8; i++) c[i] *= v[i];
-                  dgate.put(item, c, back_v[lot_of<S>(item)] * filter_back);
+                  dgate.put(item, c, back_v[warp_row_of<S>(item)] * filter_back);
                 }
                 multiply_chunk(v, load_shared16(Place<S>::samples(S::kSamples, item)));
               }
@@ -232,48 +235,48 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
       block_barrier();
       const auto approach_gate = [&] {
         if constexpr (GATE_IN) {
-          if (more) approach<S>(ins, next);
+          if (more) prefetch_to_l2<S>(ins, next);
         }
       };
       if constexpr (!kCrowded) approach_gate();
       const Window<S, true> u_window(us, at);
       const Window<S, kOnce> next_u(us, next);
-      const auto request = [&](int item) {
+      const auto prefetch_next = [&](int item) {
         if constexpr (GATE_IN && kStagedSecond && kSpread) u_window.prefetch(item, S::kSecond);
         if (more) next_u.prefetch(item, S::kSamples);
       };
       if constexpr (!kSpread) {
 #pragma unroll
-        for (int item = 0; item < S::kItems; item++) request(item);
+        for (int item = 0; item < S::kItems; item++) prefetch_next(item);
         commit_copies();
       }
 #pragma unroll 1
-      for (int i = 0; i < kOwn / S::kTurns; i++) {
+      for (int i = 0; i < kOwn / S::kRun; i++) {
 #pragma unroll
-        for (int turn = 0; turn < S::kTurns; turn++) {
-          const int own = i * S::kTurns + turn;
+        for (int pass = 0; pass < S::kRun; pass++) {
+          const int own = i * S::kRun + pass;
           StoredTile k = only_filter;
           if constexpr (!kOneFilter) k = filter_of(own);
-          BatchSum<S>& sum = sums[S::kTurned ? turn : 0];
+          BatchSum<S>& sum = sums[S::kHalfShift ? pass : 0];
           if constexpr (!kSumsInRegisters) sum.clear();
 #pragma unroll
           for (int group = 0; group < S::kGroups; group++) {
-            const int item = group * kOwn + own, lot = lot_of<S>(group * kOwn + turn);
+            const int item = group * kOwn + own, warp_row = warp_row_of<S>(group * kOwn + pass);
             const Quarters x = load_slot<S>(item);
-            if constexpr (kSpread) request(item);
-            const Work z = spectrum_of<S>(turn_of<S>(turn), x, inner_again);
-            sum.add(keep.get(item), z, back_v[lot] * back_c[lot]);
+            if constexpr (kSpread) prefetch_next(item);
+            const Work z = spectrum_of<S>(shift_of<S>(pass), x, inner_again);
+            sum.add(keep.get(item), z, back_v[warp_row] * back_c[warp_row]);
             keep.drop(item);
             if constexpr (!kSumsInRegisters) {
               if (group == S::kGroups - 1) {
-                if (turn == 0) {
+                if (pass == 0) {
                   if (i > 0) report(i - 1, step);
                   await(i, step);
                 }
                 add_to_partial(own, step, sum.total());
               }
             }
-            store_back<S>(item, turn_of<S>(turn), conjugate_of_correlation(k, z), inner_again);
+            store_back<S>(item, shift_of<S>(pass), conjugate_of_correlation(k, z), inner_again);
           }
         }
       }
@@ -281,7 +284,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
       if constexpr (kCrowded) approach_gate();
       block_barrier();
       outer_back<S>();
-      if constexpr (!kSumsInRegisters) report(kOwn / S::kTurns - 1, step);
+      if constexpr (!kSumsInRegisters) report(kOwn / S::kRun - 1, step);
       wait_copies<kSpread ? 0 : 1>();
       const Window<S, true> du_out(dus, at), dgate(dins, at), in_window(ins, at);
       constexpr int kAtOnce = S::kItems < 4 ? S::kItems : 4;
@@ -292,7 +295,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
         if (start == 0) block_barrier();
 #pragma unroll
         for (int item = start; item < start + kAtOnce; item++) {
-          const float factor = back_c[lot_of<S>(item)] * filter_back;
+          const float factor = back_c[warp_row_of<S>(item)] * filter_back;
           float v[8], w[8];
           load_result<S>(v, item);
           if constexpr (GATE_IN) {
@@ -311,7 +314,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
       store_totals<S, kShares>(own_partial, sums[0].total());
     } else if constexpr (kSumsInRegisters) {
 #pragma unroll
-      for (int turn = 0; turn < 1 + S::kTurned; turn++) store_sums(partial_of(turn), sums[turn].total());
+      for (int shift = 0; shift < 1 + S::kHalfShift; shift++) store_sums(partial_of(shift), sums[shift].total());
     }
   }
 }

@@ -34,7 +34,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
   };
   set_up<S>(tables);
   const InnerTables<S> inner = load_inner_tables<S>(tables);
-  await_kernel();
+  wait_for_dependency();
   approach_sums(block_index());
   const bool whole = filter_length % 4 == 0;  // so that every chunk of a row of dk starts on 16 bytes
   Peaks peaks;
@@ -54,7 +54,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
       for (int n = 0; n < 2; n++)
 #pragma unroll
         for (int i = 0; i < 4; i++) conjugate.im[n][i] = -conjugate.im[n][i];
-      store_back<S>(item, turn_of<S>(item), conjugate, inner);
+      store_back<S>(item, shift_of<S>(item), conjugate, inner);
     });
     approach_sums(step + grid_size());
     block_barrier();
@@ -89,7 +89,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
           if (lag + i < filter_length) to[i] = v[i];
       }
     });
-    peaks.turn ^= 1;
+    peaks.parity ^= 1;
     block_barrier();
   }
 }

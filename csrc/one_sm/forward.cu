@@ -7,7 +7,7 @@
 // read in every step, a pair of items ahead.
 template <class S>
 struct Filters {
-  static constexpr bool kOne = S::kSpan == 1 && !S::kTurned, kKept = S::kSpectrumInShared && !kOne,
+  static constexpr bool kOne = S::kSpan == 1 && !S::kHalfShift, kKept = S::kSpectrumInShared && !kOne,
                         kPassing = !kOne && !kKept;
   const uint4* filter;
   StoredTile held[2];
@@ -31,13 +31,13 @@ struct Filters {
       }
     }
   }
-  DEVICE void request(int channel, int item0, int item1) {
+  DEVICE void fetch(int channel, int item0, int item1) {
     if constexpr (kPassing) {
       held[0] = load_stored(own(channel, item0));
       held[1] = S::kGroups > 1 ? held[0] : load_stored(own(channel, item1));
     }
   }
-  // The filters of a pair that was requested. With row groups both are the same.
+  // The filters of a pair that was fetched. With row groups both are the same.
   DEVICE void take(StoredTile (&k)[2], int item0, int item1) const {
     k[0] = kKept ? load_stored_shared(kept(item0)) : held[0];
     k[1] = !kKept ? held[1] : S::kGroups > 1 ? k[0] : load_stored_shared(kept(item1));
@@ -52,7 +52,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
   const Rows us{u, u_batch, u_channel}, ins{gate_in, gate_in_batch, gate_in_channel};
   const Rows outs{gate_out, gate_out_batch, gate_out_channel};
   const Rows ys{y, static_cast<u32>(channels) * length, static_cast<u32>(length)};
-  // Measured: whether requests are spread over the inner stages, where in a burst they hold up everybody's shared
+  // Measured: whether prefetches are spread over the inner stages, where in a burst they hold up everybody's shared
   // memory, and whether matrices are loaded anew in each step, where they would be spilled.
   constexpr bool kSpread = S::kSplit == 1, kReload = S::kSplit == 4;
   constexpr bool kStagedIn = GATE_IN && S::kStaged, kStagedOut = GATE_OUT && S::kStaged;
@@ -73,7 +73,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
   Batch at = batch_of(first);
   // Two items at a time, so that one's products fill the other's waits: of two row groups, whose filters are the same,
   // or of two branches, or of both tiles of a'.
-  constexpr int kTilesApart = S::kGroups > 1 ? S::kSpan : S::kSplit > 1 ? S::kTall : 1;
+  constexpr int kTilesApart = S::kGroups > 1 ? S::kSpan : S::kSplit > 1 ? S::kStacked : 1;
   constexpr int kApart = kTilesApart * S::kPasses, kPairs = S::kItems / 2;
   const auto first_of = [](int pair) {
     const int tile = pair % (S::kTiles / 2);
@@ -82,18 +82,18 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
   if (first < last) {
     prefetch_all<S, kStream>(us, at, S::kSamples);
     if constexpr (kStagedIn) prefetch_all<S, kStream>(ins, at, S::kGateIn);
-    if constexpr (GATE_IN && !kStagedIn) approach<S>(ins, at);
+    if constexpr (GATE_IN && !kStagedIn) prefetch_to_l2<S>(ins, at);
     commit_copies();
   }
-  await_kernel();  // that makes the filters; rows were there before it
+  wait_for_dependency();  // that makes the filters; rows were there before it
   for (int unit = first; unit < last; unit += stride) {
     wait_copies<0>();
-    if constexpr (GATE_OUT && !kStagedOut) approach<S>(outs, at);
+    if constexpr (GATE_OUT && !kStagedOut) prefetch_to_l2<S>(outs, at);
     if constexpr (kStagedOut && !kSpread) prefetch_all<S, kStream>(outs, at, S::kGateOut);
     if (unit == first || at.step == 0) filters.begin(at.channel);
     commit_copies();
     const float filter_back = filter_scale[at.channel];
-    float back[S::kLots];
+    float back[S::kWarpRows];
     {
       const Chunks<S, !GATE_IN || S::kStaged> gate(Window<S, kStream>(ins, at), S::kGateIn);
       load_samples<S>(
@@ -103,7 +103,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
           },
           peaks, back);
     }
-    filters.request(at.channel, first_of(0), first_of(0) + kApart);
+    filters.fetch(at.channel, first_of(0), first_of(0) + kApart);
     if constexpr (kReload) inner = load_inner_tables<S>(tables);
     outer_in<S>();
     if constexpr (Filters<S>::kKept) wait_copies<0>();
@@ -114,9 +114,9 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
     const bool more = unit + stride < last;
     const Window<S, kStream> next_u(us, next), next_in(ins, next), out_window(outs, at);
     if constexpr (GATE_IN && !kStagedIn) {
-      if (more) approach<S>(ins, next);
+      if (more) prefetch_to_l2<S>(ins, next);
     }
-    const auto request = [&](int start, int end) {  // for items
+    const auto prefetch_next = [&](int start, int end) {  // for items
       if (!more) return;
 #pragma unroll
       for (int item = start; item < end; item++) {
@@ -125,7 +125,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
       }
     };
     if constexpr (!kSpread) {
-      request(0, S::kItems);
+      prefetch_next(0, S::kItems);
       commit_copies();
     }
 #pragma unroll
@@ -136,16 +136,16 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
         if constexpr (kStagedOut)
           out_window.prefetch(2 * pair, S::kGateOut), out_window.prefetch(2 * pair + 1, S::kGateOut);
         commit_copies();
-        request(2 * pair, 2 * pair + 2);
+        prefetch_next(2 * pair, 2 * pair + 2);
         commit_copies();
       }
-      const Work w0 = spectrum_of<S>(turn_of<S>(item0), x0, inner), w1 = spectrum_of<S>(turn_of<S>(item1), x1, inner);
+      const Work w0 = spectrum_of<S>(shift_of<S>(item0), x0, inner), w1 = spectrum_of<S>(shift_of<S>(item1), x1, inner);
       StoredTile k[2];
       filters.take(k, item0, item1);
       const HalfTile z0 = conjugate_of_product(k[0], w0), z1 = conjugate_of_product(k[1], w1);
-      if (pair + 1 < kPairs) filters.request(at.channel, first_of(pair + 1), first_of(pair + 1) + kApart);
-      const HalfTile y0 = inverse_of<S>(item0, turn_of<S>(item0), z0, inner),
-                     y1 = inverse_of<S>(item1, turn_of<S>(item1), z1, inner);
+      if (pair + 1 < kPairs) filters.fetch(at.channel, first_of(pair + 1), first_of(pair + 1) + kApart);
+      const HalfTile y0 = inverse_of<S>(item0, shift_of<S>(item0), z0, inner),
+                     y1 = inverse_of<S>(item1, shift_of<S>(item1), z1, inner);
       warp_barrier();  // every lane has read these slots
       store_slot<S>(item0, y0);
       store_slot<S>(item1, y1);
@@ -161,7 +161,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
       float v[8];
       load_result<S>(v, item);
       if constexpr (GATE_OUT) multiply_chunk(v, gate(item));
-      y_out.put(item, v, back[lot_of<S>(item)] * filter_back);
+      y_out.put(item, v, back[warp_row_of<S>(item)] * filter_back);
     }
     at = next;
   }

@@ -3,7 +3,7 @@
 #include <common/tiles.cuh>
 #include <one_sm/shape.cuh>
 
-// Matrices of a warp's outer index. Where its second slot has another (kTurned), what that changes in d is in the
+// Matrices of a warp's outer index. Where its second slot has another (kHalfShift), what that changes in d is in the
 // twiddles between products; what it changes in c is in the lag twists, or else there are two matrices of stage c.
 template <class S>
 struct InnerTables {
@@ -38,13 +38,13 @@ DEVICE InnerTables<S> load_inner_tables(const uint4* tables) {
   }
   return out;
 }
-// What stands between two products: the same for both slots of a warp, but for the turn from a' to a' + R / 2 in d.
+// What stands between two products: the same for both slots of a warp, but for the shift from a' to a' + R / 2 in d.
 template <class S>
-DEVICE Work between(int turn, u32 turned, const InnerTables<S>& tables) {
+DEVICE Work between(int shift, u32 shifted, const InnerTables<S>& tables) {
   Work out = tables.middle;
-  if constexpr (S::kTurned) {
-    if (turn == 1) {
-      const u32 at = shared_base() + S::kTables + turned + lane_index() * 16;
+  if constexpr (S::kHalfShift) {
+    if (shift == 1) {
+      const u32 at = shared_base() + S::kTables + shifted + lane_index() * 16;
       const uint4 w0 = load_shared16(at), w1 = load_shared16(at + 512);
       convert(out, half_pairs(w0, w1));
     }
@@ -74,10 +74,10 @@ DEVICE void store_slot(int item, const HalfTile& x) {
 
 // The spectrum of a slot: rows c', columns d', in stored order. kExact: it is rounded nowhere after the first product.
 template <class S, bool kExact = false>
-DEVICE Work spectrum_of(int turn, const Quarters& x, const InnerTables<S>& tables) {
-  Work z = left_product(tables.c_in[turn % S::kColumnMatrices], {{x.re[0], x.re[1]}, {x.re[2], x.re[3]}},
+DEVICE Work spectrum_of(int shift, const Quarters& x, const InnerTables<S>& tables) {
+  Work z = left_product(tables.c_in[shift % S::kColumnMatrices], {{x.re[0], x.re[1]}, {x.re[2], x.re[3]}},
                         {{x.im[0], x.im[1]}, {x.im[2], x.im[3]}});
-  twiddle(z, between<S>(turn, S::kTurnedIn, tables));
+  twiddle(z, between<S>(shift, S::kShiftedIn, tables));
   if constexpr (kExact) return right_product(z, tables.d_in);
   else return right_product(to_half(z), tables.d_in);
 }
@@ -85,14 +85,14 @@ DEVICE Work spectrum_of(int turn, const Quarters& x, const InnerTables<S>& table
 // The way back, of the conjugate of a spectrum: forward matrices serve, and the real part that is wanted is the same.
 // A spectrum in fp32 is rounded nowhere before the last product has been summed.
 template <class S, class Spectrum>
-DEVICE HalfTile inverse_of(int item, int turn, const Spectrum& conjugate, const InnerTables<S>& tables) {
+DEVICE HalfTile inverse_of(int item, int shift, const Spectrum& conjugate, const InnerTables<S>& tables) {
   Work x = left_product_transposed(tables.d_back, conjugate);
-  twiddle(x, between<S>(turn, S::kTurnedBack, tables));
-  const Operand& c_back = tables.c_back[turn % S::kColumnMatrices];
+  twiddle(x, between<S>(shift, S::kShiftedBack, tables));
+  const Operand& c_back = tables.c_back[shift % S::kColumnMatrices];
   if constexpr (sizeof(Spectrum) == sizeof(Tile)) x = left_product_transposed(c_back, x);
   else x = left_product_transposed(c_back, to_half(x));
   if constexpr (S::kSplit > 1) {
-    if (const int n = lag_twist_of<S>(branch_of<S>(item), turn); n >= 0) {
+    if (const int n = lag_twist_of<S>(branch_of<S>(item), shift); n >= 0) {
       const u32 at = shared_base() + S::kTables + S::kLagBack + (n * 64 + lane_index()) * 16;
       const uint4 w0 = load_shared16(at), w1 = load_shared16(at + 512);
       Work w;
@@ -103,8 +103,8 @@ DEVICE HalfTile inverse_of(int item, int turn, const Spectrum& conjugate, const 
   return to_half(x);
 }
 template <class S, class Spectrum>
-DEVICE void store_back(int item, int turn, const Spectrum& conjugate, const InnerTables<S>& tables) {
-  const HalfTile x = inverse_of<S>(item, turn, conjugate, tables);
+DEVICE void store_back(int item, int shift, const Spectrum& conjugate, const InnerTables<S>& tables) {
+  const HalfTile x = inverse_of<S>(item, shift, conjugate, tables);
   warp_barrier();  // every lane has read this slot
   store_slot<S>(item, x);
 }

@@ -10,12 +10,12 @@ DEVICE uint4 outer_table(u32 offset) {
   return load_shared16(shared_base() + S::kTables + offset + lane_index() * 16);
 }
 // Stage a's matrix for rows above 4,096: [row of tiles][column of tiles] fragments, real and imaginary.
-struct TallMatrix {
+struct StackedMatrix {
   uint4 re[2][2], im[2][2];
 };
 template <class S>
-DEVICE TallMatrix load_tall(u32 offset) {
-  TallMatrix out;
+DEVICE StackedMatrix load_stacked(u32 offset) {
+  StackedMatrix out;
 #pragma unroll
   for (int row = 0; row < 2; row++)
 #pragma unroll
@@ -59,14 +59,14 @@ template <class S>
 DEVICE void outer_in_tall() {
   constexpr int kSplit = S::kSplit;
   const int lane = lane_index(), t = lane & 3, matrix = lane >> 3, slot = (lane & 7) + 8 * (matrix & 1);
-  const TallMatrix m = load_tall<S>(S::kStageIn);
+  const StackedMatrix m = load_stacked<S>(S::kStageIn);
   // Matrices of a load are the halves of both tiles of a; of a store, the halves of one tile of a', real and imaginary.
   const u32 first_from = S::samples(S::kSamples, matrix >> 1, slot, warp_index());
   const u32 first_to = S::exchange(0, slot, warp_index(), matrix >> 1);
   const u32 lag_twist = shared_base() + S::kTables + S::kLagIn + (warp_index() * 4 + t) * 8;
 #pragma unroll
-  for (int turn = 0; turn < 2 * S::kGroups; turn++) {
-    const int group = turn / 2, far = turn % 2;
+  for (int part = 0; part < 2 * S::kGroups; part++) {
+    const int group = part / 2, far = part % 2;
     u32 x[kSplit][4];
 #pragma unroll
     for (int b = 0; b < kSplit; b++)
@@ -198,12 +198,12 @@ template <class S>
 DEVICE void outer_back_tall() {
   constexpr int kSplit = S::kSplit;
   const int lane = lane_index(), g = lane >> 2, t = lane & 3, matrix = lane >> 3;
-  const TallMatrix m = load_tall<S>(S::kStageBack);
+  const StackedMatrix m = load_stacked<S>(S::kStageBack);
   const u32 first = S::exchange(matrix >> 1, (lane & 7) + 8 * (matrix & 1), warp_index(), 0);
   const u32 first_result = S::exchange(0, g, warp_index(), t >> 1);
 #pragma unroll
-  for (int turn = 0; turn < 2 * S::kGroups; turn++) {
-    const u32 on = turn / 2 * S::kSpan * 16384 + turn % 2 * 128;
+  for (int part = 0; part < 2 * S::kGroups; part++) {
+    const u32 on = part / 2 * S::kSpan * 16384 + part % 2 * 128;
     u32 zr[kSplit][4], zi[kSplit][4];
 #pragma unroll
     for (int b = 0; b < kSplit; b++) {
@@ -235,11 +235,11 @@ DEVICE void outer_back_tall() {
 
 template <class S>
 DEVICE void outer_in() {
-  if constexpr (S::kTall == 1) outer_in_short<S>();
+  if constexpr (S::kStacked == 1) outer_in_short<S>();
   else outer_in_tall<S>();
 }
 template <class S>
 DEVICE void outer_back() {
-  if constexpr (S::kTall == 1) outer_back_short<S>();
+  if constexpr (S::kStacked == 1) outer_back_short<S>();
   else outer_back_tall<S>();
 }

@@ -22,14 +22,14 @@ struct Place {  // of this thread; items as in shape.cuh
   }
   static DEVICE constexpr int lags_on(int item) {
     const int tile = item / S::kPasses;
-    const int slots = S::kRadix < 16 ? 0 : tile % S::kTall * 16 + item % S::kPasses * S::kWarps;
+    const int slots = S::kRadix < 16 ? 0 : tile % S::kStacked * 16 + item % S::kPasses * S::kWarps;
     return 256 * (S::kSplit * slots + branch_of<S>(item));
   }
   // Row among those of a step, and lag, of the eight values of an item.
   static DEVICE int local_row(int item) { return first_row() + rows_on(item); }
-  static DEVICE int row_of_lot(int lot) {
-    if constexpr (S::kRadix >= 16) return lot;
-    else return first_row() + lot / S::kPasses * S::kPacked + lot % S::kPasses * (S::kWarps / S::kRadix);
+  static DEVICE int step_row(int warp_row) {
+    if constexpr (S::kRadix >= 16) return warp_row;
+    else return first_row() + warp_row / S::kPasses * S::kPacked + warp_row % S::kPasses * (S::kWarps / S::kRadix);
   }
   static DEVICE int row(int step, int item) { return step * S::kRowsPerStep + local_row(item); }
   static DEVICE int lag(int item) { return first_lag() + lags_on(item); }
@@ -54,13 +54,13 @@ struct Window {
   int rows, room;  // rows from item 0's on that exist; values of its row from its chunk on
 
   DEVICE Window(const Rows& rows_, const Batch& at)
-      : first(rows_.data + wide(Place<S>::row(at.step, 0), rows_.batch_stride) +
-              wide(at.channel, rows_.channel_stride) + Place<S>::lag(0)),
+      : first(rows_.data + multiply_wide(Place<S>::row(at.step, 0), rows_.batch_stride) +
+              multiply_wide(at.channel, rows_.channel_stride) + Place<S>::lag(0)),
         batch_stride(rows_.batch_stride),
         rows(at.batches - Place<S>::row(at.step, 0)),
         room(at.length - Place<S>::lag(0)) {}
   DEVICE u16* chunk(int item) const {
-    return first + wide(Place<S>::rows_on(item), batch_stride) + Place<S>::lags_on(item);
+    return first + multiply_wide(Place<S>::rows_on(item), batch_stride) + Place<S>::lags_on(item);
   }
   // How many of the item's eight values exist; 0 or less: none.
   DEVICE int count(int item) const {
@@ -127,7 +127,7 @@ struct Chunks<S, true, kCount> {
 };
 // Brings a window's rows to the L2 cache, to be fetched later.
 template <class S>
-DEVICE void approach(const Rows& rows, const Batch& at) {
+DEVICE void prefetch_to_l2(const Rows& rows, const Batch& at) {
   const Window<S, false> window(rows, at);
   if (lane_index() % 8 == 0) {
 #pragma unroll
@@ -164,57 +164,57 @@ DEVICE void load_result(float (&v)[8], int item) {
   }
 }
 
-// The peak of every row in flight, two sets in turns. As bits, absolute values are in the order of their sizes.
+// The peak of every row in flight, two sets that alternate. As bits, absolute values are in the order of their sizes.
 struct Peaks {
-  int turn = 0;
-  DEVICE u32 at(int row) const { return shared_base() + turn * 256 + row * 4; }
+  int parity = 0;
+  DEVICE u32 at(int row) const { return shared_base() + parity * 256 + row * 4; }
   DEVICE void clear_other() const {
-    if (thread_index() < 64) store_shared4(shared_base() + (turn ^ 1) * 256 + thread_index() * 4, 0);
+    if (thread_index() < 64) store_shared4(shared_base() + (parity ^ 1) * 256 + thread_index() * 4, 0);
   }
   DEVICE void note(int row, u32 most) const {  // of one row, the same from the whole warp
     if (lane_index() == 0) max_shared(at(row), most);
   }
   // Of all rows of the warp, one lane for each: one after the other they would wait for one another.
   template <class S>
-  DEVICE void note_all(const float (&peak)[S::kLots]) const {
+  DEVICE void note_all(const float (&peak)[S::kWarpRows]) const {
     u32 own = 0;
 #pragma unroll
-    for (int lot = 0; lot < S::kLots; lot++) {
-      const u32 most = max_over_warp(as_bits(peak[lot]));
-      own = lane_index() == lot ? most : own;
+    for (int warp_row = 0; warp_row < S::kWarpRows; warp_row++) {
+      const u32 most = max_over_warp(as_bits(peak[warp_row]));
+      own = lane_index() == warp_row ? most : own;
     }
-    if (lane_index() < S::kLots) max_shared(at(Place<S>::row_of_lot(lane_index())), own);
+    if (lane_index() < S::kWarpRows) max_shared(at(Place<S>::step_row(lane_index())), own);
   }
 };
 
 // source(item, v, once) gives this thread's values -> scaled fp16 samples; `once` is true the first time that it is
-// asked, and where values are too many to be kept it is asked twice. `back[lot]` undoes the scaling. Ends with a
+// asked, and where values are too many to be kept it is asked twice. `back[warp_row]` undoes the scaling. Ends with a
 // barrier.
 template <class S, class Source>
-DEVICE void load_samples(Source source, Peaks& peaks, float (&back)[S::kLots]) {
+DEVICE void load_samples(Source source, Peaks& peaks, float (&back)[S::kWarpRows]) {
   constexpr bool kInRegisters = S::kItems <= 4;
   float kept[kInRegisters ? S::kItems : 1][8];
-  float peak[S::kLots] = {};
+  float peak[S::kWarpRows] = {};
 #pragma unroll
   for (int item = 0; item < S::kItems; item++) {
     float (&v)[8] = kept[kInRegisters ? item : 0];
     source(item, v, true);
-    float& most = peak[lot_of<S>(item)];
+    float& most = peak[warp_row_of<S>(item)];
 #pragma unroll
     for (int i = 0; i < 8; i++) most = larger(most, fabsf(v[i]));
   }
   peaks.note_all<S>(peak);
   block_barrier();
   peaks.clear_other();
-  Scale scales[S::kLots];
+  Scale scales[S::kWarpRows];
 #pragma unroll
-  for (int lot = 0; lot < S::kLots; lot++) {
-    scales[lot] = scale_of<kRowTop>(load_shared4(peaks.at(Place<S>::row_of_lot(lot))));
-    back[lot] = scales[lot].out;
+  for (int warp_row = 0; warp_row < S::kWarpRows; warp_row++) {
+    scales[warp_row] = scale_of<kRowTop>(load_shared4(peaks.at(Place<S>::step_row(warp_row))));
+    back[warp_row] = scales[warp_row].out;
   }
 #pragma unroll
   for (int item = 0; item < S::kItems; item++) {
-    const Scale scale = scales[lot_of<S>(item)];
+    const Scale scale = scales[warp_row_of<S>(item)];
     float (&v)[8] = kept[kInRegisters ? item : 0];
     if constexpr (!kInRegisters) source(item, v, false);
     scale_chunk(v, scale.in);
@@ -226,7 +226,7 @@ DEVICE void load_samples(Source source, Peaks& peaks, float (&back)[S::kLots]) {
     }
     store_shared16(Place<S>::samples(S::kSamples, item), uint4{words[0], words[1], words[2], words[3]});
   }
-  peaks.turn ^= 1;
+  peaks.parity ^= 1;
   block_barrier();
 }
 

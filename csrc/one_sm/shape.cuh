@@ -2,45 +2,46 @@
 #pragma once
 #include <common/tiles.cuh>
 
-template <int kRadix_, int kSplit_, int kGroups_, int kWarps_, int kStaged_, bool kSpectrumInShared_, bool kSumsAside_,
-          bool kLagsTurn_>
+template <int kRadix_, int kSplit_, int kGroups_, int kWarps_, int kStaged_, bool kSpectrumInShared_,
+          bool kSumsInShared_, bool kLagHalfShift_>
 struct Shape {
   static constexpr int kRadix = kRadix_, kSplit = kSplit_, kGroups = kGroups_, kWarps = kWarps_;
   static constexpr int kThreads = 32 * kWarps;
   static constexpr int kBlocksPerSm = 16 / kWarps;
   // Tensors beside u. forward: 0, or 2: both gates. backward: 0, or 1: dy, later u.
   static constexpr int kStaged = kStaged_;
-  static constexpr bool kSpectrumInShared = kSpectrumInShared_, kSumsAside = kSumsAside_, kLagsTurn = kLagsTurn_;
-  static constexpr int kTall = kRadix > 16 ? kRadix / 16 : 1;  // tiles below one another in stage a
-  static constexpr int kSpan = kTall * kSplit;     // tiles of a row: tile = b kTall + a / 16, likewise a', b'
+  static constexpr bool kSpectrumInShared = kSpectrumInShared_, kSumsInShared = kSumsInShared_,
+                        kLagHalfShift = kLagHalfShift_;
+  static constexpr int kStacked = kRadix > 16 ? kRadix / 16 : 1;  // tiles below one another in stage a
+  static constexpr int kSpan = kStacked * kSplit;  // tiles of a row: tile = b kStacked + a / 16, likewise a', b'
   static constexpr int kTiles = kGroups * kSpan;   // tiles of 4,096 points in a block: 16 slots of 256
   static constexpr int kPasses = 16 / kWarps;      // slots of a tile that belong to one warp
   static constexpr int kItems = kTiles * kPasses;  // item = tile * kPasses + pass: a warp's slots in all tiles
-  static constexpr int kLots = kRadix < 16 ? kGroups * kPasses : kGroups;  // rows that a warp's items belong to
-  static constexpr int kPacked = kRadix < 16 ? 16 / kRadix : 1;            // rows that share a tile
+  static constexpr int kWarpRows = kRadix < 16 ? kGroups * kPasses : kGroups;  // rows that a warp's items belong to
+  static constexpr int kPacked = kRadix < 16 ? 16 / kRadix : 1;                // rows that share a tile
   static constexpr int kRowsPerStep = kGroups * kPacked;
   static constexpr int kSize = 256 * kRadix * kSplit;  // points of the transform
   // Whether a warp's slots have two outer indices a', half of R apart, and so two sets of matrices.
-  static constexpr bool kTurned = kTall == 2 || (kPasses == 2 && kRadix == 16);
+  static constexpr bool kHalfShift = kStacked == 2 || (kPasses == 2 && kRadix == 16);
   // Of stage c it needs one if the lag twists make up for the difference.
-  static constexpr int kColumnMatrices = kTurned && !kLagsTurn ? 2 : 1;
-  static_assert(!kLagsTurn || kSplit > 1, "rows of one branch have no lag twists");
-  static constexpr int kTurns = kTurned ? 2 : kPasses;  // items in a row of one branch and group
+  static constexpr int kColumnMatrices = kHalfShift && !kLagHalfShift ? 2 : 1;
+  static_assert(!kLagHalfShift || kSplit > 1, "rows of one branch have no lag twists");
+  static constexpr int kRun = kHalfShift ? 2 : kPasses;  // items in a row of one branch and group
   static_assert(kRadix <= 32 && (kRadix & (kRadix - 1)) == 0, "stage a has one or two tiles");
   static_assert(kSplit == 1 || kSplit == 2 || kSplit == 4, "stage b is a butterfly");
   static_assert(kSplit == 1 || kRadix == 32, "short rows are packed, long rows are split");
-  static_assert(!(kSumsAside && (kTurned || kSpan > 1)), "there is room for one sum per warp");
+  static_assert(!(kSumsInShared && (kHalfShift || kSpan > 1)), "there is room for one sum per warp");
   static_assert(kWarps == 16 || (kWarps == 8 && kRadix <= 16), "a warp has one or two slots of a tile");
 
   // Shared memory: [peak of each row][tables][tiles of complex fp16][tiles of real fp16][gate_in][gate_out].
   static constexpr u32 kPeaks = 0, kTables = 512;
   // Bytes from kTables of what lives in shared memory; `genoconv/ops/longconv/one_sm/tables.py` writes it in this
   // order.
-  static constexpr u32 kStageBytes = 1024 * kTall * kTall, kTwistBytes = 1024 * (kSplit - 1);
-  static constexpr u32 kStageIn = 0, kStageBack = kStageBytes, kTurnedIn = 2 * kStageBytes,
-                       kTurnedBack = kTurnedIn + 1024;
+  static constexpr u32 kStageBytes = 1024 * kStacked * kStacked, kTwistBytes = 1024 * (kSplit - 1);
+  static constexpr u32 kStageIn = 0, kStageBack = kStageBytes, kShiftedIn = 2 * kStageBytes,
+                       kShiftedBack = kShiftedIn + 1024;
   static constexpr u32 kLagBytes = kSplit > 1 ? 1024 * (2 * kSplit - 1) : 0;
-  static constexpr u32 kLagIn = kTurnedIn + (kTurned ? 2048 : 0), kLagBack = kLagIn + kLagBytes;
+  static constexpr u32 kLagIn = kShiftedIn + (kHalfShift ? 2048 : 0), kLagBack = kLagIn + kLagBytes;
   static constexpr u32 kTwistIn = kLagBack + kLagBytes, kTwistBack = kTwistIn + kTwistBytes;
   // Twists are as sums are; device memory has those of fp16, then those of fp32.
   static constexpr u32 kTableBytes = kTwistBack + (HALF_SUMS ? 1 : 2) * kTwistBytes;
@@ -63,20 +64,20 @@ struct Shape {
   // bank.
   static DEVICE u32 exchange(int tile, int slot, int chunk, int comp) {
     const int c = chunk >> 1, half = chunk & 1;
-    const int turn = (c ^ slot ^ (comp << 2) ^ (half << 2)) & 7;
+    const int swizzle = (c ^ slot ^ (comp << 2) ^ (half << 2)) & 7;
     return shared_base() + kExchange + tile * 16384 + slot * 1024 + comp * 512 + half * 256 + (c >> 3) * 128 +
-           turn * 16;
+           swizzle * 16;
   }
   static DEVICE u32 imaginary(u32 real) { return (real ^ 64) + 512; }  // of exchange(..., 0); kExchange % 128 is 0
-  static_assert(kExchange % 128 == 0, "addresses are turned by exclusive or");
+  static_assert(kExchange % 128 == 0, "addresses are swizzled by exclusive or");
   // 16 bytes of a buffer of real fp16: eight columns of `slot` (its warp's lane = chunk owns them).
   static DEVICE u32 samples(u32 buffer, int tile, int slot, int chunk) {
     return shared_base() + buffer + tile * 8192 + slot * 512 + ((chunk ^ (slot & 7)) << 4);
   }
 };
 
-using Plan = Shape<PLAN_RADIX, PLAN_SPLIT, PLAN_GROUPS, PLAN_WARPS, PLAN_STAGED, PLAN_SPECTRUM_IN_SMEM, PLAN_SUMS_ASIDE,
-                   PLAN_LAGS_TURN>;
+using Plan = Shape<PLAN_RADIX, PLAN_SPLIT, PLAN_GROUPS, PLAN_WARPS, PLAN_STAGED, PLAN_SPECTRUM_IN_SMEM,
+                   PLAN_SUMS_IN_SMEM, PLAN_LAG_HALF_SHIFT>;
 
 // What an item is, of this thread's warp.
 template <class S>
@@ -90,12 +91,12 @@ DEVICE int slot_of(int item) {
 // Its outer index a' (or a).
 template <class S>
 DEVICE int outer_index(int item) {
-  return S::kRadix < 16 ? warp_index() % S::kRadix : slot_of<S>(item) + 16 * (tile_of<S>(item) % S::kTall);
+  return S::kRadix < 16 ? warp_index() % S::kRadix : slot_of<S>(item) + 16 * (tile_of<S>(item) % S::kStacked);
 }
 // Its branch b' (or b). In this order: NVRTC 13.0 takes item % 8 / 2 of odd items in a loop for item.
 template <class S>
 DEVICE constexpr int branch_of(int item) {
-  return tile_of<S>(item) / S::kTall % S::kSplit;
+  return tile_of<S>(item) / S::kStacked % S::kSplit;
 }
 // Its place in a stored spectrum, R b' + a'.
 template <class S>
@@ -104,25 +105,25 @@ DEVICE int place_of(int item) {
 }
 // Which of the warp's rows it belongs to.
 template <class S>
-DEVICE constexpr int lot_of(int item) {
+DEVICE constexpr int warp_row_of(int item) {
   const int group = tile_of<S>(item) / S::kSpan;
   return S::kRadix < 16 ? group * S::kPasses + item % S::kPasses : group;
 }
 // Which of the warp's matrices it takes: where it is known when compiled, matrices stay in registers.
 template <class S>
-DEVICE constexpr int turn_of(int item) {
-  return S::kTurned ? item & 1 : 0;
+DEVICE constexpr int shift_of(int item) {
+  return S::kHalfShift ? item & 1 : 0;
 }
 // Which lag twist belongs to a branch and to the first or the second tile of a'; -1: none.
 template <class S>
-DEVICE constexpr int lag_twist_of(int branch, int tall) {
-  return S::kLagsTurn && tall == 1 ? S::kSplit - 1 + branch : branch - 1;
+DEVICE constexpr int lag_twist_of(int branch, int shift) {
+  return S::kLagHalfShift && shift == 1 ? S::kSplit - 1 + branch : branch - 1;
 }
-// One turn after the other: what runs once a step need not be fast, but compile soon.
+// A run at a time: what happens once per step has to compile quickly, not to be fast.
 template <class S, class Act>
 DEVICE void for_each_item(Act act) {
 #pragma unroll 1
-  for (int i = 0; i < S::kItems / S::kTurns; i++)
+  for (int i = 0; i < S::kItems / S::kRun; i++)
 #pragma unroll
-    for (int turn = 0; turn < S::kTurns; turn++) act(i * S::kTurns + turn);
+    for (int n = 0; n < S::kRun; n++) act(i * S::kRun + n);
 }

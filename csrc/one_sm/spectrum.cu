@@ -23,7 +23,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
     spectrum(const float* k, const float* skip, uint4* filter, float* filter_scale, const uint4* tables, int channels,
              int filter_length, int aligned) {
   using S = Plan;
-  let_next_begin();
+  launch_dependents();
   const bool whole = aligned && filter_length % 4 == 0;
   const auto row_of = [&](int channel) { return k + static_cast<i64>(channel) * filter_length; };
   const auto approach_taps = [&](int step) {
@@ -40,7 +40,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
 #pragma unroll 1
   for (int step = block_index(); step * S::kRowsPerStep < channels; step += grid_size()) {
     const auto channel_of = [&](int item) { return Place<S>::row(step, item); };
-    float back[S::kLots];
+    float back[S::kWarpRows];
     load_samples<S>(
         [&](int item, float (&v)[8], bool) {
           const int taps = channel_of(item) < channels ? filter_length : 0;
@@ -54,8 +54,8 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
     for_each_item<S>([&](int item) {
       const bool present = skip != nullptr && channel_of(item) < channels;
       const float shift = present ? skip[channel_of(item)] : 0.0f;
-      const float factor = back[lot_of<S>(item)] * root_of_size<S>();
-      const Tile z = affine(spectrum_of<S, true>(turn_of<S>(item), load_slot<S>(item), inner), factor, shift);
+      const float factor = back[warp_row_of<S>(item)] * root_of_size<S>();
+      const Tile z = affine(spectrum_of<S, true>(shift_of<S>(item), load_slot<S>(item), inner), factor, shift);
       const u32 peak = max_over_warp(peak_bits(z));
       peaks.note(Place<S>::local_row(item), peak);
       put_scaled<S>(item, affine(z, scale_of<kFilterTop>(peak).in, 0.0f), peak);
@@ -71,7 +71,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
       own[0] = out.word[0], own[32] = out.word[1];
       if (place_of<S>(item) == 0 && lane_index() == 0) filter_scale[channel_of(item)] = scale_of<kFilterTop>(peak).out;
     });
-    peaks.turn ^= 1;
+    peaks.parity ^= 1;
     block_barrier();
   }
 }

@@ -6,11 +6,11 @@
 // exp(-2 pi i j (f1 + 1/4) / N) for columns j = 32 tile + i: what the transforms of lines leave out. `tile` is a root
 // of unity in fp32; i has a table, (re, im) of two columns a word.
 struct Twiddles {
-  const uint2* table;  // [f1][16 pairs of columns]
-  float turn;          // 1 / 4N
+  const uint2* table;      // [f1][16 pairs of columns]
+  float cycles_per_phase;  // 1 / 4N
   DEVICE float2 of_tile(int f, int tile) const {
     const u32 phase = (4 * f + 1) * static_cast<u32>(32 * tile);  // less than 4 N
-    return root_of_unity(static_cast<float>(phase) * turn);
+    return root_of_unity(static_cast<float>(phase) * cycles_per_phase);
   }
   // Two columns times their twiddles, `root` that of their tile. In fp32 where rows have more than bf16's digits.
   DEVICE void twist(u32& re, u32& im, int f, int pair, float2 root) const {

@@ -159,8 +159,8 @@ extern "C" __global__ void __launch_bounds__(32 * Columns::kWarps, Columns::kBlo
                 batches,
                 radix,
                 length};
-  let_next_begin();
-  await_kernel();
+  launch_dependents();
+  wait_for_dependency();
   const int tiles = job.tiles();
   if constexpr (Columns::kSplit) {
     for (int unit = block_index(); unit < count * tiles; unit += grid_size())

@@ -163,9 +163,9 @@ extern "C" __global__ void __launch_bounds__(32 * Columns::kWarps, Columns::kBlo
                 radix,
                 length,
                 as_float(factor)};
-  let_next_begin();
+  launch_dependents();
   if constexpr (Columns::kSplit) clear_padding(radix);
-  await_kernel();
+  wait_for_dependency();
   if constexpr (Columns::kSplit) {
     for (int unit = block_index(); unit < count * job.tiles(); unit += grid_size())
       split_tile(job, unit / job.tiles(), unit % job.tiles());

@@ -8,13 +8,13 @@ extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)
                    unsigned char* dk_data, const uint4* filter, float* dk_scales, uint4* partial, const uint4* tables,
                    const u32* v_codes, const u32* dc_codes, const u32* v_ranges, const u32* dc_ranges, int batches,
                    int line_count) {
-  let_next_begin();
+  launch_dependents();
   set_up_lines(tables);
   const InnerTables<Line> inner = load_inner_tables<Line, true>(tables);
   const Lines vs{v_data, line_count, Line::kSize}, dcs{dc_data, line_count, Line::kSize},
       dks{dk_data, line_count, Line::kSize};
   constexpr int kCodes = Line::kSize / 32;
-  await_kernel();
+  wait_for_dependency();
 #pragma unroll 1
   for (int unit = block_index(); unit < channels * line_count; unit += grid_size()) {
     const int local = unit / line_count, line = unit % line_count;
@@ -30,8 +30,8 @@ extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)
 #pragma unroll 1
     for (int batch = begin; batch < end; batch++) {
       const int row = local * (end - begin) + batch - begin;
-      request_line(vs.at(row, line, 0), 0);
-      request_line(dcs.at(row, line, 0), kLineBytes);
+      load_line_async(vs.at(row, line, 0), 0);
+      load_line_async(dcs.at(row, line, 0), kLineBytes);
       commit_copies();
       wait_copies<0>();
       const i64 whole = channel * batches + batch;
@@ -47,16 +47,16 @@ extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)
 #pragma unroll
       for (int item = 0; item < Line::kItems; item++) {
         const StoredTile k = filter_of(item);
-        const Work v = spectrum_of<Line>(turn_of<Line>(item), load_slot_of(item, 0), inner);
+        const Work v = spectrum_of<Line>(shift_of<Line>(item), load_slot_of(item, 0), inner);
         const StoredTile kept = stored(to_half(v));
         if constexpr (GATE_OUT)
-          replace_slot_of(item, 0, inverse_of<Line>(item, turn_of<Line>(item), conjugate_of_product(k, v), inner));
-        const Work dc = spectrum_of<Line>(turn_of<Line>(item), load_slot_of(item, kLineBytes), inner);
+          replace_slot_of(item, 0, inverse_of<Line>(item, shift_of<Line>(item), conjugate_of_product(k, v), inner));
+        const Work dc = spectrum_of<Line>(shift_of<Line>(item), load_slot_of(item, kLineBytes), inner);
         Tile exact;  // the product may leave the range of fp16
         convert(exact, dc);
         add_correlation(sums[item], kept, exact, weight);
         replace_slot_of(item, kLineBytes,
-                        inverse_of<Line>(item, turn_of<Line>(item), conjugate_of_correlation(k, dc), inner));
+                        inverse_of<Line>(item, shift_of<Line>(item), conjugate_of_correlation(k, dc), inner));
       }
       block_barrier();
       if constexpr (GATE_OUT) outer_stage<true>(0);
@@ -84,7 +84,7 @@ extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)
       for (int n = 0; n < 2; n++)
 #pragma unroll
         for (int i = 0; i < 4; i++) conjugate.im[n][i] = -conjugate.im[n][i];
-      replace_slot_of(item, 0, inverse_of<Line>(item, turn_of<Line>(item), conjugate, inner));
+      replace_slot_of(item, 0, inverse_of<Line>(item, shift_of<Line>(item), conjugate, inner));
     }
     block_barrier();
     outer_stage<true>(0);

@@ -4,16 +4,16 @@
 extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)
     line_spectra(int first, int count, unsigned char* data, const float* skip, uint4* filter, float* scales,
                  const uint4* tables, const u32* codes, const u32* ranges, int line_count, u32 root_of_size) {
-  let_next_begin();
+  launch_dependents();
   set_up_lines(tables);
   const InnerTables<Line> inner = load_inner_tables<Line>(tables);
   const Lines all{data, line_count, Line::kSize};
-  await_kernel();
+  wait_for_dependency();
 #pragma unroll 1
   for (int unit = block_index(); unit < count * line_count; unit += grid_size()) {
     const int row = unit % count, line = unit / count;
     const i64 channel = first + row;
-    request_line(all.at(row, line, 0), 0);
+    load_line_async(all.at(row, line, 0), 0);
     commit_copies();
     wait_copies<0>();
     const Range range{ranges[2 * channel], ranges[2 * channel + 1]};
@@ -26,7 +26,7 @@ extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)
     u32 peak = 0;
 #pragma unroll
     for (int item = 0; item < Line::kItems; item++) {
-      z[item] = affine(spectrum_of<Line, true>(turn_of<Line>(item), load_slot_of(item, 0), inner), factor, shift);
+      z[item] = affine(spectrum_of<Line, true>(shift_of<Line>(item), load_slot_of(item, 0), inner), factor, shift);
       const u32 own = peak_bits(z[item]);
       peak = own > peak ? own : peak;
     }

@@ -25,7 +25,7 @@ struct Filter {
 extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)
     lines(int first, int count, unsigned char* data, const uint4* filter, const uint4* tables, const u32* codes,
           const u32* ranges, int batches, int line_count) {
-  let_next_begin();
+  launch_dependents();
   set_up_lines(tables);
   const InnerTables<Line> inner = load_inner_tables<Line, true>(tables);
   const Lines all{data, line_count, Line::kSize};
@@ -33,18 +33,18 @@ extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)
   const i64 units = static_cast<i64>(count) * line_count;
   const int begin = static_cast<int>(units * block_index() / grid_size());
   const int end = static_cast<int>(units * (block_index() + 1) / grid_size());
-  const auto request = [&](int unit, u32 buffer) {
-    if (unit < end) request_line(all.at(unit % count, unit / count, 0), buffer);
+  const auto load_async = [&](int unit, u32 buffer) {
+    if (unit < end) load_line_async(all.at(unit % count, unit / count, 0), buffer);
     commit_copies();
   };
   Filter k{filter, -1};
   u32 buffer = 0;
-  await_kernel();
-  request(begin, 0);
+  wait_for_dependency();
+  load_async(begin, 0);
   for (int unit = begin; unit < end; unit++) {
     const int row = unit % count, line = unit / count, channel = (first + row) / batches;
     k.begin((static_cast<i64>(channel) * line_count + line) * (Line::kSize / 256));
-    if constexpr (kBuffers == 2) request(unit + 1, buffer ^ kLineBytes);
+    if constexpr (kBuffers == 2) load_async(unit + 1, buffer ^ kLineBytes);
     wait_copies<kBuffers - 1>();
     const u32* range = ranges + 2 * (first + row);
     level_line(codes + row * (Line::kSize / 32), Range{range[0], range[1]}, buffer);
@@ -54,12 +54,12 @@ extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)
     // Two items at a time, so that one's products fill the other's waits.
 #pragma unroll
     for (int pair = 0; pair < kPairs; pair++) {
-      const int item0 = 2 * pair, item1 = item0 + 1, turn0 = turn_of<Line>(item0), turn1 = turn_of<Line>(item1);
+      const int item0 = 2 * pair, item1 = item0 + 1, shift0 = shift_of<Line>(item0), shift1 = shift_of<Line>(item1);
       const Quarters x0 = load_slot_of(item0, buffer), x1 = load_slot_of(item1, buffer);
-      const Work w0 = spectrum_of<Line>(turn0, x0, inner), w1 = spectrum_of<Line>(turn1, x1, inner);
+      const Work w0 = spectrum_of<Line>(shift0, x0, inner), w1 = spectrum_of<Line>(shift1, x1, inner);
       const HalfTile z0 = conjugate_of_product(k.first, w0), z1 = conjugate_of_product(k.second, w1);
       if (pair + 1 < kPairs) k.load(pair + 1);
-      const HalfTile y0 = inverse_of<Line>(item0, turn0, z0, inner), y1 = inverse_of<Line>(item1, turn1, z1, inner);
+      const HalfTile y0 = inverse_of<Line>(item0, shift0, z0, inner), y1 = inverse_of<Line>(item1, shift1, z1, inner);
       warp_barrier();  // every lane has read these slots
       store_slot_of(item0, buffer, y0);
       store_slot_of(item1, buffer, y1);
@@ -69,6 +69,6 @@ extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)
     block_barrier();
     store_line(all.at(row, line, 0), buffer);
     if constexpr (kBuffers == 2) buffer ^= kLineBytes;
-    else request(unit + 1, 0);
+    else load_async(unit + 1, 0);
   }
 }

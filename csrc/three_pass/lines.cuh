@@ -19,7 +19,7 @@ struct Piece {
     const int chunk = thread_index() + Line::kThreads * number, outer = chunk >> 5;
     position = 8 * chunk;
     const int a = outer / Line::kSplit, b = outer % Line::kSplit;
-    re = Line::exchange(b * Line::kTall + a / 16, a % 16, chunk & 31, 0) + buffer;
+    re = Line::exchange(b * Line::kStacked + a / 16, a % 16, chunk & 31, 0) + buffer;
     im = Line::imaginary(re);
   }
   DEVICE unsigned char* of(unsigned char* line) const { return line + (position >> 5) * 128 + (position & 31) * 2; }
@@ -27,7 +27,7 @@ struct Piece {
 constexpr int kPieces = Line::kSize / (8 * Line::kThreads);
 
 // buffer: bytes from the first exchange buffer.
-DEVICE void request_line(unsigned char* line, u32 buffer) {
+DEVICE void load_line_async(unsigned char* line, u32 buffer) {
 #pragma unroll
   for (int i = 0; i < kPieces; i++) {
     const Piece piece(i, buffer);
@@ -173,7 +173,7 @@ DEVICE void stage_tall(u32 buffer) {
 }
 template <bool kBack>
 DEVICE void outer_stage(u32 buffer) {
-  if constexpr (Line::kTall == 1) stage_short<kBack>(buffer);
+  if constexpr (Line::kStacked == 1) stage_short<kBack>(buffer);
   else stage_tall<kBack>(buffer);
 }
 

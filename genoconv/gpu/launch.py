@@ -44,32 +44,33 @@ class Loaded:
         self._block = (kernel.threads, 1, 1, kernel.smem_bytes)
         self._configs: dict[tuple[int, int, bool], Any] = {}
 
-    def launch(self, args: Sequence[Any], *, grid: int, together: bool = False, early: bool = False) -> None:
+    def launch(self, args: Sequence[Any], *, grid: int, cooperative: bool = False, pdl: bool = False) -> None:
         """Queue one launch of ``grid`` blocks on torch's current stream of this GPU, which need not be the current one.
 
         Args:
             args: tensors (their addresses), None (a null pointer) or ints, whatever their width in the kernel.
             grid: blocks.
-            together: they wait for one another, so all of them must be on the GPU at a time.
-            early: they may begin while the kernel before them still runs: one of this package's, launched without
-                ``early``, whose results they wait for themselves. Not together with ``together``.
+            cooperative: they wait for one another, so all of them must be on the GPU at a time.
+            pdl: programmatic dependent launch: they may begin while the kernel before them still runs, which is one of
+                this package's, launched without ``pdl``; they wait for its results themselves. Not with
+                ``cooperative``.
 
         Raises:
             KernelError: the driver refused.
         """
         if self._cuda.current_device() == self._index:
-            self._launch(args, grid, together, early)
+            self._launch(args, grid, cooperative, pdl)
         else:
             with self._cuda.device(self._index):
-                self._launch(args, grid, together, early)
+                self._launch(args, grid, cooperative, pdl)
 
-    def _launch(self, args: Sequence[Any], grid: int, together: bool, early: bool) -> None:
+    def _launch(self, args: Sequence[Any], grid: int, cooperative: bool, pdl: bool) -> None:
         stream = self._cuda.current_stream(self._index).cuda_stream
         address = parameters(args)
-        status = self.queue(grid, stream, address, together=together, early=early)
+        status = self.queue(grid, stream, address, cooperative=cooperative, pdl=pdl)
         if status.name == "CUDA_ERROR_INVALID_CONTEXT":  # a thread that has not met the GPU yet
             self._cuda.set_device(self._index)
-            status = self.queue(grid, stream, address, together=together, early=early)
+            status = self.queue(grid, stream, address, cooperative=cooperative, pdl=pdl)
         self.check(status)
 
     def check(self, status: Any) -> None:
@@ -80,21 +81,21 @@ class Loaded:
                 "set GENOCONV_KERNELS=torch and report this with the output of `genoconv kernels doctor`"
             )
 
-    def queue(self, grid: int, stream: int, address: int, *, together: bool, early: bool) -> Any:
+    def queue(self, grid: int, stream: int, address: int, *, cooperative: bool, pdl: bool) -> Any:
         """One launch with arguments at ``address``; the driver's status."""
-        if together or early:
-            config = self._config(grid, stream, together)
+        if cooperative or pdl:
+            config = self._config(grid, stream, cooperative)
             (status,) = self._driver.cuLaunchKernelEx(config, self._function, address, 0)
         else:
             (status,) = self._driver.cuLaunchKernel(self._function, grid, 1, 1, *self._block, stream, address, 0)
         return status
 
-    def _config(self, grid: int, stream: int, together: bool) -> Any:
-        key = grid, stream, together
+    def _config(self, grid: int, stream: int, cooperative: bool) -> Any:
+        key = grid, stream, cooperative
         if key not in self._configs:
             driver = self._driver
             attribute, config = driver.CUlaunchAttribute(), driver.CUlaunchConfig()
-            if together:
+            if cooperative:
                 attribute.id = driver.CUlaunchAttributeID.CU_LAUNCH_ATTRIBUTE_COOPERATIVE
                 attribute.value.cooperative = 1
             else:
@@ -117,11 +118,11 @@ class Prepared:
         kernel: on its GPU, which is the current one whenever this is called.
         leading: how many arguments every call gives.
         args: the rest; tensors must outlive the launches.
-        early: as in :meth:`Loaded.launch`.
+        pdl: as in :meth:`Loaded.launch`.
     """
 
-    def __init__(self, kernel: Loaded, leading: int, args: Sequence[Any], *, early: bool = False) -> None:
-        self._kernel, self._leading, self._early = kernel, leading, early
+    def __init__(self, kernel: Loaded, leading: int, args: Sequence[Any], *, pdl: bool = False) -> None:
+        self._kernel, self._leading, self._pdl = kernel, leading, pdl
         values = [0] * leading + [x if type(x) is int else 0 if x is None else x.data_ptr() for x in args]
         self._values = (ctypes.c_int64 * len(values))(*values)
         first = ctypes.addressof(self._values)
@@ -131,7 +132,7 @@ class Prepared:
     def __call__(self, *leading: int, grid: int, stream: int) -> None:
         """Queue one launch of ``grid`` blocks on a stream, given by its handle."""
         self._values[: self._leading] = list(leading)
-        self._kernel.check(self._kernel.queue(grid, stream, self._address, together=False, early=self._early))
+        self._kernel.check(self._kernel.queue(grid, stream, self._address, cooperative=False, pdl=self._pdl))
 
 
 class _Parameters(threading.local):
@@ -175,7 +176,7 @@ def load(kernel: Kernel, *, arch: str, index: int) -> Loaded:
 
 
 def load_all(kernels: Sequence[Kernel], *, arch: str, index: int) -> tuple[Loaded, ...]:
-    """As :func:`load`, of kernels that are needed together: they are compiled at the same time."""
+    """As :func:`load`, of several kernels: they are compiled at the same time."""
     compile_all(kernels, arch=arch)
     return tuple(load(kernel, arch=arch, index=index) for kernel in kernels)
 

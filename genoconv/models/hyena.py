@@ -197,7 +197,7 @@ class HyenaDNA(nn.Module):
         return self
 
     def train(self, mode: bool = True) -> "HyenaDNA":
-        """As of any module; training drops what :meth:`prepare` kept."""
+        """Training mode, or with ``mode=False`` evaluation; training drops what :meth:`prepare` kept."""
         if mode:
             self.prepare()
         return super().train(mode)

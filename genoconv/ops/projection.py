@@ -40,10 +40,10 @@ def _from_channels(x: Tensor, weight: Tensor) -> Tensor:
 
 def _weight_gradient(d: Tensor, x: Tensor) -> Tensor:
     """Sum over b of d[b] @ x[b].T, of d (B, O, N) and x (B, I, N): (O, I), at least in float32."""
-    wide = torch.promote_types(d.dtype, torch.float32)
+    summed = torch.promote_types(d.dtype, torch.float32)
     if len(d) >= _BATCHED_FROM:
-        return torch.bmm(d, x.transpose(1, 2)).sum(0, dtype=wide)
-    total = torch.mm(d[0], x[0].T).to(wide)
+        return torch.bmm(d, x.transpose(1, 2)).sum(0, dtype=summed)
+    total = torch.mm(d[0], x[0].T).to(summed)
     for b in range(1, len(d)):
         total += torch.mm(d[b], x[b].T)
     return total

@@ -148,10 +148,10 @@ class _Emulated:
     sources: Path | None
     machine: Machine
 
-    def launch(self, args: Sequence[Any], *, grid: int, together: bool = False, early: bool = False) -> None:
-        self.queue(grid, 0, launch.parameters(args), together=together, early=early)
+    def launch(self, args: Sequence[Any], *, grid: int, cooperative: bool = False, pdl: bool = False) -> None:
+        self.queue(grid, 0, launch.parameters(args), cooperative=cooperative, pdl=pdl)
 
-    def queue(self, grid: int, stream: int, address: int, *, together: bool, early: bool) -> None:
+    def queue(self, grid: int, stream: int, address: int, *, cooperative: bool, pdl: bool) -> None:
         pointers = ctypes.c_void_p(address)
         counts = (ctypes.c_long * 3)()
         library = build(self.kernel, self.sources)

@@ -81,10 +81,10 @@ def test_rows_that_fill_every_step_need_no_masks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arch", "early"), [("sm_80", False), ("sm_89", False), ("sm_90", True), ("sm_100", True), ("sm_120", True)]
+    ("arch", "overlap"), [("sm_80", False), ("sm_89", False), ("sm_90", True), ("sm_100", True), ("sm_120", True)]
 )
-def test_kernels_begin_early_where_the_gpu_knows_how(arch: str, early: bool) -> None:
-    assert plan_of(1000, arch=arch).overlaps_launches is early
+def test_kernels_overlap_where_the_gpu_can(arch: str, overlap: bool) -> None:
+    assert plan_of(1000, arch=arch).has_pdl is overlap
 
 
 def test_blocks_of_long_rows_work_in_teams() -> None:

@@ -41,9 +41,17 @@ def bias_gelu(x: Tensor, bias: Tensor, *, backend: str = "auto") -> Tensor:
 
 
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A linear layer and its GELU: gelu(x weight^T + bias), (..., I) and (O, I) -> (..., O).
+    """A linear layer and its GELU: gelu(x weight^T + bias).
 
     Where kernels serve, the bias is added with the GELU; elsewhere with the product, which costs no pass of its own.
+
+    Args:
+        x: (..., I), any floating type.
+        weight: (O, I) like ``x``.
+        bias: (O,) like ``x``.
+
+    Returns:
+        (..., O) like ``x``, differentiable in all three.
     """
     if kernels.unsupported(x) is None:
         return bias_gelu(F.linear(x, weight), bias)

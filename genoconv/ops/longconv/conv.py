@@ -17,7 +17,7 @@ from genoconv.ops.longconv import fused
 from genoconv.ops.longconv.overlap_save import operator
 from genoconv.ops.longconv.overlap_save.plan import Chunks, choose_chunks
 from genoconv.ops.longconv.sparse import FrequencyMask, fftconv_sparse
-from genoconv.ops.longconv.spectrum import FilterSpectrum, fast_size, wide
+from genoconv.ops.longconv.spectrum import FilterSpectrum, fast_size, upcast
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +161,7 @@ def _torch_path(
 ) -> Tensor:
     N = u.shape[-1]
     with torch.autocast(u.device.type, enabled=False):
-        x = wide(u) if gate_in is None else wide(u) * wide(gate_in)
+        x = upcast(u) if gate_in is None else upcast(u) * upcast(gate_in)
         if isinstance(k, FilterSpectrum):
             size, spectrum, D = k.size, k.rfft(k.size), k.skip
         else:
@@ -171,7 +171,7 @@ def _torch_path(
         if D is not None:
             y = torch.addcmul(y, x, D.to(x.dtype)[:, None])
         if gate_out is not None:
-            y = y * wide(gate_out)
+            y = y * upcast(gate_out)
         result: Tensor = y.to(u.dtype)
     return result
 

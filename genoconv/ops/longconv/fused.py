@@ -198,8 +198,13 @@ def _(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     H = u.shape[1]
     d_in, d_out = (u.new_empty(0 if gate is None else u.shape) for gate in (gate_in, gate_out))
-    wide = torch.float32
-    return u.new_empty(u.shape), u.new_empty((H, taps), dtype=wide), u.new_empty(H, dtype=wide), d_in, d_out
+    return (
+        u.new_empty(u.shape),
+        u.new_empty((H, taps), dtype=torch.float32),
+        u.new_empty(H, dtype=torch.float32),
+        d_in,
+        d_out,
+    )
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:

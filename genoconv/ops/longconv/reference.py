@@ -56,15 +56,15 @@ def inverse(X: Tensor, plan: Transform) -> Tensor:
 def _stages(plan: Transform, like: Tensor) -> list[tuple[Tensor, int]]:
     """Matrices (branches, r, r) and radix of every stage, in the precision of ``like``."""
     assert math.prod(plan.radices) == plan.size
-    wide = torch.complex128 if like.dtype == torch.float64 else torch.complex64
+    dtype = torch.complex128 if like.dtype == torch.float64 else torch.complex64
     twist = torch.ones(1, dtype=torch.float64)
     stages = []
     for r in plan.radices:
         digit = torch.arange(r, dtype=torch.float64)
-        turn = 4 * digit + twist[:, None]  # (branches, f1)
-        angle = -math.pi / (2 * r) * turn[:, :, None] * digit
-        stages.append((torch.polar(torch.ones_like(angle), angle).to(wide), r))
-        twist = (turn / r).flatten()
+        phase = 4 * digit + twist[:, None]  # (branches, f1)
+        angle = -math.pi / (2 * r) * phase[:, :, None] * digit
+        stages.append((torch.polar(torch.ones_like(angle), angle).to(dtype), r))
+        twist = (phase / r).flatten()
     return stages
 
 

@@ -85,8 +85,8 @@ class RowPlan(ABC):
         return 4 * self.size
 
     @property
-    def overlaps_launches(self) -> bool:
-        """Whether a kernel's blocks may begin before the kernel that they depend on has ended."""
+    def has_pdl(self) -> bool:
+        """Whether the GPU has programmatic dependent launch: blocks begin before the kernel that they wait for ends."""
         return self.card.capability >= 90
 
     def prepare_filter(self, k: "Tensor", D: "Tensor | None") -> "StoredSpectrum":

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from genoconv.errors import UsageError
-from genoconv.ops.longconv.spectrum import fast_size, wide
+from genoconv.ops.longconv.spectrum import fast_size, upcast
 
 BLOCKS = 16
 """Blocks that the kernels' last stage divides every spectrum into."""
@@ -52,7 +52,7 @@ class FrequencyMask:
         return "".join("-+"[flag] for flag in self.kept)
 
     def flags(self, size: int, device: torch.device) -> Tensor:
-        """(size,) booleans for a spectrum of ``size`` points, a multiple of the number of blocks."""
+        """(size,) booleans on ``device`` for a spectrum of ``size`` points, a multiple of the number of blocks."""
         return torch.tensor(self.kept, device=device).repeat_interleave(size // len(self.kept))
 
 
@@ -86,7 +86,7 @@ def choose_mask(k: Tensor, length: int, *, sparsity: float, blocks: int = BLOCKS
     if blocks < 2 or blocks % 2:
         raise UsageError(f"{blocks} blocks: it must be an even number, 2 or more")
     with torch.no_grad():
-        spectrum = transform(wide(k), transform_size(length, blocks))
+        spectrum = transform(upcast(k), transform_size(length, blocks))
         energy = spectrum.abs().square().view(len(k), blocks, -1).sum(-1)
         energy = (energy / energy.sum(-1, keepdim=True).clamp(min=torch.finfo(energy.dtype).tiny)).sum(0)
     pairs = (energy + energy.flip(0))[: blocks // 2]
@@ -96,7 +96,13 @@ def choose_mask(k: Tensor, length: int, *, sparsity: float, blocks: int = BLOCKS
 
 
 def sparsity_error(k: Tensor, mask: FrequencyMask, length: int) -> SparsityError:
-    """What ``mask`` does to filters k (H, K) on rows of ``length`` positions: measured on the filters themselves."""
+    """What ``mask`` does to filters, measured on the filters themselves.
+
+    Args:
+        k: (H, K), any floating type.
+        mask: blocks of the spectrum that are kept.
+        length: N, positions of the rows.
+    """
     size = transform_size(length, len(mask.kept))
     with torch.no_grad():
         taps = k.double()
@@ -118,8 +124,18 @@ def fftconv_sparse(
 ) -> Tensor:
     """:func:`genoconv.ops.fftconv` with the blocks of T(k) that ``keep`` drops taken as zero; the skip stays whole.
 
-    By torch.fft, in float32 (float64 for float64 rows). Differentiable in all tensors; frequencies that are dropped get
-    no gradient. Arguments and result as of ``fftconv``.
+    By torch.fft, in float32 (float64 for float64 rows).
+
+    Args:
+        u: (B, H, N), bfloat16, float16, float32 or float64.
+        k: (H, K) float32 (float64 for float64 rows), K <= N.
+        keep: blocks of the spectrum that are kept, from :func:`choose_mask`.
+        D: (H,), the skip; None is zero.
+        gate_in: (B, H, N) like ``u``; None is one.
+        gate_out: (B, H, N) like ``u``; None is one.
+
+    Returns:
+        (B, H, N) in the type of ``u``. Differentiable in all tensors; frequencies that are dropped get no gradient.
 
     Raises:
         UsageError: as ``fftconv``.
@@ -130,13 +146,13 @@ def fftconv_sparse(
     N = u.shape[-1]
     size = transform_size(N, len(keep.kept))
     with torch.autocast(u.device.type, enabled=False):
-        v = wide(u) if gate_in is None else wide(u) * wide(gate_in)
+        v = upcast(u) if gate_in is None else upcast(u) * upcast(gate_in)
         spectrum = transform(k.to(v.dtype), size) * keep.flags(size, u.device)
         y = inverse(transform(v, size) * spectrum, size).real[..., :N]
         if D is not None:
             y = torch.addcmul(y, v, D.to(v.dtype)[:, None])
         if gate_out is not None:
-            y = y * wide(gate_out)
+            y = y * upcast(gate_out)
         result: Tensor = y.to(u.dtype)
     return result
 

@@ -62,7 +62,7 @@ class FilterSpectrum:
         """Transform of the taps for torch.fft, (H, size / 2 + 1) complex."""
         if size not in self._rfft:
             with torch.no_grad():
-                self._rfft[size] = torch.fft.rfft(wide(self.taps), n=size)
+                self._rfft[size] = torch.fft.rfft(upcast(self.taps), n=size)
         return self._rfft[size]
 
     def make(self, plan: "Plan") -> StoredSpectrum:
@@ -72,7 +72,7 @@ class FilterSpectrum:
         return made
 
 
-def wide(x: Tensor) -> Tensor:
+def upcast(x: Tensor) -> Tensor:
     """In the type that the transform is computed in: float32, or float64 for float64."""
     return x if x.dtype == torch.float64 else x.float()
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genoconv.errors import UsageError
 from genoconv.ops.longconv import conv
-from genoconv.ops.longconv.spectrum import FilterSpectrum, wide
+from genoconv.ops.longconv.spectrum import FilterSpectrum, upcast
 
 _DIRECT = 16
 """Pieces of up to this many positions are dot products with the filter: a transform would cost more."""
@@ -103,7 +103,7 @@ def _direct(
     """The last n positions of y by the definition, in float32, or float64 for float64 rows."""
     taps, skip = (k.taps, k.skip) if isinstance(k, FilterSpectrum) else (k, D)
     with torch.autocast(rows.device.type, enabled=False):
-        v = wide(rows) if gate_in is None else wide(rows) * wide(gate_in)
+        v = upcast(rows) if gate_in is None else upcast(rows) * upcast(gate_in)
         length = v.shape[-1]
         backwards = taps.to(v.dtype).flip(-1)
         found = []
@@ -114,7 +114,7 @@ def _direct(
         if skip is not None:
             y = torch.addcmul(y, v[..., length - n :], skip.to(v.dtype)[:, None])
         if gate_out is not None:
-            y = y * wide(gate_out)
+            y = y * upcast(gate_out)
         result: Tensor = y.to(rows.dtype)
     return result
 

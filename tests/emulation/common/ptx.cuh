@@ -35,8 +35,8 @@ inline u32 half_bits(float x) {
 DEVICE int thread_index() { return emulation::current; }
 DEVICE int block_index() { return emulation::block; }
 DEVICE int grid_size() { return emulation::blocks; }
-DEVICE void let_next_begin() {}
-DEVICE void await_kernel() {}
+DEVICE void launch_dependents() {}
+DEVICE void wait_for_dependency() {}
 DEVICE void block_barrier() {
   emulation::meet(emulation::meetings[emulation::kWarps], emulation::kThreads, [] {});
 }

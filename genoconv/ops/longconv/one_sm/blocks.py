@@ -30,12 +30,18 @@ DTYPES = ("bfloat16", "float16")
 class Block:
     """How the blocks of a kernel hold rows.
 
-    warps: 8, two blocks to an SM, or 16. groups: row groups in flight, `Plan.span` tiles each. rows: of one channel
-    in flight (channels, where a kernel transforms filters). staged: how many tensors beside u are prefetched through
-    shared memory (forward: none or both gates; backward: dy, later u). spectrum_in_smem: the forward kernel
-    keeps its channel's filter there, the backward kernel T(v) between its two halves. sums_aside: the backward kernel
-    has half of its sums over the batch there. lags_turn: a warp has one matrix of stage c for both of its outer
-    indices, and lag twists that make up for the difference. smem_bytes: all shared memory.
+    Attributes:
+        warps: 8, two blocks to an SM, or 16.
+        groups: row groups in flight, ``OneSmPlan.span`` tiles each.
+        rows: rows of one channel in flight (channels, where a kernel transforms filters).
+        staged: how many tensors beside u are prefetched through shared memory (forward: none or both gates; backward:
+            dy, later u).
+        spectrum_in_smem: the forward kernel keeps its channel's filter in shared memory, the backward kernel T(v)
+            between its two halves.
+        sums_in_smem: the backward kernel keeps the imaginary parts of its sums over the batch in shared memory.
+        lag_half_shift: a warp has one matrix of stage c for both of its outer indices, and lag twists that make up for
+            the difference.
+        smem_bytes: all shared memory.
     """
 
     warps: int
@@ -43,8 +49,8 @@ class Block:
     rows: int
     staged: int
     spectrum_in_smem: bool
-    sums_aside: bool
-    lags_turn: bool
+    sums_in_smem: bool
+    lag_half_shift: bool
     smem_bytes: int
 
     @property
@@ -71,10 +77,10 @@ def fit_blocks(size: int, dtype: str, smem: int) -> tuple[Block, Block, Block] |
     """
     radix, split = FACTORS[size]
     span = tiles_to_a_row(size)
-    wide = ((16, max(4, span)), (16, 2))
+    large = ((16, max(4, span)), (16, 2))
     halves = dtype == "bfloat16"  # products are summed in fp16, which leaves registers for a second set of matrices
-    small = ((8, 2), *wide)
-    few = ((16, 2), *wide) if radix == 1 else wide  # fp32 sums: 16 warps spill less than 8
+    small = ((8, 2), *large)
+    few = ((16, 2), *large) if radix == 1 else large  # fp32 sums: 16 warps spill less than 8
     # A warp with one outer index keeps its part of the filter in registers.
     in_registers = radix < 16 or (radix == 16 and not halves)
     forward = _first_fit(
@@ -83,21 +89,22 @@ def fit_blocks(size: int, dtype: str, smem: int) -> tuple[Block, Block, Block] |
         smem,
         small if radix <= 16 and halves else few,
         [(staged, kept, False) for staged in (2, 0) for kept in (not in_registers, False)],
-        lags_turn=split == 4,  # fewer registers for more twiddles: faster where matrices were spilled, here and below
+        lag_half_shift=split
+        == 4,  # fewer registers for more twiddles: faster where matrices were spilled, here and below
     )
     # Rows that are not staged come from the L2 cache. What shared memory does not take is the L1 cache's, which has
     # matrices and whatever is spilled: the backward kernel is faster with one tensor staged than with two.
-    aside = radix < 16
+    sums = radix < 16
     backward = _first_fit(
         "backward",
         size,
         smem,
-        small if radix < 16 and halves else wide,
-        ((1, True, aside), (1, False, aside), (0, False, False)),
-        lags_turn=split > 1 and not halves,
+        small if radix < 16 and halves else large,
+        ((1, True, sums), (1, False, sums), (0, False, False)),
+        lag_half_shift=split > 1 and not halves,
     )
     whole = ((8, span), (16, span)) if radix <= 16 else ((16, span),)
-    filters = _first_fit("filters", size, smem, whole, ((0, False, False),), lags_turn=split == 4)
+    filters = _first_fit("filters", size, smem, whole, ((0, False, False),), lag_half_shift=split == 4)
     return (forward, backward, filters) if forward and backward and filters else None
 
 
@@ -108,17 +115,17 @@ def _first_fit(
     shapes: Iterable[tuple[int, int]],
     kinds: Sequence[tuple[int, bool, bool]],
     *,
-    lags_turn: bool = False,
+    lag_half_shift: bool = False,
 ) -> Block | None:
-    """The first of `shapes` (warps, tiles), and of `kinds` (staged, spectrum_in_smem, sums_aside) in it, that fits."""
+    """The first block that fits: of `shapes` (warps, tiles) and `kinds` (staged, spectrum_in_smem, sums_in_smem)."""
     span = tiles_to_a_row(size)
     for warps, tiles in shapes:
         # An SM has what one block may use and a kilobyte; each block costs a kilobyte of its own.
         limit = smem if warps == 16 else (smem + 1024) // 2 - 1024
-        for staged, in_smem, sums_aside in kinds if tiles % span == 0 else ():
+        for staged, in_smem, sums_in_smem in kinds if tiles % span == 0 else ():
             # The forward kernel's spectrum is a filter's, one for all row groups.
             kept = (span if kernel == "forward" else tiles) if in_smem else 0
-            sums = warps if sums_aside else 0
+            sums = warps if sums_in_smem else 0
             needed = _bytes(size, warps=warps, tiles=tiles, staged=staged, kept=kept, sums=sums)
             if needed <= limit:
                 groups = tiles // span
@@ -128,8 +135,8 @@ def _first_fit(
                     rows=groups * rows_to_a_tile(size),
                     staged=staged,
                     spectrum_in_smem=in_smem,
-                    sums_aside=sums_aside,
-                    lags_turn=lags_turn,
+                    sums_in_smem=sums_in_smem,
+                    lag_half_shift=lag_half_shift,
                     smem_bytes=needed,
                 )
     return None
@@ -138,7 +145,7 @@ def _first_fit(
 def _bytes(size: int, *, warps: int, tiles: int, staged: int, kept: int, sums: int) -> int:
     """Shared memory of a block: peaks, tables, tiles, sums (`csrc/shape.cuh`)."""
     radix, split = FACTORS[size]
-    turned = radix > 16 or (radix == 16 and warps == 8)
+    half_shift = radix > 16 or (radix == 16 and warps == 8)
     lag_twists = 2 * split - 1 if split > 1 else 0
-    tables = 2048 * max(1, radix // 16) ** 2 + 2048 * (turned + lag_twists) + 3072 * (split - 1)
+    tables = 2048 * max(1, radix // 16) ** 2 + 2048 * (half_shift + lag_twists) + 3072 * (split - 1)
     return 512 + tables + SPECTRUM_TILE * (tiles + kept) + _SAMPLE_TILE * tiles * (1 + staged) + 1024 * sums

@@ -78,7 +78,7 @@ def forward(
     tables = _tables(plan.radix, plan.split, index)
     args = (u, gate_in, gate_out, y, spectrum.filter, spectrum.scale, tables, B, H, N)
     grid = min(plan.card.sm_count * block.per_sm, -(-B // block.rows) * H)
-    kernel.launch((*args, *host.strides(u, gate_in, gate_out)), grid=grid, early=fresh and plan.overlaps_launches)
+    kernel.launch((*args, *host.strides(u, gate_in, gate_out)), grid=grid, pdl=fresh and plan.has_pdl)
     return y
 
 
@@ -109,9 +109,9 @@ def backward(
     kernel, filter_grad = _kernels(plan, index, names, fit, gate_in is not None, gate_out is not None)
     tensors = (u, gate_in, gate_out, dy, du, dgate_in, dgate_out)
     args = (*tensors, spectrum.filter, spectrum.scale, partial, progress, workspace, tables, B, H, N, slices, team)
-    kernel.launch((*args, *host.strides(u, gate_in, gate_out, dy)), grid=grid, together=team > 1)
+    kernel.launch((*args, *host.strides(u, gate_in, gate_out, dy)), grid=grid, cooperative=team > 1)
     dk = torch.empty((H, spectrum.taps), dtype=torch.float32, device=device)
     dD = torch.empty(H, dtype=torch.float32, device=device)
     left = (partial, dk, dD, tables, H, spectrum.taps, slices)
-    filter_grad.launch(left, grid=_filter_grid(plan, H), early=plan.overlaps_launches)
+    filter_grad.launch(left, grid=_filter_grid(plan, H), pdl=plan.has_pdl)
     return du, dk, dD, dgate_in, dgate_out

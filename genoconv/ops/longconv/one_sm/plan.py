@@ -37,10 +37,13 @@ FITS: tuple[Fit, ...] = ("ragged", "aligned", "whole")
 
 
 class Shares(NamedTuple):
-    """Work of the backward kernel's blocks. grid: blocks. slices: of a channel's batch, each with sums of its own.
+    """Work of the backward kernel's blocks.
 
-    team: blocks that take the steps of a slice in turns and add to the same sums, each after the one before it; where
-    there are several, all blocks must be on the GPU at a time.
+    Attributes:
+        grid: blocks.
+        slices: parts of a channel's batch, each with sums of its own.
+        team: blocks that share the steps of a slice, alternately, and add to the same sums in order; with several, all
+            blocks must be on the GPU at a time.
     """
 
     grid: int
@@ -115,8 +118,8 @@ class OneSmPlan(RowPlan):
             "PLAN_WARPS": block.warps,
             "PLAN_STAGED": block.staged,
             "PLAN_SPECTRUM_IN_SMEM": int(block.spectrum_in_smem),
-            "PLAN_SUMS_ASIDE": int(block.sums_aside),
-            "PLAN_LAGS_TURN": int(block.lags_turn),
+            "PLAN_SUMS_IN_SMEM": int(block.sums_in_smem),
+            "PLAN_LAG_HALF_SHIFT": int(block.lag_half_shift),
             "IO_BF16": int(rows and self.dtype == "bfloat16"),
             "HALF_SUMS": int(rows and self.dtype == "bfloat16"),
             "ALIGNED": int(rows and fit != "ragged"),
@@ -213,7 +216,7 @@ class OneSmPlan(RowPlan):
                 f" {count(block.rows, 'row')} in flight in each, {block.smem_bytes / 1024:.1f} KB"
                 + (f", {count(block.staged, 'tensor')} staged" if block.staged else "")
                 + (f", {kept[name]} kept" if block.spectrum_in_smem else "")
-                + (", sums aside" if block.sums_aside else "")
+                + (", imaginary parts of sums in shared memory" if block.sums_in_smem else "")
             )
 
 

@@ -32,7 +32,7 @@ def build(radix: int, split: int, twist: float = 0.25) -> Words:
     length = 256 * radix * split
     parts = [_inner(radix, length, twist), *_middle(), *_outer(radix, split, twist)]
     if radix >= 16:
-        parts += _turned(radix, length)
+        parts += _half_shift(radix, length)
     if split > 1:
         parts += [*_lag_twists(radix, split), *_lag_twists_back(radix, split), *_branch_twist(radix, split, twist)]
     words = np.concatenate([np.ascontiguousarray(p).reshape(-1) for p in parts]).astype(np.uint32)
@@ -75,8 +75,8 @@ def _pairs(w: Complex) -> Words:
     return np.stack(words).reshape(2, 4, 32).transpose(0, 2, 1)
 
 
-def _turned(radix: int, length: int) -> list[Words]:
-    """The middle twiddle times exp(-2 pi i R d / 2N), which turns a' into a' + R / 2: rows c', columns d; and back."""
+def _half_shift(radix: int, length: int) -> list[Words]:
+    """The middle twiddle times exp(-2 pi i R d / 2N); it leads from a' to a' + R / 2: rows c', columns d; and back."""
     w = roots_of_unity(np.outer(I, I) / 256 + radix // 2 * I[None, :] / length)  # [c'][d]
     return [_pairs(w), _pairs(w.T)]
 

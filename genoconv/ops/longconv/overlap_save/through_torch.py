@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genoconv.ops.longconv.overlap_save.plan import Chunks
-from genoconv.ops.longconv.spectrum import wide
+from genoconv.ops.longconv.spectrum import upcast
 
 _CPU_VALUES = 1 << 21
 _GPU_VALUES = 1 << 26
@@ -31,7 +31,7 @@ def forward(
             c = torch.fft.irfft(x, n=chunks.points)[..., span.first - span.start : span.last - span.start]
             if skip is not None:
                 c = torch.addcmul(c, v[..., span.first - span.start :], skip)
-            y[*rows, own] = c if gate_out is None else c * wide(gate_out[*rows, own])
+            y[*rows, own] = c if gate_out is None else c * upcast(gate_out[*rows, own])
     return y
 
 
@@ -60,22 +60,22 @@ def backward(
             dv = torch.fft.irfft(x.mul_(spectrum[channels].conj()), n=chunks.points)[..., : span.last - span.first]
             if skip is not None:
                 dv = torch.addcmul(dv, dc[..., : span.last - span.first], skip)
-            du[*rows, own] = dv if gate_in is None else dv * wide(gate_in[*rows, own])
+            du[*rows, own] = dv if gate_in is None else dv * upcast(gate_in[*rows, own])
             if dgate_in is not None:
-                dgate_in[*rows, own] = dv * wide(u[*rows, own])
+                dgate_in[*rows, own] = dv * upcast(u[*rows, own])
     dk = torch.fft.irfft(products, n=chunks.points)[:, : chunks.taps].contiguous()
     return du, dk, dk[:, 0].clone(), dgate_in
 
 
 def transform(taps: Tensor, chunks: Chunks, *, like: Tensor) -> Tensor:
     """What :func:`forward` wants of taps (H, K) for rows ``like`` these: (H, P / 2 + 1) complex."""
-    spectrum: Tensor = torch.fft.rfft(taps.to(wide(like[..., :0]).dtype), n=chunks.points)
+    spectrum: Tensor = torch.fft.rfft(taps.to(upcast(like[..., :0]).dtype), n=chunks.points)
     return spectrum
 
 
 def _gated(x: Tensor, gate: Tensor | None, rows: tuple[slice, slice], positions: slice) -> Tensor:
-    values = wide(x[*rows, positions])
-    return values if gate is None else values * wide(gate[*rows, positions])
+    values = upcast(x[*rows, positions])
+    return values if gate is None else values * upcast(gate[*rows, positions])
 
 
 def _groups(u: Tensor, chunks: Chunks) -> Iterator[tuple[slice, slice]]:

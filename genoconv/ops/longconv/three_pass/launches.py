@@ -93,7 +93,7 @@ class _Passes:
         """A kernel with all of its arguments but those that say which rows it is to take."""
         (loaded,) = host.loaded((kernel,), self.plan.card.arch, self.index)
         # Every kernel waits for the one before it, after what it can do without it.
-        return Prepared(loaded, leading, args, early=self.plan.overlaps_launches)
+        return Prepared(loaded, leading, args, pdl=self.plan.has_pdl)
 
     def column_grid(self, rows: int) -> int:
         """Blocks of a column pass over so many rows."""
