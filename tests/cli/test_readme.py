@@ -11,7 +11,7 @@ from vcf_files import tiny_model
 
 from support import ROOT, cli_environment, command
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 # The pages use these files of the reader's. What is slow or needs the network is in a block marked ``sh``, and not run.

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from typing import Any
 
 from support import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SHIPPED = ("genoconv", "cli", "pipelines")
+DEVELOPMENT = ("tests", "benchmarks", "docs", "examples")
 
 # Declared, and imported by no line of the package: why it stands there.
 LOADED_BY_OTHERS = {
@@ -24,7 +26,7 @@ LOADED_BY_OTHERS = {
 }
 # Tools of the dev group that are run and not imported.
 RUN = {"pytest-xdist", "pytest-timeout", "ruff", "mypy", "clang-format", "build", "setuptools", "codespell"}
-RUN |= {"snakefmt", "snakemake-executor-plugin-slurm"}
+RUN |= {"snakefmt", "snakemake-executor-plugin-slurm", "mkdocs-material", "mkdocstrings"}
 STUBS = re.compile(r"types-.*|.*-stubs")
 # Peers that a benchmark measures where they are installed.
 MEASURED = {"flashfftconv", "subquadratic_ops_torch"}
@@ -35,15 +37,16 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def names(requirements: list[str]) -> set[str]:
+def names(requirements: list[Any]) -> set[str]:
     """The distributions that requirement strings name."""
-    return {normal(re.match(r"[\w.-]+", text)[0]) for text in requirements}  # type: ignore[index]
+    plain = [text for text in requirements if isinstance(text, str)]  # a group may include another
+    return {normal(re.match(r"[\w.-]+", text)[0]) for text in plain}  # type: ignore[index]
 
 
 REQUIRED = names(PROJECT["project"]["dependencies"])
 EXTRAS = {extra: names(texts) for extra, texts in PROJECT["project"]["optional-dependencies"].items()}
 OPTIONAL = set().union(*EXTRAS.values()) - {"genoconv"}
-DEV = names(PROJECT["dependency-groups"]["dev"])
+DEV = set().union(*map(names, PROJECT["dependency-groups"].values()))
 INSTALLED = packages_distributions()
 
 
@@ -55,6 +58,7 @@ def imported(*folders: str) -> list[tuple[str, bool, str]]:
 
 def _imported(*folders: str) -> Iterator[tuple[str, bool, str]]:
     own = {"genoconv", *SHIPPED, *(path.stem for path in (ROOT / "tests").glob("*")), *(ROOT / "tests").parts}
+    own |= {path.stem for path in (ROOT / "docs" / "figures").glob("*.py")}
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*.py")):
             tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -99,14 +103,14 @@ def test_tests_and_benchmarks_import_what_the_dev_group_brings() -> None:
     brought = REQUIRED | OPTIONAL | DEV
     missing = {
         f"{where}: {module}"
-        for module, _, where in imported("tests", "benchmarks")
+        for module, _, where in imported(*DEVELOPMENT)
         if module not in MEASURED and not distributions(module) & brought
     }
     assert not missing
 
 
 def test_the_dev_group_holds_what_is_used() -> None:
-    used = set().union(*(distributions(module) for module, _, _ in imported("tests", "benchmarks")))
+    used = set().union(*(distributions(module) for module, _, _ in imported(*DEVELOPMENT)))
     assert {name for name in DEV if not STUBS.fullmatch(name)} <= used | RUN
 
 

@@ -1,0 +1,77 @@
+"""The causal convolution, and how a length is computed on a GPU: the plans that genoconv chooses for sm_90."""
+
+import numpy as np
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from style import COLOURS, save
+
+from genoconv.gpu.targets import card_of
+from genoconv.ops.longconv.overlap_save.plan import choose_chunks
+from genoconv.ops.longconv.plan import reach, transforms
+
+WAYS = ("one pass: the row in one multiprocessor", "three passes over memory", "overlapping chunks", "torch.fft")
+SHADES = (COLOURS["train"], COLOURS["test"], COLOURS["valid"], COLOURS["grey"])
+
+
+def causal() -> None:
+    rng = np.random.default_rng(1)
+    positions = 64
+    row = np.zeros(positions)
+    row[[6, 22, 40]] = 1, -0.7, 1.3
+    lags = np.arange(positions)
+    taps = np.exp(-lags / 9) * np.cos(lags / 2.3 + rng.normal() / 9)
+    figure = Figure(figsize=(9, 2.3))
+    panels = zip(
+        figure.subplots(1, 3, sharex=True),
+        (row, taps, np.convolve(row, taps)[:positions]),
+        ("u[n]: a row, one channel", "k[m]: its filter, one tap per lag", "y[n] = Σ k[m] u[n − m], m = 0 .. n"),
+        strict=True,
+    )
+    for axes, values, title in panels:
+        axes.vlines(range(positions), 0, values, color=COLOURS["train"], lw=1.4)
+        axes.axhline(0, color=COLOURS["grey"], lw=0.8)
+        axes.set(title=title, yticks=[])
+        axes.spines["left"].set_visible(False)
+    figure.tight_layout()
+    save(figure, "causal")
+
+
+def regimes() -> None:
+    card = card_of("sm_90")
+    table = transforms(card)
+    sizes = tuple(size for _, size, _ in table)
+    exponents = range(8, 25)
+    picture = np.full((len(exponents), len(exponents)), np.nan)
+    for column, n in enumerate(exponents):
+        for line, k in enumerate(exponents):
+            if k > n:
+                continue
+            length, taps = 2**n, 2**k
+            if choose_chunks(length, taps=taps, sizes=sizes) is not None:
+                way = 2
+            elif length > reach(card):
+                way = 3
+            else:
+                name = next(name for name, size, _ in table if size >= length)
+                way = 0 if name == "one-sm" else 1
+            picture[line, column] = way
+    figure = Figure(figsize=(7.4, 4.6))
+    axes = figure.subplots()
+    axes.imshow(picture, origin="lower", cmap=ListedColormap(SHADES), vmin=-0.5, vmax=3.5, aspect="auto")
+    ticks = range(0, len(exponents), 2)
+    names = [_short(2 ** exponents[tick]) for tick in ticks]
+    axes.set(xticks=ticks, yticks=ticks, xticklabels=names, yticklabels=names)
+    axes.set(xlabel="N, positions of a row", ylabel="K, taps of the filter", title="Forward pass on sm_90 (H100, H200)")
+    shown = [Patch(color=SHADES[way], label=WAYS[way]) for way in range(4) if (picture == way).any()]
+    axes.legend(handles=shown, frameon=False, loc="upper left")
+    save(figure, "regimes")
+
+
+def _short(number: int) -> str:
+    return f"{number >> 20} Mi" if number >= 1 << 20 else f"{number >> 10} Ki" if number >= 1 << 10 else str(number)
+
+
+if __name__ == "__main__":
+    causal()
+    regimes()
