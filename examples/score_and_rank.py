@@ -18,12 +18,11 @@ def score(vcf: str, fasta: str, model: str, table: Path, options: list[str]) -> 
 
 def rank(table: Path) -> pd.DataFrame:
     """Alleles with a score, least likely first. A score is comparable with others of its kind only: see ``kind``."""
-    alleles = pd.read_csv(table, sep="\t", na_values=["."], dtype={"chrom": str, "ref": str, "alt": str})
-    alleles.columns = alleles.columns.str.lstrip("#").str.lower()
+    alleles = pd.read_csv(table, sep="\t", na_values=["."], dtype={"contig": str, "ref": str, "alt": str})
     change = alleles["alt"].str.len() - alleles["ref"].str.len()
     alleles["kind"] = change.map(lambda n: "deletion" if n < 0 else "insertion" if n > 0 else "substitution")
-    name = next(column for column in alleles.columns if column.endswith("_llr") or column == "llr")
-    alleles = alleles.rename(columns={name: "score"}).dropna(subset="score")
+    score = next(column for column in alleles.columns if column.startswith("llr"))  # the first window's
+    alleles = alleles.rename(columns={score: "score"}).dropna(subset="score")
     alleles["percentile"] = alleles.groupby("kind")["score"].rank(pct=True) * 100
     return alleles.sort_values("score", ignore_index=True)
 
@@ -39,9 +38,8 @@ def main() -> None:
     wanted = parser.parse_args()
     score(wanted.vcf, wanted.fasta, wanted.model, wanted.table, ["--window", wanted.window] if wanted.window else [])
     alleles = rank(wanted.table)
-    print(
-        alleles.head(wanted.top)[["chrom", "pos", "ref", "alt", "kind", "score", "percentile"]].to_string(index=False)
-    )
+    shown = ["contig", "pos", "ref", "alt", "kind", "score", "percentile"]
+    print(alleles[shown].head(wanted.top).to_string(index=False))
     print(f"{len(alleles):,} alleles with a score; median {alleles['score'].median():.3f}")
 
 

@@ -26,7 +26,7 @@ LOADED_BY_OTHERS = {
 }
 # Tools of the dev group that are run and not imported.
 RUN = {"pytest-xdist", "pytest-timeout", "ruff", "mypy", "clang-format", "build", "setuptools", "codespell"}
-RUN |= {"snakefmt", "snakemake-executor-plugin-slurm", "mkdocs-material", "mkdocstrings"}
+RUN |= {"snakefmt", "snakemake-executor-plugin-slurm", "mkdocs-material", "mkdocstrings", "ipykernel"}
 STUBS = re.compile(r"types-.*|.*-stubs")
 # Peers that a benchmark measures where they are installed.
 MEASURED = {"flashfftconv", "subquadratic_ops_torch"}
