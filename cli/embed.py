@@ -25,6 +25,9 @@ def embed(options: EmbedOptions) -> Outcome:
     """
     from genoconv.pipelines.embed import run
     from genoconv.pipelines.embed.formats import files_of
+    from genoconv.pipelines.forecast import Forecast
 
     summary = run.embed(options)
-    return Outcome(line=str(summary), counts=summary.figures(), outputs={"output": files_of(options.output)})
+    files = [] if options.dry_run else files_of(options.output)
+    figures = summary.counts() if isinstance(summary, Forecast) else summary.figures()
+    return Outcome(line=str(summary), counts=figures, outputs={"output": files})

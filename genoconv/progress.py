@@ -143,13 +143,14 @@ class _Lines:
 
     def _state(self, elapsed: float) -> str:
         if not self.total:
-            return f"{self.done:,.0f} {self.unit} in {_duration(elapsed)}".replace("  ", " ")
+            return f"{self.done:,.0f} {self.unit} in {duration(elapsed)}".replace("  ", " ")
         share = self.done / self.total
-        left = f", about {_duration(elapsed / share - elapsed)} left" if 0 < share < 1 else ""
+        left = f", about {duration(elapsed / share - elapsed)} left" if 0 < share < 1 else ""
         return f"{self.done:,.0f} of {self.total:,.0f} {self.unit} ({share:.0%}){left}".replace("  ", " ")
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """``14 min 03 s``, for a person."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

@@ -43,7 +43,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 COMPUTE = "Compute"
@@ -210,6 +210,14 @@ def require_one_genome(fasta: Path | None, genome: str | None, *, name: str) -> 
         raise ValueError(f"give one of {name} and --genome NAME")
 
 
+def _devices(text: str | None) -> str | None:
+    if text is None or text == "all":
+        return text
+    if not (text.isascii() and text.isdigit() and 1 <= len(text) <= 4 and int(text)):
+        raise ValueError(f"{text[:60]!r} is neither a number of devices from 1 up nor all")
+    return str(int(text))
+
+
 def _shard(value: Any) -> Any:
     """``2/4`` as (2, 4)."""
     if value is None:
@@ -276,6 +284,24 @@ Device = Annotated[
         envvar="GENOCONV_DEVICE",
         recorded=False,
         help="Where to compute; auto takes a GPU if there is one.",
+    ),
+]
+Devices = Annotated[
+    str | None,
+    AfterValidator(_devices),
+    option(
+        "--devices",
+        metavar="N|all",
+        panel=COMPUTE,
+        recorded=False,
+        default="one",
+        help="Share the work among that many GPUs, or processes on a CPU; the output is the same.",
+    ),
+]
+DryRun = Annotated[
+    bool,
+    option(
+        "--dry-run", panel=RUN, recorded=False, help="Only say how much there is to do and about how long it will take."
     ),
 ]
 Precision = Annotated[

@@ -9,6 +9,8 @@ from genoconv.pipelines.options import (
     COMPUTE,
     BatchSize,
     Device,
+    Devices,
+    DryRun,
     Force,
     Genome,
     Model,
@@ -117,8 +119,10 @@ class EmbedOptions(Options):
     ] = "float32"
     batch_size: BatchSize = None
     device: Device = "auto"
+    devices: Devices = None
     precision: Precision = "auto"
     resume: Resume = False
+    dry_run: DryRun = False
     force: Force = False
     quiet: Quiet = False
     chunk: Annotated[int, Field(ge=1)] = CHUNK_BASES

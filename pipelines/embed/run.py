@@ -2,7 +2,10 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +19,25 @@ from genoconv.pipelines.embed.inputs import BedSpans, Counts, FastaSpans, Source
 from genoconv.pipelines.embed.options import EmbedOptions
 from genoconv.pipelines.embed.report import Summary, report_longer, report_unusual
 from genoconv.pipelines.embed.spool import Row, Spool
+from genoconv.pipelines.forecast import Forecast, forecast
 from genoconv.pipelines.options import recorded_command
 from genoconv.pipelines.provenance import file_name
-from genoconv.progress import progress_bar
+from genoconv.pipelines.workers import chosen_devices, computed
+from genoconv.progress import Advance, progress_bar
 from genoconv.tasks.embed import Embedder, Pool, Reading, Span, Vectors, chunked, most_bases
 from genoconv.tasks.journal import refuse_finished_pieces
 from genoconv.workfiles import claimed
 
 log = logging.getLogger(__name__)
 
+Marked = tuple[list[Span], str]
+"""Spans, and the digest of the input up to their end."""
+# Bases of a run that is over before its time could be measured.
+_SHORT = 1 << 18
+_MEASURED_SPANS = 256
 
-def embed(options: EmbedOptions) -> Summary:
+
+def embed(options: EmbedOptions) -> Summary | Forecast:
     """Do it all; ``docs/embed.md`` says what is computed.
 
     Raises:
@@ -48,6 +59,10 @@ def embed(options: EmbedOptions) -> Summary:
             found = source.survey(advance)
         if found is not None:
             report_longer(found, embedder)
+        expected = _forecast(options, source, embedder, found)
+        if options.dry_run:
+            assert expected is not None
+            return expected
         return _spooled(options, source, embedder, write, found)
 
 
@@ -118,13 +133,63 @@ def _settled(options: EmbedOptions) -> EmbedOptions:
     return options.model_copy(update={"precision": precision})
 
 
+def _devices(options: EmbedOptions) -> list[str]:
+    return chosen_devices(options.devices, device=options.device)
+
+
+def _work_on(device: str, *, options: EmbedOptions) -> Callable[[Marked, Advance], list[Vectors]]:
+    """What a process of ``--devices`` does with a piece."""
+    return _work(_load(options.model_copy(update={"device": device, "devices": None})))
+
+
+def _work(embedder: Embedder) -> Callable[[Marked, Advance], list[Vectors]]:
+    return lambda marked, advance: embedder(marked[0], advance=advance)
+
+
+def _marked(pieces: Iterable[list[Span]], source: Source) -> Iterator[Marked]:
+    """Pieces with the digest of the input up to their end, taken before more is read."""
+    for spans in pieces:
+        yield spans, source.digest()
+
+
+def _forecast(options: EmbedOptions, source: Source, embedder: Embedder, found: Counts | None) -> Forecast | None:
+    """How long the run will take; None, and nothing measured, where nobody asks or it is short.
+
+    Raises:
+        UsageError: a dry run of an input that can be read only once.
+    """
+    if found is None:
+        if options.dry_run:
+            raise UsageError(f"--dry-run: {source.name} can be read only once; write it to a file first")
+        return None
+    if not options.dry_run and (options.quiet or options.resume or found.bases < _SHORT):
+        return None
+    spans = (span for span in source.spans() if len(span.tokens))
+    some = [
+        replace(
+            span, end=span.start + len(span.tokens[: embedder.max_length]), tokens=span.tokens[: embedder.max_length]
+        )
+        for span in islice(spans, _MEASURED_SPANS)
+    ]
+
+    def work(items: int) -> float:
+        embedder(some[:items])
+        return sum(len(span.tokens) for span in some[:items])
+
+    devices = _devices(options)
+    expected = forecast(work, amount=found.bases, unit="bases", available=len(some), devices=devices)
+    if not options.dry_run:
+        log.info("%s", expected)
+    return expected
+
+
 def _load(options: EmbedOptions) -> Embedder:
     """The model, ready to read, with the options that it must allow."""
     from genoconv.models import load_model
     from genoconv.models.devices import DTYPES
     from genoconv.models.published.special_tokens import Framing, SpecialTokens
 
-    model = load_model(options.model, device=options.device, dtype=DTYPES[options.precision])
+    model = load_model(options.model, device=_devices(options)[0], dtype=DTYPES[options.precision])
     framing = Framing(SpecialTokens(options.special_tokens), options.left_padding)
     extra, blocks = framing.policy.extra, model.config.n_layer
     if framing.length is not None and not extra < framing.length <= model.config.max_length:
@@ -193,24 +258,26 @@ def _embed_all(
     tokens = options.chunk // 16 if embedder.pool == Pool.NONE else options.chunk
     finished = list(spool.finished)
     resumed, skipped = spool.rows, 0
-    number = -1
+    checked = 0
     began = time.monotonic()
     with progress_bar("Embedding", total=total, unit="bases", quiet=options.quiet) as advance:
-        for number, spans in enumerate(chunked(source.spans(), tokens=tokens)):
-            if number < len(finished):
-                if finished[number] != source.digest():
-                    raise UsageError(
-                        f"--resume: {source.name} is not, up to {spans[-1].name}, what the interrupted run read; "
-                        "give the same input, or leave --resume out to start again"
-                    )
-                bases = sum(len(span.tokens) for span in spans)
-                skipped += bases
-                advance(bases)
-                continue
-            vectors = embedder(spans, advance=advance)
-            _check_finite(options, spans, vectors)
-            spool.append(vectors, list(_rows(spans, embedder)), mark=source.digest())
-    if number + 1 < len(finished):
+        pieces = _marked(chunked(source.spans(), tokens=tokens), source)
+        for mark, (spans, digest) in zip(finished, pieces, strict=False):
+            if mark != digest:
+                raise UsageError(
+                    f"--resume: {source.name} is not, up to {spans[-1].name}, what the interrupted run read; "
+                    "give the same input, or leave --resume out to start again"
+                )
+            checked += 1
+            bases = sum(len(span.tokens) for span in spans)
+            skipped += bases
+            advance(bases)
+        make = partial(_work_on, options=options)
+        with computed(_work(embedder), make, _devices(options), pieces, advance=advance) as results:
+            for (spans, digest), vectors in results:
+                _check_finite(options, spans, vectors)
+                spool.append(vectors, list(_rows(spans, embedder)), mark=digest)
+    if checked < len(finished):
         raise UsageError(f"--resume: {source.name} ends before where the interrupted run was; give the same input")
     seconds = time.monotonic() - began
     counts = source.counts

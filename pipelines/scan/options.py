@@ -9,6 +9,8 @@ from genoconv.pipelines.options import (
     TRAINED_WINDOW,
     BatchSize,
     Device,
+    Devices,
+    DryRun,
     Force,
     Genome,
     Model,
@@ -96,8 +98,10 @@ class ScanOptions(Options):
     shard: Shard = None
     batch_size: BatchSize = None
     device: Device = "auto"
+    devices: Devices = None
     precision: Precision = "auto"
     resume: Resume = False
+    dry_run: DryRun = False
     force: Force = False
     quiet: Quiet = False
 

@@ -2,9 +2,11 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +17,18 @@ from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.fasta.digests import SequencesDigest
 from genoconv.models.checkpoint import model_digest, model_files
 from genoconv.pipelines.calibrated import Found, Wanted, find_calibration, ranked
+from genoconv.pipelines.forecast import Forecast, forecast
 from genoconv.pipelines.options import recorded_command
 from genoconv.pipelines.provenance import file_name
-from genoconv.pipelines.scan.formats import Format, files_of, format_of, passes, write
+from genoconv.pipelines.scan.formats import Array, files_of, format_of, passes, write
 from genoconv.pipelines.scan.geometry import geometry
 from genoconv.pipelines.scan.options import ScanOptions
 from genoconv.pipelines.scan.plot import check_plot, draw
 from genoconv.pipelines.scan.spans import Span, find_spans, pieces
 from genoconv.pipelines.scan.spool import Spool
 from genoconv.pipelines.score.cautions import cautions
-from genoconv.progress import progress_bar
+from genoconv.pipelines.workers import chosen_devices, computed
+from genoconv.progress import Advance, progress_bar
 from genoconv.tasks.calibration import Table
 from genoconv.tasks.journal import refuse_finished_pieces
 from genoconv.tasks.scan import Scanner
@@ -40,6 +44,9 @@ log = logging.getLogger(__name__)
 
 _PIECE_POSITIONS = (1 << 13, 1 << 19)
 _PIECES = 128
+# Positions of a run that is over before its time could be measured.
+_SHORT = 1 << 16
+_MEASURED_TILES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,7 @@ class Summary:
         return f"{self.output}: {self.positions:,} positions{again}; {rate:,.0f} positions/s"
 
 
-def scan(options: ScanOptions) -> Summary:
+def scan(options: ScanOptions) -> Summary | Forecast:
     """Do it all; ``docs/scan.md`` says what is computed.
 
     Raises:
@@ -84,14 +91,18 @@ def scan(options: ScanOptions) -> Summary:
     _check_outputs(options, files, spans, fasta=fasta)
     with claimed(options.output):
         refuse_finished_pieces(options.output, resume=options.resume, force=options.force)
-        options, model = _load(options)
+        options, devices, model = _load(options)
         scanner = _scanner(options, model, reference)
         mine = _shard(options, spans, scanner)
+        expected = _forecast(options, mine, scanner, devices)
+        if options.dry_run:
+            assert expected is not None
+            return expected
         facts, table = _facts(options, scanner, fasta=fasta, spans=spans)
         run = {**facts, "shard": options.shard, "device": options.device, "batch size": options.batch_size}
         spooled = Spool(options.output, columns=wanted.columns, dtype=wanted.dtype, run=run, resume=options.resume)
         with spooled as spool, _advice(options):
-            summary = _scan_all(options, mine, scanner, wanted, spool)
+            summary = _scan_all(options, mine, scanner, spool, devices)
             _write(options, mine, scanner, spool, facts, known, table)
             spool.remove()
     return replace(summary, files=tuple(files))
@@ -120,14 +131,51 @@ def _check_outputs(options: ScanOptions, files: Sequence[Path], spans: Sequence[
         check_plot(options.plot, spans)
 
 
-def _load(options: ScanOptions) -> tuple[ScanOptions, "HyenaDNA"]:
-    """The model, and the options with the precision it has, which a resumed run must share."""
+def _load(options: ScanOptions) -> tuple[ScanOptions, list[str], "HyenaDNA"]:
+    """The options with the precision that the model has, which a resumed run must share; the devices; the model."""
     from genoconv.models import load_model
     from genoconv.models.devices import DTYPES, resolve_precision
 
     precision = resolve_precision(options.precision, device=options.device)
-    model = load_model(options.model, device=options.device, dtype=DTYPES[precision])
-    return options.model_copy(update={"precision": precision}), model
+    devices = chosen_devices(options.devices, device=options.device)
+    model = load_model(options.model, device=devices[0], dtype=DTYPES[precision])
+    return options.model_copy(update={"precision": precision}), devices, model
+
+
+def _work_on(device: str, *, options: ScanOptions, fasta: Path) -> Callable[[list[Span], Advance], list[Array]]:
+    """What a process of ``--devices`` does with a piece."""
+    _, _, model = _load(options.model_copy(update={"device": device, "devices": None}))
+    return _work(options, _scanner(options, model, Reference(Fasta(fasta))))
+
+
+def _work(options: ScanOptions, scanner: Scanner) -> Callable[[list[Span], Advance], list[Array]]:
+    """``work(piece, advance)``: the values that the output keeps of a piece."""
+    wanted = format_of(options.output)
+
+    def work(piece: list[Span], advance: Advance) -> list[Array]:
+        tiles = [tile for span in piece for tile in scanner.tiles(*span)]
+        return [wanted.reduce(one) for one in scanner.read(tiles, advance=advance)]
+
+    return work
+
+
+def _forecast(
+    options: ScanOptions, mine: Sequence[list[Span]], scanner: Scanner, devices: list[str]
+) -> Forecast | None:
+    """How long the run will take; None, and nothing measured, where nobody asks or it is short."""
+    total = sum(span.end - span.start for piece in mine for span in piece)
+    if not options.dry_run and (options.quiet or options.resume or total < _SHORT):
+        return None
+    some = list(islice((tile for piece in mine for span in piece for tile in scanner.tiles(*span)), _MEASURED_TILES))
+
+    def work(items: int) -> float:
+        scanner.read(some[:items])
+        return sum(tile.end - tile.start for tile in some[:items])
+
+    expected = forecast(work, amount=total, unit="positions", available=len(some), devices=devices)
+    if not options.dry_run:
+        log.info("%s", expected)
+    return expected
 
 
 def _scanner(options: ScanOptions, model: "HyenaDNA", reference: Reference) -> Scanner:
@@ -207,16 +255,18 @@ def _advice(options: ScanOptions) -> Iterator[None]:
 
 
 def _scan_all(
-    options: ScanOptions, mine: Sequence[list[Span]], scanner: Scanner, wanted: Format, spool: Spool
+    options: ScanOptions, mine: Sequence[list[Span]], scanner: Scanner, spool: Spool, devices: list[str]
 ) -> Summary:
     sizes = [sum(span.end - span.start for span in piece) for piece in mine]
     resumed = sum(sizes[: spool.finished])
     began = time.monotonic()
     with progress_bar("Scanning", total=sum(sizes), unit="positions", quiet=options.quiet) as advance:
         advance(resumed)
-        for piece in mine[spool.finished :]:
-            tiles = [tile for span in piece for tile in scanner.tiles(*span)]
-            spool.append([wanted.reduce(one) for one in scanner.read(tiles, advance=advance)])
+        left = mine[spool.finished :]
+        make = partial(_work_on, options=options, fasta=scanner.reference.fasta.path)
+        with computed(_work(options, scanner), make, devices, left, advance=advance) as results:
+            for _, rows in results:
+                spool.append(rows)
     return Summary(options.output, sum(sizes), resumed, time.monotonic() - began)
 
 

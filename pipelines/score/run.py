@@ -4,13 +4,17 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genoconv.digests import file_digest
 from genoconv.errors import Interrupted, ModelError
+from genoconv.genome.fasta.access import Fasta
 from genoconv.pipelines.calibrated import Ranks
+from genoconv.pipelines.forecast import Forecast, forecast
 from genoconv.pipelines.score.fields import Fields
 from genoconv.pipelines.score.header import header_lines
 from genoconv.pipelines.score.inputs import Inputs, find_places, open_inputs, read_inputs
@@ -19,7 +23,8 @@ from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.pipelines.score.outputs import Outputs, WriteScores
 from genoconv.pipelines.score.plan import gene_index, piece_size, place, score_settings
 from genoconv.pipelines.score.summary import Summary
-from genoconv.progress import progress_bar
+from genoconv.pipelines.workers import chosen_devices, computed
+from genoconv.progress import Advance, progress_bar
 from genoconv.tasks.journal import Journal, journal_path
 from genoconv.tasks.likelihood import CausalLikelihood
 from genoconv.tasks.score import Score, Settings, VariantScorer
@@ -28,6 +33,7 @@ from genoconv.variants.alleles import Status
 from genoconv.variants.chunks import chunks, shard_of
 from genoconv.variants.header import repaired, with_fields
 from genoconv.variants.reader import Record
+from genoconv.variants.reference import Reference
 from genoconv.workfiles import claimed
 
 if TYPE_CHECKING:
@@ -37,9 +43,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _MISMATCHES_NAMED = 5
+# Records of a run that is over before its time could be measured.
+_SHORT = 1000
+_MEASURED_RECORDS = 1024
+
+Scores = list[list[list[Score]]]
+Compute = Callable[..., AbstractContextManager[Iterator[tuple[list[Record], Scores]]]]
+"""``compute(pieces, advance=)``: see :func:`genoconv.pipelines.workers.computed`."""
 
 
-def score_variants(options: ScoreOptions) -> Summary:
+def score_variants(options: ScoreOptions) -> Summary | Forecast:
     """Do it all; ``docs/score-variants.md`` says what is computed.
 
     Raises:
@@ -53,7 +66,7 @@ def score_variants(options: ScoreOptions) -> Summary:
     sample, tables = multiqc_files(options)
     with claimed(*options.files):
         source, reference = open_inputs(options, places)
-        options, model = _load(options)
+        options, devices, model = _load(options)
         genes = gene_index(options, places, reference)
         settings = score_settings(options, genes=genes, sizes=model.config)
         inputs = read_inputs(options, places, source, reference)
@@ -64,28 +77,65 @@ def score_variants(options: ScoreOptions) -> Summary:
         fields = Fields.of(options, settings, ranked=[table is not None for table in calibration.tables])
         header, replaced = _header(inputs, fields, provenance)
         outputs.check_records(header, inputs)
-        likelihood = _likelihood(options, model, settings)
-        scorer = VariantScorer(likelihood, reference=reference, names=inputs.names, settings=settings)
+        scorer = _scorer(options, model, reference, inputs.names, settings)
+        expected = _forecast(options, inputs, scorer, devices)
+        if options.dry_run:
+            assert expected is not None
+            return expected
+        make = partial(_work_on, options=options, fasta=places.fasta, names=inputs.names, settings=settings)
+        compute = partial(computed, _work(scorer), make, devices)
         ranks = Ranks(calibration, reference=reference, names=inputs.names)
         with _resumable(options, _described(options, inputs, provenance)) as journal:
             opened = outputs.open(header, replaced=replaced, fields=fields, is_sorted=inputs.survey.is_sorted)
             with opened as write:
                 pieces = _pieces(options, inputs, settings, genes)
-                summary = _score_all(options, pieces, scorer, ranks, journal, write, total=inputs.survey.records)
+                summary = _score_all(
+                    options, pieces, scorer, ranks, journal, write, compute, total=inputs.survey.records
+                )
     for line in summary.warnings(settings, gene_lengths=genes.lengths if genes else {}):
         log.warning("%s", line)
     write_multiqc(sample, tables, summary)
     return summary
 
 
-def _load(options: ScoreOptions) -> tuple[ScoreOptions, "HyenaDNA"]:
-    """The model, and the options with the precision it has, which the header states and a resumed run must share."""
+def _load(options: ScoreOptions) -> tuple[ScoreOptions, list[str], "HyenaDNA"]:
+    """The options with the precision that the model has, which a resumed run must share; the devices; the model."""
     from genoconv.models import load_model
     from genoconv.models.devices import DTYPES, resolve_precision
 
     precision = resolve_precision(options.precision, device=options.device)
-    model = load_model(options.model, device=options.device, dtype=DTYPES[precision])
-    return options.model_copy(update={"precision": precision}), model
+    devices = chosen_devices(options.devices, device=options.device)
+    model = load_model(options.model, device=devices[0], dtype=DTYPES[precision])
+    return options.model_copy(update={"precision": precision}), devices, model
+
+
+def _work_on(
+    device: str, *, options: ScoreOptions, fasta: Path, names: dict[str, str], settings: Settings
+) -> Callable[[list[Record], Advance], Scores]:
+    """What a process of ``--devices`` does with a piece."""
+    _, _, model = _load(options.model_copy(update={"device": device, "devices": None}))
+    return _work(_scorer(options, model, Reference(Fasta(fasta)), names, settings))
+
+
+def _work(scorer: VariantScorer) -> Callable[[list[Record], Advance], Scores]:
+    return lambda records, advance: scorer.score(records, advance=advance)
+
+
+def _forecast(options: ScoreOptions, inputs: Inputs, scorer: VariantScorer, devices: list[str]) -> Forecast | None:
+    """How long the run will take; None, and nothing measured, where nobody asks or it is short."""
+    total = inputs.survey.records // (options.shard[1] if options.shard else 1)
+    if not options.dry_run and (options.quiet or options.resume or total < _SHORT):
+        return None
+    some = list(itertools.islice(inputs.records(), _MEASURED_RECORDS))
+
+    def work(items: int) -> float:
+        scorer.score(some[:items])
+        return items
+
+    expected = forecast(work, amount=total, unit="records", available=len(some), devices=devices)
+    if not options.dry_run:
+        log.info("%s", expected)
+    return expected
 
 
 def _pieces(
@@ -101,14 +151,17 @@ def _pieces(
     return shard_of(pieces, index=part - 1, count=count, total=total)
 
 
-def _likelihood(options: ScoreOptions, model: "HyenaDNA", settings: Settings) -> CausalLikelihood:
-    return CausalLikelihood(
+def _scorer(
+    options: ScoreOptions, model: "HyenaDNA", reference: Reference, names: Mapping[str, str], settings: Settings
+) -> VariantScorer:
+    likelihood = CausalLikelihood(
         model,
         device=next(model.parameters()).device,
         starts=settings.starts,
         max_length=settings.max_length,
         batch_size=options.batch_size,
     )
+    return VariantScorer(likelihood, reference=reference, names=names, settings=settings)
 
 
 def _header(inputs: Inputs, fields: Fields, provenance: Mapping[str, str]) -> tuple[list[str], frozenset[str]]:
@@ -157,32 +210,36 @@ def _score_all(
     ranks: Ranks,
     journal: Journal | None,
     write: WriteScores,
+    compute: Compute,
     *,
     total: int,
 ) -> Summary:
     summary = Summary()
     began = time.monotonic()
     named = 0
-    finished = journal.finished if journal is not None else []
+
+    def put(records: list[Record], scores: Scores) -> None:
+        nonlocal named
+        for record, alleles in zip(records, scores, strict=True):
+            write(record, alleles)
+            if Status.REF_MISMATCH in summary.add(alleles) and named < _MISMATCHES_NAMED:
+                named += 1
+                _name_mismatch(record, scorer)
+
     with progress_bar(
         "Scoring", total=None if options.shard else total, unit="records", quiet=options.quiet
     ) as advance:
-        for records, before in zip(pieces, itertools.chain(finished, itertools.repeat(None)), strict=False):
-            if before is None:
-                scores = scorer.score(records, advance=advance)
-                _check_finite(options, records, scores)
-                scores = ranks.added(records, scores)
+        for before, records in zip(journal.finished if journal is not None else (), pieces, strict=False):
+            put(records, [[[Score(Status(s), *v) for s, *v in allele] for allele in record] for record in before])
+            summary.resumed += len(records)
+            advance(len(records))
+        with compute(pieces, advance=advance) as results:
+            for records, found in results:
+                _check_finite(options, records, found)
+                scores = ranks.added(records, found)
                 if journal is not None:
                     journal.append(scores)
-            else:
-                scores = [[[Score(Status(s), *v) for s, *v in allele] for allele in record] for record in before]
-                summary.resumed += len(records)
-                advance(len(records))
-            for record, alleles in zip(records, scores, strict=True):
-                write(record, alleles)
-                if Status.REF_MISMATCH in summary.add(alleles) and named < _MISMATCHES_NAMED:
-                    named += 1
-                    _name_mismatch(record, scorer)
+                put(records, scores)
     summary.seconds = time.monotonic() - began
     return summary
 

@@ -426,3 +426,12 @@ def _(bench: Bench) -> None:
 
     bench.call(*REGION, "--quiet")
     assert logging.getLogger("genoconv").level == logging.WARNING
+
+
+@shows("devices")
+@shows("dry_run")
+def _(bench: Bench) -> None:  # more in test_devices.py
+    with pytest.raises(UsageError, match="--devices: 'none' is neither a number of devices"):
+        bench.call("--devices", "none")
+    bench.call("--dry-run")
+    assert not list(bench.folder.glob("o.*"))

@@ -341,3 +341,12 @@ def _(bench: Bench) -> None:
         logging.getLogger("genoconv").addHandler(handler)
         bench.call("--force", *words)
         assert len([message for message in messages if "records:" in message]) == said
+
+
+@shows("devices")
+@shows("dry_run")
+def _(bench: Bench) -> None:  # more in test_devices.py
+    with pytest.raises(GenoconvError, match="--devices: '0' is neither a number of devices"):
+        bench.call("--devices", "0")
+    bench.call("--dry-run")
+    assert not bench.out.exists()

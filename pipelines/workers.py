@@ -1,0 +1,211 @@
+"""``--devices``: pieces of one run computed by a process per device, in the order and with the bytes of one process.
+
+The process that the user started reads the inputs, hands out pieces, takes the results in their order and writes them,
+so journals, outputs and progress know nothing of how many devices there are. What a piece gives must depend on the
+piece alone.
+"""
+
+import logging
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from genoconv.errors import GenoconvError, ModelError, UsageError
+from genoconv.progress import Advance
+
+if TYPE_CHECKING:
+    from multiprocessing.context import SpawnProcess
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+Work = Callable[[P, Advance], R]
+"""``work(piece, advance)``: the result of a piece; ``advance`` is called with the amount just done."""
+Make = Callable[[str], Work[P, R]]
+"""``make(device)``: what works on that device, with a model of its own; can be pickled."""
+
+# Pieces that a worker has at once: one to compute and the next.
+_HANDED = 2
+# Results that may wait for an earlier one, per worker: a slow piece stops the others rather than fill the memory.
+_AHEAD = 8
+
+
+def chosen_devices(devices: str | None, *, device: str) -> list[str]:
+    """The devices of a run, as ``--device`` takes them.
+
+    Args:
+        devices: as given to ``--devices``: a number, ``all``, or None for one.
+        device: as given to ``--device``.
+
+    Raises:
+        UsageError: there are not so many here, or ``device`` is one particular GPU.
+    """
+    import torch
+
+    from genoconv.models.devices import resolve_device
+
+    one = resolve_device(device)
+    if devices is None or devices == "1":
+        return [device]
+    if one.type != "cuda":
+        return [str(one)] * (1 if devices == "all" else int(devices))
+    if ":" in str(one):
+        raise UsageError(f"--devices {devices} with --device {device}: name one device or a number of them, not both")
+    here = torch.cuda.device_count()
+    wanted = here if devices == "all" else int(devices)
+    if wanted > here:
+        raise UsageError(f"--devices {devices}: torch sees {here} CUDA devices here; give at most that or all")
+    return [f"cuda:{index}" for index in range(wanted)]
+
+
+class _Worker(Generic[P, R]):
+    """One process and the pieces that it has."""
+
+    def __init__(self, make: Make[P, R], device: str, threads: int | None) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.device = device
+        self.connection, theirs = context.Pipe()
+        self.process: SpawnProcess = context.Process(
+            target=_serve, args=(theirs, make, device, threads), name=f"genoconv on {device}", daemon=True
+        )
+        self.process.start()
+        theirs.close()
+        self.pieces: list[int] = []
+
+    def give(self, number: int, piece: P) -> None:
+        self.pieces.append(number)
+        with suppress(BrokenPipeError):  # its end is noticed when it is asked for results
+            self.connection.send(piece)
+
+    def ended(self) -> ModelError:
+        self.process.join(5)
+        code = self.process.exitcode
+        why = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+        return ModelError(
+            f"the process on {self.device} ended before it was done ({why}); was it killed, or out of memory? "
+            "The same call with --resume continues"
+        )
+
+
+class Workers(Generic[P, R]):
+    """Processes that compute pieces; see :func:`working`."""
+
+    def __init__(self, make: Make[P, R], devices: list[str]) -> None:
+        import torch
+
+        # On a CPU they share the cores.
+        threads = max(1, torch.get_num_threads() // len(devices)) if not devices[0].startswith("cuda") else None
+        self._workers: list[_Worker[P, R]] = []
+        try:
+            for device in devices:
+                self._workers.append(_Worker(make, device, threads))
+        except BaseException:
+            self.stop()
+            raise
+
+    def ordered(self, pieces: Iterable[P], *, advance: Advance) -> Iterator[tuple[P, R]]:
+        """Each piece with its result, in the order of the pieces; reads only as far ahead as the workers need.
+
+        Raises:
+            GenoconvError: what a worker raised, or that one has ended.
+        """
+        coming = enumerate(pieces)
+        held: dict[int, P] = {}
+        results: dict[int, R] = {}
+        following = 0
+        more = True
+        while True:
+            while more and len(held) < _AHEAD * len(self._workers):
+                worker = min(self._workers, key=lambda one: len(one.pieces))
+                if len(worker.pieces) >= _HANDED:
+                    break
+                number, piece = next(coming, (-1, None))
+                more = number >= 0
+                if more:
+                    held[number] = piece  # type: ignore[assignment]
+                    worker.give(number, held[number])
+            while following in results:
+                yield held.pop(following), results.pop(following)
+                following += 1
+            if not held:
+                if not more:
+                    return
+                continue
+            if following not in results:
+                self._receive(results, advance)
+
+    def _receive(self, results: dict[int, R], advance: Advance) -> None:
+        """Wait until some worker has something to say, and take it."""
+        by_connection: dict[Any, _Worker[P, R]] = {worker.connection: worker for worker in self._workers}
+        for ready in wait(list(by_connection)):
+            worker = by_connection[ready]
+            try:
+                kind, value = worker.connection.recv()
+            except (EOFError, OSError):
+                raise worker.ended() from None
+            if kind == "done":
+                advance(value)
+            elif kind == "result":
+                results[worker.pieces.pop(0)] = value
+            else:
+                raise value
+
+    def stop(self) -> None:
+        """End all processes, whatever they are doing."""
+        for worker in self._workers:
+            worker.process.terminate()
+        for worker in self._workers:
+            worker.process.join(10)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+            worker.connection.close()
+
+
+@contextmanager
+def working(make: Make[P, R], devices: list[str]) -> Iterator[Workers[P, R]]:
+    """Start a process per device; they are ended with the block, however it ends."""
+    workers = Workers(make, devices)
+    try:
+        yield workers
+    finally:
+        workers.stop()
+
+
+@contextmanager
+def computed(
+    here: Work[P, R], make: Make[P, R], devices: list[str], pieces: Iterable[P], *, advance: Advance
+) -> Iterator[Iterator[tuple[P, R]]]:
+    """Each piece with its result, in order: computed ``here`` with one device, by processes with several."""
+    if len(devices) == 1:
+        yield ((piece, here(piece, advance)) for piece in pieces)
+        return
+    with working(make, devices) as workers:
+        yield workers.ordered(pieces, advance=advance)
+
+
+def _serve(connection: Connection, make: Make[P, R], device: str, threads: int | None) -> None:
+    """The life of a worker: pieces in, results out, until the other end is closed or has gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the first process decides
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    logging.getLogger("genoconv").addHandler(logging.NullHandler())  # the first process has said it already
+    try:
+        if threads is not None:
+            import torch
+
+            torch.set_num_threads(threads)
+        work = make(device)
+        while True:
+            piece = connection.recv()
+            connection.send(("result", work(piece, lambda amount: connection.send(("done", amount)))))
+    except (EOFError, BrokenPipeError):  # the first process has gone
+        return
+    except GenoconvError as error:
+        failure: Exception = error
+    except Exception as error:
+        failure = RuntimeError(f"on {device}: {type(error).__name__}: {error}")
+    with suppress(OSError):
+        connection.send(("error", failure))

@@ -1,0 +1,113 @@
+"""Pieces computed by several processes, and what is said before a run."""
+
+import multiprocessing
+import time
+
+import pytest
+import worker_tasks
+
+from genoconv.errors import ModelError, UsageError
+from genoconv.pipelines.forecast import forecast
+from genoconv.pipelines.workers import chosen_devices, computed, working
+
+DEVICES = ["cuda:0", "cuda:1"]  # names alone: these workers import no torch
+
+
+def run(make, pieces, devices=DEVICES):
+    done = []
+    here = make("here")
+    with computed(here, make, devices, pieces, advance=done.append) as results:
+        return list(results), done
+
+
+def test_results_come_in_the_order_of_the_pieces_from_all_processes():
+    drawn = []
+
+    def pieces():
+        for number in range(60):
+            drawn.append(number)
+            yield number
+
+    with working(worker_tasks.doubling, DEVICES) as workers:
+        done = []
+        results = workers.ordered(pieces(), advance=done.append)
+        first = next(results)
+        assert first[0] == 0
+        assert len(drawn) <= 2 * 8 + 1  # no further ahead than results may wait
+        every = [first, *results]
+    assert [piece for piece, _ in every] == list(range(60))
+    assert [result for _, (result, _) in every] == [2 * number for number in range(60)]
+    assert len({process for _, (_, process) in every}) == 2
+    assert sum(done) == 60
+    assert not multiprocessing.active_children()
+
+
+def test_one_device_needs_no_process():
+    found, done = run(worker_tasks.doubling, [1, 2, 3], devices=["cpu"])
+    assert [result for _, (result, _) in found] == [2, 4, 6]
+    assert sum(done) == 3
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "message"),
+    [
+        (worker_tasks.refusing, ModelError, "piece 3 is beyond cuda:"),
+        (worker_tasks.failing, RuntimeError, "on cuda:.: ZeroDivisionError"),
+        (worker_tasks.dying, ModelError, r"the process on cuda:. ended before it was done \(signal 9\)"),
+    ],
+)
+def test_a_worker_that_fails_ends_the_run_with_its_message(make, kind, message):
+    with pytest.raises(kind, match=message):
+        run(make, range(9))
+    assert not multiprocessing.active_children()
+
+
+def interrupted_run():
+    compute = computed(worker_tasks.doubling("here"), worker_tasks.doubling, DEVICES, range(9), advance=lambda n: None)
+    with compute as results:
+        next(results)
+        assert len(multiprocessing.active_children()) == 2
+        raise KeyboardInterrupt
+
+
+def test_processes_end_with_the_block():
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_run()
+    assert not multiprocessing.active_children()
+
+
+def test_which_devices_are_meant(monkeypatch):
+    assert chosen_devices(None, device="cpu") == ["cpu"]
+    assert chosen_devices("3", device="cpu") == ["cpu"] * 3
+    assert chosen_devices("all", device="cpu") == ["cpu"]
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert chosen_devices("all", device="auto") == ["cuda:0", "cuda:1"]
+    assert chosen_devices("1", device="cuda:1") == ["cuda:1"]
+    with pytest.raises(UsageError, match="--devices 3: torch sees 2"):
+        chosen_devices("3", device="cuda")
+    with pytest.raises(UsageError, match="--devices 2 with --device cuda:1"):
+        chosen_devices("2", device="cuda:1")
+
+
+def test_a_forecast_is_what_was_measured(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    steps = []
+
+    def work(items):
+        steps.append(items)
+        now[0] += (3.0 if len(steps) == 1 else 0) + items * 0.01  # the first also makes the filters
+        return items
+
+    expected = forecast(work, amount=5_012_331, unit="records", available=1024, devices=["cuda:0"])
+    assert steps == [1, 1, 4, 16, 64]
+    assert str(expected) == "5,012,331 records, about 13 h 55 min on cuda:0"
+    assert expected.counts() == {"records": 5_012_331, "estimated_seconds": 50_123.3}
+    steps.clear()
+    two = forecast(work, amount=1000, unit="bases", available=7, devices=["cpu", "cpu"])
+    assert steps == [1, 1, 4, 7]
+    assert str(two) == "1,000 bases, about 5 s on 2 devices (cpu, ...)"
+    assert str(forecast(work, amount=0, unit="records", available=0, devices=["cpu"])) == "0 records on cpu"

@@ -1,0 +1,40 @@
+"""What the processes in ``unit/test_workers.py`` do; in a module of its own because they import it by name."""
+
+import os
+import signal
+import time
+
+from genoconv.errors import ModelError
+
+
+def doubling(device):
+    """Doubles numbers; the first of them takes longest."""
+
+    def work(piece, advance):
+        time.sleep(0.3 if piece == 0 else 0)
+        advance(1)
+        return 2 * piece, os.getpid()
+
+    return work
+
+
+def refusing(device):
+    def work(piece, advance):
+        if piece == 3:
+            raise ModelError(f"piece 3 is beyond {device}")
+        return piece
+
+    return work
+
+
+def failing(device):
+    return lambda piece, advance: 1 // (3 - piece)
+
+
+def dying(device):
+    def work(piece, advance):
+        if piece == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return piece
+
+    return work
