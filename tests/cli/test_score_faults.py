@@ -368,3 +368,13 @@ def test_statuses_survive_a_resumed_run(run: ScoreOptions, monkeypatch: pytest.M
     assert run.output is not None
     assert run.output.read_bytes() == (tmp_path / "whole.vcf.gz").read_bytes()
     assert {"ok", "too_long"} == {status for one in statuses(lines(run.output)) for status in one}
+
+
+@pytest.mark.parametrize("sizes", [(1,), (1, 1, 1), (5, 1, 1), (1, 1, 5), (2, 2, 2, 2)])
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_shards_are_disjoint_complete_and_in_order(sizes: tuple[int, ...], count: int) -> None:
+    runs = [[f"{number}.{i}" for i in range(size)] for number, size in enumerate(sizes)]
+    parts = [list(shard_of(iter(runs), index=i, count=count, total=sum(sizes))) for i in range(count)]  # type: ignore[arg-type]
+    assert [run for part in parts for run in part] == runs
+    if set(sizes) == {1} and len(sizes) >= count:
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1

@@ -6,7 +6,9 @@ import torch
 from embed_files import model_folder, small_model
 
 import genoconv
+from genoconv import ops
 from genoconv.errors import UsageError
+from genoconv.ops.filter.filter import Positions, modulate, sine_network
 
 U, K = torch.randn(1, 2, 8), torch.randn(2, 8)
 
@@ -49,3 +51,45 @@ def test_a_model_can_be_exported():
     exported = torch.export.export(model, (ids,)).module()
     other = torch.randint(7, 11, (1, 50))
     torch.testing.assert_close(exported(other), model(other))
+
+
+POSITIONS = Positions(0, 8, 8, None)
+SQUARE, ROW = torch.zeros(4, 4), torch.zeros(4)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: ops.embed(torch.zeros(3), SQUARE), "ids are torch.float32; they must be integers"),
+        (lambda: ops.bias_gelu(U, torch.zeros(7)), r"bias must be \(8,\) like the last dimension of x; got \(7,\)"),
+        (
+            lambda: ops.next_token_sums(torch.zeros(1, 5, 16), torch.zeros(1, 4, dtype=torch.long)),
+            r"logits must be \(B, N, V\), ids and weights \(B, N\); got \(1, 5, 16\), \(1, 4\)",
+        ),
+        (
+            lambda: ops.next_token_sums(torch.zeros(1, 5, 16), torch.zeros(1, 5, dtype=torch.long), first=14, count=4),
+            "columns 14 to 17 are outside the 16 logits",
+        ),
+        (
+            lambda: modulate(torch.zeros(4, 7), ROW, POSITIONS, shift=0.0),
+            r"x must be \(D, 8\) and rates \(D,\); got \(4, 7\), \(4,\)",
+        ),
+        (
+            lambda: sine_network(POSITIONS, [(torch.zeros(4, 3), ROW), (torch.zeros(4, 5), ROW)], ROW),
+            r"layer 1 must be \(4, 4\) with a bias \(4,\); got \(4, 5\), \(4,\)",
+        ),
+        (lambda: genoconv.fftconv(U, torch.zeros(2)), r"k must be \(H, K\) with K >= 1; got \(2,\)"),
+        (lambda: genoconv.fftconv(U, torch.zeros(2, 9)), r"1 <= K <= N = 8; got \(2, 9\): cut it to k\[:, :8\]"),
+        (
+            lambda: genoconv.fftconv(U, K, gate_out=U[..., :4]),
+            r"gate_out is \(1, 2, 4\) torch.float32, u \(1, 2, 8\) torch.float32: make them alike",
+        ),
+        (
+            lambda: genoconv.score(small_model(), ["ACGT", "ACGA"], ["ACGC"] * 3),
+            "2 ref and 3 alt: give as many of both, or one of either",
+        ),
+    ],
+)
+def test_arguments_that_do_not_fit_are_named_with_both_sides(call, words):
+    with pytest.raises(UsageError, match=words):
+        call()

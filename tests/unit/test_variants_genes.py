@@ -30,8 +30,9 @@ LONGEST = ("c", 0, 1000, "+", "longest", "lncRNA")
 def test_the_longest_gene_is_taken() -> None:
     assert chosen([SHORT, LONG]) == GeneBody("long", Window(300, 700, True))
     assert chosen([SHORT, LONG], start=299) is None
-    assert chosen([SHORT, ("c", 490, 531, "+", "a_base_longer", "protein_coding")]) == GeneBody(
-        "a_base_longer", Window(490, 531, False)
+    # Names sort the other way: it is the length that decides.
+    assert chosen([SHORT, ("c", 490, 531, "+", "z_base_longer", "protein_coding")]) == GeneBody(
+        "z_base_longer", Window(490, 531, False)
     )
 
 
