@@ -57,6 +57,10 @@ class MarkovModels:
         for order, strength in enumerate(strengths):
             self._tables.append(_smoothed(counted, order, below=self._tables[-1:], strength=strength))
 
+    def table(self, order: int) -> Table:
+        """Probabilities of A, C, G, T after each context, whose newest base is its last digit; shape (4^order, 4)."""
+        return self._tables[order]
+
     def perplexities(self, held_out: Windows) -> list[float]:
         """Perplexity of every order on held-out windows, at the positions where the network is measured too.
 

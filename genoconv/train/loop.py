@@ -112,8 +112,9 @@ def stages(settings: DataSettings, *, longest: int, max_steps: int | None) -> tu
     if settings.stages:
         return settings.stages
     lengths = []
-    length = _FIRST_LENGTH
-    while longest >= _WARM_UP_FROM and length < longest:
+    length = _FIRST_LENGTH if longest >= _WARM_UP_FROM else max(1, longest // 16)
+    wanted = {"always": True, "never": False, "auto": longest >= _WARM_UP_FROM}[settings.length_warmup]
+    while wanted and length < longest:
         lengths.append(length)
         length *= 4
     steps = min(_STAGE_STEPS, max(1, max_steps // (4 * len(lengths)))) if max_steps and lengths else _STAGE_STEPS

@@ -26,8 +26,10 @@ class DataSettings(_Strict):
         tokens_per_batch: bases, padding included, in what one device computes at a time.
         accumulate: such batches in one optimiser step, on every device.
         stages: sequence-length warm-up: shorter windows first, more of them, so that tokens a step stay constant.
-            Empty: where windows are 8,192 or longer, lengths quadruple from 1,024, 100 steps each or, together, a
-            quarter of ``max_steps`` if that is less.
+            Empty: as ``length_warmup`` says.
+        length_warmup: ``always``: lengths quadruple from 1,024 bases (a sixteenth of the longest window below 8,192) to
+            the longest, 100 steps each or, together, a quarter of ``max_steps`` if that is less; ``never``: whole
+            windows from the start; ``auto``: always where windows are 8,192 or longer.
         reverse_complement: read half of the windows on the other strand; ``auto`` does so for tiles, not for genes,
             which have a strand of their own.
         soft_mask: ``fold`` treats lower case as upper case; ``keep`` gives it ``soft_mask_weight`` in the loss.
@@ -39,6 +41,7 @@ class DataSettings(_Strict):
     tokens_per_batch: Positive = 16_384
     accumulate: Positive = 1
     stages: tuple[Stage, ...] = ()
+    length_warmup: Literal["auto", "always", "never"] = "auto"
     reverse_complement: Literal["auto"] | bool = "auto"
     soft_mask: Literal["fold", "keep"] = "fold"
     soft_mask_weight: Annotated[float, Field(ge=0, le=1)] = 0.1
@@ -49,6 +52,8 @@ class DataSettings(_Strict):
     def _open_end(self) -> "DataSettings":
         if self.stages and (self.stages[-1].steps is not None or any(s.steps is None for s in self.stages[:-1])):
             raise ValueError("every stage but the last needs steps, and the last takes the rest: leave its steps out")
+        if self.stages and self.length_warmup != "auto":
+            raise ValueError("stages are a length warm-up already; leave length_warmup out")
         return self
 
 

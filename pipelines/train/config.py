@@ -15,6 +15,7 @@ from genoconv.pipelines.train.folder import check_default_folder
 from genoconv.pipelines.train.options import CALL, TrainConfig, TrainOptions
 from genoconv.pipelines.train.regions import check_names
 from genoconv.pipelines.train.sources import check, named
+from genoconv.pipelines.train.synthetic import LONG_DEMO
 from genoconv.wording import printable
 
 DEMO_GENOME = "demo"
@@ -74,6 +75,8 @@ def configure(call: Call[TrainConfig]) -> TrainConfig:
     """
     config = resolve(call)
     sources = config.all_sources()
+    if config.demo == "long":
+        return resolve(call, base=recipe(LONG_DEMO))
     if not sources or [source.genome for source in sources] == [DEMO_GENOME]:
         base = recipe(DEMO_GENOME)
         if config.init is not None:  # the model brings its own sizes
@@ -130,6 +133,11 @@ def default_folder(config: TrainConfig) -> Path:
 
 
 def _check(config: TrainConfig) -> None:
+    own = (*config.sources, *config.fasta, *config.annotation, *config.window_file, *config.genome)
+    if config.demo is not None and own and own != (DEMO_GENOME,):
+        raise UsageError(
+            "--demo has a sequence of its own: drop --genome, --fasta, --annotation, --windows and sources"
+        )
     sources = config.all_sources()
     beds = [region.bed for region in config.windows.regions]
     for path in (config.init, *beds, *(path for source in sources for path in source.paths)):

@@ -15,6 +15,7 @@ from genoconv.pipelines.train.identity import sequences_digest
 from genoconv.pipelines.train.options import TrainConfig
 from genoconv.pipelines.train.regions import OTHER
 from genoconv.pipelines.train.sources import named
+from genoconv.pipelines.train.synthetic import LONG_DEMO
 from genoconv.wording import listed
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Inputs:
     @property
     def demo(self) -> bool:
         """Whether any of the sequences is synthetic."""
-        return any(assembly.title == DEMO_GENOME for assembly in self.assemblies)
+        return any(assembly.name in (DEMO_GENOME, LONG_DEMO) for assembly in self.assemblies)
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -209,6 +210,8 @@ def gather(config: TrainConfig, *, max_length: int, offline: bool, quiet: bool) 
         DataError: a damaged file, or nothing left to learn from or to measure on.
         DownloadError: a genome could not be fetched.
     """
+    if config.demo == "long":
+        config.repeats.write()
     sources = named(config.all_sources())
     assemblies = []
     for source in sources:

@@ -21,6 +21,7 @@ from genoconv.pipelines.options import (
 )
 from genoconv.pipelines.train.regions import Region
 from genoconv.pipelines.train.sources import Source, paired
+from genoconv.pipelines.train.synthetic import Repeats
 from genoconv.pipelines.windows.options import INPUT, WINDOWS, WindowSettings
 from genoconv.train.settings import DataSettings, OptimSettings, RunSettings
 
@@ -69,6 +70,15 @@ class TrainData(DataSettings):
         Literal["fold", "keep"],
         option("--soft-mask", panel=INPUT, help="keep: lower-case bases weigh less in the loss; fold: they do not."),
     ] = "fold"
+    length_warmup: Annotated[
+        Literal["auto", "always", "never"],
+        option(
+            "--length-warmup",
+            panel=WINDOWS,
+            help="Begin with short random stretches of windows, which grow fourfold to whole windows; auto does so from"
+            " windows of 8,192 bases.",
+        ),
+    ] = "auto"
 
 
 class TrainRun(RunSettings):
@@ -144,6 +154,16 @@ class TrainConfig(Options):
             help="A genome by name, fetched if it is not here; may be repeated. See genoconv genomes list.",
         ),
     ] = ()
+    demo: Annotated[
+        Literal["short", "long"] | None,
+        option(
+            "--demo",
+            panel=INPUT,
+            default="short, where no sequence is named",
+            help="Learn from synthetic sequence: short, domains that a longer view predicts better; long, contigs whose"
+            " end can only be known from thousands of bases upstream.",
+        ),
+    ] = None
     genes: Annotated[
         bool | None,
         option(
@@ -162,6 +182,7 @@ class TrainConfig(Options):
         ),
     ] = ()
     sources: tuple[Source, ...] = ()
+    repeats: Repeats = Repeats()
     preset: Annotated[
         str | None,
         option(
@@ -207,11 +228,13 @@ class TrainConfig(Options):
             raise UsageError("\n".join(f"model.{line}" for line in str(error).split("\n"))) from None
 
     def all_sources(self) -> tuple[Source, ...]:
-        """What is learned from: the ``sources`` of the file, then those of the options.
+        """What is learned from: the ``sources`` of the file, then those of the options; or the long demo.
 
         Raises:
             UsageError: options whose counts do not match.
         """
+        if self.demo == "long":
+            return (self.repeats.source(),)
         return *self.sources, *paired(
             genomes=self.genome,
             fastas=self.fasta,

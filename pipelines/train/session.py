@@ -14,6 +14,7 @@ from genoconv.pipelines.train.folder import GENOME, RunFolder, write_json
 from genoconv.pipelines.train.inputs import Inputs, gather
 from genoconv.pipelines.train.options import TrainConfig
 from genoconv.pipelines.train.results import measure_baselines, provenance, results_of, summary
+from genoconv.wording import count
 
 if TYPE_CHECKING:
     from genoconv.models.hyena import HyenaDNA
@@ -152,9 +153,20 @@ class Session:
         )
         if self.inputs.notes():
             log.info("windows: %s", "; ".join(self.inputs.notes()))
+        self._introduce_stages(int(lengths.max()))
         shares = self.inputs.shares()
         if shares:
             log.info("bases read: %s", ", ".join(f"{name} {share:.1%}" for name, share in shares.items()))
+
+    def _introduce_stages(self, longest: int) -> None:
+        from genoconv.train.loop import stages
+
+        steps = stages(self.config.data, longest=longest, max_steps=self.config.run.max_steps)
+        parts = [f"{stage.length:,} bases for {count(stage.steps, 'step')}" for stage in steps if stage.steps]
+        last = steps[-1].length
+        if parts or last < longest:
+            end = "whole windows" if last >= longest else f"{last:,} bases"
+            log.info("longer windows are cut to random stretches: %s", ", then ".join([*parts, end]))
 
     def _fill(self, held: RunFolder, outcome: "Outcome", results: dict[str, Any]) -> None:
         """Write what makes the folder of a run a model folder, the weights and ``config.json`` last."""

@@ -16,6 +16,8 @@ TRAINED = {
     "annotation": (("-f", "FASTA", "-a", "GENES"), ("GENES",)),
     "genes": (("--genome", "saccer3", "--genes"), True),
     "window_file": (("-f", "FASTA", "-w", "BED"), ("BED",)),
+    "demo": (("--demo", "long"), "long"),
+    "data.length_warmup": (("--length-warmup", "never"), "never"),
     "data.soft_mask": (("--soft-mask", "keep"), "keep"),
     "preset": (("--preset", "small-32k"), "small-32k"),
     "max_length": (("-l", 500), 500),

@@ -9,6 +9,7 @@ from genoconv.errors import UsageError
 from genoconv.pipelines.resolve import Call
 from genoconv.pipelines.train.config import changes, default_folder, resolve
 from genoconv.pipelines.train.options import TrainConfig
+from support import ROOT
 
 
 def config(*assignments: str, **options: object) -> TrainConfig:
@@ -175,3 +176,12 @@ def test_every_recipe_is_a_configuration() -> None:
     assert names
     for name in names:
         resolve(Call(TrainConfig, shipped("pipelines") / "recipes" / f"{name}.yaml"))
+
+
+def test_every_configuration_of_the_benchmarks_can_be_run(tmp_path: Path) -> None:
+    files = sorted((ROOT / "benchmarks" / "configs").rglob("*.yaml"))
+    assert len(files) >= 5
+    for path in files:
+        found = configuration(file=path)
+        assert found.all_sources()
+        assert found.run.max_minutes is not None

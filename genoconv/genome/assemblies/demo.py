@@ -35,7 +35,7 @@ _BASES = np.frombuffer(b"ACGT", np.uint8)
 Codes = npt.NDArray[np.uint8]
 
 
-class _Draws:
+class Draws:
     """Integers from the raw stream of a bit generator; every method is exact on every platform."""
 
     def __init__(self, seed: int) -> None:
@@ -61,7 +61,7 @@ def write_demo(folder: Path) -> tuple[Path, Path]:
         OutputError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    draws = _Draws(_SEED)
+    draws = Draws(_SEED)
     fasta, genes = [], ["##gff-version 3", f"# {NOTICE}"]
     for number in range(1, _CONTIGS + 1):
         name = f"demo{number}"
@@ -79,7 +79,7 @@ def write_demo(folder: Path) -> tuple[Path, Path]:
     return paths
 
 
-def _contig(draws: _Draws) -> tuple[Codes, list[tuple[int, int, str]]]:
+def _contig(draws: Draws) -> tuple[Codes, list[tuple[int, int, str]]]:
     """Bases of one contig as 0 to 3, and its genes (start, end, strand), 0-based half-open."""
     lengths = _SHORTEST + draws.below(_LONGEST - _SHORTEST, _DOMAINS)
     parts, loci, offset = [], [], 0
@@ -92,7 +92,7 @@ def _contig(draws: _Draws) -> tuple[Codes, list[tuple[int, int, str]]]:
     return np.concatenate(parts), loci
 
 
-def _domains(draws: _Draws, lengths: npt.NDArray[np.int64]) -> list[Codes]:
+def _domains(draws: Draws, lengths: npt.NDArray[np.int64]) -> list[Codes]:
     """First-order Markov chains, one a domain, each with its own transition weights; all domains step together."""
     count, longest = len(lengths), int(lengths.max())
     # The cube of a uniform integer gives rows with one or two strong favourites, as a sparse Dirichlet would.
@@ -109,7 +109,7 @@ def _domains(draws: _Draws, lengths: npt.NDArray[np.int64]) -> list[Codes]:
     return [codes[i, :length].copy() for i, length in enumerate(lengths)]
 
 
-def _add_gene(draws: _Draws, codes: Codes) -> tuple[int, int, str]:
+def _add_gene(draws: Draws, codes: Codes) -> tuple[int, int, str]:
     """Lean every third base of a stretch towards one favourite, in the direction of a strand; return the stretch."""
     length = 3 * draws.between(200, 600)
     start = draws.between(0, len(codes) - length)
@@ -121,7 +121,7 @@ def _add_gene(draws: _Draws, codes: Codes) -> tuple[int, int, str]:
     return start, start + length, strand
 
 
-def _add_copies(draws: _Draws, codes: Codes) -> None:
+def _add_copies(draws: Draws, codes: Codes) -> None:
     """Overwrite stretches with what stands thousands of bases upstream, with some bases changed."""
     position = _COPY_LAG[0] + draws.between(0, 500)
     while position < len(codes):

@@ -1,0 +1,318 @@
+"""Which data: models of one budget trained on different sequences, compared on the same held-out ones.
+
+    python benchmarks/which_data.py [--data DATA] [--work DIR] [--toy] [NAME ...]
+
+Trains each configuration of ``benchmarks/configs/which-data`` (human alone or several species, with and without weights
+on functional regions) with ``genoconv train``, unless its model is in the work folder already, and measures each on:
+
+* **perplexity per species**: the validation windows of ``all.yaml``, which no configuration learns from: windows and
+  split depend on each source and the seed alone;
+* **promoters**: the linear probe of ``promoters.py`` on frozen embeddings, accuracy on held-out sequences;
+* **allele frequency**: the 1000 Genomes SNVs of chr20:1-2 Mb, which no model has seen. Are rare alternative alleles
+  (below 0.1 %) scored below common ones (above 5 %)? Area under the ROC curve of minus the log-likelihood ratio, with
+  the 95 % interval of 1,000 bootstrap samples of the variants.
+
+Beside them rows that need no network: the share of G and C (for variants: whether a G or C is lost), and 5-mers (their
+counts for promoters; for variants the log-likelihood ratio under a Markov model of order 5 counted in the human
+training windows). ``--toy`` takes a model and a budget of seconds, to try the script: its figures mean nothing. Writes
+``which_data.json`` and ``which_data.md``.
+"""
+
+import argparse
+import datetime
+import itertools
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import promoters
+import pysam
+import torch
+
+from genoconv.genome.fasta.access import Fasta
+from genoconv.models import load_model
+from genoconv.pipelines.resolve import Call
+from genoconv.pipelines.train.config import resolve
+from genoconv.pipelines.train.inputs import Inputs, gather
+from genoconv.pipelines.train.options import TrainConfig
+from genoconv.tokens import A, T
+from genoconv.train.baselines import MarkovModels
+from genoconv.train.data import Share
+from genoconv.train.held_out import HeldOut
+from genoconv.train.objectives.next_base import NextBase
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIGS = Path(__file__).parent / "configs" / "which-data"
+GENOCONV = Path(sys.executable).with_name("genoconv")
+RARE, COMMON = 0.001, 0.05
+ORDER = 5
+TOY = ("preset=tiny-1k", "max_length=256", "model.d_model=16", "model.n_layer=1", "run.max_steps=4", "run.device=cpu")
+TOY_DATA = ("data.valid_tokens=20000", "data.tokens_per_batch=4096")
+
+Floats = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Variants:
+    """SNVs that are rare or common, and what they lie on.
+
+    Attributes:
+        path: VCF with these alone.
+        fasta: their reference.
+        rare: of each, whether it is.
+        places: contig, 0-based position, REF and ALT of each.
+    """
+
+    path: Path
+    fasta: Path
+    rare: Labels
+    places: list[tuple[str, int, str, str]]
+
+
+def variants(options: argparse.Namespace) -> Variants:
+    """The rare and the common SNVs of the 1000 Genomes file, as many of each as the options ask for."""
+    folder = options.data / "genomes/b37_chr20_1_2M"
+    found: list[tuple[bool, Any]] = []
+    with pysam.VariantFile(str(folder / "z.1000g.vcf.gz")) as source:
+        for record in source:
+            if record.alts and len(record.alts) == 1 and len(record.ref or "") == len(record.alts[0]) == 1:
+                frequency = float(record.info["AF"][0])
+                if frequency < RARE or frequency > COMMON:
+                    found.append((frequency < RARE, record.copy()))
+        header = source.header.copy()
+    draw = np.random.default_rng(0).permutation(len(found))
+    chosen = sorted(
+        number
+        for kind in (True, False)
+        for number in itertools.islice((n for n in draw if found[n][0] is kind), options.variants)
+    )
+    path = options.work / "variants.vcf"
+    with pysam.VariantFile(str(path), "w", header=header) as target:
+        for number in chosen:
+            target.write(found[number][1])
+    records = [found[number][1] for number in chosen]
+    places = [(record.chrom, record.pos - 1, record.ref, record.alts[0]) for record in records]
+    return Variants(path, folder / "z.fa.gz", np.array([found[number][0] for number in chosen]), places)
+
+
+def area(scores: Floats, positive: Labels) -> float:
+    """Area under the ROC curve; ties count one half."""
+    order = np.argsort(scores, kind="stable")
+    ranks = np.empty(len(scores))
+    ranks[order] = np.arange(1, len(scores) + 1)
+    for value in np.unique(scores[order][1:][np.diff(scores[order]) == 0]):
+        ranks[scores == value] = ranks[scores == value].mean()
+    count = int(positive.sum())
+    return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * (len(scores) - count)))
+
+
+def bootstrapped(scores: Floats, positive: Labels, *, samples: int = 1_000) -> tuple[float, float, float]:
+    """:func:`area`, and the 95 % interval of samples drawn with replacement from each class."""
+    draw = np.random.default_rng(0)
+    classes = [np.flatnonzero(positive), np.flatnonzero(~positive)]
+    areas = []
+    for _ in range(samples):
+        rows = np.concatenate([draw.choice(some, len(some)) for some in classes])
+        areas.append(area(scores[rows], positive[rows]))
+    low, high = np.quantile(areas, [0.025, 0.975])
+    return area(scores, positive), float(low), float(high)
+
+
+def configuration(name: str, options: argparse.Namespace) -> Path:
+    """A configuration with the folder of the data and, where only the script is tried, with a toy model."""
+    path: Path = options.work / f"{name}.yaml"
+    path.write_text((CONFIGS / f"{name}.yaml").read_text().replace("DATA/", f"{options.data}/"))
+    return path
+
+
+def trained(name: str, options: argparse.Namespace) -> Path:
+    """The model folder of a configuration; trained unless it is there."""
+    folder: Path = options.work / name
+    if not (folder / "config.json").exists():
+        words = ["train", configuration(name, options), "-o", folder, "--force", *assignments(options)]
+        subprocess.run([str(word) for word in (GENOCONV, *words)], check=True)
+    return folder
+
+
+def assignments(options: argparse.Namespace) -> list[str]:
+    """``--set`` of a toy run."""
+    return [word for text in (TOY + TOY_DATA if options.toy else ()) for word in ("--set", text)]
+
+
+def common(options: argparse.Namespace) -> tuple[TrainConfig, Inputs]:
+    """Every species with its windows, the same for all models."""
+    config = resolve(
+        Call(TrainConfig, configuration("all", options), assignments=TOY + TOY_DATA if options.toy else ())
+    )
+    return config, gather(config, max_length=config.sizes().max_bases, offline=True, quiet=True)
+
+
+def perplexities(model: Path, config: TrainConfig, inputs: Inputs) -> dict[str, float]:
+    """Perplexity of each species and region, and of all validation windows."""
+    network, objective, reader = load_model(model), NextBase(inputs.strata), inputs.reader("valid")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = network.to(device).eval()
+    held_out = HeldOut(
+        "valid",
+        reader,
+        bases=config.data.valid_tokens,
+        tokens_per_batch=config.data.tokens_per_batch,
+        parts=reader.parts,
+    )
+    total = np.zeros(objective.terms)
+    with torch.inference_mode():
+        for batch in held_out.batches(Share()):
+            moved = batch._replace(
+                ids=batch.ids.to(device), weights=batch.weights.to(device), strata=batch.strata.to(device)
+            )
+            total += objective.sums(network, moved).double().cpu().numpy()
+    return {name: value for name, value in objective.figures(total.tolist()).items() if name.startswith("perplexity")}
+
+
+def likelihood_ratios(model: Path, some: Variants, options: argparse.Namespace) -> Floats:
+    """LLR of each variant, by the installed command."""
+    output = options.work / f"{model.name}.vcf"
+    words = ["score-variants", some.path, "-f", some.fasta, "-m", model, "-o", output, "--force", "-q"]
+    subprocess.run([str(word) for word in (GENOCONV, *words)], check=True)
+    with pysam.VariantFile(str(output)) as records:
+        return np.array([float(record.info["GCONV_LLR"][0]) for record in records])
+
+
+def markov_ratios(inputs: Inputs, some: Variants) -> Floats:
+    """LLR under a Markov model of order 5 of the human training windows, both strands."""
+    human = inputs.assemblies[0]
+    from genoconv.train.data import WindowReader
+
+    models = MarkovModels(WindowReader(human.fasta, human.split("train")), both_strands=True)
+    table = np.log(models.table(ORDER))
+    fasta = Fasta(some.fasta)
+    ratios = []
+    for contig, position, _, alternative in some.places:
+        start = max(0, position - ORDER)
+        tokens = fasta.tokens(contig, start, min(position + ORDER + 1, fasta.contigs[contig])).astype(np.int64) - A
+        changed = tokens.copy()
+        changed[position - start] = "ACGT".index(alternative)
+        ratios.append(_log_chance(table, changed) - _log_chance(table, tokens))
+    return np.array(ratios)
+
+
+def _log_chance(table: Floats, codes: npt.NDArray[np.int64]) -> float:
+    total = 0.0
+    for place in range(ORDER, len(codes)):
+        around = codes[place - ORDER : place + 1]
+        if ((around >= 0) & (around <= T - A)).all():
+            context = int((around[:-1] * 4 ** np.arange(ORDER - 1, -1, -1)).sum())
+            total += float(table[context, around[-1]])
+    return total
+
+
+def promoter_sets(options: argparse.Namespace) -> tuple[list[Any], Labels, Labels]:
+    """Sequences of ``promoters.py``, which of them are promoters, which are held out."""
+    yes, families = promoters.promoters(options.data)
+    mers = [m for s in yes for t in (s, promoters.reverse_complement(s)) for m in promoters.mers(t, promoters.SHARED)]
+    no, chromosomes = promoters.others(options.data, len(yes), set(map(int, mers)))
+    if options.toy:
+        yes, families, no, chromosomes = yes[:300], families[:300], no[:300], chromosomes[:300]
+    labels = np.array([True] * len(yes) + [False] * len(no))
+    return yes + no, labels, np.concatenate([promoters.held_out(families), promoters.held_out(chromosomes)])
+
+
+def probed(features: Floats, labels: Labels, test: Labels) -> float:
+    """Accuracy of the linear probe on held-out sequences."""
+    logits, _ = promoters.probe(features, labels, test)
+    return float(((logits > 0) == labels[test]).mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"configurations; default: {', '.join(names)}")
+    data = Path(os.environ.get("GENOCONV_TEST_DATA", ROOT.parent / "shared" / "data"))
+    parser.add_argument("--data", type=Path, default=data, help="folder of the test data")
+    parser.add_argument("--work", type=Path, default=Path("runs/which-data"), help="where models and files go")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--variants", type=int, default=5_000, help="most rare and most common variants")
+    parser.add_argument("--toy", action="store_true", help="models of seconds, to try the script")
+    options = parser.parse_args()
+    options.data = options.data.resolve()
+    options.work.mkdir(parents=True, exist_ok=True)
+
+    config, inputs = common(options)
+    some = variants(options)
+    sequences, labels, test = promoter_sets(options)
+    fasta = options.work / "promoters.fa"
+    fasta.write_text("".join(f">s{n}\n{promoters.decode(tokens)}\n" for n, tokens in enumerate(sequences)))
+    rows: list[dict[str, Any]] = []
+    for name in options.names or names:
+        model = trained(name, options)
+        ratios = likelihood_ratios(model, some, options)
+        vectors = promoters.embeddings(model, fasta, options.work / f"{name}.npz")
+        rows.append(
+            {
+                "name": name,
+                **perplexities(model, config, inputs),
+                "promoters": probed(vectors, labels, test),
+                "alleles": bootstrapped(-ratios, some.rare),
+            }
+        )
+        print(json.dumps(rows[-1]), flush=True)
+    rows += plain_rows(inputs, some, sequences, labels, test)
+    write(rows, inputs, options, some=some)
+
+
+def plain_rows(
+    inputs: Inputs, some: Variants, sequences: Sequence[Any], labels: Labels, test: Labels
+) -> list[dict[str, Any]]:
+    """What needs no network: the share of G and C, and 5-mers."""
+    share = np.array([[((s == A + 1) | (s == A + 2)).mean()] for s in sequences])
+    lost = np.array([float(ref in "GC") - float(alt in "GC") for _, _, ref, alt in some.places])
+    counts = [np.bincount(promoters.mers(s, ORDER).astype(np.int64), minlength=4**ORDER) for s in sequences]
+    return [
+        {"name": "G and C", "promoters": probed(share, labels, test), "alleles": bootstrapped(lost, some.rare)},
+        {
+            "name": "5-mers",
+            "promoters": probed(np.array(counts, np.float64), labels, test),
+            "alleles": bootstrapped(-markov_ratios(inputs, some), some.rare),
+        },
+    ]
+
+
+def write(rows: list[dict[str, Any]], inputs: Inputs, options: argparse.Namespace, *, some: Variants) -> None:
+    """The table, as JSON and Markdown."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    facts = {
+        "budget": "toy, its figures mean nothing" if options.toy else "that of the configurations",
+        "variants": f"{some.rare.sum():,} rare, {(~some.rare).sum():,} common",
+        "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {os.cpu_count()} cores",
+        "versions": f"python {platform.python_version()}, torch {torch.__version__}",
+        "commit": commit.stdout.strip() or "unknown",
+        "date": datetime.date.today().isoformat(),
+    }
+    options.output.mkdir(parents=True, exist_ok=True)
+    (options.output / "which_data.json").write_text(json.dumps({"rows": rows, **facts}, indent=1) + "\n")
+    parts = [*inputs.names, *inputs.regions]
+    heads = ["trained on", *parts, "all", "promoters", "rare against common (95 %)"]
+    lines = ["# Which data", "", "`benchmarks/which_data.py`, which says what is measured.", ""]
+    lines += ["| " + " | ".join(heads) + " |", "|---" + "|---:" * (len(heads) - 1) + "|"]
+    for row in rows:
+        figures = [row.get(f"perplexity[{part}]", math.nan) for part in parts] + [row.get("perplexity", math.nan)]
+        cells = ["" if math.isnan(value) else f"{value:.4f}" for value in figures]
+        middle, low, high = row["alleles"]
+        cells += [f"{row['promoters']:.1%}", f"{middle:.3f} ({low:.3f} to {high:.3f})"]
+        lines.append(f"| {row['name']} | {' | '.join(cells)} |")
+    lines += ["", "; ".join(f"{key}: {value}" for key, value in facts.items()) + "."]
+    (options.output / "which_data.md").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
