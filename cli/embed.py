@@ -2,6 +2,7 @@
 
 from genoconv.cli.options import takes
 from genoconv.pipelines.embed.options import EmbedOptions
+from genoconv.pipelines.lean import lean_torch
 from genoconv.pipelines.outcome import Outcome
 
 
@@ -23,6 +24,7 @@ def embed(options: EmbedOptions) -> Outcome:
 
         zcat reads.fa.gz | genoconv embed - -m model --strand both -o r.parquet
     """
+    lean_torch()
     from genoconv.pipelines.embed import run
     from genoconv.pipelines.embed.formats import files_of
     from genoconv.pipelines.forecast import Forecast

@@ -12,8 +12,14 @@ from genoconv.cli import console, reporting, signals
 from genoconv.errors import GenoconvError
 
 
+def command() -> NoReturn:
+    """Entry point of the installed command: :func:`main` in a process of its own, which ends with it."""
+    signals.end_quickly()
+    main()
+
+
 def main() -> NoReturn:
-    """Entry point of the ``genoconv`` command."""
+    """Run the command that ``sys.argv`` holds; leaves with SystemExit."""
     signals.install()
     gc.set_threshold(50_000)  # importing torch makes a million objects, none of them garbage
     report = reporting.start(sys.argv[1:])

@@ -1,6 +1,7 @@
 """``genoconv scan``."""
 
 from genoconv.cli.options import takes
+from genoconv.pipelines.lean import lean_torch
 from genoconv.pipelines.outcome import Outcome
 from genoconv.pipelines.scan.options import ScanOptions
 
@@ -24,6 +25,7 @@ def scan(options: ScanOptions) -> Outcome:
 
         genoconv scan hg38.fa -m model -o scores.npy --shard 1/8 --device cuda:0
     """
+    lean_torch()
     from genoconv.pipelines.scan import run
 
     summary = run.scan(options)

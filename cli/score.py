@@ -2,6 +2,7 @@
 
 from genoconv.cli import console
 from genoconv.cli.options import takes
+from genoconv.pipelines.lean import lean_torch
 from genoconv.pipelines.outcome import Outcome
 from genoconv.pipelines.score.options import ScoreOptions
 
@@ -29,6 +30,7 @@ def score_variants(options: ScoreOptions) -> Outcome:
         genoconv score-variants in.vcf -f hg38.fa -m model -o 1.bcf --shard 1/2
         --device cuda:0
     """
+    lean_torch()
     from genoconv.pipelines.score import run
 
     try:

@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 import warnings
+import weakref
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -88,8 +89,9 @@ class VariantFile:
         self.path = path
         self.name = name
         self.kind = kind
-        # A temporary copy is removed when it is closed, so it has to live as long as this object.
-        self._spool = spool
+        # A temporary copy is removed when it is closed: when this object goes, at the latest when the process ends.
+        if spool is not None:
+            weakref.finalize(self, spool.close)
         self._blanks = False
         self.notes: list[str] = []
         self.header = self._read_bcf_header() if kind == "bcf" else self._read_header()
