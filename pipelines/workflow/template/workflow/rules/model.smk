@@ -5,6 +5,7 @@ if TRAINS:
         input:
             fasta="results/genome/genome.fa",
             annotation=annotation(),
+            windows=windows(),
         output:
             weights="results/model/model.safetensors",
             config="results/model/config.json",
@@ -24,9 +25,7 @@ if TRAINS:
             folder=subpath(output.weights, parent=True),
             options=config["model"]["train"],
             stamp="results/model.options",
-            annotation=lambda wildcards, input: (
-                f"--annotation {input.annotation}" if input.annotation else ""
-            ),
+            windows=training_windows,
             compute=COMPUTE,
         shell:
             # A killed run of the same options resumes from its last checkpoint.
@@ -34,5 +33,33 @@ if TRAINS:
             ' if ls {params.folder}/checkpoints/*.ckpt > {log} 2>&1 && [ "$(cat {params.stamp})" = {params.options:q} ];'
             " then genoconv train --resume {params.folder} --quiet;"
             " else echo {params.options:q} > {params.stamp};"
-            " genoconv train --fasta {input.fasta} {params.annotation} --output {params.folder} --force"
+            " genoconv train --fasta {input.fasta} {params.windows} --output {params.folder} --force"
             " {params.compute} {params.options}; fi 2> {log}"
+
+
+if "calibrate" in config["model"]:
+
+    rule calibrate:
+        input:
+            fasta="results/genome/genome.fa",
+            model=f"{MODEL}/model.safetensors",
+        output:
+            calibration=f"{MODEL}/calibration.npz",
+        log:
+            "logs/calibrate.log",
+        benchmark:
+            "benchmarks/calibrate.tsv"
+        conda:
+            "../envs/genoconv.yaml"
+        threads: config["threads"]
+        resources:
+            gpu=config["gpus"],
+            mem_mb=16000,
+            runtime="12h",
+        params:
+            model=subpath(input.model, parent=True),
+            options=config["model"]["calibrate"],
+            compute=COMPUTE,
+        shell:
+            "OMP_NUM_THREADS={threads} genoconv models calibrate {params.model} --fasta {input.fasta} --force"
+            " {params.compute} {params.options} 2> {log}"

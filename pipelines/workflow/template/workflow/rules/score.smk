@@ -4,6 +4,7 @@ rule score_shard:
         vcf=lambda wildcards: SAMPLES[wildcards.sample],
         fasta="results/genome/genome.fa",
         model=f"{MODEL}/model.safetensors",
+        calibration=calibration(),
     output:
         vcf=temp("results/shards/{sample}/{scatteritem}.vcf.gz"),
     log:
