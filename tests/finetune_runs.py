@@ -47,7 +47,7 @@ def base_model(folder: Path, *, max_length: int = 100) -> Path:
     return model_folder(folder, max_length=max_length)
 
 
-QUICK = ("--epochs", "3", "--device", "cpu")
+QUICK = ("--epochs", "3", "--device", "cpu", "--no-baselines")
 
 
 def call(*words: object, options: Mapping[str, object] | None = None) -> Result:

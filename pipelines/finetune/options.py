@@ -144,6 +144,14 @@ class FinetuneConfig(Options):
             help="Stop after N epochs without a lower validation loss.",
         ),
     ] = None
+    baselines: Annotated[
+        bool,
+        option(
+            "--baselines/--no-baselines",
+            panel=HEAD,
+            help="Also measure linear models of GC, k-mers, the frozen model and random weights.",
+        ),
+    ] = True
     data: DataSettings = DataSettings()
     optim: FinetuneOptim = FinetuneOptim()
     run: FinetuneRun = FinetuneRun()

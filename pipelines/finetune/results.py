@@ -11,43 +11,61 @@ from genoconv import __version__, atomic
 from genoconv.pipelines.finetune.options import FinetuneConfig
 from genoconv.pipelines.outcome import Outcome as Report
 from genoconv.pipelines.train.folder import MODEL_CONFIG
-from genoconv.wording import printable
+from genoconv.wording import count, printable
 
 if TYPE_CHECKING:
     from genoconv.pipelines.finetune.session import Session
     from genoconv.train.loop import Outcome
 
 PREDICTIONS = "predictions.tsv"
+THIS = "this model"
 
 Array = npt.NDArray[np.float32]
+Rows = dict[str, Array]
+"""Predictions (N, K) by split."""
 
 
-def evaluate(session: "Session", outcome: "Outcome", features: Array | None) -> dict[str, Any]:
-    """Figures of the validation and test sets with their intervals; writes their predictions."""
+def evaluate(session: "Session", features: Array | None, frozen: dict[str, Rows]) -> dict[str, Any]:
+    """Figures of validation and test with their intervals, for the model and its baselines; writes its predictions.
+
+    Args:
+        session: the run, trained.
+        features: pooled vectors of all records, where the backbone was not trained.
+        frozen: predictions of the baselines, by their names.
+
+    Returns:
+        By split: ``records``, and ``rows``: name -> ``figures`` and ``intervals``.
+    """
     from genoconv.pipelines.finetune.vectors import pooled
     from genoconv.tasks.predict import predictions
-    from genoconv.train.evaluation import figures, intervals
 
     model, data = session.model, session.data
-    head = model.head.config
-    rows: dict[str, Any] = {}
-    lines = []
+    found: dict[str, Any] = {}
+    lines: list[str] = []
     for split in ("valid", "test"):
         members = data.members(split)
         if not len(members):
             continue
         vectors = pooled(model, [data.sequences[n] for n in members]) if features is None else features[members]
-        predicted, targets = predictions(model, vectors), data.labels.targets[members]
-        ranges = intervals(head, predicted, targets, seed=session.config.run.seed)
-        rows[split] = {
-            "records": len(members),
-            "figures": {name: _rounded(value) for name, value in figures(head, predicted, targets).items()},
-            "intervals": {name: [_rounded(end) for end in ends] for name, ends in ranges.items()},
-        }
+        predicted = predictions(model, vectors)
+        rows = {THIS: predicted, **{name: some[split] for name, some in frozen.items()}}
+        measured = {name: _measured(session, some, data.labels.targets[members]) for name, some in rows.items()}
+        found[split] = {"records": len(members), "rows": measured}
         lines += _lines(session, split, members, predicted)
-    names = "\t".join(printable(name) for name in head.columns)
+    names = "\t".join(printable(name) for name in model.head.config.columns)
     atomic.write_text(session.folder / PREDICTIONS, f"name\tsplit\tlabel\t{names}\n" + "".join(lines))
-    return {"splits": rows}
+    return found
+
+
+def _measured(session: "Session", predicted: Array, targets: Array) -> dict[str, Any]:
+    from genoconv.train.evaluation import figures, intervals
+
+    head = session.model.head.config
+    ranges = intervals(head, predicted, targets, seed=session.config.run.seed)
+    return {
+        "figures": {name: _rounded(value) for name, value in figures(head, predicted, targets).items()},
+        "intervals": {name: [_rounded(end) for end in ends] for name, ends in ranges.items()},
+    }
 
 
 def _rounded(value: float) -> float | None:
@@ -88,7 +106,7 @@ def provenance(session: "Session", outcome: "Outcome", results: dict[str, Any], 
         "tokens": outcome.tokens,
         "seconds": round(outcome.seconds, 1),
         "ended_by": ended,
-        "results": results["splits"],
+        "results": results,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "genoconv_version": __version__,
         "torch_version": torch.__version__,
@@ -116,13 +134,27 @@ def outcome(config: FinetuneConfig, folder: Path, code: int) -> Report:
 
 
 def summary(results: dict[str, Any]) -> str:
-    """The closing line."""
-    split = "test" if "test" in results["splits"] else "valid"
-    found = results["splits"][split]
+    """The closing line: the figures on the last set, and the best baseline by the main one."""
+    split, found = list(results.items())[-1]
+    rows = found["rows"]
+    ours = rows[THIS]
     parts = []
-    for name, value in found["figures"].items():
-        low, high = found["intervals"][name]
+    for name, value in ours["figures"].items():
+        low, high = ours["intervals"][name]
         shown = "unknown" if value is None else f"{value:.3f}"
-        parts.append(f"{name} {shown}" + (f" ({low:.3f} to {high:.3f})" if low is not None else ""))
+        parts.append(f"{name} {shown}" + ("" if low is None else f" ({low:.3f} to {high:.3f})"))
     which = {"test": "test set", "valid": "validation"}[split]
-    return f"{which}, {found['records']:,} records: {', '.join(parts)}"
+    text = f"{which}, {count(found['records'], 'record')}: {', '.join(parts)}"
+    main = main_figure(results)
+    others = {name: row["figures"][main] for name, row in rows.items() if name != THIS}
+    known = {name: value for name, value in others.items() if value is not None}
+    if known:
+        best = max(known, key=known.__getitem__)
+        text += f"; best baseline by {main}: {best}, {known[best]:.3f}"
+    return text
+
+
+def main_figure(results: dict[str, Any]) -> str:
+    """The figure that compares best: the area under the ROC curve, or Pearson's correlation."""
+    names = next(iter(results.values()))["rows"][THIS]["figures"]
+    return "auroc" if "auroc" in names else "pearson"

@@ -19,6 +19,7 @@ from genoconv.progress import progress_bar
 
 if TYPE_CHECKING:
     from genoconv.models.heads import Predictor
+    from genoconv.pipelines.finetune.results import Rows
     from genoconv.train.data import Reader
     from genoconv.train.loop import Job, Outcome
     from genoconv.train.machine import Machine
@@ -208,13 +209,31 @@ class Session:
     def _fill(self, held: RunFolder, outcome: "Outcome", features: Array | None, *, planned: int) -> None:
         """Write what makes the folder of a run a model folder, the weights and ``config.json`` last."""
         from genoconv.models.checkpoint import save_model
-        from genoconv.pipelines.finetune.results import evaluate, provenance, summary
+        from genoconv.pipelines.finetune.report import CARD, PLOT, write_card, write_plot
+        from genoconv.pipelines.finetune.results import evaluate, main_figure, provenance, summary
 
         write_json(held.path / RECORDS, self.describe())
-        results = evaluate(self, outcome, features)
+        results = evaluate(self, features, self._baselines(features))
+        plotted = write_plot(held.path / PLOT, splits=results, figure=main_figure(results))
+        if not plotted:
+            log.info("no %s: matplotlib is missing; pip install 'genoconv[plot]'", PLOT)
+        write_card(held.path / CARD, session=self, results=results, steps=outcome.step, plotted=plotted)
         save_model(self.model, held.path, provenance=provenance(self, outcome, results, planned=planned))
         held.end()
         log.info("%s; model in %s", summary(results), self.folder)
+
+    def _baselines(self, features: Array | None) -> "dict[str, Rows]":
+        """Predictions of the baselines by their names, where they are wanted."""
+        from genoconv.pipelines.finetune.baselines import baselines
+
+        if not self.config.baselines:
+            return {}
+        found = {}
+        with progress_bar("Measuring baselines", unit="models", quiet=self.quiet) as advance:
+            for name, predicted in baselines(self, features):
+                found[name] = predicted
+                advance(1)
+        return found
 
 
 def _model(config: FinetuneConfig, data: Dataset) -> "Predictor":

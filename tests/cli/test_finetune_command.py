@@ -86,7 +86,7 @@ def test_it_learns_and_leaves_a_model_that_predicts(bench: Bench, caplog: pytest
     caplog.set_level(logging.INFO, "genoconv")
     record = bench.run("--epochs", 40)
     assert record["head"] == {"kind": "binary", "labels": ["0", "1"], "pooling": "mean", "both_strands": False}
-    figures = record["provenance"]["results"]["test"]["figures"]
+    figures = record["provenance"]["results"]["test"]["rows"]["this model"]["figures"]
     assert figures["auroc"] > 0.9
     assert "binary, because column label holds 2 classes: 0 (30), 1 (30); positive is 1" in caplog.text
     model = load_model(bench.out)
@@ -515,6 +515,18 @@ def _(bench: Bench) -> None:
     assert (rest["machine"].precision, rest["machine"].accelerator) == ("bf16", "cpu")
     with pytest.raises(UsageError, match="cuda:77"):
         call("finetune", bench.table, "-m", bench.base, "-o", bench.out, "--device", "cuda:77")
+
+
+@shows("baselines")
+def _(bench: Bench) -> None:
+    gc = [(s.count("G") + s.count("C")) / len(s) for s in SEQUENCES]
+    table = write_table(bench.folder / "gc.csv", ["sequence", "label"], list(zip(SEQUENCES, gc, strict=True)))
+    rows = bench.run("--baselines", "--test-fraction", 0.3, table=table)["provenance"]["results"]["test"]["rows"]
+    assert [name.split()[0] for name in rows] == ["this", "share", "shares", "frozen", "random"]
+    assert rows["share of G and C"]["figures"]["r2"] > 0.99
+    card = (bench.out / "README.md").read_text()
+    assert "| share of G and C | 1.000 (1.000 to 1.000) |" in card
+    assert (bench.out / "finetune.png").stat().st_size > 5000
 
 
 @shows("quiet")

@@ -1,0 +1,103 @@
+"""What a person looks at first in the folder of a fine-tuned model: the picture and the card."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genoconv import __version__, atomic
+from genoconv.paths import scratch_dir
+from genoconv.wording import printable
+
+if TYPE_CHECKING:
+    from genoconv.pipelines.finetune.session import Session
+
+PLOT, CARD = "finetune.png", "README.md"
+_MODES = {"head": "the head alone", "full": "the head and the whole backbone"}
+_SPLITS = {"valid": "validation", "test": "test set"}
+
+
+def write_plot(path: Path, *, splits: dict[str, Any], figure: str) -> bool:
+    """One figure of the model and of all baselines on the last set that was measured, with 95 % intervals.
+
+    Returns:
+        False where matplotlib is not installed, and nothing is written.
+    """
+    os.environ.setdefault("MPLCONFIGDIR", str(scratch_dir() / "matplotlib"))  # its font list stays in our cache
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    split, found = list(splits.items())[-1]
+    rows = [(name, row["figures"][figure], row["intervals"][figure]) for name, row in found["rows"].items()]
+    picture = Figure(figsize=(8, 0.9 + 0.42 * len(rows)), layout="constrained")
+    axes = picture.subplots()
+    for place, (name, value, (low, high)) in enumerate(rows):
+        if value is None:
+            continue
+        axes.barh(place, value, color="C0" if name == "this model" else "0.75", height=0.65)
+        if low is not None:
+            axes.plot([low, high], [place, place], color="black", lw=1.2)
+        axes.annotate(f" {value:.3f}", (max(value, high or value), place), va="center", fontsize=8)
+    axes.set_yticks(range(len(rows)), [name for name, *_ in rows])
+    axes.invert_yaxis()
+    axes.set_xlabel(f"{figure} on the {_SPLITS[split]} ({found['records']:,} records), with 95 % bootstrap intervals")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(x=0.12)
+    with atomic.atomic_file(path) as temporary:
+        picture.savefig(temporary, dpi=150)
+    return True
+
+
+def write_card(path: Path, *, session: "Session", results: dict[str, Any], steps: int, plotted: bool) -> None:
+    """The model card, ``README.md``."""
+    config, data, head = session.config, session.data, session.model.head.config
+    described = session.describe()
+    splits, leaks = described["split"], described["leaks"]
+    sizes = ", ".join(f"{split} {splits[split]['records']:,}" for split in splits)
+    start = printable(described["model"]["name"])
+    alike = f"{leaks['exact']:,} identical, {leaks['near']:,} nearly the same, {leaks['left_out']:,} left out"
+    text = f"""# A model that predicts {printable(", ".join(head.labels[:6]))}{", ..." if len(head.labels) > 6 else ""}
+
+Fine-tuned by genoconv {__version__} on {printable(Path(data.name).name)}, from the model {start}.
+Use it with `genoconv predict`, or `genoconv.load_model(DIR).predict(ids)`.
+
+| | |
+|---|---|
+| task | {head.kind}, {printable(", ".join(head.columns[:20]))} |
+| trained | {_MODES[config.mode]}, {steps:,} steps |
+| head | {head.pooling} over all bases{", both strands" if head.both_strands else ""}, one linear layer |
+| records | {sizes}; by {printable(data.split_rule)} |
+| training records that are like held-out ones | {alike} |
+
+{_tables(results)}
+{_PLOT if plotted else ""}
+`run.yaml` repeats the run (`genoconv finetune --config run.yaml -o OTHER`), `predictions.tsv` holds the predictions for
+validation and test, `metrics.csv` the loss over the run.
+"""
+    atomic.write_text(path, text)
+
+
+_PLOT = f"""
+![The model beside its baselines]({PLOT})
+"""
+
+
+def _tables(results: dict[str, Any]) -> str:
+    """A table per set: figures of the model and the baselines, with 95 % bootstrap intervals."""
+    parts = []
+    for split, found in results.items():
+        names = list(found["rows"]["this model"]["figures"])
+        lines = [f"On the {_SPLITS[split]}, {found['records']:,} records, with 95 % bootstrap intervals:", ""]
+        lines += [f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+        for row, values in found["rows"].items():
+            cells = [_cell(values["figures"][name], values["intervals"][name]) for name in names]
+            lines.append(f"| {row} | {' | '.join(cells)} |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _cell(value: float | None, interval: list[float | None]) -> str:
+    if value is None:
+        return "-"
+    low, high = interval
+    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.3f} to {high:.3f})"
