@@ -31,7 +31,7 @@ def kmer_shares(sequences: Sequence[Tokens], k: int, *, both_strands: bool) -> A
         numbers = _numbers(sequence, k)
         if len(numbers):
             row += np.bincount(numbers, minlength=4**k) / len(numbers)
-    return (found + found[:, _opposites(k)]) / np.float32(2) if both_strands else found
+    return ((found + found[:, _opposites(k)]) / 2).astype(np.float32) if both_strands else found
 
 
 def _numbers(sequence: Tokens, k: int) -> npt.NDArray[np.int64]:
