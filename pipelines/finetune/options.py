@@ -117,9 +117,27 @@ class FinetuneConfig(Options):
         ),
     ] = False
     mode: Annotated[
-        Literal["head", "full"],
-        option("--mode", panel=HEAD, help="Train the head alone, or all weights with it."),
+        Literal["head", "lora", "full"],
+        option("--mode", panel=HEAD, help="Train the head alone, low-rank updates of all projections, or all weights."),
     ] = "head"
+    rank: Annotated[
+        int, Field(ge=1), option("--rank", metavar="R", panel=HEAD, help="Rank of the updates of --mode lora.")
+    ] = 8
+    alpha: Annotated[
+        float,
+        Field(gt=0),
+        option("--alpha", metavar="A", panel=HEAD, help="The updates of --mode lora are scaled by A / R."),
+    ] = 16.0
+    lora_targets: Annotated[
+        tuple[str, ...],
+        option(
+            "--lora-target",
+            metavar="NAME",
+            panel=HEAD,
+            default="all",
+            help="Projection with an update, in_proj, out_proj, fc1 or fc2; may repeat.",
+        ),
+    ] = ()
     pooling: Annotated[
         Literal["mean", "last", "attention"],
         option("--pooling", panel=HEAD, help="How the states of all bases become one vector."),
@@ -131,7 +149,7 @@ class FinetuneConfig(Options):
     epochs: Annotated[
         int | None,
         Field(ge=1),
-        option("--epochs", metavar="N", panel=HEAD, default="50 for head, 10 for full", help="Passes over the data."),
+        option("--epochs", metavar="N", panel=HEAD, default="50 for head, 10 else", help="Passes over the data."),
     ] = None
     patience: Annotated[
         int | None,
@@ -140,7 +158,7 @@ class FinetuneConfig(Options):
             "--patience",
             metavar="N",
             panel=HEAD,
-            default="10 for head, 3 for full",
+            default="10 for head, 3 else",
             help="Stop after N epochs without a lower validation loss.",
         ),
     ] = None
@@ -178,5 +196,5 @@ class FinetuneOptions(FinetuneConfig):
 
 # Keys of a call that are not part of a run.
 CALL = ("output", "resume", "force", "quiet")
-EPOCHS = {"head": 50, "full": 10}
-PATIENCE = {"head": 10, "full": 3}
+EPOCHS = {"head": 50, "lora": 10, "full": 10}
+PATIENCE = {"head": 10, "lora": 3, "full": 3}

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from genoconv.pipelines.finetune.session import Session
 
 PLOT, CARD = "finetune.png", "README.md"
-_MODES = {"head": "the head alone", "full": "the head and the whole backbone"}
+_MODES = {
+    "head": "the head alone",
+    "lora": "the head and low-rank updates of the projections",
+    "full": "the head and the whole backbone",
+}
 _SPLITS = {"valid": "validation", "test": "test set"}
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from genoconv.errors import UsageError
+from genoconv.errors import ModelError, UsageError
 from genoconv.pipelines.finetune.inputs import Dataset, gather
 from genoconv.pipelines.finetune.options import EPOCHS, PATIENCE, FinetuneConfig
 from genoconv.pipelines.train.folder import RECORDS, RunFolder, write_json
@@ -212,6 +212,8 @@ class Session:
         from genoconv.pipelines.finetune.report import CARD, PLOT, write_card, write_plot
         from genoconv.pipelines.finetune.results import evaluate, main_figure, provenance, summary
 
+        if self.config.mode == "lora":
+            self._merge()
         write_json(held.path / RECORDS, self.describe())
         results = evaluate(self, features, self._baselines(features))
         plotted = write_plot(held.path / PLOT, splits=results, figure=main_figure(results))
@@ -221,6 +223,26 @@ class Session:
         save_model(self.model, held.path, provenance=provenance(self, outcome, results, planned=planned))
         held.end()
         log.info("%s; model in %s", summary(results), self.folder)
+
+    def _merge(self) -> None:
+        """Merge the low-rank updates into the weights, and see that the model computes what it did.
+
+        Raises:
+            ModelError: it does not.
+        """
+        import torch
+
+        from genoconv.models.lora import merge_lora
+
+        tokens = max(self.data.sequences[:_LOOKED_AT], key=len)[: self.model.config.max_bases]
+        ids = torch.from_numpy(tokens)[None].long().to(next(self.model.parameters()).device)
+        with torch.no_grad():
+            before = self.model.eval().outputs(ids)
+            merge_lora(self.model)
+            after = self.model.outputs(ids)
+        if not torch.allclose(before, after, rtol=1e-3, atol=1e-4):
+            difference = float((before - after).abs().max())
+            raise ModelError(f"the merged weights compute other outputs than the updates, by {difference:.3g}")
 
     def _baselines(self, features: Array | None) -> "dict[str, Rows]":
         """Predictions of the baselines by their names, where they are wanted."""
@@ -242,6 +264,7 @@ def _model(config: FinetuneConfig, data: Dataset) -> "Predictor":
 
     from genoconv.models import load_model
     from genoconv.models.heads import HeadConfig, Predictor
+    from genoconv.models.lora import TARGETS, add_lora
 
     assert config.model is not None
     head = HeadConfig(
@@ -254,6 +277,8 @@ def _model(config: FinetuneConfig, data: Dataset) -> "Predictor":
     model = Predictor.on(load_model(config.model), head)
     if config.mode == "head":
         model.freeze()
+    elif config.mode == "lora":
+        add_lora(model, rank=config.rank, alpha=config.alpha, targets=config.lora_targets or TARGETS)
     longest = max(map(len, data.sequences))
     if longest > model.config.max_bases:
         log.info(

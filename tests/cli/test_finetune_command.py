@@ -18,6 +18,7 @@ from finetune_runs import QUICK, base_model, call, classed_table, finetune, sequ
 from genoconv.errors import DataError, GenoconvError, OutputError, UsageError
 from genoconv.models import load_model
 from genoconv.models.heads import Predictor
+from genoconv.models.lora import LowRank
 from genoconv.pipelines.finetune import inputs
 from genoconv.pipelines.finetune.options import FinetuneConfig, FinetuneOptions
 from genoconv.pipelines.options import parameters
@@ -105,7 +106,8 @@ def test_it_learns_and_leaves_a_model_that_predicts(bench: Bench, caplog: pytest
 
 
 @pytest.mark.parametrize(
-    "words", [("--mode", "full"), ("--pooling", "attention"), ("--pooling", "last", "--strand", "both")]
+    "words",
+    [("--mode", "full"), ("--mode", "lora"), ("--pooling", "attention"), ("--pooling", "last", "--strand", "both")],
 )
 def test_other_ways_to_train(bench: Bench, words: tuple[str, ...]) -> None:
     record = bench.run(*words, "--epochs", 8, "--lr", 0.003)
@@ -113,7 +115,7 @@ def test_other_ways_to_train(bench: Bench, words: tuple[str, ...]) -> None:
     assert min(losses) < losses[0]
     before, after = load_model(bench.base).state_dict(), load_model(bench.out).state_dict()
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items()) == (words[0] != "--mode")
-    assert record["provenance"]["mode"] == ("full" if "full" in words else "head")
+    assert record["provenance"]["mode"] == (words[1] if words[0] == "--mode" else "head")
 
 
 def test_what_a_table_can_hold(bench: Bench) -> None:
@@ -362,7 +364,7 @@ class Killed(BaseException):
     """Stands for SIGKILL."""
 
 
-@pytest.mark.parametrize(("how", "words"), [("killed", ()), ("interrupted", ("--mode", "full"))])
+@pytest.mark.parametrize(("how", "words"), [("killed", ()), ("interrupted", ("--mode", "lora"))])
 def test_a_resumed_run_ends_as_an_uninterrupted_one(bench: Bench, how: str, words: tuple[str, ...]) -> None:
     uneven = ("--epochs", 6, "--set", "run.checkpoint_every=4", "--set", "data.tokens_per_batch=700", *words)
     bench.run(*uneven)
@@ -527,6 +529,18 @@ def _(bench: Bench) -> None:
     card = (bench.out / "README.md").read_text()
     assert "| share of G and C | 1.000 (1.000 to 1.000) |" in card
     assert (bench.out / "finetune.png").stat().st_size > 5000
+
+
+@shows("rank", "alpha", "lora_targets")
+def _(bench: Bench) -> None:
+    model = job(bench, "--mode", "lora", "--rank", 3, "--alpha", 6, "--lora-target", "fc1", "--lora-target", "in_proj")[
+        0
+    ].model
+    updates = {name: module for name, module in model.named_modules() if isinstance(module, LowRank)}
+    assert {name.split(".parametrizations")[0].rpartition(".")[2] for name in updates} == {"fc1", "in_proj"}
+    assert {(update.scale, len(update.A)) for update in updates.values()} == {(2.0, 3)}
+    every = job(bench, "--mode", "lora")[0].model
+    assert sum(isinstance(module, LowRank) for module in every.modules()) == 4 * model.config.n_layer
 
 
 @shows("quiet")
