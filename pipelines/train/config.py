@@ -75,10 +75,8 @@ def configure(call: Call[TrainConfig]) -> TrainConfig:
     """
     config = resolve(call)
     sources = config.all_sources()
-    if config.demo == "long":
-        return resolve(call, base=recipe(LONG_DEMO))
-    if not sources or [source.genome for source in sources] == [DEMO_GENOME]:
-        base = recipe(DEMO_GENOME)
+    if config.demo == "long" or not sources or [source.genome for source in sources] == [DEMO_GENOME]:
+        base = recipe(LONG_DEMO if config.demo == "long" else DEMO_GENOME)
         if config.init is not None:  # the model brings its own sizes
             for key in ("preset", "model", "max_length"):
                 base.pop(key)

@@ -9,6 +9,8 @@ from genoconv.errors import UsageError
 from genoconv.genome.assemblies.repeats import RepeatPlan, write_repeats
 from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.windows.intervals import read_bed
+from genoconv.models.checkpoint import read_config
+from genoconv.pipelines.train import run as pipeline
 from genoconv.pipelines.train.inputs import gather
 
 PLAN = RepeatPlan(contigs=12, length=500, distance=320, block=16)
@@ -68,3 +70,23 @@ def test_the_short_demo_is_what_a_run_without_a_sequence_learns_from() -> None:
     assert configuration(options={"demo": "short"}).genome == configuration().genome == ("demo",)
     with pytest.raises(UsageError, match="--demo has a sequence of its own"):
         configuration(options={"demo": "short", "fasta": "x.fa"})
+
+
+def test_a_model_that_sees_far_enough_knows_the_repeats_and_one_that_does_not_cannot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genoconv.pipelines.train.report.write_plot", lambda *_, **__: True)
+    sizes = ("contigs=1500", "length=32", "distance=20", "block=1", "loss_weight=9")
+    small = ("model.emb_dim=33", "model.filter_order=64", "data.tokens_per_batch=2048", "run.device=cpu")
+    found = {}
+    for name, length in (("long", 32), ("short", 16)):
+        config = configuration(
+            *(f"repeats.{size}" for size in sizes),
+            *small,
+            options={"demo": "long", "max_length": length, "run.max_steps": 110, "run.validate_every": 110},
+        )
+        assert pipeline.train(config, folder=tmp_path / name, quiet=True) == 0
+        found[name] = read_config(tmp_path / name)["provenance"]["regions"]
+    assert found["long"]["repeat"]["validation_perplexity"] < 1.2
+    assert found["short"]["repeat"]["validation_perplexity"] > 3.5
+    assert found["long"]["other"]["validation_perplexity"] > 3.5  # what repeats nothing cannot be known

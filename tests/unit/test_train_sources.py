@@ -266,6 +266,25 @@ def test_a_resumed_run_is_the_uninterrupted_one(folder: Path, whole: Path, tmp_p
         assert (one.step, one.split, dict(one.figures)) == (other.step, other.split, dict(other.figures))
 
 
+def test_each_source_takes_its_own_file_of_windows(folder: Path, tmp_path: Path) -> None:
+    for name, ends in (("easy", (64, 128, 192)), ("hard", (40, 80, 120))):
+        rows = zip((0, *ends), ends, ("train", "valid", "train"), strict=False)
+        lines = [f"chr1\t{start}\t{end}\tw{start}\t0\t-\t{split}\n" for start, end, split in rows]
+        (tmp_path / f"{name}.bed").write_text("".join(lines))
+    files = [str(folder / "easy.fa"), str(folder / "hard.fa")]
+    beds = [str(tmp_path / "easy.bed"), str(tmp_path / "hard.bed")]
+    config = configuration(*TINY, options={"fasta": files, "window_file": beds, "run.max_steps": 1})
+    inputs = gather(config, max_length=64, offline=True, quiet=True)
+    assert inputs.reader("train").lengths.tolist() == [64, 64, 40, 40]
+    assert inputs.reader("valid").lengths.tolist() == [64, 40]
+    assert [assembly.kind for assembly in inputs.assemblies] == ["file", "file"]
+    reverse = configuration(*TINY, options={"fasta": files, "window_file": beds[::-1]})
+    assert gather(reverse, max_length=64, offline=True, quiet=True).reader("valid").lengths.tolist() == [40, 64]
+    (tmp_path / "hard.bed").write_text("chr1\t0\t40\tw\t0\t+\tvalid\n")
+    with pytest.raises(DataError, match=r"hard\.bed: no windows for training"):
+        gather(config, max_length=64, offline=True, quiet=True)
+
+
 def test_one_sequence_under_two_names_is_refused(folder: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.fa"
     copy.write_text((folder / "easy.fa").read_text().replace(">chr1", ">1"))
