@@ -2,6 +2,7 @@
 
 import functools
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -97,3 +98,32 @@ def print_into(page: str, mark: str, text: str) -> None:
 def check_printed(page: str, mark: str, text: str) -> None:
     """Assert that a Markdown page holds ``text`` between two marks."""
     assert _printed(page, mark)[1] == f"\n{text}\n\n", f"{page}: {mark} is out of date; run the test file as a script"
+
+
+STRUCK = """
+import os, signal, sys
+from genoconv.tasks.journal import Journal
+append, left = Journal.append, [int(sys.argv.pop(1))]
+number = getattr(signal, sys.argv.pop(1))
+def struck(self, value):
+    append(self, value)
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), number)
+Journal.append = struck
+from genoconv.cli import main
+main()
+"""
+
+
+def run_until(arguments: list[object], home: Path, stop: signal.Signals, pieces: int) -> int:
+    """Run the command, which gets the signal when it has finished ``pieces`` more pieces; its exit code."""
+    result = subprocess.run(
+        [sys.executable, "-c", STRUCK, str(pieces), stop.name, *map(str, arguments)],
+        capture_output=True,
+        env=cli_environment(home),
+        timeout=300,
+        check=False,
+    )
+    assert b"Traceback" not in result.stderr, result.stderr
+    return result.returncode

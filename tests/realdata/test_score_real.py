@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from genoconv.errors import UsageError
 from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.pipelines.score.run import score_variants
 from genoconv.tasks.journal import journal_path
-from support import DATA, cli_environment, command, needs_data, run_cli
+from support import DATA, cli_environment, command, needs_data, run_cli, run_until
 
 HG19 = DATA / "genomes/hg19_chr22_1_22M"
 HG19_FA = HG19 / "chr22.1-22000000.fa.gz"
@@ -116,32 +115,6 @@ def test_table_has_a_row_an_allele(chr22):
     assert table["alt"].tolist() == [alt for line in vcf for alt in line.split("\t")[4].split(",")]
     values = [value for line in vcf for value in info(line)["GCONV_LLR"].split(",")]
     assert table["llr"].tolist() == pytest.approx([float("nan" if v == "." else v) for v in values], nan_ok=True)
-
-
-STRUCK = """
-import os, signal, sys
-from genoconv.tasks.journal import Journal
-append, left = Journal.append, [int(sys.argv.pop(1))]
-number = getattr(signal, sys.argv.pop(1))
-def struck(self, value):
-    append(self, value)
-    left[0] -= 1
-    if not left[0]:
-        os.kill(os.getpid(), number)
-Journal.append = struck
-from genoconv.cli import main
-main()
-"""
-
-
-def run_until(arguments: list[object], home: Path, stop: signal.Signals, pieces: int) -> int:
-    """Run the command, which gets the signal when it has finished ``pieces`` more pieces; its exit code."""
-    result = subprocess.run(
-        [sys.executable, "-c", STRUCK, str(pieces), stop.name, *map(str, arguments)],
-        capture_output=True, env=cli_environment(home), timeout=300, check=False,
-    )  # fmt: skip
-    assert b"Traceback" not in result.stderr, result.stderr
-    return result.returncode
 
 
 def test_interrupted_and_resumed_equals_uninterrupted(model, tmp_path):
