@@ -33,6 +33,12 @@ def test_every_command_and_option_is_in_it(reference: ModuleType) -> None:
             assert all(f"`{flag}" in page or f"/{flag}`" in page for flag in parameter.opts if flag[0] == "-")
 
 
+def test_the_readme_has_a_row_for_every_command(reference: ModuleType) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    names = reference.typer.main.get_command(reference.app).commands
+    assert [name for name in names if f"\n| `genoconv {name}` | " not in readme] == []
+
+
 def test_a_row_has_flags_value_default_and_limits(reference: ModuleType) -> None:
     rows = reference.table(parameters(EmbedOptions)).splitlines()
     assert "| `--pool` | `mean`, `max`, `last`, `none` | " in "\n".join(rows)
