@@ -201,24 +201,26 @@ class Scanner:
 
     def _read_forward(self, some: list[Tile], into: list[Prediction]) -> None:
         windows = [self.reference.tokens(tile.contig, tile.before, tile.end) for tile in some]
-        for tile, result, log_p in zip(some, into, self._log_p(windows), strict=True):
+        for tile, result, log_p in zip(some, into, self._log_p(windows, some), strict=True):
             result.forward[:] = log_p[tile.start - tile.before : tile.end - tile.before]
 
     def _read_reverse(self, some: list[Tile], into: list[Prediction]) -> None:
         windows = [reverse_complement(self.reference.tokens(tile.contig, tile.start, tile.after)) for tile in some]
-        for tile, result, log_p in zip(some, into, self._log_p(windows), strict=True):
+        for tile, result, log_p in zip(some, into, self._log_p(windows, some), strict=True):
             # Back to the forward strand: positions reversed, and A, C, G, T is T, G, C, A reversed.
             result.reverse[:] = log_p[tile.after - tile.end : tile.after - tile.start][::-1, ::-1]
 
-    def _log_p(self, windows: list[Tokens]) -> Values:
+    def _log_p(self, windows: list[Tokens], tiles: list[Tile]) -> Values:
         """ln P of A, C, G, T at each position given those before it, (B, N, 4); NaN at the first."""
         ids = stack(windows, self.window).to(self.device)
         self.tokens += ids.numel()
         log_p = torch.log_softmax(self._logits(ids)[:, :-1].float(), dim=-1)
-        if bool(log_p.isnan().any()):  # not to be taken for a strand without context
+        lost = log_p.isnan().flatten(1).any(dim=1)
+        if bool(lost.any()):  # not to be taken for a strand without context
+            first = tiles[int(lost.int().argmax())]
             raise ModelError(
-                "the model's predictions are not finite; its weights are out of range for this precision, or it was "
-                "damaged in training"
+                f"predictions are not finite (first in {first.contig}:{first.start + 1:,}-{first.end:,}); its weights"
+                " are out of range for this precision, or it was damaged in training"
             )
         values: Values = nn.functional.pad(log_p, (0, 0, 1, 0), value=float("nan")).cpu().numpy()
         return values

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 COLUMNS = ("#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO")
 # Bytes. A record of a million samples with likelihoods has a tenth of it.
 _LONGEST_LINE = 1 << 28
-_MOST_HEADER_LINES = 1 << 23
+_MOST_HEADER_LINES = 1 << 22
 _MOST_DIGITS = 18
 # POS of BCF is a signed 32-bit integer; a negative one reaches us as a large one.
 _MOST_POSITIONS = 2**31

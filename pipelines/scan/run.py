@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from genoconv import __version__
 from genoconv.atomic import refuse_existing, refuse_inputs
-from genoconv.errors import Interrupted, UsageError
+from genoconv.errors import Interrupted, ModelError, UsageError
 from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.fasta.digests import SequencesDigest
 from genoconv.models.checkpoint import model_digest, model_files
@@ -264,9 +264,12 @@ def _scan_all(
         advance(resumed)
         left = mine[spool.finished :]
         make = partial(_work_on, options=options, fasta=scanner.reference.fasta.path)
-        with computed(_work(options, scanner), make, devices, left, advance=advance) as results:
-            for _, rows in results:
-                spool.append(rows)
+        try:
+            with computed(_work(options, scanner), make, devices, left, advance=advance) as results:
+                for _, rows in results:
+                    spool.append(rows)
+        except ModelError as error:
+            raise ModelError(f"{options.model}: its {error}") from error
     return Summary(options.output, sum(sizes), resumed, time.monotonic() - began)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from genoconv.models.checkpoint import read_config
+from genoconv.models.published.hub import PUBLISHED
 from genoconv.models.registry import model_folder
 from genoconv.wording import printable
 
@@ -21,7 +22,11 @@ def cautions(model: Path, *, reference: Mapping[str, str], fasta: Path) -> list[
         fasta: what to call the reference.
     """
     provenance = read_config(model)["provenance"]
-    found = [_below_baseline(provenance), _elsewhere(model, provenance, reference=reference, fasta=fasta)]
+    found = [
+        _below_baseline(provenance),
+        _elsewhere(model, provenance, reference=reference, fasta=fasta),
+        _imported(provenance, reference=reference, fasta=fasta),
+    ]
     return [printable(caution) for caution in found if caution]  # names in a config may hold anything
 
 
@@ -56,6 +61,28 @@ def _elsewhere(model: Path, provenance: Mapping[str, Any], *, reference: Mapping
     return (
         f"the model was trained on {name or 'another genome'}, which shares no sequence with {fasta.name}{known}; "
         "scores on another species or assembly may mean little"
+    )
+
+
+def _imported(provenance: Mapping[str, Any], *, reference: Mapping[str, str], fasta: Path) -> str | None:
+    """What is known of the training genome of an imported checkpoint, which does not record it itself."""
+    if provenance.get("kind") != "imported":
+        return None
+    source = provenance.get("source")
+    repository = source.get("repository") if isinstance(source, Mapping) else None
+    trained = next((model.genome for model in PUBLISHED.values() if model.repository == repository), None)
+    here = _assemblies(reference.values())
+    if trained is None:
+        return (
+            "the model was imported from a checkpoint that does not record what it was trained on; nothing says that"
+            f" its scores mean anything on {fasta.name}"
+        )
+    if trained in here:
+        return None
+    known = f" but {', '.join(sorted(here))}" if here else ", as far as is known"
+    return (
+        f"the published model was trained on {trained}, and {fasta.name} is not that{known}; scores on another species"
+        " or assembly may mean little"
     )
 
 

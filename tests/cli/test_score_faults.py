@@ -15,7 +15,9 @@ from toy_scoring import KmerModel, record, scorer, write_fasta
 from vcf_files import info, lines, statuses, text, tiny_model
 
 from genoconv.errors import OutputError, UsageError
+from genoconv.genome.assemblies.manifest import list_manifests
 from genoconv.pipelines.resolve import Call
+from genoconv.pipelines.score.cautions import cautions
 from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.pipelines.score.run import score_variants
 from genoconv.tasks.journal import Journal, journal_path
@@ -351,6 +353,17 @@ def test_a_model_that_lost_to_counting_is_named(
     [message], header = warned({**good, "genome": "sacCer3"}, yeast)
     assert "trained on sacCer3, which shares no sequence with g.fa" in message
     assert "sacCer3" in header
+    [message], header = warned({"kind": "imported", "source": {"path": "/x"}})
+    assert "does not record what it was trained on; nothing says that its scores mean anything on g.fa" in message
+    assert "does not record" in header
+    published = {"kind": "imported", "source": {"repository": "LongSafari/hyenadna-tiny-1k-seqlen-hf"}}
+    [message], header = warned(published)
+    assert "published model was trained on hg38, and g.fa is not that, as far as is known" in message
+    for name, words in (("hg38", []), ("saccer3", ["and y.fa is not that but saccer3"])):
+        reference = dict(list(next(some for some in list_manifests() if some.name == name).md5.items())[:2])
+        found = cautions(folder, reference=reference, fasta=Path("y.fa"))
+        assert len(found) == len(words)
+        assert all(word in text for word, text in zip(words, found, strict=True))
     # Records that are not as train writes them are no reason to stop.
     for odd in ({"validation_perplexity": "3", "markov_perplexities": [None]}, {"markov_perplexities": {}}, {}):
         assert warned(odd, {"contigs": []}) == ([], "")

@@ -22,12 +22,14 @@ class PublishedModel:
         repository: on the hub, transformers layout.
         revision: commit that a download takes; None is the newest, which is then recorded.
         sha256: of its weights file at that commit; None is not known beforehand.
+        genome: what it was trained on, as ``genoconv genomes`` calls it.
     """
 
     name: str
     repository: str
     revision: str | None = None
     sha256: str | None = None
+    genome: str = "hg38"
 
 
 PUBLISHED = {
