@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from genoconv.atomic import atomic_file, write_text
+from genoconv.atomic import atomic_dir, atomic_file, write_text
 from genoconv.errors import OutputError, UsageError
 from genoconv.tasks.scan import Prediction
 from genoconv.tracks.blocks import COLUMNS, Blocks
@@ -64,7 +64,9 @@ FORMATS = (
     Format(".parquet", COLUMNS, "<f4", _every),
     Format(".bw", len(TRACKS), "<f4", _tracks),
     Format(".npy", 4, "<f2", lambda one: one.scores),
+    Format(".zarr", 4, "<f2", lambda one: one.scores),
 )
+_LIBRARIES = ((".bw", "pybigtools", "bigwig"), (".parquet", "pyarrow", "parquet"), (".zarr", "zarr", "zarr"))
 
 
 def format_of(output: Path) -> Format:
@@ -76,7 +78,7 @@ def format_of(output: Path) -> Format:
     found = next((one for one in FORMATS if output.name.endswith(one.suffix) and output.name != one.suffix), None)
     if found is None:
         raise UsageError(f"--output {output}: give a name ending in {', '.join(one.suffix for one in FORMATS)}")
-    for suffix, module, extra in ((".bw", "pybigtools", "bigwig"), (".parquet", "pyarrow", "parquet")):
+    for suffix, module, extra in _LIBRARIES:
         if found.suffix == suffix:
             try:
                 __import__(module)
@@ -96,14 +98,36 @@ def files_of(output: Path, contigs: Sequence[str]) -> list[Path]:
     if suffix == ".bw":
         return [*(output.with_name(f"{stem}.{track}.bw") for track in TRACKS), output.with_name(f"{output.name}.json")]
     if suffix == ".npy":
-        names = {contig: re.sub(r"[^\w.+-]", "_", contig) for contig in contigs}
-        if len(set(names.values())) < len(names):
-            raise OutputError(f"{output}: two contigs would have a file of the same name; write another format")
+        names = _file_names(output, contigs)
         return [
             *(output.with_name(f"{stem}.{names[contig]}.npy") for contig in contigs),
             output.with_name(f"{output.name}.json"),
         ]
+    if suffix == ".zarr":
+        _file_names(output, contigs)
     return [output]
+
+
+def _file_names(output: Path, contigs: Iterable[str]) -> dict[str, str]:
+    """A name for each contig that a file can have.
+
+    Raises:
+        OutputError: two contigs would have the same.
+    """
+    names = {contig: re.sub(r"^[._]|[^\w.+-]", "_", contig) for contig in contigs}
+    if len(set(names.values())) < len(names):
+        raise OutputError(f"{output}: two contigs would have a file of the same name; write another format")
+    return names
+
+
+def refuse_foreign(output: Path) -> None:
+    """Refuse to replace what is not a Zarr store by one, ``--force`` or not.
+
+    Raises:
+        OutputError: a file, or a folder with something else in it.
+    """
+    if format_of(output).suffix == ".zarr" and output.exists() and not (output / "zarr.json").is_file():
+        raise OutputError(f"{output} exists and is not a Zarr store; it is not replaced, choose another name")
 
 
 def passes(output: Path) -> int:
@@ -128,6 +152,21 @@ def write(output: Path, blocks: Blocks, *, contigs: Mapping[str, int], facts: Ma
         for (contig, length), path in zip(contigs.items(), files[:-1], strict=True):
             with atomic_file(path) as temporary:
                 write_npy(temporary, blocks, contig=contig, length=length)
+    elif suffix == ".zarr":
+        from genoconv.tracks.arrays import write_zarr
+
+        form, names = format_of(output), _file_names(output, contigs)
+        about = {**facts, "values": "A, C, G, T", "contigs": {name: contig for contig, name in names.items()}}
+        with atomic_dir(output) as folder:
+            write_zarr(
+                folder,
+                blocks,
+                contigs={contig: (names[contig], length) for contig, length in contigs.items()},
+                columns=form.columns,
+                dtype=form.dtype,
+                facts=about,
+            )
+        return
     else:
         _write_table(output, suffix, blocks, contigs=contigs, notes=notes)
         return

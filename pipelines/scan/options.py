@@ -43,7 +43,7 @@ class ScanOptions(Options):
             metavar="OUT",
             recorded=False,
             written=True,
-            help="A file ending in .tsv.gz, .vcf.gz, .parquet, .bw (four tracks) or .npy (an array per contig).",
+            help="A file ending in .tsv.gz, .vcf.gz, .parquet, .bw (four tracks), .npy or .zarr (an array per contig).",
         ),
     ]
     regions: Annotated[

@@ -20,7 +20,7 @@ from genoconv.pipelines.calibrated import Found, Wanted, find_calibration, ranke
 from genoconv.pipelines.forecast import Forecast, forecast
 from genoconv.pipelines.options import recorded_command
 from genoconv.pipelines.provenance import file_name
-from genoconv.pipelines.scan.formats import Array, files_of, format_of, passes, write
+from genoconv.pipelines.scan.formats import Array, files_of, format_of, passes, refuse_foreign, write
 from genoconv.pipelines.scan.geometry import geometry
 from genoconv.pipelines.scan.options import ScanOptions
 from genoconv.pipelines.scan.plot import check_plot, draw
@@ -125,9 +125,10 @@ def _check_outputs(options: ScanOptions, files: Sequence[Path], spans: Sequence[
     refuse_inputs(every, inputs=inputs)
     for path in every:
         refuse_existing(path, force=options.force)
+    refuse_foreign(options.output)
     if options.plot is not None:
         if not format_of(options.output).columns >= 4 or options.output.name.endswith(".bw"):
-            raise UsageError("--plot goes with .tsv.gz, .vcf.gz, .parquet and .npy outputs")
+            raise UsageError("--plot goes with .tsv.gz, .vcf.gz, .parquet, .npy and .zarr outputs")
         check_plot(options.plot, spans)
 
 

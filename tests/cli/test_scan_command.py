@@ -102,12 +102,13 @@ def test_it_is_what_score_variants_says(bench: Bench) -> None:
 
 def test_all_formats_hold_the_same(bench: Bench) -> None:
     import pybigtools
+    import zarr
 
     table = bench.table()
     assert bench.out.with_name("o.tsv.gz.tbi").exists()
     with pysam.TabixFile(str(bench.out)) as indexed:
         assert len(list(indexed.fetch("b", 10, 20))) == 30
-    for name in ("o.vcf.gz", "o.parquet", "o.npy", "o.bw"):
+    for name in ("o.vcf.gz", "o.parquet", "o.npy", "o.zarr", "o.bw"):
         bench.call(output=bench.folder / name)
     vcf = lines(bench.folder / "o.vcf.gz")
     assert [float(v) for line in vcf for v in info(line)["GCONV_LLR"].split(",")] == table["score"].tolist()
@@ -120,10 +121,16 @@ def test_all_formats_hold_the_same(bench: Bench) -> None:
     )
     for column in ("score", "forward", "reverse", "ref_log_p", "entropy"):
         np.testing.assert_allclose(parquet[column].astype(float), table[column], rtol=1e-5, atol=1e-6)
+    store = zarr.open_group(bench.folder / "o.zarr", mode="r")
+    assert sorted(store) == sorted(CONTIGS)
+    assert store.attrs["command"].startswith("genoconv scan ")
     by_place = table.set_index(["chrom", "pos", "alt"])["score"]
     for contig, sequence in CONTIGS.items():
         array = np.load(bench.folder / f"o.{contig}.npy")
         assert (array.shape, array.dtype) == ((len(sequence), 4), np.float16)
+        stored = store[contig]
+        assert (stored.shape, stored.dtype) == (array.shape, array.dtype)
+        assert stored[:].tobytes() == array.tobytes()
         for pos in (1, 50, 150, len(sequence)):
             for column, base in enumerate("ACGT"):
                 expected = by_place.get((contig, pos, base), 0.0)
@@ -147,7 +154,7 @@ def test_all_formats_hold_the_same(bench: Bench) -> None:
     assert "context=64;step=32" in facts["scan"]
 
 
-@pytest.mark.parametrize("name", ["o.tsv.gz", "o.npy", "o.parquet"])
+@pytest.mark.parametrize("name", ["o.tsv.gz", "o.npy", "o.parquet", "o.zarr"])
 def test_interrupted_and_resumed_equals_uninterrupted(
     bench: Bench, small_pieces: None, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -171,8 +178,10 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     with pytest.raises(UsageError, match="had command"):
         bench.call("--resume", output=out, context=48)
     bench.call("--resume", output=out)
-    for path in (bench.folder / "whole").glob("o.*"):
-        assert bench.folder.joinpath(path.name).read_bytes() == path.read_bytes()
+    whole = {path.relative_to(bench.folder / "whole"): path for path in (bench.folder / "whole").rglob("*")}
+    assert whole
+    for place, path in whole.items():
+        assert path.is_dir() or bench.folder.joinpath(place).read_bytes() == path.read_bytes()
     assert not list(bench.folder.glob(".o*"))
 
 
@@ -228,7 +237,7 @@ def test_shards_together_are_the_whole(bench: Bench, small_pieces: None) -> None
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["-o", "x.txt"], "ending in .tsv.gz, .vcf.gz, .parquet, .bw, .npy"),
+        (["-o", "x.txt"], "ending in .tsv.gz, .vcf.gz, .parquet, .bw, .npy, .zarr"),
         (["-c", 95], "--context 95: must be at least 2 less than the window of 96"),
         (["-w", 99999], "this model reads up to 2,050 bases"),
         (["-r", "d:1-5"], "no contig of that name; it has c, b"),
@@ -246,6 +255,34 @@ def test_what_it_refuses(bench: Bench, words: list[object], message: str) -> Non
         bench.call(*words)
     assert not list(bench.folder.glob("o.*"))
     assert not list(bench.folder.glob(".o*"))
+
+
+def test_arrays_in_shards_and_what_a_store_does_not_replace(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    import zarr
+
+    from genoconv.tracks import arrays
+
+    whole = bench.folder / "o.npy"
+    bench.call(output=whole)
+    monkeypatch.setattr(arrays, "CHUNK", 64)
+    monkeypatch.setattr(arrays, "SHARD", 256)
+    out = bench.folder / "s.zarr"
+    bench.call(output=out)
+    store = zarr.open_group(out, mode="r")
+    assert (store["c"].chunks, store["c"].shards) == ((64, 4), (256, 4))
+    assert store["c"][:].tobytes() == np.load(bench.folder / "o.c.npy").tobytes()
+    assert len([path for path in (out / "c").rglob("*") if path.is_file()]) == 1 + 4
+    bench.call("-r", "c:301-310", "--force", output=out)
+    part = zarr.open_group(out, mode="r")["c"][:]
+    assert np.isnan(part[:300]).all()
+    assert part[300:310].tobytes() == np.load(bench.folder / "o.c.npy")[300:310].tobytes()
+    assert len([path for path in (out / "c").rglob("*") if path.is_file()]) == 1 + 1  # what is not there takes no space
+    other = bench.folder / "other.zarr"
+    other.mkdir()
+    (other / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match="not a Zarr store; it is not replaced"):
+        bench.call("--force", output=other)
+    assert (other / "notes.txt").read_text() == "mine"
 
 
 def test_an_output_that_is_an_input_is_refused(bench: Bench) -> None:
