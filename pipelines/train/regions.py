@@ -23,7 +23,7 @@ FEATURES = ("cds", "utr", "exon", "promoter", "intron", "intergenic")
 OTHER = "other"
 """What reports call the bases in no region."""
 
-Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Weight = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
 
 class Region(Options):

@@ -74,6 +74,12 @@ def test_gtf_counts_the_stop_codon_as_coding(fasta: Fasta) -> None:
     assert spans(found.stretches("promoter", around=10)) == {"chr1": [(90, 111)]}
 
 
+def test_a_gene_opposite_to_a_transcript_has_a_promoter_of_its_own(fasta: Fasta) -> None:
+    more = "1\tx\tgene\t301\t500\t.\t-\t.\tID=opposite\n1\tx\tgene\t301\t500\t.\t+\t.\tID=within\n"
+    found = features(fasta, GFF3 + more).stretches("promoter", around=10)
+    assert spans(found)["chr1"] == [(90, 111), (489, 510), (679, 700), (889, 910)]
+
+
 def test_a_feature_that_covers_nothing_is_an_error(fasta: Fasta) -> None:
     with pytest.raises(DataError, match=r"a\.gff3: no base is cds by its rows"):
         features(fasta, "1\tx\tgene\t1\t9\t.\t+\t.\tID=g\n").stretches("cds")

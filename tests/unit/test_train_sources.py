@@ -74,6 +74,7 @@ REFUSED = {
     "no sequence": ({}, ("sources=[{name: x}, {genome: hg38}]",), "source x: give one of --genome NAME and --fasta"),
     "weight of 0": ({}, ("sources=[{fasta: a, weight: 0}]",), "sources.0.weight: must be above 0.0, got '0'"),
     "weight below 0": ({}, ("sources=[{fasta: a, weight: -1}]",), "sources.0.weight: must be above 0.0, got '-1'"),
+    "huge weight": ({}, ("sources=[{fasta: a, weight: 1e300}]",), "sources.0.weight: must be at most 1000000.0"),
     "endless weight": ({}, ("sources=[{fasta: a, weight: .inf}]",), "sources.0.weight: must be a finite number"),
     "weight not a number": ({}, ("sources=[{fasta: a, weight: .nan}]",), "sources.0.weight: must be"),
     "unknown key": ({}, ("sources=[{fasta: a, weigh: 1}]",), "unknown key sources.0.weigh; did you mean sources."),

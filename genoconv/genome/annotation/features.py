@@ -226,9 +226,11 @@ class _Parts:
     def promoters(self, around: int) -> dict[str, list[Span]]:
         """Contig -> stretches around transcription start sites."""
         starts = [(t.contig, t.start, t.end, t.strand) for t in self.transcripts.values()]
-        reached = self._each(lambda transcript: [(transcript.start, transcript.end)])
-        spans = {contig: merged(some) for contig, some in reached.items()}
-        starts += [gene for gene in self.genes if not _overlaps(spans.get(gene[0]), *gene[1:3])]
+        reached: dict[tuple[str, str], list[Span]] = defaultdict(list)
+        for contig, start, end, strand in starts:
+            reached[contig, strand].append((start, end))
+        spans = {place: merged(some) for place, some in reached.items()}
+        starts += [gene for gene in self.genes if not _overlaps(spans.get((gene[0], gene[3])), *gene[1:3])]
         found: dict[str, list[Span]] = defaultdict(list)
         for contig, start, end, strand in starts:
             if strand in ("+", "-"):
