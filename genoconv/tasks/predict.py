@@ -61,8 +61,8 @@ def _turned(span: Span) -> Span:
 
 
 @torch.inference_mode()
-def predictions(model: Predictor, vectors: Array) -> Array:
-    """Probabilities or values (N, K) of pooled vectors (N, D); see :meth:`.Predictor.predict`.
+def outputs(model: Predictor, vectors: Array) -> npt.NDArray[np.float64]:
+    """Logits, or values in the unit of the labels, (N, K), of pooled vectors (N, D).
 
     Computed in float64, so that the number of rows does not matter to the last digit.
     """
@@ -71,9 +71,16 @@ def predictions(model: Predictor, vectors: Array) -> Array:
         tensor.detach().double().cpu()
         for tensor in (head.linear.weight, head.linear.bias, head.center, head.spread, head.unit, head.offset)
     )
-    outputs = ((torch.from_numpy(vectors).double() - center) / spread) @ weight.T + bias
-    if head.config.kind == "regression":
-        found: Array = (outputs * unit + offset).float().numpy()
-        return found
-    probabilities: Array = head.predictions(outputs).float().numpy()
+    found: npt.NDArray[np.float64] = (
+        (((torch.from_numpy(vectors).double() - center) / spread) @ weight.T + bias) * unit + offset
+    ).numpy()
+    return found
+
+
+def predictions(model: Predictor, vectors: Array) -> Array:
+    """Probabilities or values (N, K) of pooled vectors (N, D); see :meth:`.Predictor.predict`."""
+    found = torch.from_numpy(outputs(model, vectors))
+    if model.head.config.kind != "regression":
+        found = model.head.predictions(found)
+    probabilities: Array = found.float().numpy()
     return probabilities

@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from genoconv.tasks.comparison import Advance, Comparison, Comparisons, Reduce
+from genoconv.tasks.deltas import HeadOutputs
 from genoconv.tasks.likelihood import CausalLikelihood
 from genoconv.tokens import reverse_complement
 from genoconv.variants.alleles import Allele, Status, check_alt, check_ref, symbolic_or_star, trimmed
@@ -46,6 +50,8 @@ class Score(NamedTuple):
     ``llr`` is the mean over the strands that were read; negative: less likely than the reference. ``gene`` is the
     gene whose body is the window, where windows are genes and one covers the allele. ``pct`` and ``z`` say where
     ``llr`` lies among like variants (see :mod:`genoconv.tasks.calibration`), where the model is calibrated for it.
+    ``delta`` are the outputs of a fine-tuned head for the alternative less those for the reference, also the mean over
+    strands.
     """
 
     status: Status
@@ -55,6 +61,7 @@ class Score(NamedTuple):
     gene: str | None = None
     pct: float | None = None
     z: float | None = None
+    delta: Sequence[float] | None = None
 
 
 GeneFinder = Callable[[str, Allele], GeneBody | None]
@@ -107,6 +114,7 @@ class VariantScorer:
         reference: the genome.
         names: contig name of the VCF -> of the FASTA; contigs that are not in it are ``no_contig``.
         settings: see :class:`Settings`.
+        head: outputs of a fine-tuned model for sequences; None where there is no head.
     """
 
     def __init__(
@@ -116,7 +124,9 @@ class VariantScorer:
         reference: Reference,
         names: Mapping[str, str],
         settings: Settings,
+        head: HeadOutputs | None = None,
     ) -> None:
+        self.head = head
         self.likelihood = likelihood
         self.reference = reference
         self.names = names
@@ -141,7 +151,8 @@ class VariantScorer:
         ]
         with _share(advance, records=len(records), sequences=len(compared.sequences)) as read:
             compared.read(self.likelihood, advance=read)
-        return [[[self._score(plan, compared) for plan in allele] for allele in record] for record in plans]
+        outputs = self.head(compared.sequences) if self.head is not None and compared.sequences else None
+        return [[[self._score(plan, compared, outputs) for plan in allele] for allele in record] for record in plans]
 
     def _statuses(self, record: Record) -> list[tuple[str, Status | None]]:
         """Each ALT with the reason why it has no score, or None."""
@@ -197,7 +208,7 @@ class VariantScorer:
             found.append(compared.add(ref, alt, ref_site, alt_site))
         return found
 
-    def _score(self, plan: _Plan, compared: Comparisons) -> Score:
+    def _score(self, plan: _Plan, compared: Comparisons, outputs: npt.NDArray[np.float64] | None) -> Score:
         if not plan.strands:
             return Score(plan.status, gene=plan.gene)
         values = [compared.difference(strand) for strand in plan.strands]
@@ -210,7 +221,14 @@ class VariantScorer:
             None if strand == Strand.REVERSE else values[0] + 0.0,
             None if strand == Strand.FORWARD else values[-1] + 0.0,
             plan.gene,
+            delta=None if outputs is None else _delta(plan, outputs),
         )
+
+
+def _delta(plan: _Plan, outputs: npt.NDArray[np.float64]) -> list[float]:
+    """Outputs of the alternative less those of the reference, the mean over the strands that were read."""
+    strands = [outputs[strand.alt_row] - outputs[strand.ref_row] for strand in plan.strands]
+    return [float(value) + 0.0 for value in np.mean(strands, axis=0)]
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Names and values of what ``genoconv score-variants`` writes: INFO fields, header lines, table columns."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ _REDUCTIONS = {
 }
 
 _SHORT = {"llr": "LLR", "forward": "FWD", "reverse": "REV", "pct": "PCT", "z": "Z", "gene": "GENE", "status": "STATUS"}
+_KEY = re.compile(r"[^0-9A-Za-z_.]+")
+
 # What would end a value of INFO, as VCF 4.3 escapes it.
 _RESERVED = {ord(c): f"%{ord(c):02X}" for c in "%:;=, \t\r\n"}
 
@@ -32,6 +35,7 @@ class Fields:
         reduce, strand: as in :class:`genoconv.tasks.score.Settings`.
         explain: also the strands and the status.
         ranked: for each window, whether the model is calibrated for it.
+        outputs: names of the outputs of a fine-tuned model; each has a field with its difference.
     """
 
     prefix: str
@@ -41,10 +45,13 @@ class Fields:
     strand: Strand
     explain: bool
     ranked: tuple[bool, ...]
+    outputs: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, options: ScoreOptions, settings: Settings, *, ranked: Sequence[bool] = ()) -> "Fields":
-        """The fields of a run with these settings; ``ranked`` as of the attribute, by default nowhere."""
+    def of(
+        cls, options: ScoreOptions, settings: Settings, *, ranked: Sequence[bool] = (), outputs: Sequence[str] = ()
+    ) -> "Fields":
+        """The fields of a run with these settings; ``ranked`` and ``outputs`` as of the attributes."""
         return cls(
             options.info_prefix,
             settings.widths,
@@ -53,7 +60,17 @@ class Fields:
             settings.strand,
             options.explain,
             tuple(ranked) or (False,) * len(settings.widths),
+            tuple(outputs),
         )
+
+    def _deltas(self) -> dict[str, str]:
+        """Names of the differences of the outputs, as :func:`_value` knows them -> the end of their INFO key."""
+        if len(self.outputs) == 1:
+            return {"delta 0": "DELTA"}
+        ends = [_KEY.sub("_", name) for name in self.outputs]
+        if len(set(ends)) < len(ends):  # alike but for letters that no key can have
+            ends = [str(number) for number in range(1, len(ends) + 1)]
+        return {f"delta {k}": f"DELTA_{end}" for k, end in enumerate(ends)}
 
     def _columns(self) -> list[tuple[int, str, str]]:
         """Index of the window, attribute of :class:`Score`, suffix of the name; for each field in order."""
@@ -65,11 +82,11 @@ class Fields:
         return [
             (index, attribute, f"_{width}" if len(self.widths) > 1 else "")
             for index, (width, ranked) in enumerate(zip(self.widths, self.ranked, strict=True))
-            for attribute in ["llr", *(("pct", "z") if ranked else ()), *more]
+            for attribute in ["llr", *self._deltas(), *(("pct", "z") if ranked else ()), *more]
         ]
 
     def _id(self, attribute: str, suffix: str) -> str:
-        return f"{self.prefix}_{_SHORT[attribute]}{suffix}"
+        return f"{self.prefix}_{(_SHORT | self._deltas())[attribute]}{suffix}"
 
     def info_fields(self) -> list[InfoField]:
         """The ``##INFO`` lines."""
@@ -88,6 +105,11 @@ class Fields:
                 "z": f"genoconv: standard deviations of the score in a {where} from the mean of like variants",
                 "gene": "genoconv: gene whose body is the window",
                 "status": f"genoconv: ok, or why there is no score in the {where}",
+                **{
+                    name: f"genoconv: predicted {_KEY.sub('_', output)} of ALT minus that of REF in a {where}, on the"
+                    f" scale of the head, {strands[self.strand]}"
+                    for name, output in zip(self._deltas(), self.outputs, strict=True)
+                },
             }[attribute]
             type_ = "String" if attribute in ("status", "gene") else "Float"
             fields.append(InfoField(self._id(attribute, suffix), "A", type_, description))
@@ -109,18 +131,19 @@ class Fields:
                 if attribute == "status"
             }
         return {
-            self._id(attribute, suffix): [_info(getattr(allele[index], attribute)) for allele in scores]
+            self._id(attribute, suffix): [_info(_value(allele[index], attribute)) for allele in scores]
             for index, attribute, suffix in self._columns()
         }
 
     def _table_columns(self, index: int) -> tuple[str, ...]:
         ranks = ("pct", "z") if self.ranked[index] else ()
-        return ("llr", "forward", "reverse", *ranks, *(("gene",) if self.genes else ()), "status")
+        gene = ("gene",) if self.genes else ()
+        return ("llr", "forward", "reverse", *self._deltas(), *ranks, *gene, "status")
 
     def table_header(self) -> str:
         """The first line of ``--tsv``."""
         names = [
-            f"{attribute}{f'_{width}' if len(self.widths) > 1 else ''}"
+            f"{self._deltas().get(attribute, attribute).lower()}{f'_{width}' if len(self.widths) > 1 else ''}"
             for index, width in enumerate(self.widths)
             for attribute in self._table_columns(index)
         ]
@@ -138,11 +161,20 @@ class Fields:
                 + [
                     "" if value is None else format_value(_plain(value))
                     for index, score in enumerate(windows)
-                    for value in (getattr(score, attribute) for attribute in self._table_columns(index))
+                    for value in (_value(score, attribute) for attribute in self._table_columns(index))
                 ]
             )
             for alt, windows in alleles
         ]
+
+
+def _value(score: Score, attribute: str) -> float | str | None:
+    """An attribute of a score; ``delta 2`` is the third difference of the outputs."""
+    name, _, number = attribute.partition(" ")
+    if not number:
+        found: float | str | None = getattr(score, name)
+        return found
+    return None if score.delta is None else score.delta[int(number)]
 
 
 def _info(value: float | str | None) -> Value:

@@ -74,7 +74,8 @@ def score_variants(options: ScoreOptions) -> Summary | Forecast:
         provenance, cautions, calibration = header_lines(options, places, settings, inputs.names, reference)
         for caution in cautions:
             log.warning("%s: %s", options.model, caution)
-        fields = Fields.of(options, settings, ranked=[table is not None for table in calibration.tables])
+        ranked = [table is not None for table in calibration.tables]
+        fields = Fields.of(options, settings, ranked=ranked, outputs=_outputs(options))
         header, replaced = _header(inputs, fields, provenance)
         outputs.check_records(header, inputs)
         scorer = _scorer(options, model, reference, inputs.names, settings)
@@ -107,6 +108,14 @@ def _load(options: ScoreOptions) -> tuple[ScoreOptions, list[str], "HyenaDNA"]:
     devices = chosen_devices(options.devices, device=options.device)
     model = load_model(options.model, device=devices[0], dtype=DTYPES[precision])
     return options.model_copy(update={"precision": precision}), devices, model
+
+
+def _outputs(options: ScoreOptions) -> tuple[str, ...]:
+    """Names of the outputs of a fine-tuned model; none of others."""
+    from genoconv.models.checkpoint import read_head
+
+    head = read_head(options.model)
+    return head.columns if head is not None else ()
 
 
 def _work_on(
@@ -154,6 +163,10 @@ def _pieces(
 def _scorer(
     options: ScoreOptions, model: "HyenaDNA", reference: Reference, names: Mapping[str, str], settings: Settings
 ) -> VariantScorer:
+    from genoconv.models.heads import Predictor
+    from genoconv.tasks.deltas import HeadOutputs
+
+    head = HeadOutputs(model, batch_size=options.batch_size) if isinstance(model, Predictor) else None
     likelihood = CausalLikelihood(
         model,
         device=next(model.parameters()).device,
@@ -161,7 +174,7 @@ def _scorer(
         max_length=settings.max_length,
         batch_size=options.batch_size,
     )
-    return VariantScorer(likelihood, reference=reference, names=names, settings=settings)
+    return VariantScorer(likelihood, reference=reference, names=names, settings=settings, head=head)
 
 
 def _header(inputs: Inputs, fields: Fields, provenance: Mapping[str, str]) -> tuple[list[str], frozenset[str]]:
@@ -246,7 +259,14 @@ def _score_all(
 
 def _check_finite(options: ScoreOptions, records: Sequence[Record], scores: Sequence[list[list[Score]]]) -> None:
     for record, alleles in zip(records, scores, strict=True):
-        if any(score.llr is not None and not math.isfinite(score.llr) for allele in alleles for score in allele):
+        values = [
+            value
+            for allele in alleles
+            for score in allele
+            for value in (score.llr, *(score.delta or ()))
+            if value is not None
+        ]
+        if not all(map(math.isfinite, values)):
             raise ModelError(
                 f"{options.model}: its scores are not finite (first at {record.contig}:{record.start + 1:,}); its "
                 f"weights are out of range for --precision {options.precision}, or it was damaged in training"

@@ -236,3 +236,33 @@ def test_every_option_has_an_effect() -> None:
 @pytest.mark.parametrize("key", {test: key for key, test in EFFECTS.items()}.values())
 def test_option(key: str, bench: Bench) -> None:
     EFFECTS[key](bench)
+
+
+def test_variants_get_the_difference_of_the_outputs(bench: Bench) -> None:
+    sequence = SEQUENCES["b"]
+    alt = "C" if sequence[120] != "C" else "G"
+    columns = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    vcf = bench.folder / "in.vcf"
+    vcf.write_text(f"##fileformat=VCFv4.2\n{columns}b\t121\t.\t{sequence[120]}\t{alt},<DEL>\t.\t.\t.\n")
+    table = bench.folder / "out.tsv"
+    words = ("score-variants", vcf, "-f", bench.fasta, "-o", bench.folder / "out.vcf", "--tsv", table, "-w", 80)
+    call(*words, "-m", bench.model, "--grid", 1, "--strand", "forward", "--device", "cpu")
+    window = sequence[80:160]
+    ref, changed = expected_logits(bench.model, window), expected_logits(bench.model, window[:40] + alt + window[41:])
+    *_, record = (bench.folder / "out.vcf").read_text().splitlines()[-2:]
+    assert "##INFO=<ID=GCONV_DELTA_x,Number=A,Type=Float" in (bench.folder / "out.vcf").read_text()
+    info = dict(item.split("=") for item in record.split("\t")[7].split(";"))
+    first, second = info["GCONV_DELTA_y"].split(",")
+    assert float(first) == pytest.approx(float(changed[1] - ref[1]), abs=2e-5)
+    assert second == "."
+    rows = pd.read_csv(table, sep="\t")
+    assert rows.loc[0, "delta_x"] == pytest.approx(float(changed[0] - ref[0]), abs=2e-5)
+    call(*words, "-m", bench.model, "--force", "--device", "cpu")  # the mean over both strands is another number
+    assert pd.read_csv(table, sep="\t").loc[0, "delta_x"] != rows.loc[0, "delta_x"]
+
+
+def expected_logits(model: Path, sequence: str) -> np.ndarray:
+    predictor = load_model(model)
+    assert isinstance(predictor, Predictor)
+    with torch.no_grad():
+        return predictor.outputs(torch.from_numpy(encode(sequence))[None].long())[0].numpy()
