@@ -128,12 +128,14 @@ def show(options: ShowOptions) -> Outcome:
 def _facts(facts: dict[str, Any]) -> dict[str, object]:
     """The lines of ``models show``."""
     sizes, tokenizer = facts["model"], facts["tokenizer"]
+    head = facts["head"]
     return {
         "model": f"HyenaDNA, {facts['preset'] or 'own sizes'}",
         "parameters": f"{facts['parameters']:,}",
         "sizes": f"{sizes['n_layer']} layers of {sizes['d_model']}, MLP {sizes['d_inner']}",
         "filters": f"network of width {sizes['filter_order']}, {sizes['emb_dim']} positional features, "
         f"decay above {sizes['modulation_shift']}",
+        "head": f"{head['kind']}: {', '.join(head['labels'])}" if "labels" in head else "the next base",
         "max length": f"{facts['max_length']:,} tokens",
         "tokenizer": f"{tokenizer['unit']}: {' '.join(tokenizer['vocabulary'])}",
         "weights": f"{facts['weights_bytes']:,} bytes, sha256 {facts['weights_sha256']}",

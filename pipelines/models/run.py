@@ -145,6 +145,7 @@ def describe_model(folder: Path) -> dict[str, Any]:
         "model": model.config.to_dict(),
         "parameters": sum(p.numel() for p in model.parameters()),
         "max_length": model.config.max_length,
+        "head": record["head"],
         "tokenizer": record["tokenizer"],
         "weights_bytes": weights.stat().st_size,
         "weights_sha256": record["weights"]["sha256"],

@@ -15,6 +15,7 @@ from genoconv.models.heads import HeadConfig, Predictor, cut, opposite
 from genoconv.models.published import layouts
 from genoconv.models.published.conversion import restore_published
 from genoconv.pipelines.finetune.vectors import pooled
+from genoconv.pipelines.models.run import describe_model
 from genoconv.tokens import PAD, encode
 from genoconv.train.optim import parameter_groups
 from genoconv.train.settings import HeadOptimSettings
@@ -128,6 +129,7 @@ def test_a_model_folder_keeps_the_head(tmp_path: Path) -> None:
     ids = padded(bases(40), bases(130, seed=2))
     assert torch.equal(again.predict(ids), model.predict(ids))
     assert torch.equal(again.hidden(ids[:, :60]), model.hidden(ids[:, :60]))
+    assert describe_model(tmp_path / "m")["head"]["labels"] == ["a", "b", "c"]
     digest = model_digest(tmp_path / "m")
     path = tmp_path / "m" / "config.json"
     record = json.loads(path.read_text())
