@@ -32,7 +32,7 @@ _LOG_LINE = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d")
 
 
 class Report:
-    """One run of the command: what it is asked to report, and what there is to report.
+    """One run of the command: where to report, and what.
 
     Attributes:
         json: where the summary goes; None for nowhere.

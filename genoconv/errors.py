@@ -17,7 +17,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class UsageError(GenoconvError, ValueError):
-    """The call itself is wrong: an option, a configuration key, a combination that cannot be."""
+    """The call itself is wrong: an invalid option or configuration key, or options that exclude each other."""
 
     exit_code = 2
 

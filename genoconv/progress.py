@@ -85,7 +85,7 @@ class Bar:
     """A bar of percent with a note beside it, such as the newest figures of a training run.
 
     Attributes:
-        drawn: whether anybody sees it; where not, the caller says what there is to say in lines.
+        drawn: whether it is shown; if not, the caller reports progress in log lines.
     """
 
     drawn = False

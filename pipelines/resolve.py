@@ -282,7 +282,7 @@ def load_yaml(text: str, *, name: str) -> Any:
         raise UsageError(f"{name}: nested too deeply for a configuration") from None
     except UsageError:
         raise
-    # Numbers and dates that cannot be, and tags on values that they do not fit.
+    # Invalid numbers and dates, and tags on values that they do not fit.
     except (yaml.YAMLError, ValueError, OverflowError, AttributeError, TypeError) as error:
         raise UsageError(f"{name}: not YAML: {printable(' '.join(str(error).split()))[:300]}") from None
 

@@ -123,8 +123,8 @@ class HyenaDNA(nn.Module):
         """Logits of the token after each position.
 
         Args:
-            input_ids: (B, N) integers, 1 <= N <= ``config.input_limit``; right-pad shorter rows with PAD: what comes
-                later never changes what came before.
+            input_ids: (B, N) integers, 1 <= N <= ``config.input_limit``; right-pad shorter rows with PAD: later
+                positions never change earlier ones.
             cu_seqlens: R + 1 integers from 0 to T, for packed sequences: ``input_ids`` is (1, T), one sequence after
                 the other, and sequence r is tokens ``cu_seqlens[r]`` to ``cu_seqlens[r + 1]``; none sees another.
 

@@ -90,7 +90,7 @@ class HeadOptimSettings(OptimSettings):
 
 
 class RunSettings(_Strict):
-    """How long, where, and what is said on the way.
+    """How long, where, and what is logged.
 
     Attributes:
         max_steps: optimiser steps; None leaves it to ``max_minutes``.

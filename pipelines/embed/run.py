@@ -41,7 +41,7 @@ def embed(options: EmbedOptions) -> Summary | Forecast:
     """Do it all; ``docs/embed.md`` says what is computed.
 
     Raises:
-        UsageError: options that cannot be.
+        UsageError: options that exclude each other.
         DataError: an input that cannot be used.
         ModelError: the model folder cannot be used.
         OutputError: an output exists already or cannot be written.

@@ -85,7 +85,7 @@ def gather(config: FinetuneConfig) -> Dataset:
 
     Raises:
         UsageError: options that do not fit the file.
-        DataError: a record, label or split that cannot be; file and line are named.
+        DataError: an invalid record, label or split; names file and line.
     """
     assert config.table is not None
     source = open_source(

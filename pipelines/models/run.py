@@ -118,7 +118,7 @@ def export_model(folder: Path, output: Path, *, layout: layouts.Layout, force: b
             buffer = io.BytesIO()
             torch.save(tensors if layout is layouts.HF else content, buffer)
             (temporary / name).write_bytes(buffer.getbuffer())
-        published.read_published(temporary)  # nobody should get a checkpoint that we would not take
+        published.read_published(temporary)  # refuse to write what we could not import
     origin = source.get("source")
     left = origin.get("left_behind") if imported and isinstance(origin, dict) else None
     notes = [f"files of the source that are not made again: {', '.join(map(str, left))}"] if left else []

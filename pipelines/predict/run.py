@@ -64,7 +64,7 @@ def predict(options: PredictOptions) -> Summary:
     """Do it all; ``docs/predict.md`` says what is computed.
 
     Raises:
-        UsageError: options that cannot be.
+        UsageError: options that exclude each other.
         DataError: an input that cannot be used.
         ModelError: not a fine-tuned model.
         OutputError: an output exists already or cannot be written.

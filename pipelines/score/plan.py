@@ -54,7 +54,7 @@ def score_settings(options: ScoreOptions, *, genes: "GeneIndex | None", sizes: "
     """What decides a score besides model, genome and allele; warns where windows are longer than those in training.
 
     Raises:
-        UsageError: a window, grid or allele length that cannot be.
+        UsageError: an invalid window, grid or allele length.
     """
     trained = sizes.max_bases
     max_length = sys.maxsize if sizes.input_limit is None else trained

@@ -126,7 +126,7 @@ def find(
     ``where`` begins messages about its regions.
 
     Raises:
-        UsageError: a genome without the genes that are asked for; contigs or fractions that cannot be.
+        UsageError: a genome without the genes that are asked for; invalid contigs or fractions.
         DataError: a damaged file.
         DownloadError: the genome could not be fetched.
     """

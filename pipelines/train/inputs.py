@@ -206,7 +206,7 @@ def gather(config: TrainConfig, *, max_length: int, offline: bool, quiet: bool) 
     """Find the sequences and make windows of at most ``max_length`` bases on them.
 
     Raises:
-        UsageError: a genome without the genes that are asked for; contigs or fractions that cannot be.
+        UsageError: a genome without the genes that are asked for; invalid contigs or fractions.
         DataError: a damaged file, or nothing left to learn from or to measure on.
         DownloadError: a genome could not be fetched.
     """

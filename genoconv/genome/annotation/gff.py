@@ -97,7 +97,7 @@ class RowReader:
             of an annotation belong to the gene above them, and finding bytes is quicker than parsing.
 
     Raises:
-        DataError: while iterating, for a row that cannot be; file and line are named.
+        DataError: while iterating, for an invalid row; names file and line.
     """
 
     def __init__(self, stream: BufferedReader, *, source: str, kinds: Callable[[str], Kind] = kind_of) -> None:

@@ -79,7 +79,7 @@ def choose_mask(k: Tensor, length: int, *, sparsity: float, blocks: int = BLOCKS
         blocks: blocks in all, even.
 
     Raises:
-        UsageError: a share or a number of blocks that cannot be.
+        UsageError: an invalid share or number of blocks.
     """
     if not 0 <= sparsity < 1:
         raise UsageError(f"sparsity {sparsity:g}: it must be at least 0 and less than 1")

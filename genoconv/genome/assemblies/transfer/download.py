@@ -22,7 +22,7 @@ Progress = Callable[[], AbstractContextManager[Advance]]
 
 @dataclass(frozen=True)
 class Fetched:
-    """What came: from which address, with which SHA-256."""
+    """A finished download: its address and SHA-256."""
 
     url: str
     sha256: str
@@ -46,7 +46,7 @@ def download(
         sources: urls (http, https or file), best first.
         patience: with a failing server.
         recorded: SHA-256 that an earlier download had, to be held where the manifest knows no checksum.
-        accept: looks at what came; raises DataError if it is not what it should be.
+        accept: checks the downloaded file; raises DataError if it is not what is expected.
         progress: opens a bar for one transfer, which receives the bytes that arrive.
 
     Returns:

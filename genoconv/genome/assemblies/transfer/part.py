@@ -80,7 +80,7 @@ class Part:
         self._told = size
 
     def append(self, blocks: Iterable[bytes]) -> None:
-        """Write blocks to its end, and leave what came before an error on disk."""
+        """Append blocks; those that arrived before an error stay on disk."""
         with open_private(self.path) as stream:
             stream.seek(0, os.SEEK_END)
             for block in blocks:
