@@ -11,6 +11,7 @@ import errno
 import fcntl
 import functools
 import hashlib
+import io
 import logging
 import os
 import shutil
@@ -96,6 +97,14 @@ def _remove(path: Path) -> None:
             path.unlink()
 
 
+class _WorkFile(io.BufferedRandom):
+    """A stream whose end is silent: on a full disk the write has failed before, and its error names the file."""
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 def open_private(path: Path, *, fresh: bool = False) -> BinaryIO:
     """Open a work file for reading and writing; it is created if missing.
 
@@ -118,7 +127,7 @@ def open_private(path: Path, *, fresh: bool = False) -> BinaryIO:
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     while True:
         try:
-            return os.fdopen(os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666), "r+b")
+            return _WorkFile(io.FileIO(os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666), "r+b"))
         except FileExistsError as error:
             if fresh:
                 raise _cannot_write(path, error) from error
@@ -136,7 +145,7 @@ def open_private(path: Path, *, fresh: bool = False) -> BinaryIO:
     except OutputError:
         os.close(handle)
         raise
-    return os.fdopen(handle, "r+b")
+    return _WorkFile(io.FileIO(handle, "r+b"))
 
 
 def check_private(path: Path) -> None:

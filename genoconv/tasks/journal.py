@@ -120,8 +120,15 @@ class Journal:
         os.fsync(self._file.fileno())
 
     def append(self, value: Any) -> None:
-        """Add one finished piece (plain JSON values); on disk when this returns."""
-        self._put(value)
+        """Add one finished piece (plain JSON values); on disk when this returns.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        try:
+            self._put(value)
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot write the journal of this run: {error.strerror}") from error
 
     def remove(self) -> None:
         """Delete the journal: the output it stood for is complete."""

@@ -1,9 +1,10 @@
 """bigWig tracks, for genome browsers."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from genoconv.errors import DataError, UsageError
+from genoconv.errors import DataError, OutputError, UsageError
 from genoconv.tracks.blocks import Blocks
 
 
@@ -24,8 +25,22 @@ def write_bigwig(path: Path, blocks: Blocks, *, column: int, contigs: Mapping[st
     except ImportError:
         raise UsageError("a .bw output needs pybigtools: pip install 'genoconv[bigwig]'") from None
 
+    check_name(path)
     # bigWig's tree of contigs is sorted by name; so are the values that bigtools takes.
     pybigtools.open(str(path), "w").write(dict(contigs), _values(blocks, column, sorted(contigs)))
+
+
+def check_name(path: Path) -> None:
+    """Refuse a name that is not UTF-8, on which pybigtools panics.
+
+    Raises:
+        OutputError: it is not.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+        raise OutputError(f"{shown}: a bigWig needs a name that is UTF-8; choose another one") from None
 
 
 def _values(blocks: Blocks, column: int, contigs: list[str]) -> Iterator[tuple[str, int, int, float]]:
@@ -49,6 +64,7 @@ def write_spans(path: Path, spans: Sequence[tuple[str, int, int, float]], *, con
     """
     import pybigtools
 
+    check_name(path)
     if not spans:
         raise DataError(f"{path.name}: no value to write; a track needs one")
     used = {contig for contig, *_ in spans}

@@ -1,5 +1,6 @@
 """Work files beside an output: one process holds them, links are never followed, dead processes leave nothing."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -160,3 +161,22 @@ def test_finished_pieces_are_not_thrown_away_unasked(out: Path) -> None:
         Journal(journal_path(out), run={"a": 2}, resume=True)
     with Journal(journal_path(out), run={"a": 2}, resume=False) as journal:
         assert journal.finished == []
+
+
+def test_a_full_disk_names_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The write fails, and so would the end of the stream, which still holds what was not written."""
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = work_path(tmp_path / "o.vcf", "journal")
+    with Journal(path, run={"a": 1}, resume=False) as journal:
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(OutputError, match="journal: cannot write the journal of this run: No space left"):
+            journal.append([1])
+    monkeypatch.undo()
+    stream = open_private(tmp_path / "small", fresh=True)
+    stream.write(b"x" * 100)
+    os.close(stream.fileno())  # nothing can be written any more
+    stream.close()
+    assert stream.closed
