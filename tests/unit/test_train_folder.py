@@ -17,7 +17,10 @@ from genoconv.pipelines.train import run as pipeline
 from genoconv.pipelines.train import session
 from genoconv.pipelines.train.inputs import gather
 
-PARTS = {"model.safetensors", "config.json", "genome.json", "run.yaml", "metrics.csv", "README.md", "checkpoints"}
+PARTS = {
+    *("model.safetensors", "config.json", "genome.json", "run.yaml", "metrics.csv", "README.md", "checkpoints"),
+    "training_mqc.yaml",
+}
 
 
 @pytest.fixture(autouse=True)
