@@ -62,9 +62,9 @@ class Bench:
         save_model(Predictor.on(load_model(self.model), head), self.folder / "tuned", provenance={})
         return self.folder / "tuned"
 
-    def copied(self, out: Path) -> Path:
+    def copied(self) -> Path:
         """A model that a command may write into."""
-        return Path(shutil.copytree(self.model, out / "copied", dirs_exist_ok=True))
+        return Path(shutil.copytree(self.model, self.folder / "copied", dirs_exist_ok=True))
 
     def words(self, command: str, out: Path) -> tuple[object, ...]:
         """A small run of a command, its outputs in ``out``."""
@@ -92,7 +92,7 @@ class Bench:
             "workflow report": (scored, "--table", out / "t.tsv", "--plot", out / "p.png"),
             "models export": (self.model, "-o", out / "export"),
             "models import": (self.folder / "published", "-o", out / "imported"),
-            "models calibrate": (self.copied(out), "-f", self.fasta, "--sample", 1000, "--variants", 10, "-w", 32),
+            "models calibrate": (self.copied(), "-f", self.fasta, "--sample", 1000, "--variants", 10, "-w", 32),
             "models show": (self.model,),
             "models list": (),
             "plan": ("--length", 1000, "--gpu", "h200"),

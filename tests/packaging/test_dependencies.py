@@ -58,7 +58,7 @@ def imported(*folders: str) -> list[tuple[str, bool, str]]:
 
 def _imported(*folders: str) -> Iterator[tuple[str, bool, str]]:
     own = {"genoconv", *SHIPPED, *(path.stem for path in (ROOT / "tests").glob("*")), *(ROOT / "tests").parts}
-    own |= {path.stem for path in (ROOT / "docs" / "figures").glob("*.py")}
+    own |= {path.stem for folder in ("docs/figures", "benchmarks") for path in (ROOT / folder).glob("*.py")}
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*.py")):
             tree = ast.parse(path.read_text(encoding="utf-8"))
