@@ -258,7 +258,8 @@ def refused(*words: object, error: type[GenoconvError] = UsageError) -> str:
 
 
 def test_options_that_exclude_each_other(fasta: Path, tmp_path: Path) -> None:
-    assert "give one of --genome NAME and --fasta FILE" in refused("-f", fasta, "--genome", "demo")
+    assert "--annotation is given 1 time and --fasta 2 times" in refused("-f", fasta, "-f", "b.fa", "-a", "x.gff3")
+    assert "--demo has a sequence of its own" in refused("-f", fasta, "--demo", "long")
     assert "--annotation goes with the FASTA" in refused("-a", "x.gff3")
     assert "drop one of them" in refused("-f", fasta, "-a", "x.gff3", "--tiles")
     assert "drop RUN.yaml, --output and --force" in refused("--resume", tmp_path, "-o", tmp_path / "x")
@@ -282,6 +283,7 @@ def test_print_config_prints_and_does_nothing(fasta: Path, tmp_path: Path, monke
 GIVEN: dict[str, tuple[object, ...]] = {
     "annotation": ("g.gff3",),
     "genome": ("hg38",),
+    "demo": ("long",),
     "genes": ("--tiles", False),
     "window_file": ("w.bed",),
     "preset": ("small-32k",),
@@ -296,7 +298,9 @@ GIVEN: dict[str, tuple[object, ...]] = {
     "windows.valid": ("chr9", ["chr9"]),
     "windows.test": ("chr22", ["chr22"]),
     "windows.test_fraction": (0.3,),
+    "windows.regions": ("hot.bed:2", {"bed": "hot.bed", "weight": 2.0, "loss_weight": 1.0}),
     "data.soft_mask": ("keep",),
+    "data.length_warmup": ("never",),
     "run.max_steps": (7,),
     "run.max_minutes": (1.5,),
     "run.seed": (3,),
@@ -315,12 +319,16 @@ def test_every_option_reaches_its_key(fasta: Path, tmp_path: Path, monkeypatch: 
     assert labels.keys() == {"fasta", *GIVEN}
     value, expected = GIVEN[key][0], GIVEN[key][-1]
     words = [str(value)] if str(value).startswith("--") else [labels[key], str(value)]
-    source = [] if key == "genome" else ["-f", str(fasta)]
+    source = [] if key in ("genome", "demo") else ["-f", str(fasta)]
     result = CliRunner().invoke(app, ["train", *source, *words, "--print-config"])
     assert result.exit_code == 0, result.exception
     found = yaml.safe_load(result.stdout)
     for part in key.split("."):
         found = found[part]
+    if key == "windows.regions":
+        (region,) = found
+        found = {name: value for name, value in region.items() if value is not None}
+        found["bed"] = str(Path(found["bed"]).relative_to(tmp_path))
     assert found == (str(tmp_path / str(expected)) if key in PATHS else expected)
 
 
