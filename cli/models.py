@@ -101,7 +101,7 @@ def calibrate(options: CalibrateOptions) -> Outcome:
     from genoconv.pipelines.models.calibrate import calibrate_model
 
     made = calibrate_model(options)
-    return Outcome(line=str(made), counts=made.counts(), outputs={"model": [made.path]})
+    return Outcome(line=str(made), counts=made.counts(), outputs={"model": list(made.files)})
 
 
 @app.command("show")

@@ -25,6 +25,7 @@ class Forecast:
         seconds: about how long it takes on these devices; None where that cannot be known.
         devices: where.
         files: written by a dry run, which is none.
+        beside: further work that is counted in ``seconds``, amount and unit.
     """
 
     amount: int
@@ -32,16 +33,21 @@ class Forecast:
     seconds: float | None
     devices: tuple[str, ...]
     files: tuple[Path, ...] = ()
+    beside: tuple[tuple[int, str], ...] = ()
 
     def counts(self) -> dict[str, float | None]:
         """What ``--json`` says of a dry run."""
-        return {self.unit: self.amount, "estimated_seconds": None if self.seconds is None else round(self.seconds, 1)}
+        work = {unit: amount for amount, unit in self._work}
+        return {**work, "estimated_seconds": None if self.seconds is None else round(self.seconds, 1)}
 
     def __str__(self) -> str:
         where = self.devices[0] if len(self.devices) == 1 else f"{len(self.devices)} devices ({self.devices[0]}, ...)"
-        if self.seconds is None:
-            return f"{self.amount:,} {self.unit} on {where}"
-        return f"{self.amount:,} {self.unit}, about {duration(self.seconds)} on {where}"
+        work = " and ".join(f"{amount:,} {unit}" for amount, unit in self._work)
+        return f"{work} on {where}" if self.seconds is None else f"{work}, about {duration(self.seconds)} on {where}"
+
+    @property
+    def _work(self) -> tuple[tuple[int, str], ...]:
+        return (self.amount, self.unit), *self.beside
 
 
 def forecast(
@@ -62,18 +68,23 @@ def forecast(
         scale: amount of ``unit`` as ``work`` counts it, per unit of ``amount``.
         devices: that will share the work; it is measured on the first.
     """
-    speed = _speed(work, available) if available else None
-    seconds = None if not speed else amount * scale / speed / len(devices)
+    rate = speed(work, available=available)
+    seconds = None if not rate else amount * scale / rate / len(devices)
     return Forecast(amount, unit, seconds, tuple(devices))
 
 
-def _speed(work: Callable[[int], float], available: int) -> float | None:
-    """Amount per second, from steps of growing size until one has taken long enough."""
+def speed(work: Callable[[int], float], *, available: int, enough: float = _ENOUGH_SECONDS) -> float | None:
+    """Amount per second, from steps of growing size until one has taken ``enough`` seconds; None where that is nothing.
+
+    ``work`` and ``available`` are those of :func:`forecast`.
+    """
+    if not available:
+        return None
     items, first = 1, True
     while True:
         began = time.perf_counter()
         done = work(items)
         took = time.perf_counter() - began
-        if took >= (_LONG_STEP_SECONDS if first else _ENOUGH_SECONDS) or (not first and items >= available):
+        if took >= (_LONG_STEP_SECONDS if first else enough) or (not first and items >= available):
             return done / took if took > 0 else None
         items, first = (1, False) if first else (min(items * _GROWTH, available), False)

@@ -26,6 +26,7 @@ TINY = (
     "optim.warmup_steps=2",
     "run.device=cpu",
     "run.log_every=1",
+    "run.calibrate=false",
 )
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from genoconv.pipelines.options import (
     BatchSize,
     Device,
+    DryRun,
     Force,
     Genome,
     Offline,
@@ -110,6 +111,7 @@ class CalibrateOptions(Options):
     batch_size: BatchSize = None
     device: Device = "auto"
     precision: Precision = "auto"
+    dry_run: DryRun = False
     force: Force = False
     quiet: Quiet = False
 

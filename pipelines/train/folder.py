@@ -27,6 +27,7 @@ _OURS = (
     "finetune.png",
     "predictions.tsv",
     "README.md",
+    "calibration.npz",
     CHECKPOINTS,
     "tensorboard",
     MODEL_CONFIG,

@@ -46,6 +46,7 @@ MAY_CHANGE = (
     "run.log_every",
     "run.activation_checkpointing",
     "run.tensorboard",
+    "run.calibrate",
 )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genoconv.errors import DivergedError, Interrupted, UsageError
+from genoconv.pipelines.train.calibration import calibrate_run
 from genoconv.pipelines.train.folder import GENOME, RunFolder, write_json
 from genoconv.pipelines.train.inputs import Inputs, gather
 from genoconv.pipelines.train.options import TrainConfig
@@ -115,6 +116,8 @@ class Session:
             results = results_of(self.inputs, outcome, baselines)
             self._fill(held, outcome, results)
         log.info("%s; model in %s", summary(results), self.folder)
+        if self.config.run.calibrate:
+            calibrate_run(self, seconds=outcome.seconds)
         return 0
 
     def job(self) -> "Job":
@@ -154,6 +157,8 @@ class Session:
         if self.inputs.notes():
             log.info("windows: %s", "; ".join(self.inputs.notes()))
         self._introduce_stages(int(lengths.max()))
+        if self.config.run.calibrate:
+            log.info("afterwards its scores are calibrated on a sample, in up to 5 %% of the run's time and 20 seconds")
         shares = self.inputs.shares()
         if shares:
             log.info("bases read: %s", ", ".join(f"{name} {share:.1%}" for name, share in shares.items()))
@@ -172,6 +177,7 @@ class Session:
         """Write what makes the folder of a run a model folder, the weights and ``config.json`` last."""
         from genoconv.models.checkpoint import save_model
         from genoconv.pipelines.train.report import write_card, write_curve, write_plot
+        from genoconv.tasks.calibration import NAME
 
         write_json(held.path / GENOME, self.describe())
         baselines = results["markov_perplexities"]
@@ -180,6 +186,7 @@ class Session:
             log.info("no training.png: matplotlib is missing; pip install 'genoconv[plot]'")
         write_curve(held.path / "training_mqc.yaml", name=held.path.resolve().name, rows=outcome.rows)
         write_card(held.path / "README.md", session=self, results=results, plotted=plotted)
+        (held.path / NAME).unlink(missing_ok=True)  # of the weights before a run that is trained further
         save_model(self.model, held.path, provenance=provenance(self, results))
         held.end()
 

@@ -224,6 +224,34 @@ def test_what_it_refuses(bench: Bench) -> None:
     assert not list(bench.model.glob(".*"))
 
 
+def test_a_long_calibration_says_it_before_it_starts(
+    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genoconv.pipelines.models.calibrate._SHORT", 1)
+    with caplog.at_level(logging.INFO, logger="genoconv"):
+        bench.calibrate()
+    assert any(line.startswith("1,024 positions, about ") for line in caplog.messages)
+    with caplog.at_level(logging.INFO, logger="genoconv"):
+        bench.calibrate("--dry-run", "--force", variants=7)
+    assert any(line.startswith("1,024 positions and 14 variants, about ") for line in caplog.messages)
+
+
+def test_a_fine_tuned_model_is_calibrated_by_its_backbone(bench: Bench) -> None:
+    from genoconv.models.heads import HeadConfig, Predictor
+
+    before = bench.calibrate(variants=110)
+    head = HeadConfig(kind="binary", labels=("a", "b"))
+    tuned = Predictor.on(load_model(bench.model), head)
+    bench.model = bench.folder / "tuned"
+    save_model(tuned, bench.model, provenance={})
+    found = bench.calibrate(variants=110)
+    assert found.facts["model"] != before.facts["model"]
+    for name, table in before.tables.items():
+        np.testing.assert_array_equal(found.tables[name].quantiles, table.quantiles)
+    [first, *_] = bench.scored("-w", 64)
+    assert 0 < float(first["GCONV_PCT"].split(",")[0]) < 100
+
+
 EFFECTS: dict[str, Callable[[Bench], None]] = {}
 
 
@@ -298,9 +326,9 @@ def _(bench: Bench) -> None:
     seen: list[int] = []
     real = Scanner._log_p
 
-    def spy(self: Scanner, windows: Any) -> Any:
+    def spy(self: Scanner, windows: Any, tiles: Any) -> Any:
         seen.append(len(windows))
-        return real(self, windows)
+        return real(self, windows, tiles)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Scanner, "_log_p", spy)
@@ -328,6 +356,12 @@ def _(bench: Bench) -> None:
     before = (bench.model / NAME).read_bytes()
     bench.calibrate("--force")
     assert (bench.model / NAME).read_bytes() == before
+
+
+@shows("dry_run")
+def _(bench: Bench) -> None:  # what it says is tested above
+    bench.run("models", "calibrate", bench.model, "-f", bench.fasta, "-w", 64, "--variants", 0, "--dry-run")
+    assert not (bench.model / NAME).exists()
 
 
 @shows("quiet")

@@ -414,9 +414,9 @@ def _(bench: Bench) -> None:
     seen: list[int] = []
     real = Scanner._log_p
 
-    def spy(self, windows):
+    def spy(self, windows, tiles):
         seen.append(len(windows))
-        return real(self, windows)
+        return real(self, windows, tiles)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Scanner, "_log_p", spy)

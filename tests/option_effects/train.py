@@ -27,6 +27,7 @@ TRAINED = {
     "run.seed": (("--seed", 9), 9),
     "run.device": (("--device", "cpu"), "cpu"),
     "run.precision": (("--precision", "bf16"), "bf16"),
+    "run.calibrate": (("--no-calibrate",), False),
 }
 # Those of the windows -> words, and the attribute of the plan by which the windows are made.
 WINDOWED = {

@@ -34,7 +34,7 @@ if TRAINS:
             " then genoconv train --resume {params.folder} --quiet;"
             " else echo {params.options:q} > {params.stamp};"
             " genoconv train --fasta {input.fasta} {params.windows} --output {params.folder} --force"
-            " {params.compute} {params.options}; fi 2> {log}"
+            " --no-calibrate {params.compute} {params.options}; fi 2> {log}"
 
 
 if "calibrate" in config["model"]:
