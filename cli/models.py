@@ -6,7 +6,7 @@ import typer
 
 from genoconv.cli import console
 from genoconv.cli.options import takes
-from genoconv.pipelines.models.options import CalibrateOptions, ExportOptions, ImportOptions, ShowOptions
+from genoconv.pipelines.models.options import CalibrateOptions, ExportOptions, ImportOptions, RemoveOptions, ShowOptions
 from genoconv.pipelines.options import NoOptions
 from genoconv.pipelines.outcome import Outcome
 
@@ -165,6 +165,20 @@ def list_(options: NoOptions) -> Outcome:
         where = f"hub: {row['repository']}" if row["folder"] is None else f"{row['kind']}: {row['folder']}"
         console.line(f"{row['name']:<{width}} {sizes}  {where}")
     return Outcome(counts={"models": len(rows)}, result=rows)
+
+
+@app.command("remove")
+@takes(RemoveOptions, configurable=False)
+def remove(options: RemoveOptions) -> Outcome:
+    """Delete a model that was imported without -o. Other model folders are yours to delete.
+
+    **Examples**
+
+        genoconv models remove medium-160k
+    """
+    from genoconv.pipelines.models.run import remove_model
+
+    return Outcome(line=remove_model(options.name))
 
 
 def _print_tree(values: dict[str, object], *, depth: int) -> None:

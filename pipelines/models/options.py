@@ -122,6 +122,13 @@ class CalibrateOptions(Options):
         return self
 
 
+class RemoveOptions(Options):
+    """One call of ``genoconv models remove``."""
+
+    name: Annotated[str, argument("NAME", help="An imported model that genoconv models list shows as stored.")]
+    quiet: Quiet = False
+
+
 class ShowOptions(Options):
     """One call of ``genoconv models show``."""
 

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,13 +12,14 @@ from typing import Any
 
 import torch
 
-from genoconv import __version__, atomic
+from genoconv import __version__, atomic, paths
 from genoconv.digests import file_digest
-from genoconv.errors import ModelError, OutputError
+from genoconv.errors import ModelError, OutputError, UsageError
 from genoconv.models import checkpoint, registry
 from genoconv.models.config import PRESETS, ModelConfig
 from genoconv.models.published import conversion as published
 from genoconv.models.published import hub, layouts
+from genoconv.wording import did_you_mean, printable
 from genoconv.workfiles import claimed
 
 log = logging.getLogger(__name__)
@@ -182,6 +184,41 @@ def list_models() -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def remove_model(name: str) -> str:
+    """Delete a stored model, whole or damaged.
+
+    Returns:
+        The summary line.
+
+    Raises:
+        UsageError: no stored model has that name, whatever folder has.
+        OutputError: it cannot be deleted.
+    """
+    known = registry.known_models()
+    found = known.get(name)
+    stored = paths.models_dir() / name
+    if not name or Path(name).name != name or name == ".." or not stored.is_dir():
+        here = {model.name for model in known.values() if model.kind == "stored"}
+        if found is not None and found.kind != "stored":
+            where = "ships with genoconv" if found.kind == "shipped" else "is not here"
+            raise UsageError(f"{name}: the model {where}; only models that were imported without -o can be removed")
+        near = did_you_mean(name, here) or " (`genoconv models list`)"
+        raise UsageError(
+            f"{printable(name)}: no stored model has that name{near}; delete any other model folder yourself"
+        )
+    if stored.is_symlink():
+        raise UsageError(f"{stored}: a link, which genoconv did not make; remove it yourself")
+    with claimed(stored):
+        size = sum(path.lstat().st_size for path in stored.rglob("*") if not path.is_dir())
+        try:
+            # First: without it, nothing that is left is taken for a model.
+            (stored / registry.CONFIG_NAME).unlink(missing_ok=True)
+            shutil.rmtree(stored)
+        except OSError as error:
+            raise OutputError(f"{error.filename or stored}: cannot be deleted: {error.strerror}") from error
+    return f"{name}: removed, {size / 1e6:,.1f} MB"
 
 
 def preset_name(config: ModelConfig) -> str | None:

@@ -100,9 +100,19 @@ def resolve(call: Call[TrainConfig], *, base: Mapping[str, Any] | None = None) -
             gentle = recipe(_TINY)
             merge(gentle, values)
             values = gentle
-    config = call.check(values)
+    config = _found(call.check(values), call)
     _check(config)
     return config
+
+
+def _found(config: TrainConfig, call: Call[TrainConfig]) -> TrainConfig:
+    """The configuration with the folder of a model that ``--init`` gives by name."""
+    name = call.given.get("init")
+    if name is None or Path(name).exists():
+        return config
+    from genoconv.models.registry import model_folder
+
+    return config.model_copy(update={"init": model_folder(name).absolute()})
 
 
 def changes(old: BaseModel, new: BaseModel) -> list[str]:

@@ -204,7 +204,13 @@ class TrainConfig(Options):
         ),
     ] = None
     init: Annotated[
-        Path | None, option("--init", metavar="DIR", panel=MODEL, help="Start from the weights of this model folder.")
+        Path | None,
+        option(
+            "--init",
+            metavar="MODEL",
+            panel=MODEL,
+            help="Start from the weights of this model: a folder, or a name from genoconv models list.",
+        ),
     ] = None
     max_length: Annotated[
         int | None,

@@ -17,6 +17,7 @@ from fasta_files import random_bases, write_fasta
 from reports import enter, reported
 
 import genoconv
+from genoconv import paths
 from genoconv.cli.app import app
 from genoconv.models import load_model, save_model
 from genoconv.models.heads import HeadConfig, Predictor
@@ -62,6 +63,11 @@ class Bench:
         save_model(Predictor.on(load_model(self.model), head), self.folder / "tuned", provenance={})
         return self.folder / "tuned"
 
+    def stored(self) -> str:
+        """The name of a model in the store."""
+        shutil.copytree(self.model, paths.models_dir() / "mine", dirs_exist_ok=True)
+        return "mine"
+
     def copied(self) -> Path:
         """A model that a command may write into."""
         return Path(shutil.copytree(self.model, self.folder / "copied", dirs_exist_ok=True))
@@ -95,6 +101,7 @@ class Bench:
             "models calibrate": (self.copied(), "-f", self.fasta, "--sample", 1000, "--variants", 10, "-w", 32),
             "models show": (self.model,),
             "models list": (),
+            "models remove": (self.stored(),),
             "plan": ("--length", 1000, "--gpu", "h200"),
             "kernels list": (),
             "kernels explain": ("--length", 4096),

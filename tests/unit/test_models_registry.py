@@ -1,6 +1,7 @@
 """Models by name: what ``-m`` takes."""
 
 import logging
+import re
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,10 @@ from genoconv.cli.app import app
 from genoconv.errors import ModelError, OutputError, UsageError
 from genoconv.models import load_model, model_digest, registry
 from genoconv.models.published.hub import PUBLISHED
-from genoconv.pipelines.models.run import import_model, list_models
+from genoconv.pipelines.models.run import import_model, list_models, remove_model
+from genoconv.pipelines.resolve import Call
+from genoconv.pipelines.train.config import configure
+from genoconv.pipelines.train.options import TrainConfig
 
 
 @pytest.fixture
@@ -111,3 +115,47 @@ def test_a_damaged_stored_model_does_not_hide_the_others(stored: Path, caplog: p
         names = [row["name"] for row in list_models()]
     assert names == list(PUBLISHED)
     assert f"{stored / 'config.json'}: not written by genoconv" in caplog.text
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_stored_model_can_be_removed(stored: Path, tmp_path: Path, damaged: bool) -> None:
+    if damaged:
+        (stored / "config.json").write_text("{")
+    assert re.fullmatch(r"mine: removed, [\d.,]+ MB", remove_model("mine"))
+    assert not stored.exists()
+    assert (tmp_path / "mine" / "config.json").is_file(), "what it was imported from stays"
+    assert "mine" not in registry.known_models()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("mine2", "mine2: no stored model has that name; did you mean mine?"),
+        ("tiny-1k", "tiny-1k: the model is not here; only models that were imported without -o can be removed"),
+        ("runs/yeast", "no stored model has that name.*delete any other model folder yourself"),
+        ("../models/mine", "no stored model has that name"),
+        (".", "no stored model has that name"),
+        ("..", "no stored model has that name"),
+        ("", "no stored model has that name"),
+    ],
+)
+def test_only_stored_models_are_removed(stored: Path, name: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words) as error:
+        remove_model(name)
+    assert "\n" not in str(error.value)
+    assert (stored / "config.json").is_file()
+
+
+def test_a_linked_model_is_not_removed(stored: Path, home: Path, tmp_path: Path) -> None:
+    own = tiny_model(tmp_path / "own")
+    (home / "models" / "linked").symlink_to(own)
+    with pytest.raises(UsageError, match="a link, which genoconv did not make"):
+        remove_model("linked")
+    assert (own / "config.json").is_file()
+
+
+def test_training_starts_from_a_model_by_its_name(stored: Path, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "mine")
+    assert configure(Call(TrainConfig, given={"init": Path("mine"), "demo": "long"})).init == stored
+    with pytest.raises(ModelError, match=r"mine2: does not exist, and no model has that name; did you mean mine\?"):
+        configure(Call(TrainConfig, given={"init": Path("mine2"), "demo": "long"}))
