@@ -22,8 +22,8 @@ CHANGES = {
     "D left out": ("one_sm/spectrum.cu", "skip[channel_of(item)] : 0.0f", "0.0f : 0.0f"),
     "filter not reversed in du": ("one_sm/backward.cu", "conjugate_of_correlation(k, z)", "conjugate_of_product(k, z)"),
     "dk of one slice missing": ("one_sm/filter_grad.cu", "slice = 0; slice < slices", "slice = 1; slice < slices"),
-    "dk of all steps but the first missing": ("one_sm/backward.cu", "add_sums(partial_of(item), sum);", ";"),
-    "dk of one share missing": ("one_sm/backward.cu", "share = 0; share < kShares", "share = 1; share < kShares"),
+    "dk of all steps but the first missing": ("one_sm/batch_sums.cuh", "add_sums(at(item), sum);", ";"),
+    "dk of one share missing": ("one_sm/batch_sums.cuh", "share = 0; share < kShares", "share = 1; share < kShares"),
 }
 """What is wrong: (source file, text, what stands there instead)."""
 
