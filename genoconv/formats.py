@@ -8,7 +8,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal, cast
 
 from genoconv.errors import DataError
 
@@ -21,6 +21,7 @@ _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 # A decompression bomb is what unpacks to more than a ratio that no genome and no annotation reaches (GENCODE: 30).
 _MOST_RATIO = 100
 _ALWAYS_ALLOWED = 1 << 26
+_TABLE_ALLOWED = 1 << 23
 
 # First bytes of what people give by mistake -> what to call it.
 _FOREIGN = {
@@ -88,11 +89,52 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+class _Packed:
+    """Compressed bytes, counted as they are read."""
+
+    def __init__(self, raw: io.BufferedReader) -> None:
+        self._raw = raw
+        self.count = 0
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._raw.read(size)
+        self.count += len(data)
+        return data
+
+
+class _Unpacking(io.RawIOBase):
+    """Bytes of gzip data; with ``bounded``, no more than a table can have for its compressed size."""
+
+    def __init__(self, raw: io.BufferedReader, *, name: str, bounded: bool) -> None:
+        self._packed = _Packed(raw)
+        self._gzip = gzip.GzipFile(fileobj=cast(BinaryIO, self._packed))
+        self._name, self._bounded = name, bounded
+        self._count = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        size = self._gzip.readinto(buffer)
+        self._count += size
+        if self._bounded and self._count > _MOST_RATIO * self._packed.count + _TABLE_ALLOWED:
+            raise DataError(
+                f"{self._name}: the first {self._packed.count:,} compressed bytes unpack to more than {_MOST_RATIO} times"
+                " as many, as no table does; unpack it, e.g. with `gunzip`, if you trust it"
+            )
+        return size
+
+
 @contextlib.contextmanager
-def open_binary(path: Path | Literal["-"]) -> Iterator[io.BufferedReader]:
+def open_binary(path: Path | Literal["-"], *, table: bool = False) -> Iterator[io.BufferedReader]:
     """Decompressed bytes of a file, or of standard input for ``-``, whatever the suffix says.
 
+    Args:
+        path: plain, gzip or bgzip.
+        table: rows of text (BED, GTF, GFF3, TSV, CSV), which never unpack to more than 100 times their size.
+
     Raises:
+        DataError: a table that unpacks to more than that (while reading).
         DataError: the compressed data is damaged or cut short (while reading, inside the block), or compressed twice.
     """
     name = STDIN if path == "-" else str(path)
@@ -104,7 +146,7 @@ def open_binary(path: Path | Literal["-"]) -> Iterator[io.BufferedReader]:
         try:
             if compression_of(raw.peek(18)[:18]) != "plain":
                 # The buffer cuts lines in C: GzipFile does it a call at a time.
-                unpacked = cast(io.RawIOBase, stack.enter_context(gzip.GzipFile(fileobj=cast(BinaryIO, raw))))
+                unpacked = stack.enter_context(_Unpacking(raw, name=name, bounded=table))
                 stream = io.BufferedReader(unpacked, _BUFFER)
                 if compression_of(stream.peek(18)[:18]) != "plain":
                     raise DataError(f"{name}: compressed twice with gzip; unpack it once, e.g. with `gunzip`")

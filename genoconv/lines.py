@@ -21,6 +21,8 @@ MOST_IDLE = 1 << 26
 """Bytes of comments and blank lines in a row."""
 MOST_BYTES = 1 << 38
 """Bytes of a whole file, decompressed."""
+MOST_ROWS = 1 << 23
+"""Lines of a table that is held in memory. The repeats of a human genome are 5.7 million."""
 
 _LONE_CR = re.compile(rb"\r(?!\n|\Z)")
 OLD_LINE_ENDS = "old Macintosh line ends (CR); convert them, e.g. with `mac2unix`"
@@ -92,6 +94,12 @@ def numbered_lines(
         number += len(lines)
         if not block:
             return
+
+
+def check_rows(line: int, *, source: str) -> None:
+    """Raise :class:`DataError` beyond :data:`MOST_ROWS`."""
+    if line > MOST_ROWS:
+        raise DataError(f"{source}: more than {MOST_ROWS:,} lines; divide the file, and run once for each part")
 
 
 def _beginning(whole: bytes, *, source: str, kind: str, own: bytes) -> bytes:

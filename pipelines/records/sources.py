@@ -13,7 +13,7 @@ from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.fasta.alphabet import SAMPLE, check_dna
 from genoconv.genome.fasta.records import read_records
 from genoconv.genome.windows.intervals import parse_interval
-from genoconv.lines import numbered_lines, shortened, utf8
+from genoconv.lines import check_rows, numbered_lines, shortened, utf8
 from genoconv.pipelines.records.columns import Chosen, choose_columns
 from genoconv.pipelines.records.tables import open_table
 from genoconv.tokens import Tokens, encode
@@ -228,9 +228,10 @@ class _BedRecords:
         self._contigs = self._match()
 
     def _lines(self) -> Iterator[tuple[int, str]]:
-        with open_binary(self._path) as stream:
+        with open_binary(self._path, table=True) as stream:
             for number, raw in numbered_lines(stream, source=self.name, kind="BED"):
                 if raw.strip() and not raw.startswith((b"track ", b"browser ")):
+                    check_rows(number, source=self.name)
                     yield number, utf8(raw, source=self.name, line=number)
 
     def _header(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from genoconv.errors import DataError, UsageError
 from genoconv.formats import open_binary
-from genoconv.lines import numbered_lines, shortened, utf8
+from genoconv.lines import check_rows, numbered_lines, shortened, utf8
 
 _PARQUET = b"PAR1"
 _DNA = re.compile(r"[ACGTNacgtn]{8,}")
@@ -51,7 +51,7 @@ def open_table(path: Path) -> Table:
     with path.open("rb") as stream:
         if stream.read(4) == _PARQUET:
             return Table(source, "row", _parquet_header(path), path, "")
-    with open_binary(path) as stream:
+    with open_binary(path, table=True) as stream:
         first = next((raw for _, raw in numbered_lines(stream, source=source, kind="a table") if raw.strip()), None)
     if first is None:
         raise DataError(f"{path}: empty; a table with the header sequence,label is expected")
@@ -64,7 +64,7 @@ def open_table(path: Path) -> Table:
 
 
 def _text_rows(table: Table) -> Iterator[tuple[int, list[str]]]:
-    with open_binary(table.path) as stream:
+    with open_binary(table.path, table=True) as stream:
         began = False
         for number, raw in numbered_lines(stream, source=table.source, kind="a table"):
             if not raw.strip():
@@ -72,6 +72,7 @@ def _text_rows(table: Table) -> Iterator[tuple[int, list[str]]]:
             if not began:
                 began = True
                 continue
+            check_rows(number, source=table.source)
             text = utf8(raw, source=table.source, line=number)
             cells = _cells(text, table.delimiter, where=f"{table.source}: line {number}")
             if len(cells) != len(table.header):

@@ -13,6 +13,7 @@ from genoconv.errors import DataError
 from genoconv.genome.annotation.genes import read_genes
 from genoconv.genome.fasta.access import Fasta, read_records
 from genoconv.genome.windows.intervals import read_bed
+from genoconv.pipelines.records.tables import open_table
 from genoconv.variants import reader
 from genoconv.variants.reader import open_variants
 
@@ -190,9 +191,37 @@ def test_a_vcf_carries_bytes_that_are_not_utf8(tmp_path: Path) -> None:
 def test_lines_have_a_limit(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "_LONGEST_LINE", lines.LONGEST_LINE)
     content, read = READERS[kind]
-    path = tmp_path / "file.gz"
-    path.write_bytes(gzip.compress(content + b"x" * (lines.LONGEST_LINE + (1 << 20)), 1))
-    with pytest.raises(DataError, match=r"file.gz: line \d has more than 16,777,216 bytes; is this [\w ]+\?"):
+    path = tmp_path / "file"
+    path.write_bytes(content + b"x" * (lines.LONGEST_LINE + (1 << 20)))
+    with pytest.raises(DataError, match=r"file: line \d has more than 16,777,216 bytes; is this [\w ]+\?"):
+        read(path)
+
+
+TABLE_READERS: dict[str, tuple[bytes, Callable[[Path], object]]] = {
+    **{kind: READERS[kind] for kind in TABLES if kind != "vcf"},
+    "csv": (b"sequence,label\nACGT,1\n", lambda path: list(open_table(path).rows())),
+}
+
+
+@pytest.mark.parametrize("kind", TABLE_READERS)
+def test_tables_that_unpack_beyond_measure_are_refused(tmp_path: Path, kind: str) -> None:
+    content, read = TABLE_READERS[kind]
+    path = tmp_path / "file"
+    last = content.splitlines(True)[-1]
+    path.write_bytes(gzip.compress(content + last * ((24 << 20) // len(last)), 9))
+    with pytest.raises(DataError, match=r"file: the first [\d,]+ compressed bytes unpack to more than 100 times as many"):
+        read(path)
+
+
+@pytest.mark.parametrize("kind", ["bed", "csv"])
+def test_tables_have_a_limit_of_lines(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    content, read = TABLE_READERS[kind]
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    monkeypatch.setattr(lines, "MOST_ROWS", content.count(b"\n"))
+    read(path)
+    monkeypatch.setattr(lines, "MOST_ROWS", content.count(b"\n") - 1)
+    with pytest.raises(DataError, match=r"file: more than [1-3] lines; divide the file"):
         read(path)
 
 

@@ -95,7 +95,7 @@ class Features:
         self.contigs = fasta.contigs
         genes = read_genes(annotation, contigs=fasta.contigs, aliases=aliases, fasta=fasta.path)
         self._parts = _Parts(fasta.contigs, aliases)
-        with open_binary(annotation) as stream:
+        with open_binary(annotation, table=True) as stream:
             for row in RowReader(stream, source=str(annotation), kinds=_kind):
                 self._parts.add(row)
         self._bodies: dict[str, list[Span]] = defaultdict(list)

@@ -57,7 +57,7 @@ def read_genes(
 
     source = str(path)
     circular: dict[str, int] = {}
-    with open_binary(Path(path)) as stream:
+    with open_binary(Path(path), table=True) as stream:
         reader = RowReader(stream, source=source)
         genes = _collect(reader, circular)
     if not genes:

@@ -15,6 +15,8 @@ from genoconv.paths import shipped
 from genoconv.wording import nearest, printable
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_LARGEST = 1 << 20
+"""Bytes of a manifest."""
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
@@ -182,7 +184,11 @@ def read_manifest(path: Path) -> Manifest:
         DataError: not TOML; a key is missing, unknown or of the wrong kind; numbers that contradict each other.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as stream:
+            content = stream.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            raise DataError(f"{path}: larger than {_LARGEST:,} bytes, so not a manifest")
+        values = tomllib.loads(content.decode())
     except (ValueError, RecursionError) as error:  # bytes, syntax, numbers without end
         raise DataError(f"{path}: not TOML: {printable(str(error))}") from None
     if not _NAME.fullmatch(path.stem):

@@ -11,7 +11,7 @@ from genoconv.formats import open_binary
 from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.windows.intervals import SPLITS, WINDOW_COLUMNS, bed_rows, parse_interval, window_frame
 from genoconv.genome.windows.training import Windows
-from genoconv.lines import numbered_lines, shortened, utf8
+from genoconv.lines import check_rows, numbered_lines, shortened, utf8
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +70,7 @@ def _rows(path: Path) -> Iterator[tuple[int, _Row]]:
 
 def _tsv_rows(path: Path) -> Iterator[tuple[int, _Row]]:
     source, found = str(path), False
-    with open_binary(path) as stream:
+    with open_binary(path, table=True) as stream:
         for line, raw in numbered_lines(stream, source=source, kind="TSV"):
             text = utf8(raw, source=source, line=line)
             columns = text.split("\t") if "\t" in text else text.split() or [""]
@@ -85,6 +85,7 @@ def _tsv_rows(path: Path) -> Iterator[tuple[int, _Row]]:
             contig, first, last, strand, name, split = columns
             start, end = parse_interval(first, last, where=f"{source}: line {line}")
             found = True
+            check_rows(line, source=source)
             yield line, (contig, start, end, strand, name, split if split in SPLITS else "")
     if not found:
         raise DataError(f"{source}: no windows in this file")

@@ -5,6 +5,7 @@ A table of windows is a DataFrame with the columns of :data:`WINDOW_COLUMNS`; ``
 """
 
 import itertools
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 
 from genoconv.errors import DataError
 from genoconv.formats import open_binary, whole_number
-from genoconv.lines import JOINED, is_joined, numbered_lines, shortened, utf8
+from genoconv.lines import JOINED, check_rows, is_joined, numbered_lines, shortened, utf8
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -140,16 +141,30 @@ def read_bed(path: str | Path) -> "pd.DataFrame":
         DataError: a row that is not BED, named by its line, or no row at all.
         OSError: the file cannot be read.
     """
-    return window_frame(row for _, row in bed_rows(path))
+    import pandas as pd
+
+    # Columns of shared strings and packed numbers, not rows: a genome has millions of repeats.
+    shared: dict[str, str] = {}
+    starts, ends = array("q"), array("q")
+    texts: tuple[list[str], ...] = ([], [], [], [])
+    for _, (contig, start, end, strand, name, split) in bed_rows(path):
+        starts.append(start)
+        ends.append(end)
+        for column, value in zip(texts, (contig, strand, name, split), strict=True):
+            column.append(shared.setdefault(value, value) if column is not texts[2] else value)
+    contigs, strands, names, splits = texts
+    table = (contigs, np.frombuffer(starts, np.int64), np.frombuffer(ends, np.int64), strands, names, splits)
+    return pd.DataFrame(dict(zip(WINDOW_COLUMNS, table, strict=True)))
 
 
 def bed_rows(path: str | Path) -> Iterator[tuple[int, tuple[str, int, int, str, str, str]]]:
     """Stream what :func:`read_bed` reads: 1-based number of the line, and the row in the order of its columns."""
     first: tuple[int, list[str]] | None = None
     source = str(path)
-    with open_binary(Path(path)) as stream:
+    with open_binary(Path(path), table=True) as stream:
         for number, raw in numbered_lines(stream, source=source, kind="BED"):
             if raw.strip() and not raw.startswith((b"#", b"track ", b"browser ")):
+                check_rows(number, source=source)
                 text = utf8(raw, source=source, line=number)
                 columns = text.split("\t") if "\t" in text else text.split()
                 first = first or (number, columns)
