@@ -9,6 +9,7 @@ from genoconv.cli.options import takes
 from genoconv.pipelines.models.options import CalibrateOptions, ExportOptions, ImportOptions, RemoveOptions, ShowOptions
 from genoconv.pipelines.options import NoOptions
 from genoconv.pipelines.outcome import Outcome
+from genoconv.wording import count
 
 app = typer.Typer(
     name="models",
@@ -47,7 +48,8 @@ def import_(options: ImportOptions) -> Outcome:
     for note in made.notes:
         console.summary(note)
     return Outcome(
-        line=f"{made.folder}: {made.parameters:,} parameters, {made.config.n_layer} layers of {made.config.d_model},"
+        line=f"{made.folder}: {made.parameters:,} parameters, {count(made.config.n_layer, 'layer')} of"
+        f" {made.config.d_model},"
         f" up to {made.config.max_length:,} tokens, from the {made.layout} layout; model digest {made.digest[:12]}",
         counts={"parameters": made.parameters},
         result={"layout": made.layout, "model_digest": made.digest, "notes": made.notes},
@@ -132,7 +134,7 @@ def _facts(facts: dict[str, Any]) -> dict[str, object]:
     return {
         "model": f"HyenaDNA, {facts['preset'] or 'own sizes'}",
         "parameters": f"{facts['parameters']:,}",
-        "sizes": f"{sizes['n_layer']} layers of {sizes['d_model']}, MLP {sizes['d_inner']}",
+        "sizes": f"{count(sizes['n_layer'], 'layer')} of {sizes['d_model']}, MLP {sizes['d_inner']}",
         "filters": f"network of width {sizes['filter_order']}, {sizes['emb_dim']} positional features, "
         f"decay above {sizes['modulation_shift']}",
         "head": f"{head['kind']}: {', '.join(head['labels'])}" if "labels" in head else "the next base",

@@ -5,6 +5,7 @@ import typer
 from genoconv.cli.options import takes
 from genoconv.pipelines.outcome import Outcome
 from genoconv.pipelines.workflow.options import GatherOptions, InitOptions, ReportOptions
+from genoconv.wording import count
 
 app = typer.Typer(
     name="workflow",
@@ -51,7 +52,7 @@ def gather(options: GatherOptions) -> Outcome:
 
     records = run(options.shards, options.output, force=options.force)
     return Outcome(
-        line=f"{options.output}: {records:,} records of {len(options.shards)} shards",
+        line=f"{options.output}: {records:,} records of {count(len(options.shards), 'shard')}",
         counts={"records": records, "shards": len(options.shards)},
     )
 
@@ -71,6 +72,6 @@ def report(options: ReportOptions) -> Outcome:
     found = report_scores(samples, table=options.table, plot=options.plot, force=options.force)
     scored, names = int(found["scored"].sum()), found["sample"].nunique()
     return Outcome(
-        line=f"{options.table}, {options.plot}: {scored:,} scores of {names} samples",
+        line=f"{options.table}, {options.plot}: {scored:,} scores of {count(names, 'sample')}",
         counts={"scores": scored, "samples": names},
     )

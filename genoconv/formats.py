@@ -15,6 +15,7 @@ from genoconv.errors import DataError
 Compression = Literal["plain", "gzip", "bgzip"]
 
 STDIN = "standard input"
+STDOUT = "standard output"
 BOM = b"\xef\xbb\xbf"
 _BUFFER = 1 << 18
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
@@ -119,8 +120,8 @@ class _Unpacking(io.RawIOBase):
         self._count += size
         if self._bounded and self._count > _MOST_RATIO * self._packed.count + _TABLE_ALLOWED:
             raise DataError(
-                f"{self._name}: the first {self._packed.count:,} compressed bytes unpack to more than {_MOST_RATIO} times"
-                " as many, as no table does; unpack it, e.g. with `gunzip`, if you trust it"
+                f"{self._name}: the first {self._packed.count:,} compressed bytes unpack to more than {_MOST_RATIO}"
+                " times as many, as no table does; unpack it, e.g. with `gunzip`, if you trust it"
             )
         return size
 
@@ -153,6 +154,17 @@ def open_binary(path: Path | Literal["-"], *, table: bool = False) -> Iterator[i
             yield stream
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise damaged_gzip(name, error) from error
+
+
+@contextlib.contextmanager
+def writing_stdout() -> Iterator[None]:
+    """Name standard output in what the operating system refuses in this block, such as a write to a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = STDOUT
+        raise
 
 
 def damaged_gzip(name: object, error: BaseException) -> DataError:

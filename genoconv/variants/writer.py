@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from genoconv.errors import OutputError
+from genoconv.formats import writing_stdout
 from genoconv.variants.bcf import BcfCheck
 from genoconv.variants.header import readable
 from genoconv.variants.reader import Record, decode, encode, quiet_htslib
@@ -84,11 +85,17 @@ def _sink(path: Path | None, *, kind: str) -> Iterator[Put]:
         with _bgzf(path) as put:
             yield put
     elif path is None:
-        yield sys.stdout.buffer.write
-        sys.stdout.buffer.flush()
+        yield _put_stdout
+        with writing_stdout():
+            sys.stdout.buffer.flush()
     else:
         with path.open("wb") as plain:
             yield plain.write
+
+
+def _put_stdout(data: bytes) -> None:
+    with writing_stdout():
+        sys.stdout.buffer.write(data)
 
 
 @contextlib.contextmanager
@@ -155,8 +162,9 @@ def _through_bcftools(path: Path | None, kind: str) -> Iterator[IO[bytes]]:
             if path is not None and Path(target).exists():
                 os.replace(target, path)  # unfinished or not: it is the temporary file that the caller removes
         if path is None:
-            shutil.copyfileobj(binary, sys.stdout.buffer, 1 << 20)
-            sys.stdout.buffer.flush()
+            with writing_stdout():
+                shutil.copyfileobj(binary, sys.stdout.buffer, 1 << 20)
+                sys.stdout.buffer.flush()
 
 
 def _refused(vcf: Path) -> str:

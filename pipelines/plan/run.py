@@ -11,6 +11,7 @@ from genoconv.models.config import MAX_LENGTH_LIMIT, ModelConfig, preset
 from genoconv.pipelines.plan.cards import GIB, Accelerator, accelerator, local_accelerator
 from genoconv.pipelines.plan.costs import Prediction, Workload, predict
 from genoconv.pipelines.plan.options import PlanOptions
+from genoconv.wording import count
 
 _SAFE = 0.92
 """Share of the memory that a run may take: predictions are that exact, and others use a GPU too."""
@@ -167,7 +168,7 @@ def _lines(found: Plan) -> Iterator[str]:
         f"{what} of {work.batch} x {work.length:,} bases, {'bf16' if work.bf16 else 'float32'}, on {found.on.title}"
         f" ({found.on.memory / GIB:.0f} GiB)"
     )
-    yield f"model: {config.n_layer} layers of width {config.d_model}, {work.parameters:,} parameters"
+    yield f"model: {count(config.n_layer, 'layer')} of width {config.d_model}, {work.parameters:,} parameters"
     yield f"filters: {work.taps:,} taps; convolution: {conv.regime}, transforms of {conv.points:,} points"
     yield ""
     yield f"{'':16}{'memory':>12}{'time':>12}{'tokens/s':>12}"

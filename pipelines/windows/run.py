@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from genoconv.atomic import atomic_file, refuse_existing, refuse_inputs
 from genoconv.errors import UsageError
+from genoconv.formats import writing_stdout
 from genoconv.genome.annotation.genes import genes_on
 from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.windows.intervals import SPLITS
@@ -159,8 +160,9 @@ def lines(frame: "pd.DataFrame", fmt: Format) -> Iterator[str]:
 
 def _write(frame: "pd.DataFrame", output: Path | None, fmt: Format) -> None:
     if output is None:
-        sys.stdout.writelines(lines(frame, fmt))
-        sys.stdout.flush()
+        with writing_stdout():
+            sys.stdout.writelines(lines(frame, fmt))
+            sys.stdout.flush()
         return
     with atomic_file(output) as temporary:
         if output.suffix == ".gz":

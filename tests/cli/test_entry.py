@@ -135,6 +135,11 @@ def shell(line: str, home: Path, **extra: str) -> subprocess.CompletedProcess[by
     ("line", "code", "stderr"),
     [
         ("$G genomes list > /dev/full", 1, b"genoconv: error: standard output: No space left on device\n"),
+        (
+            "$G windows -f $FASTA --tile --min-length 2 2>&1 > /dev/full | tail -n 1 >&2; exit ${PIPESTATUS[0]}",
+            1,
+            b"genoconv: error: standard output: No space",
+        ),
         ("$G genomes list >&-", 1, b"genoconv: error: standard output: Bad file descriptor\n"),
         ("$G --version >&- 2>&-", 1, b""),
         ("$G --version <&-", 0, b""),
