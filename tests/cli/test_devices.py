@@ -13,7 +13,6 @@ from vcf_files import tiny_model
 from genoconv.cli.app import app
 from genoconv.errors import GenoconvError, Interrupted
 from genoconv.pipelines.scan import run as scan_run
-from genoconv.pipelines.score import plan
 from genoconv.pipelines.score import run as score_run
 from genoconv.tasks.journal import Journal
 
@@ -52,11 +51,10 @@ def call(folder: Path, command: str, out: Path, *words: object) -> str:
     return result.output
 
 
-@pytest.mark.parametrize(("command", "name"), [("score-variants", "o.vcf"), ("scan", "o.vcf.gz"), ("embed", "o.npz")])
+@pytest.mark.parametrize(("command", "name"), [("scan", "o.vcf.gz"), ("embed", "o.npz")])
 def test_two_processes_write_the_bytes_of_one(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, name: str
 ) -> None:
-    monkeypatch.setattr(plan, "_PIECE_RECORDS", (16, 16))
     monkeypatch.setattr(scan_run, "_PIECE_POSITIONS", (256, 256))
     call(folder, command, tmp_path / "one" / name)
     before = (tmp_path / "one" / name).read_bytes()

@@ -118,7 +118,7 @@ def test_table_has_a_row_an_allele(chr22):
 
 
 def test_interrupted_and_resumed_equals_uninterrupted(model, tmp_path):
-    """Ctrl-C after two pieces, SIGTERM after one more, kill -9 after three more, then to the end."""
+    """Ctrl-C on two devices after two pieces, SIGTERM after one more, kill -9 after three more, then to the end."""
     options = ScoreOptions(
         vcf=B37 / "z.1000g.vcf.gz", fasta=B37 / "z.fa.gz", model=model, window=(64,), regions=("z:1-160000",)
     )
@@ -127,9 +127,9 @@ def test_interrupted_and_resumed_equals_uninterrupted(model, tmp_path):
     out = tmp_path / "out.vcf.gz"
     arguments = [
         "score-variants", B37 / "z.1000g.vcf.gz", "-f", B37 / "z.fa.gz", "-m", model, "-w", "64",
-        "-r", "z:1-160000", "-o", out,
+        "-r", "z:1-160000", "-o", out, "--device", "cpu",
     ]  # fmt: skip
-    assert run_until(arguments, tmp_path, signal.SIGINT, 2) == 130
+    assert run_until([*arguments, "--devices", "2"], tmp_path, signal.SIGINT, 2) == 130
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         ["whole.vcf.gz", "whole.vcf.gz.tbi", journal_path(out).name]
     )
