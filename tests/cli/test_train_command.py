@@ -306,6 +306,7 @@ GIVEN: dict[str, tuple[object, ...]] = {
     "run.seed": (3,),
     "run.device": ("cuda:1",),
     "run.precision": ("bf16",),
+    "run.calibrate": ("--no-calibrate", False),
 }
 PATHS = ("annotation", "window_file", "init")
 
@@ -318,6 +319,7 @@ def test_every_option_reaches_its_key(fasta: Path, tmp_path: Path, monkeypatch: 
     labels = {parameter.key: parameter.option.label for parameter in parameters(TrainConfig)}
     assert labels.keys() == {"fasta", *GIVEN}
     value, expected = GIVEN[key][0], GIVEN[key][-1]
+    (tmp_path / "models" / "tiny").mkdir(parents=True)
     words = [str(value)] if str(value).startswith("--") else [labels[key], str(value)]
     source = [] if key in ("genome", "demo") else ["-f", str(fasta)]
     result = CliRunner().invoke(app, ["train", *source, *words, "--print-config"])
@@ -336,7 +338,7 @@ def test_the_options_of_a_call_are_used(fasta: Path, tmp_path: Path, monkeypatch
     calls: list[dict[str, Any]] = []
     monkeypatch.setattr("genoconv.pipelines.train.run.train", lambda config, **how: calls.append(how) or 0)
     monkeypatch.setattr("genoconv.pipelines.train.run.resume", lambda config, **how: calls.append(how) or 0)
-    monkeypatch.setattr("genoconv.pipelines.train.run.resumed", lambda folder, call: None)
+    monkeypatch.setattr("genoconv.pipelines.train.run.resumed", lambda folder, call: TrainConfig())
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run.yaml").write_text(f"fasta: {fasta}\n")
     for words in (["run.yaml"], ["--config", "run.yaml", "-o", "out", "--force", "--offline", "-q"]):
