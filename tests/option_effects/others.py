@@ -1,10 +1,12 @@
 """``genoconv models``, ``genomes``, ``kernels``, ``plan`` and ``workflow``."""
 
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
 
+from genoconv import paths
 from genoconv.errors import OutputError, UsageError
 from genoconv.genome.assemblies import store
 from option_effects.bench import Bench, shows
@@ -30,6 +32,18 @@ def _(bench: Bench) -> None:
     bench.run("models", "import", back, "-o", again, "--modulation-shift", 0.25, "--force", "-q")
     assert logging.getLogger("genoconv").level == logging.WARNING
     assert "decay above 0.25" in bench.run("models", "show", again).stdout
+
+
+@shows("models remove", "name", "quiet")
+def _(bench: Bench) -> None:
+    stored = paths.models_dir() / "mine"
+    shutil.copytree(bench.model, stored)
+    with pytest.raises(UsageError, match="no stored model has that name"):
+        bench.run("models", "remove", "other")
+    bench.run("models", "remove", "mine", "-q")
+    assert logging.getLogger("genoconv").level == logging.WARNING
+    assert not stored.exists()
+    assert bench.model.exists()
 
 
 @shows("models import", "revision")
