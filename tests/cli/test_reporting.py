@@ -286,8 +286,9 @@ def test_options_that_name_outputs_say_so() -> None:
 
     def records(kind: type[Options]) -> Iterator[type[Options]]:
         for child in kind.__subclasses__():
-            yield child
-            yield from records(child)
+            if child.__module__.startswith("genoconv."):  # other tests have records of their own
+                yield child
+                yield from records(child)
 
     found = {p.option.label: p.option.written for record in records(Options) for p in parameters(record)}
     for label in ("--output", "--tsv", "--plot", "--table"):
