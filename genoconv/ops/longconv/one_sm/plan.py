@@ -216,7 +216,7 @@ class OneSmPlan(RowPlan):
                 f" {count(block.rows, 'row')} in flight in each, {block.smem_bytes / 1024:.1f} KB"
                 + (f", {count(block.staged, 'tensor')} staged" if block.staged else "")
                 + (f", {kept[name]} kept" if block.spectrum_in_smem else "")
-                + (", imaginary parts of sums in shared memory" if block.sums_in_smem else "")
+                + (", sums kept" if block.sums_in_smem else "")
             )
 
 
