@@ -150,8 +150,8 @@ def test_a_file_name_that_is_not_utf8_is_refused_before_anything_is_written() ->
         config(fasta="genome\udcff.fa")
 
 
-def test_a_model_to_go_on_from_keeps_its_sizes_on_the_demo_too() -> None:
-    found = config(init="models/tiny")
+def test_a_model_to_go_on_from_keeps_its_sizes_on_the_demo_too(tmp_path: Path) -> None:
+    found = config(init=str(tmp_path))
     assert found.genome == ("demo",)
     assert (found.preset, found.max_length, found.model) == (None, None, {})
 
