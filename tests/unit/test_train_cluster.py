@@ -15,7 +15,7 @@ STRAY = {
     "a rank of a run of somebody else": (2, {"LOCAL_RANK": "1", STARTED_BY: "1"}, "unset it, or start genoconv with"),
     "a rank that is not a number": (2, {"SLURM_STEP_NUM_TASKS": "2(x3)"}, "SLURM_STEP_NUM_TASKS in the environment is"),
     "a second machine of one": (1, {"NODE_RANK": "1"}, "NODE_RANK=1 is set in the environment, but run.nodes is 1"),
-    "a port that is none": (2, {"MASTER_PORT": "99999"}, "MASTER_PORT in the environment is 99999, not a port"),
+    "an invalid port": (2, {"MASTER_PORT": "99999"}, "MASTER_PORT in the environment is 99999, not a port"),
     "a port that is a word": (2, {"MASTER_PORT": "http"}, "MASTER_PORT in the environment is 'http', not a whole"),
     "no processes": (1, {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "0", "WORLD_SIZE": "1"}, "run.launcher torch"),
 }
