@@ -8,9 +8,11 @@ piece alone.
 import logging
 import multiprocessing
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from genoconv.errors import GenoconvError, ModelError, UsageError
@@ -31,6 +33,7 @@ Make = Callable[[str], Work[P, R]]
 _HANDED = 2
 # Results that may wait for an earlier one, per worker: a slow piece stops the others rather than fill the memory.
 _AHEAD = 8
+_END = object()  # of the pieces that a worker is given
 
 
 def chosen_devices(devices: str | None, *, device: str) -> list[str]:
@@ -197,10 +200,13 @@ def _serve(connection: Connection, make: Make[P, R], device: str, threads: int |
             import torch
 
             torch.set_num_threads(threads)
+        # Pieces are taken while one is computed: a pipe holds little, and both ends would wait for the other to read.
+        pieces: SimpleQueue[Any] = SimpleQueue()
+        threading.Thread(target=_take, args=(connection, pieces), daemon=True).start()
         work = make(device)
-        while True:
-            piece = connection.recv()
+        while (piece := pieces.get()) is not _END:
             connection.send(("result", work(piece, lambda amount: connection.send(("done", amount)))))
+        return
     except (EOFError, BrokenPipeError):  # the first process has gone
         return
     except GenoconvError as error:
@@ -209,3 +215,11 @@ def _serve(connection: Connection, make: Make[P, R], device: str, threads: int |
         failure = RuntimeError(f"on {device}: {type(error).__name__}: {error}")
     with suppress(OSError):
         connection.send(("error", failure))
+
+
+def _take(connection: Connection, pieces: SimpleQueue[Any]) -> None:
+    """Move pieces from the connection to a queue, then the end of them."""
+    with suppress(EOFError, OSError):
+        while True:
+            pieces.put(connection.recv())
+    pieces.put(_END)

@@ -38,3 +38,8 @@ def dying(device):
         return piece
 
     return work
+
+
+def echoing(device):
+    """Gives a piece back, whatever its size."""
+    return lambda piece, advance: piece

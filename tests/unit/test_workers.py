@@ -1,6 +1,7 @@
 """Pieces computed by several processes, and what is said before a run."""
 
 import multiprocessing
+import threading
 import time
 
 import pytest
@@ -46,6 +47,21 @@ def test_one_device_needs_no_process():
     found, done = run(worker_tasks.doubling, [1, 2, 3], devices=["cpu"])
     assert [result for _, (result, _) in found] == [2, 4, 6]
     assert sum(done) == 3
+
+
+def test_pieces_and_results_larger_than_what_a_pipe_holds_do_not_block_each_other():
+    def both():
+        pieces = [bytes([number]) * 4_000_000 for number in range(6)]
+        found, _ = run(worker_tasks.echoing, pieces)
+        assert [result for _, result in found] == pieces
+
+    ended = threading.Thread(target=both, daemon=True)
+    ended.start()
+    ended.join(60)
+    stuck = ended.is_alive()
+    for process in multiprocessing.active_children():
+        process.kill()
+    assert not stuck
 
 
 @pytest.mark.parametrize(
