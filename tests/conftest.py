@@ -1,6 +1,7 @@
 """Fixtures for every layer of the tests."""
 
 import logging
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,10 @@ import pytest
 from odd_files import NASTY, Odd, shared_odd, write_odd
 
 from support import DATA
+
+# As ./bootstrap test has it: two workers on two cores do not fight over them, and a process that shares the cores with
+# another gets the same bits as one alone. Read when torch is loaded, which nothing above does.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 pytest.register_assert_rewrite("option_effects")
 
