@@ -34,7 +34,7 @@ from genoconv.pipelines.finetune.options import FinetuneConfig
 from genoconv.pipelines.finetune.splits import stratified
 from genoconv.pipelines.finetune.vectors import pooled
 from genoconv.tokens import decode
-from genoconv.train.evaluation import figures, intervals
+from genoconv.train.evaluation import RESAMPLES, figures, intervals
 from genoconv.train.probes import fit_probe, gc_share, kmer_shares
 
 Array = npt.NDArray[np.float32]
@@ -153,7 +153,7 @@ def main() -> None:
         measured = figures(head, predicted, data.labels.targets)
         found[name] = {
             "figures": measured,
-            "intervals": intervals(head, predicted, data.labels.targets),
+            "intervals": intervals(head, predicted, data.labels.targets, resamples=RESAMPLES),
             "cpu_seconds": time.process_time() - began,
         }
         print(name, {key: round(value, 4) for key, value in measured.items()}, flush=True)

@@ -8,7 +8,7 @@ published checkpoints use.
 
 import math
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from genoconv.models.config import ModelConfig
+from genoconv.models.float32 import Float32Module
 from genoconv.ops.filter import filter as filters
 
 # Positions that the filter network handles at a time: its activations stay below 20 MB whatever the length.
@@ -69,7 +70,7 @@ class Modulation(nn.Module):
         return filters.modulate(k, self.deltas[0, 0].abs(), positions, shift=self.config.modulation_shift)
 
 
-class HyenaFilter(nn.Module):
+class HyenaFilter(Float32Module):
     """The long filters of one layer, made from positions by a small network: k (D, N), and the skip D.
 
     They are always made in float32, under autocast too, and the parameters stay float32 when the model is moved to
@@ -123,11 +124,3 @@ class HyenaFilter(nn.Module):
         sine = self.implicit_filter[1]
         assert isinstance(sine, Sin)
         return sine.freq[0]
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        def move(tensor: Tensor) -> Tensor:
-            moved = fn(tensor)
-            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
-
-        moved: Self = super()._apply(move, recurse)  # type: ignore[no-untyped-call]
-        return moved

@@ -3,7 +3,6 @@
 Letters in shapes: R records, N tokens, D = d_model, K outputs of the head.
 """
 
-from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from genoconv.errors import ModelError
 from genoconv.models.config import ModelConfig
+from genoconv.models.float32 import Float32Module
 from genoconv.models.hyena import HyenaDNA
 from genoconv.tokens import PAD, A, C, G, T
 
@@ -79,7 +79,7 @@ class HeadConfig(BaseModel):
             raise ModelError("; ".join(problems)) from None
 
 
-class Head(nn.Module):
+class Head(Float32Module):
     """Pooled vectors, standardised, through one linear layer. Kept and computed in float32.
 
     Attributes:
@@ -117,7 +117,10 @@ class Head(nn.Module):
         Returns:
             (R, D) float32.
         """
-        states = states.float()
+        with torch.autocast(states.device.type, enabled=False):
+            return self._pool(states.float(), valid)
+
+    def _pool(self, states: Tensor, valid: Tensor) -> Tensor:
         if self.config.pooling == "last":
             place = torch.arange(states.shape[1], device=states.device)
             last = torch.where(valid, place, -1).amax(1).clamp(min=0)
@@ -145,14 +148,6 @@ class Head(nn.Module):
         self.center.copy_(pooled.mean(0))
         spread = pooled.std(0, correction=0)
         self.spread.copy_(torch.where(spread > _SMALLEST_SCALE, spread, torch.ones_like(spread)))
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        def move(tensor: Tensor) -> Tensor:
-            moved = fn(tensor)
-            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
-
-        moved: Self = super()._apply(move, recurse)  # type: ignore[no-untyped-call]
-        return moved
 
 
 class Predictor(HyenaDNA):

@@ -90,7 +90,7 @@ def _float(value: Any) -> float:
 
 
 def intervals(
-    head: HeadConfig, predicted: Array, targets: Array, *, resamples: int = RESAMPLES, seed: int = 0
+    head: HeadConfig, predicted: Array, targets: Array, *, resamples: int, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
     """95 % bootstrap intervals of :func:`figures`, over records.
 

@@ -31,6 +31,7 @@ class Machine:
         is_first: whether this process writes files and talks.
         starts_workers: whether this process has to start the others of its machine.
         rank: of this process among all.
+        device: of this process.
     """
 
     accelerator: str
@@ -42,6 +43,7 @@ class Machine:
     is_first: bool
     starts_workers: bool
     rank: int
+    device: torch.device
 
     @property
     def processes(self) -> int:
@@ -73,7 +75,7 @@ def settle(settings: RunSettings) -> Machine:
     where = place(settings, found if isinstance(found, int) else len(found))
     kind = launcher(settings.launcher)
     names = {"slurm": "SLURM_PROCID", "torchrun": "RANK"}
-    on_node = environment_number("LOCAL_RANK", default=0)
+    on_node = environment_number("SLURM_LOCALID" if kind == "slurm" else "LOCAL_RANK", default=0)
     node = environment_number("NODE_RANK" if "NODE_RANK" in os.environ else "GROUP_RANK", default=0)
     return Machine(
         accelerator=accelerator,
@@ -85,6 +87,9 @@ def settle(settings: RunSettings) -> Machine:
         is_first=is_first_process(settings.launcher),
         starts_workers=kind == "local" and where.devices > 1 and "LOCAL_RANK" not in os.environ,
         rank=environment_number(names[kind], default=0) if kind in names else node * where.devices + on_node,
+        device=torch.device(accelerator, found[0] if isinstance(found, list) else on_node)
+        if accelerator == "cuda"
+        else torch.device("cpu"),
     )
 
 

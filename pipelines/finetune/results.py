@@ -58,12 +58,12 @@ def evaluate(session: "Session", features: Array | None, frozen: dict[str, Rows]
 
 
 def _measured(session: "Session", predicted: Array, targets: Array) -> dict[str, Any]:
-    from genoconv.train.evaluation import figures, intervals
+    from genoconv.train import evaluation
 
-    head = session.model.head.config
-    ranges = intervals(head, predicted, targets, seed=session.config.run.seed)
+    head, seed = session.model.head.config, session.config.run.seed
+    ranges = evaluation.intervals(head, predicted, targets, resamples=evaluation.RESAMPLES, seed=seed)
     return {
-        "figures": {name: _rounded(value) for name, value in figures(head, predicted, targets).items()},
+        "figures": {name: _rounded(value) for name, value in evaluation.figures(head, predicted, targets).items()},
         "intervals": {name: [_rounded(end) for end in ends] for name, ends in ranges.items()},
     }
 

@@ -61,7 +61,7 @@ class Session:
         """Read and check all that the run needs; nothing is written."""
         quiet = quiet or not machine.is_first
         data = gather(config)
-        model = _model(config, data)
+        model = _model(config, data).to(machine.device)
         return cls(config=config, folder=folder, machine=machine, model=model, data=data, quiet=quiet, command=command)
 
     @cached_property
@@ -212,6 +212,7 @@ class Session:
         from genoconv.pipelines.finetune.report import CARD, PLOT, write_card, write_plot
         from genoconv.pipelines.finetune.results import evaluate, main_figure, provenance, summary
 
+        self.model.to(self.machine.device)  # training leaves it on the CPU
         if self.config.mode == "lora":
             self._merge()
         write_json(held.path / RECORDS, self.describe())

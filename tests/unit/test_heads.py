@@ -11,7 +11,7 @@ from embed_files import rc, small_model, states
 
 from genoconv.errors import ModelError
 from genoconv.models import load_model, model_digest, save_model
-from genoconv.models.heads import HeadConfig, Predictor, cut, opposite
+from genoconv.models.heads import Head, HeadConfig, Predictor, cut, opposite
 from genoconv.models.published import layouts
 from genoconv.models.published.conversion import restore_published
 from genoconv.pipelines.finetune.vectors import pooled
@@ -183,3 +183,16 @@ def test_parameters_have_the_rates_of_their_parts() -> None:
     assert len(rates) == len(list(model.parameters()))
     model.freeze()
     assert [p for g in parameter_groups(model, settings) for p in g["params"]] == list(model.head.parameters())  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("pooling", ["mean", "last", "attention"])
+def test_pooling_keeps_float32_under_autocast(pooling: str) -> None:
+    head = Head(HeadConfig(kind="binary", labels=("a", "b"), pooling=pooling), 8)  # type: ignore[arg-type]
+    random = torch.Generator().manual_seed(2)
+    if head.attention is not None:
+        torch.nn.init.normal_(head.attention.weight, generator=random)
+    states = torch.randn(3, 40, 8, generator=random)
+    valid = torch.ones(3, 40, dtype=torch.bool)
+    expected = head.pool(states, valid)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(head.pool(states, valid), expected)

@@ -43,3 +43,22 @@ def test_a_process_that_the_run_has_started_knows_its_place(monkeypatch: pytest.
     monkeypatch.setenv(STARTED_BY, str(os.getppid()))
     machine = settle(RunSettings(max_steps=1, device="cpu", devices=2))
     assert (machine.rank, machine.is_first, machine.starts_workers) == (1, False, False)
+
+
+@pytest.mark.parametrize(
+    ("device", "devices", "environment", "expected"),
+    [
+        ("cuda:2", None, {}, "cuda:2"),
+        ("cuda", 1, {}, "cuda:0"),
+        ("cuda", 2, {"LOCAL_RANK": "1", STARTED_BY: str(os.getppid())}, "cuda:1"),
+        ("cpu", 2, {"LOCAL_RANK": "1", STARTED_BY: str(os.getppid())}, "cpu"),
+    ],
+)
+def test_every_process_has_its_device(
+    monkeypatch: pytest.MonkeyPatch, device: str, devices: int | None, environment: dict[str, str], expected: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value)
+    found = settle(RunSettings(max_steps=1, device=device, devices=devices, precision="32"))
+    assert str(found.device) == expected
