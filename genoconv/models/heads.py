@@ -13,7 +13,7 @@ from genoconv.errors import ModelError
 from genoconv.models.config import ModelConfig
 from genoconv.models.float32 import Float32Module
 from genoconv.models.hyena import HyenaDNA
-from genoconv.tokens import PAD, A, C, G, T
+from genoconv.tokens import PAD, A, T
 
 Kind = Literal["binary", "multiclass", "multilabel", "regression"]
 Pooling = Literal["mean", "last", "attention"]
@@ -244,9 +244,7 @@ def opposite(ids: Tensor) -> Tensor:
     place = torch.arange(ids.shape[1], device=ids.device)
     source = lengths(ids)[:, None] - 1 - place
     turned = ids.gather(1, source.clamp(min=0)).masked_fill(source < 0, PAD)
-    table = torch.arange(256, device=ids.device, dtype=ids.dtype)
-    table[[A, C, G, T]] = torch.tensor([T, G, C, A], device=ids.device, dtype=ids.dtype)
-    return table[turned.long()]
+    return torch.where((turned >= A) & (turned <= T), A + T - turned, turned)  # A C G T follow one another
 
 
 def lengths(ids: Tensor) -> Tensor:

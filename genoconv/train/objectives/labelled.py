@@ -49,7 +49,7 @@ class Labelled:
         if self.head.kind == "regression":
             wanted = (targets - model.head.offset) / model.head.unit
             loss = F.mse_loss(outputs, wanted, reduction="sum")
-            return torch.cat([torch.stack([loss, loss.new_tensor(wanted.numel())]), _moments(outputs, wanted)])
+            return torch.cat([torch.stack([loss, loss.new_full((), wanted.numel())]), _moments(outputs, wanted)])
         if self.head.kind == "multiclass":
             classes = targets[:, 0].long()
             weight = torch.ones_like(outputs[:, 0]) if self.weights is None else self._on(outputs)[classes]
@@ -62,7 +62,7 @@ class Labelled:
                 weight = torch.where(targets > 0.5, positive, negative).expand_as(outputs)
             each = F.binary_cross_entropy_with_logits(outputs, targets, reduction="none")
             correct = (outputs > 0) == (targets > 0.5)
-        count = each.new_tensor(correct.numel())
+        count = each.new_full((), correct.numel())
         return torch.stack([(weight * each).sum(), weight.sum(), correct.sum().to(each.dtype), count])
 
     def figures(self, sums: list[float]) -> Mapping[str, float]:
@@ -74,8 +74,10 @@ class Labelled:
         return {"loss": loss, "pearson": sum(values) / len(values)}
 
     def _on(self, outputs: Tensor) -> Tensor:
+        """The weights, moved once: no step waits for a copy, and a CUDA graph can hold it."""
         assert self.weights is not None
-        return self.weights.to(outputs.device)
+        self.weights = self.weights.to(outputs.device)
+        return self.weights
 
     def _sides(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         weights = self._on(outputs)
