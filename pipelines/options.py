@@ -46,8 +46,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
-COMPUTE = "Compute"
-RUN = "Run"
+COMPUTE, ROWS, RUN = "Compute", "Rows", "Run"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,6 +209,11 @@ def require_one_genome(fasta: Path | None, genome: str | None, *, name: str) -> 
         raise ValueError(f"give one of {name} and --genome NAME")
 
 
+def several(value: Any) -> Any:
+    """Validator of a tuple: one value in a file need not be a list."""
+    return () if value is None else (value,) if isinstance(value, str | Path) else value
+
+
 def _devices(text: str | None) -> str | None:
     if text is None or text == "all":
         return text
@@ -233,12 +237,17 @@ def _shard(value: Any) -> Any:
 
 TRAINED_WINDOW = "the length of the model's training windows, up to 32768"
 """How the default of ``--window`` reads."""
-
+CHUNK_BASES = 1 << 20
+"""Bases that are read between two saves."""
 
 Quiet = Annotated[bool, option("--quiet", "-q", recorded=False, help="Print warnings and errors only; no progress.")]
 Force = Annotated[bool, option("--force", recorded=False, help="Replace an output that exists.")]
 Resume = Annotated[
     bool, option("--resume", panel=RUN, recorded=False, help="Continue an interrupted run of the same call.")
+]
+ResumedRun = Annotated[
+    Path | None,
+    option("--resume", metavar="DIR", panel=RUN, help="Resume the interrupted run in this folder, exactly."),
 ]
 Offline = Annotated[
     bool, option("--offline", panel="Input", recorded=False, help="Never use the network; a genome must be here.")
@@ -257,6 +266,13 @@ Model = Annotated[
     Path,
     option("--model", "-m", metavar="MODEL", help="Model folder, or a name from genoconv models list."),
 ]
+Stride = Annotated[
+    int | None,
+    Field(ge=1),
+    option("--stride", metavar="M", panel=ROWS, default="N", help="Distance between the starts of windows."),
+]
+Names = Annotated[tuple[str, ...], BeforeValidator(several)]
+Chunk = Annotated[int, Field(ge=1)]
 Shard = Annotated[
     tuple[int, int] | None,
     BeforeValidator(_shard),
@@ -284,6 +300,17 @@ Device = Annotated[
         envvar="GENOCONV_DEVICE",
         recorded=False,
         help="Where to compute; auto takes a GPU if there is one.",
+    ),
+]
+TrainingDevice = Annotated[
+    str,
+    Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$"),
+    option(
+        "--device",
+        metavar="auto|cpu|cuda[:N]",
+        panel=COMPUTE,
+        envvar="GENOCONV_DEVICE",
+        help="Where to compute; auto takes every GPU there is.",
     ),
 ]
 Devices = Annotated[

@@ -110,7 +110,7 @@ class Call(Generic[R]):
         message = problem["msg"].removeprefix("Value error, ")
         name = self._label(key) if self._is_given(key) else self._where(key) + key
         if problem["type"] == "value_error":  # in the record's own words
-            return f"{name}: {message}"
+            return f"{name}: {message}" if key else name + message
         wording = _WORDING.get(problem["type"], message[0].lower() + message[1:])
         return f"{name}: {wording.format(**problem.get('ctx', {}))}, got {str(problem['input'])[:80]!r}"
 

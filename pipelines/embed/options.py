@@ -3,11 +3,14 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from genoconv.pipelines.options import (
+    CHUNK_BASES,
     COMPUTE,
+    ROWS,
     BatchSize,
+    Chunk,
     Device,
     Devices,
     DryRun,
@@ -19,13 +22,13 @@ from genoconv.pipelines.options import (
     Precision,
     Quiet,
     Resume,
+    Stride,
     argument,
     option,
+    require_one_genome,
 )
 
-ROWS, VECTORS, PARITY = "Rows", "Vectors", "Parity with published pipelines"
-
-CHUNK_BASES = 1 << 20
+VECTORS, PARITY = "Vectors", "Parity with published pipelines"
 
 
 class EmbedOptions(Options):
@@ -61,11 +64,7 @@ class EmbedOptions(Options):
         Field(ge=1),
         option("--window", "-w", metavar="N", panel=ROWS, help="One row for every N bases of each record."),
     ] = None
-    stride: Annotated[
-        int | None,
-        Field(ge=1),
-        option("--stride", metavar="M", panel=ROWS, default="N", help="Distance between the starts of windows."),
-    ] = None
+    stride: Stride = None
     pool: Annotated[
         Literal["mean", "max", "last", "none"],
         option("--pool", panel=VECTORS, help="How states become a vector; none keeps one row per base."),
@@ -125,4 +124,9 @@ class EmbedOptions(Options):
     dry_run: DryRun = False
     force: Force = False
     quiet: Quiet = False
-    chunk: Annotated[int, Field(ge=1)] = CHUNK_BASES
+    chunk: Chunk = CHUNK_BASES
+
+    @model_validator(mode="after")
+    def _one_genome(self) -> "EmbedOptions":
+        require_one_genome(self.fasta, self.genome, name="FASTA")
+        return self

@@ -96,8 +96,6 @@ def _spooled(options: EmbedOptions, source: Source, embedder: Embedder, write: W
 
 
 def _check(options: EmbedOptions) -> None:
-    if (options.fasta is None) == (options.genome is None):
-        raise UsageError("give one of FASTA and --genome NAME")
     if options.bed is not None and options.window is not None:
         raise UsageError("--window lays windows over whole records, --bed takes intervals; give one of the two")
     if options.stride is not None and options.window is None:

@@ -5,7 +5,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from genoconv.pipelines.options import COMPUTE, RUN, Force, Options, Precision, Quiet, argument, option, to_yaml
+from genoconv.pipelines.options import (
+    RUN,
+    Force,
+    Names,
+    Options,
+    Precision,
+    Quiet,
+    ResumedRun,
+    TrainingDevice,
+    argument,
+    option,
+    to_yaml,
+)
 from genoconv.train.settings import DataSettings, HeadOptimSettings, RunSettings
 
 DATA, LABELS, HEAD, SPLITS = "Input", "Labels", "Head and training", "Splits"
@@ -34,17 +46,7 @@ class FinetuneRun(RunSettings):
     seed: Annotated[
         int, Field(ge=0, lt=2**31), option("--seed", metavar="N", panel=RUN, help="Of splits, order and dropout.")
     ] = 0
-    device: Annotated[
-        str,
-        Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$"),
-        option(
-            "--device",
-            metavar="auto|cpu|cuda[:N]",
-            panel=COMPUTE,
-            envvar="GENOCONV_DEVICE",
-            help="Where to compute; auto takes every GPU there is.",
-        ),
-    ] = "auto"
+    device: TrainingDevice = "auto"
     precision: Precision = "auto"
 
 
@@ -69,7 +71,7 @@ class FinetuneConfig(Options):
         ),
     ] = None
     label: Annotated[
-        tuple[str, ...],
+        Names,
         option("--label", metavar="COLUMN", panel=LABELS, help="Column of the label; repeat for several."),
     ] = ()
     task: Annotated[
@@ -93,10 +95,10 @@ class FinetuneConfig(Options):
         ),
     ] = "auto"
     valid: Annotated[
-        tuple[str, ...], option("--valid", metavar="CONTIG", panel=SPLITS, help="Contig for validation; may repeat.")
+        Names, option("--valid", metavar="CONTIG", panel=SPLITS, help="Contig for validation; may repeat.")
     ] = ()
     test: Annotated[
-        tuple[str, ...], option("--test", metavar="CONTIG", panel=SPLITS, help="Contig for the test set; may repeat.")
+        Names, option("--test", metavar="CONTIG", panel=SPLITS, help="Contig for the test set; may repeat.")
     ] = ()
     valid_fraction: Annotated[
         float,
@@ -129,7 +131,7 @@ class FinetuneConfig(Options):
         option("--alpha", metavar="A", panel=HEAD, help="The updates of --mode lora are scaled by A / R."),
     ] = 16.0
     lora_targets: Annotated[
-        tuple[str, ...],
+        Names,
         option(
             "--lora-target",
             metavar="NAME",
@@ -186,10 +188,7 @@ class FinetuneOptions(FinetuneConfig):
         Path | None,
         option("--output", "-o", metavar="DIR", panel=RUN, written=True, help="Folder to make. Required."),
     ] = None
-    resume: Annotated[
-        Path | None,
-        option("--resume", metavar="DIR", panel=RUN, help="Resume the interrupted run in this folder, exactly."),
-    ] = None
+    resume: ResumedRun = None
     force: Force = False
     quiet: Quiet = False
 

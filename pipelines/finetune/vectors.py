@@ -6,11 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from genoconv.models.heads import Predictor
+from genoconv.pipelines.options import CHUNK_BASES
 from genoconv.tasks.embed import Span, chunked
 from genoconv.tasks.predict import PooledVectors
 from genoconv.tokens import Tokens
-
-_CHUNK_BASES = 1 << 20
 
 
 def pooled(
@@ -26,6 +25,6 @@ def pooled(
     training = model.training
     vectors = PooledVectors(model)
     spans = (Span(str(n), str(n), 0, len(tokens), "+", tokens) for n, tokens in enumerate(sequences))
-    found = [vectors(some, advance=advance) for some in chunked(spans, tokens=_CHUNK_BASES)]
+    found = [vectors(some, advance=advance) for some in chunked(spans, tokens=CHUNK_BASES)]
     model.prepare().train(training)
     return np.concatenate(found) if found else np.empty((0, model.config.d_model), np.float32)

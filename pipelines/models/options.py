@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from genoconv.pipelines.options import (
+    TRAINED_WINDOW,
     BatchSize,
     Device,
     DryRun,
@@ -17,6 +18,7 @@ from genoconv.pipelines.options import (
     Quiet,
     argument,
     option,
+    require_one_genome,
 )
 from genoconv.pipelines.plan.options import Bases
 
@@ -103,7 +105,7 @@ class CalibrateOptions(Options):
             "--window",
             "-w",
             metavar="N",
-            default="the length of the model's training windows, up to 32768",
+            default=TRAINED_WINDOW,
             help="Bases in a window; the calibration holds for runs with the same.",
         ),
     ] = None
@@ -117,8 +119,7 @@ class CalibrateOptions(Options):
 
     @model_validator(mode="after")
     def _one_reference(self) -> "CalibrateOptions":
-        if (self.fasta is None) == (self.genome is None):
-            raise ValueError("give one of --fasta FILE and --genome NAME")
+        require_one_genome(self.fasta, self.genome, name="--fasta FILE")
         return self
 
 

@@ -6,20 +6,20 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from genoconv.pipelines.options import (
+    CHUNK_BASES,
+    ROWS,
     BatchSize,
+    Chunk,
     Device,
     Force,
     Options,
     Precision,
     Quiet,
     Resume,
+    Stride,
     argument,
     option,
 )
-
-ROWS = "Rows"
-
-CHUNK_BASES = 1 << 20
 
 
 class PredictOptions(Options):
@@ -52,11 +52,7 @@ class PredictOptions(Options):
         Field(ge=1),
         option("--window", "-w", metavar="N", panel=ROWS, help="One row for every N bases of each FASTA record."),
     ] = None
-    stride: Annotated[
-        int | None,
-        Field(ge=1),
-        option("--stride", metavar="M", panel=ROWS, default="N", help="Distance between the starts of windows."),
-    ] = None
+    stride: Stride = None
     strand: Annotated[
         Literal["forward", "both"] | None,
         option(
@@ -72,4 +68,4 @@ class PredictOptions(Options):
     resume: Resume = False
     force: Force = False
     quiet: Quiet = False
-    chunk: Annotated[int, Field(ge=1)] = CHUNK_BASES
+    chunk: Chunk = CHUNK_BASES

@@ -14,6 +14,7 @@ from genoconv.pipelines.options import (
     Force,
     Genome,
     Model,
+    Names,
     Offline,
     Options,
     Precision,
@@ -47,7 +48,7 @@ class ScanOptions(Options):
         ),
     ]
     regions: Annotated[
-        tuple[str, ...],
+        Names,
         option(
             "--region",
             "-r",

@@ -15,6 +15,7 @@ from genoconv.pipelines.options import (
     Force,
     Genome,
     Model,
+    Names,
     Offline,
     Options,
     Precision,
@@ -184,7 +185,7 @@ class ScoreOptions(Options):
         ),
     ] = None
     regions: Annotated[
-        tuple[str, ...],
+        Names,
         option("--region", "-r", metavar="CHR:FROM-TO", panel=RECORDS, help="Only this region; may be repeated."),
     ] = ()
     regions_file: Annotated[

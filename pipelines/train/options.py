@@ -8,15 +8,17 @@ from pydantic import BeforeValidator, Field, PlainSerializer
 
 from genoconv.errors import ModelError, UsageError
 from genoconv.pipelines.options import (
-    COMPUTE,
     RUN,
     Force,
     Offline,
     Options,
     Precision,
     Quiet,
+    ResumedRun,
+    TrainingDevice,
     argument,
     option,
+    several,
     to_yaml,
 )
 from genoconv.pipelines.train.regions import Region
@@ -31,18 +33,13 @@ if TYPE_CHECKING:
 MODEL = "Model"
 
 
-def _several(value: Any) -> Any:
-    """One value in a file need not be a list."""
-    return () if value is None else (value,) if isinstance(value, str | Path) else value
-
-
 def _single(values: tuple[Any, ...]) -> Any:
-    """And is written as it may be read."""
+    """One value is written as it may be read, without a list."""
     plain = [str(value) for value in values]
     return plain if len(plain) > 1 else plain[0] if plain else None
 
 
-_Several = (BeforeValidator(_several), PlainSerializer(_single, when_used="json"))
+_Several = (BeforeValidator(several), PlainSerializer(_single, when_used="json"))
 
 
 class TrainWindows(WindowSettings):
@@ -101,17 +98,7 @@ class TrainRun(RunSettings):
     seed: Annotated[
         int, Field(ge=0, lt=2**31), option("--seed", metavar="N", panel=RUN, help="Of weights, order and splits.")
     ] = 0
-    device: Annotated[
-        str,
-        Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$"),
-        option(
-            "--device",
-            metavar="auto|cpu|cuda[:N]",
-            panel=COMPUTE,
-            envvar="GENOCONV_DEVICE",
-            help="Where to compute; auto takes every GPU there is.",
-        ),
-    ] = "auto"
+    device: TrainingDevice = "auto"
     precision: Precision = "auto"
     calibrate: Annotated[
         bool,
@@ -275,10 +262,7 @@ class TrainOptions(TrainConfig):
             "--output", "-o", metavar="DIR", panel=RUN, default="runs/NAME", written=True, help="Model folder to make."
         ),
     ] = None
-    resume: Annotated[
-        Path | None,
-        option("--resume", metavar="DIR", panel=RUN, help="Resume the interrupted run in this folder, exactly."),
-    ] = None
+    resume: ResumedRun = None
     offline: Offline = False
     force: Force = False
     quiet: Quiet = False

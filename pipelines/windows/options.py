@@ -3,17 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field, model_validator
 
-from genoconv.pipelines.options import Force, Genome, Offline, Options, Quiet, option
+from genoconv.pipelines.options import Force, Genome, Names, Offline, Options, Quiet, option, require_one_genome
 
 if TYPE_CHECKING:
     from genoconv.genome.windows.training import WindowPlan
 
 INPUT, WINDOWS, SETS, OUTPUT = "Input", "Windows", "Train, valid, test", "Output"
-
-# One name in a file need not be a list.
-Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 
 
 class SequenceInput(Options):
@@ -171,6 +168,11 @@ class WindowsOptions(WindowSettings, GenomeInput):
     ] = None
     force: Force = False
     quiet: Quiet = False
+
+    @model_validator(mode="after")
+    def _one_genome(self) -> "WindowsOptions":
+        require_one_genome(self.fasta, self.genome, name="--fasta FILE")
+        return self
 
     def writes_stdout(self) -> bool:
         """Whether the windows go to standard output."""

@@ -91,8 +91,6 @@ def choose_inputs(options: WindowsOptions) -> WindowInputs:
         DownloadError: the genome could not be fetched.
     """
     fasta, annotation, genome, tile = options.fasta, options.annotation, options.genome, options.tile
-    if (fasta is None) == (genome is None):
-        raise UsageError("give one of --fasta FILE and --genome NAME")
     if tile and (annotation or options.biotypes):
         raise UsageError("--tile ignores genes; drop it, or drop --annotation and --biotype")
     if tile and options.flank:

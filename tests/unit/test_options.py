@@ -5,11 +5,15 @@ from typing import Annotated, Literal
 
 import pytest
 import yaml
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 
 from genoconv.errors import UsageError
-from genoconv.pipelines.options import Options, argument, option, parameters, recorded_command, to_yaml
+from genoconv.pipelines.finetune.options import FinetuneOptions
+from genoconv.pipelines.options import Names, Options, argument, option, parameters, recorded_command, to_yaml
 from genoconv.pipelines.resolve import Call
+from genoconv.pipelines.scan.options import ScanOptions
+from genoconv.pipelines.score.options import ScoreOptions
+from genoconv.pipelines.train.options import TrainOptions
 
 
 def _shard(value: object) -> object:
@@ -127,6 +131,35 @@ def test_a_file_that_is_no_configuration_is_one_line(tmp_path, text):
     assert len(str(refused.value)) < 600
     with pytest.raises(UsageError, match=r"gone\.yaml: No such file"):
         Call(Example, tmp_path / "gone.yaml", NEEDED).resolve()
+
+
+def test_one_name_in_a_file_need_not_be_a_list(tmp_path):
+    class Named(Options):
+        names: Annotated[Names, option("--name", help="Names.")] = ()
+
+        @model_validator(mode="after")
+        def _few(self) -> "Named":
+            if len(self.names) > 1:
+                raise ValueError("give one name")
+            return self
+
+    assert Call(Named, assignments=["names=chr1"]).resolve().names == ("chr1",)
+    assert Call(Named, assignments=["names=null"]).resolve().names == ()
+    file = tmp_path / "run.yaml"
+    file.write_text("names: [a, b]")
+    with pytest.raises(UsageError, match=r"^give one name$"):  # the record as a whole has no name
+        Call(Named, given={"names": ["a", "b"]}).resolve()
+    with pytest.raises(UsageError, match=r"run\.yaml: give one name$"):
+        Call(Named, file).resolve()
+
+
+@pytest.mark.parametrize("record", [FinetuneOptions, ScanOptions, ScoreOptions, TrainOptions])
+def test_every_option_of_names_takes_one(record):
+    for parameter in parameters(record):
+        if parameter.kind == tuple[str, ...]:
+            field = parameter.field
+            checked = TypeAdapter(Annotated[field.annotation, *field.metadata])
+            assert checked.validate_python("chr1") == ("chr1",), parameter.key
 
 
 def test_the_printed_file_explains_its_keys():
