@@ -414,8 +414,9 @@ def test_what_the_kernels_refuse() -> None:
     limit = reach(local_card(0))
     long = torch.zeros(1, 1, limit + 1, dtype=torch.bfloat16, device="cuda")
     k = torch.zeros(1, 4, device="cuda")
+    as_long = torch.zeros(1, limit + 1, device="cuda")  # a shorter filter would run in pieces
     with pytest.raises(KernelError, match=rf"{limit + 1:,} positions exceed the {limit:,}.*backend='torch'"):
-        fftconv(long, k, backend="cuda")
+        fftconv(long, as_long, backend="cuda")
     u = torch.zeros(1, 1, 8, dtype=torch.bfloat16, device="cuda")
     with pytest.raises(UsageError, match=r"k is on cpu and u on cuda:0"):
         fftconv(u, k.cpu(), backend="cuda")
@@ -430,9 +431,10 @@ def test_auto_says_once_what_it_does(caplog: pytest.LogCaptureFixture, monkeypat
     monkeypatch.setattr(logging.getLogger("genoconv"), "propagate", True)
     caplog.set_level(logging.INFO, "genoconv")
     k = torch.zeros(1, 4, device="cuda")
+    too_long = torch.zeros(1, 1, reach(local_card(0)) + 1, dtype=torch.bfloat16, device="cuda")
     for _ in range(3):
         fftconv(torch.zeros(1, 1, 64, dtype=torch.bfloat16, device="cuda"), k)
-        fftconv(torch.zeros(1, 1, reach(local_card(0)) + 1, dtype=torch.bfloat16, device="cuda"), k)
+        fftconv(too_long, torch.zeros(1, too_long.shape[-1], device="cuda"))  # a shorter filter would run in pieces
         fftconv(torch.zeros(1, 1, 64, device="cuda"), k)
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 3, said
