@@ -26,8 +26,7 @@ import torch
 
 from genoconv.models import HyenaDNA, ModelConfig, preset
 from genoconv.pipelines.plan.cards import Accelerator, accelerator, local_accelerator
-from genoconv.pipelines.plan.costs import Prediction, predict
-from genoconv.pipelines.plan.run import workload
+from genoconv.pipelines.plan.costs import Prediction, predict, workload
 
 
 @dataclass(frozen=True)

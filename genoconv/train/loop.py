@@ -36,7 +36,6 @@ from genoconv.train.pace import Pace
 from genoconv.train.settings import DataSettings, OptimSettings, RunSettings, Stage
 from genoconv.train.workers import is_lost_connection, workers
 
-_CHECKPOINTING_FROM = 65_536
 _WARM_UP_FROM = 8_192
 _FIRST_LENGTH, _STAGE_STEPS = 1_024, 100
 
@@ -64,6 +63,7 @@ class Job:
         often: how often each training window is read, relative to the others, (windows,); None reads all alike.
         keep_best: end with the weights of the best validation rather than the last ones.
         patience: with ``keep_best``, validations without improvement after which the run ends.
+        recompute: keep only each block's input for the backward pass and compute the rest again.
     """
 
     model: nn.Module
@@ -77,6 +77,7 @@ class Job:
     often: npt.NDArray[np.float64] | None = None
     keep_best: bool = False
     patience: int | None = None
+    recompute: bool = False
 
     @property
     def longest(self) -> int:
@@ -137,7 +138,8 @@ def run(job: Job, *, machine: Machine, folder: Path, resume: Path | None = None,
         DataError: ``metrics.csv`` is not what a run writes.
     """
     _hush()
-    _recompute(job)
+    if isinstance(job.model, HyenaDNA):
+        job.model.checkpointing = job.recompute
     job.model.train()  # Lightning keeps the mode that it finds
     best = Best(job.model, patience=job.patience) if job.keep_best else None
     restored = read_checkpoint(resume, job.model, terms=job.objective.terms, best=best) if resume else None
@@ -273,13 +275,6 @@ def _fit(parts: _Parts, machine: Machine, restored: Restored | None) -> None:
             what = " ".join(str(error).split())[:200]
             raise ModelError(f"{restored.path}: cannot be restored ({type(error).__name__}: {what})") from error
         raise
-
-
-def _recompute(job: Job) -> None:
-    """Switch activation checkpointing on or off, where the model has it; ``auto`` looks at the longest window."""
-    if isinstance(job.model, HyenaDNA):
-        wanted = job.settings.activation_checkpointing
-        job.model.checkpointing = job.longest >= _CHECKPOINTING_FROM if wanted == "auto" else wanted
 
 
 def _held_out(job: Job) -> dict[str, HeldOut]:

@@ -105,7 +105,8 @@ class RunSettings(_Strict):
         checkpoint_every, log_every: steps between them.
         validate_every: steps between validations; None: every 100 steps as far as the minutes allow, and at least
             five in a run.
-        activation_checkpointing: keep less for the backward pass and compute it again; ``auto`` from 65,536 bases up.
+        activation_checkpointing: keep less for the backward pass and compute it again; ``auto``: where a step would
+            not fit into the GPU's memory otherwise, and on a CPU from windows of 65,536 bases up.
         tensorboard: also write TensorBoard event files (extra ``tensorboard``).
     """
 

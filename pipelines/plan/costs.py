@@ -8,8 +8,10 @@ Letters: d = d_model, N tokens in a window, B windows in a batch, K taps, P poin
 """
 
 from dataclasses import dataclass
+from math import prod
 
 from genoconv.gpu.targets import Card
+from genoconv.models.checkpoint import expected_shapes
 from genoconv.models.config import ModelConfig
 from genoconv.ops.longconv.overlap_save.plan import COPY_COST, TORCH_COST, choose_chunks, kernel_cost
 from genoconv.ops.longconv.plan import transforms
@@ -40,6 +42,9 @@ _CONTEXT = 0.6e9
 """CUDA context, loaded kernels, and what the allocator cannot use."""
 _OVERHEAD_FORWARD, _OVERHEAD_TRAIN = 2.1e-3, 5.3e-3
 """Seconds of a pass whatever its size: launches, optimizer."""
+
+SAFE = 0.92
+"""Share of the memory that a run may take: predictions are that exact, and others use a GPU too."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,18 @@ def predict(work: Workload, on: Accelerator) -> Prediction:
     """Memory and time of ``work`` on a GPU."""
     conv = convolution(work, on.card)
     return Prediction(work, conv, _memory(work, conv), _seconds(work, conv, on))
+
+
+def peak_memory(work: Workload, card: Card) -> float:
+    """Bytes of device memory that ``work`` takes at its peak."""
+    return sum(_memory(work, convolution(work, card)).values())
+
+
+def workload(config: ModelConfig, *, length: int, batch: int = 1, train: bool = False, bf16: bool = True) -> Workload:
+    """A workload of a model, its parameters counted without making it."""
+    shapes = expected_shapes(config)
+    parameters = sum(prod(shape) for name, shape in shapes.items() if not name.endswith(("deltas", "pos_emb.z")))
+    return Workload(config, parameters, length=length, batch=batch, train=train, bf16=bf16)
 
 
 def _memory(work: Workload, conv: Convolution) -> dict[str, float]:

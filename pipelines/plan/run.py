@@ -2,19 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any
 
 from genoconv.errors import ModelError, UsageError
-from genoconv.models.checkpoint import expected_shapes
-from genoconv.models.config import MAX_LENGTH_LIMIT, ModelConfig, preset
+from genoconv.models.config import MAX_LENGTH_LIMIT, preset
 from genoconv.pipelines.plan.cards import GIB, Accelerator, accelerator, local_accelerator
-from genoconv.pipelines.plan.costs import Prediction, Workload, predict
+from genoconv.pipelines.plan.costs import SAFE, Prediction, Workload, predict, workload
 from genoconv.pipelines.plan.options import PlanOptions
 from genoconv.wording import count
-
-_SAFE = 0.92
-"""Share of the memory that a run may take: predictions are that exact, and others use a GPU too."""
 
 _SHORTER = (1 << 17, 1 << 15)
 """Taps that are suggested where filters as long as the window are what costs."""
@@ -80,14 +75,7 @@ def plan(options: PlanOptions) -> Plan:
 
 def fits(way: Prediction, on: Accelerator) -> bool:
     """Whether a prediction leaves the GPU some memory."""
-    return way.bytes <= _SAFE * on.memory
-
-
-def workload(config: ModelConfig, *, length: int, batch: int = 1, train: bool = False, bf16: bool = True) -> Workload:
-    """A workload of a model, its parameters counted without making it."""
-    shapes = expected_shapes(config)
-    parameters = sum(prod(shape) for name, shape in shapes.items() if not name.endswith(("deltas", "pos_emb.z")))
-    return Workload(config, parameters, length=length, batch=batch, train=train, bf16=bf16)
+    return way.bytes <= SAFE * on.memory
 
 
 def _workload(options: PlanOptions) -> Workload:
@@ -115,7 +103,7 @@ def _advice(ways: list[Prediction], on: Accelerator) -> Iterator[str]:
     if not fitting:
         yield from _when_nothing_fits(ways, on)
     elif fitting[0].workload.checkpointing:
-        yield "checkpointing is needed (genoconv train switches it on for long windows; run.activation_checkpointing)"
+        yield "checkpointing is needed; genoconv train switches it on by itself (run.activation_checkpointing)"
     if fitting:
         largest = _largest(lambda n: predict(replace(fitting[0].workload, batch=n), on), on)
         if largest > work.batch:

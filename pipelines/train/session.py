@@ -19,6 +19,7 @@ from genoconv.wording import count
 
 if TYPE_CHECKING:
     from genoconv.models.hyena import HyenaDNA
+    from genoconv.pipelines.train.memory import Recompute
     from genoconv.train.loop import Job, Outcome
     from genoconv.train.machine import Machine
 
@@ -120,6 +121,17 @@ class Session:
             calibrate_run(self, seconds=outcome.seconds)
         return 0
 
+    @cached_property
+    def _recompute(self) -> "Recompute":
+        from genoconv.pipelines.train.memory import recompute
+        from genoconv.train.loop import stages
+
+        run, data = self.config.run, self.config.data
+        lengths = self.inputs.reader("train").lengths
+        read = stages(data, longest=int(lengths.max()), max_steps=run.max_steps)
+        longest = min(int(lengths.max()), max(stage.length for stage in read))
+        return recompute(run, data, sizes=self.model.config, longest=longest, machine=self.machine)
+
     def job(self) -> "Job":
         """What the training loop has to do."""
         import numpy as np
@@ -139,6 +151,7 @@ class Session:
             optim=self.config.optim,
             settings=self.config.run,
             often=self.inputs.often(),
+            recompute=self._recompute.wanted,
         )
 
     def _introduce(self) -> None:
@@ -157,6 +170,9 @@ class Session:
         if self.inputs.notes():
             log.info("windows: %s", "; ".join(self.inputs.notes()))
         self._introduce_stages(int(lengths.max()))
+        if self._recompute.reason:
+            state = "on" if self._recompute.wanted else "off"
+            log.info("activation checkpointing is %s: %s", state, self._recompute.reason)
         if self.config.run.calibrate:
             log.info("afterwards its scores are calibrated on a sample, in up to 5 %% of the run's time and 20 seconds")
         shares = self.inputs.shares()

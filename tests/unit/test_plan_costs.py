@@ -10,9 +10,9 @@ from genoconv.cli.app import app
 from genoconv.errors import UsageError
 from genoconv.models import preset
 from genoconv.pipelines.plan.cards import ACCELERATORS, accelerator
-from genoconv.pipelines.plan.costs import Workload, predict
+from genoconv.pipelines.plan.costs import Workload, predict, workload
 from genoconv.pipelines.plan.options import PlanOptions, parse_length
-from genoconv.pipelines.plan.run import plan, workload
+from genoconv.pipelines.plan.run import plan
 from support import ROOT
 
 H200 = accelerator("h200")

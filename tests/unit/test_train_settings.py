@@ -2,18 +2,23 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
 from fasta_files import write_fasta
 from train_runs import patterned_bases, patterned_genome, same_weights, train_tiny
 
+from genoconv.gpu import targets
+from genoconv.models import preset
 from genoconv.models.checkpoint import read_config
-from genoconv.train import loop
+from genoconv.pipelines.train import memory
 from genoconv.train.data import Batch
+from genoconv.train.machine import Machine
 from genoconv.train.metrics import read_rows
 from genoconv.train.module import Learner
+from genoconv.train.settings import DataSettings, RunSettings
 
 
 @pytest.fixture(autouse=True)
@@ -75,13 +80,37 @@ def test_activation_checkpointing_auto_goes_by_the_longest_window(
         return original(self, batch, batch_idx)
 
     monkeypatch.setattr(Learner, "training_step", watched)
-    assert loop._CHECKPOINTING_FROM == 65_536
+    assert memory._ON_A_CPU_FROM == 65_536
     setting = f"run.activation_checkpointing={wanted}"
-    monkeypatch.setattr(loop, "_CHECKPOINTING_FROM", 64)  # of windows of 64
+    monkeypatch.setattr(memory, "_ON_A_CPU_FROM", 64)  # of windows of 64
     train_tiny(tmp_path / "from", fasta, setting, max_steps=1)
-    monkeypatch.setattr(loop, "_CHECKPOINTING_FROM", 65)
+    monkeypatch.setattr(memory, "_ON_A_CPU_FROM", 65)
     train_tiny(tmp_path / "below", fasta, setting, max_steps=1)
     assert modes == [expected, wanted == "true"]
+
+
+@pytest.mark.parametrize(("free", "expected"), [(43, True), (48, False)])
+def test_activation_checkpointing_auto_goes_by_the_memory_of_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, free: int, expected: bool
+) -> None:
+    """A step of medium-450k takes 40.5 GiB on an H200: benchmarks/results/train_step-cuda.md."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free * 2**30, 140 * 2**30))
+    monkeypatch.setattr(targets, "local_card", lambda index: targets.card_of("sm_90"))
+    machine = SimpleNamespace(accelerator="cuda", device=torch.device("cuda", 0), precision="bf16")
+    data = DataSettings(tokens_per_batch=2**15)  # one window at a time
+    found = memory.recompute(
+        RunSettings(), data, sizes=preset("medium-450k"), longest=450_000, machine=cast(Machine, machine)
+    )
+    assert found.wanted is expected
+    assert f"{free}.0 GiB are free" in str(found.reason)
+    four = memory.recompute(
+        RunSettings(),
+        data.model_copy(update={"tokens_per_batch": 4 * 450_000}),
+        sizes=preset("medium-450k"),
+        longest=450_000,
+        machine=cast(Machine, machine),
+    )
+    assert four.wanted
 
 
 def test_gradients_are_clipped_to_the_norm_that_is_asked_for(
