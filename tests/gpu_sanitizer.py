@@ -9,7 +9,7 @@ from long_convolutions import Problem, differentiated, faults
 from genoconv.gpu.targets import local_card
 from genoconv.ops.longconv.one_sm import launches as cuda
 from genoconv.ops.longconv.one_sm.plan import OneSm, OneSmPlan, Shares
-from genoconv.ops.longconv.plan import plan_on
+from genoconv.ops.longconv.regimes import plan_on
 
 shares_of_a_plan = cuda._shares
 

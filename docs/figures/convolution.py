@@ -8,7 +8,7 @@ from style import COLOURS, save
 
 from genoconv.gpu.targets import card_of
 from genoconv.ops.longconv.overlap_save.plan import choose_chunks
-from genoconv.ops.longconv.plan import reach, transforms
+from genoconv.ops.longconv.regimes import reach, transforms
 
 WAYS = ("one pass: the row in one multiprocessor", "three passes over memory", "overlapping chunks", "torch.fft")
 SHADES = (COLOURS["train"], COLOURS["test"], COLOURS["valid"], COLOURS["grey"])

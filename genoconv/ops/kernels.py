@@ -1,4 +1,4 @@
-"""What the operators beside the long convolution share: whether their kernels can run, types of values, launches."""
+"""What the host code of all operators shares: whether their kernels can run, types of values, launches."""
 
 import os
 import struct

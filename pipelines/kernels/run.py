@@ -9,7 +9,7 @@ from genoconv.errors import KernelError
 from genoconv.gpu import cache, compiler
 from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.targets import ARCHS, KERNEL_TARGETS, card_of
-from genoconv.ops.longconv import plan as plans
+from genoconv.ops.longconv import regimes
 from genoconv.ops.longconv.overlap_save.plan import choose_chunks
 from genoconv.ops.longconv.plan import DTYPES, Plan
 from genoconv.pipelines.kernels.options import ExplainOptions
@@ -26,7 +26,7 @@ def plan_of(length: int, *, arch: str, dtype: str, taps: int | None = None) -> P
     Raises:
         UsageError: an unknown architecture, or no kernel fits.
     """
-    return plans.choose_plan(length, card=card_of(arch), filter_length=taps, dtype=dtype)
+    return regimes.choose_plan(length, card=card_of(arch), filter_length=taps, dtype=dtype)
 
 
 def explain(options: ExplainOptions) -> str:
@@ -37,7 +37,7 @@ def explain(options: ExplainOptions) -> str:
     """
     length, taps, arch = options.length, options.taps, options.arch
     dtype = {"bf16": "bfloat16", "fp16": "float16"}[options.dtype]
-    sizes = tuple(size for _, size, _ in plans.transforms(card_of(arch)))
+    sizes = tuple(size for _, size, _ in regimes.transforms(card_of(arch)))
     chunks = choose_chunks(length, taps=taps, sizes=sizes) if sizes and taps and 1 <= taps <= length else None
     if chunks is None:
         return plan_of(length, arch=arch, dtype=dtype, taps=taps).explain()
@@ -81,7 +81,7 @@ def self_test(device: str) -> Iterator[str]:
 
 def every_kernel(arch: str) -> Iterator[Kernel]:
     """All kernels that models of any length need on ``arch``, for both types of rows."""
-    every = (k for dtype in DTYPES for plan in plans.every_plan(card_of(arch), dtype=dtype) for k in plan.kernels())
+    every = (k for dtype in DTYPES for plan in regimes.every_plan(card_of(arch), dtype=dtype) for k in plan.kernels())
     yield from dict.fromkeys(every)
 
 

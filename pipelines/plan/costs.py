@@ -14,7 +14,7 @@ from genoconv.gpu.targets import Card
 from genoconv.models.checkpoint import expected_shapes
 from genoconv.models.config import ModelConfig
 from genoconv.ops.longconv.overlap_save.plan import COPY_COST, TORCH_COST, choose_chunks, kernel_cost
-from genoconv.ops.longconv.plan import transforms
+from genoconv.ops.longconv.regimes import transforms
 from genoconv.ops.longconv.spectrum import fast_size
 from genoconv.pipelines.plan.cards import Accelerator
 

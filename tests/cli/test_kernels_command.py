@@ -11,8 +11,7 @@ from genoconv.cli.app import app
 from genoconv.errors import KernelError, UsageError
 from genoconv.gpu import compiler
 from genoconv.gpu.targets import ARCHS, card_of
-from genoconv.ops.longconv import doctor
-from genoconv.ops.longconv import plan as plans
+from genoconv.ops.longconv import doctor, regimes
 from genoconv.ops.longconv.one_sm import plan as one_sm
 from genoconv.ops.longconv.one_sm.plan import OneSm
 from genoconv.pipelines.kernels import run as kernels
@@ -67,7 +66,7 @@ def test_a_length_beyond_the_kernels_ends_in_one_line(home: Path) -> None:
 @needs_compiler
 def test_warm_list_and_clear(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(OneSm, "sizes", lambda self, card: (256,))
-    monkeypatch.setattr(plans, "REGIMES", (OneSm(),))
+    monkeypatch.setattr(regimes, "REGIMES", (OneSm(),))
     monkeypatch.setattr(one_sm, "KERNELS", ("spectrum", "filter_grad"))
     assert run("list") == ""
     run("warm", "--arch", "sm_89", "--quiet")

@@ -29,8 +29,7 @@ from genoconv.gpu import compiler, launch, targets
 from genoconv.gpu.cache import included
 from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.targets import Card
-from genoconv.ops.longconv import fused, host
-from genoconv.ops.longconv import plan as plans
+from genoconv.ops.longconv import fused, host, regimes
 from genoconv.ops.longconv.one_sm import launches as one_sm
 from genoconv.ops.longconv.one_sm import tables as one_sm_tables
 from genoconv.ops.longconv.three_pass import launches as three_pass
@@ -99,7 +98,7 @@ def machine(
     def emulated(kernels: Sequence[Kernel], **_: object) -> tuple["_Emulated", ...]:
         return tuple(_Emulated(kernel, sources, here) for kernel in kernels)
 
-    kept = (plans.plan_on, host.loaded, one_sm._kernels, one_sm._shares, one_sm._tables, three_pass._tables)
+    kept = (regimes.plan_on, host.loaded, one_sm._kernels, one_sm._shares, one_sm._tables, three_pass._tables)
     with (
         mock.patch.object(targets, "local_card", return_value=card),
         mock.patch.object(torch.cuda, "current_device", return_value=0),

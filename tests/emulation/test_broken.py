@@ -11,7 +11,7 @@ from emulation import harness
 from long_convolutions import Problem, faults, truth
 
 from genoconv.gpu.targets import card_of
-from genoconv.ops.longconv import plan as plans
+from genoconv.ops.longconv import regimes
 from genoconv.ops.longconv.one_sm.plan import OneSm
 
 pytestmark = pytest.mark.skipif(not harness.available(), reason="needs g++ with C++20")
@@ -60,7 +60,7 @@ def test_a_buffer_too_small_for_the_kernel_shows(monkeypatch: pytest.MonkeyPatch
     plan = OneSm().plan(512, 512, filter_length=512, dtype="bfloat16", card=card_of("sm_90"))
     small = replace(plan.forward_block, smem_bytes=plan.forward_block.smem_bytes - 1024)
     plan = replace(plan, card=replace(plan.card, sm_count=2), forward_block=small)
-    monkeypatch.setattr(plans, "choose_plan", lambda *args, **how: plan)
+    monkeypatch.setattr(regimes, "choose_plan", lambda *args, **how: plan)
     with harness.machine() as gpu:
         harness.solve(SMALL.inputs())
     assert gpu.counts["forward"].faults > 0

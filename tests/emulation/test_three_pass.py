@@ -12,7 +12,7 @@ from long_convolutions import Problem, faults
 
 from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.targets import Card
-from genoconv.ops.longconv import plan as plans
+from genoconv.ops.longconv import regimes
 from genoconv.ops.longconv.host import DTYPES
 from genoconv.ops.longconv.three_pass.plan import ThreePassPlan
 
@@ -52,7 +52,7 @@ class Case:
 
     def solve(self, monkeypatch: pytest.MonkeyPatch, *, sources: Path | None = None, group_bytes: int = 1 << 25):
         with harness.machine(sources=sources) as gpu:
-            monkeypatch.setattr(plans, "choose_plan", lambda *_, **__: self.plan(CARD))
+            monkeypatch.setattr(regimes, "choose_plan", lambda *_, **__: self.plan(CARD))
             monkeypatch.setattr(ThreePassPlan, "group_bytes", group_bytes)
             x = self.problem.inputs()
             return x, harness.solve(x), gpu

@@ -16,11 +16,10 @@ from genoconv.errors import KernelError, UsageError
 from genoconv.gpu import compiler, launch, targets
 from genoconv.gpu.targets import card_of
 from genoconv.ops import fftconv, prepare_filter
-from genoconv.ops.longconv import conv, host
-from genoconv.ops.longconv import plan as plans
+from genoconv.ops.longconv import conv, host, regimes
 
 H200 = card_of("sm_90")
-LIMIT = plans.reach(H200)
+LIMIT = regimes.reach(H200)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)

@@ -38,7 +38,7 @@ from genoconv.ops.longconv.one_sm import launches as one_sm
 from genoconv.ops.longconv.one_sm import tables as one_sm_tables
 from genoconv.ops.longconv.one_sm.blocks import SIZES
 from genoconv.ops.longconv.one_sm.plan import FITS, KERNELS, Fit, OneSm, OneSmPlan, Shares
-from genoconv.ops.longconv.plan import plan_on, reach
+from genoconv.ops.longconv.regimes import plan_on, reach
 from genoconv.ops.longconv.three_pass.plan import ThreePassPlan
 
 pytestmark = [

@@ -6,13 +6,13 @@ from torch import Tensor
 
 from genoconv.gpu.targets import card_of
 from genoconv.ops import fftconv
-from genoconv.ops.longconv import plan as plans
-from genoconv.ops.longconv import reference
+from genoconv.ops.longconv import reference, regimes
 from genoconv.ops.longconv.one_sm.blocks import SIZES
+from genoconv.ops.longconv.plan import Plan
 
 
-def choose_plan(length: int) -> plans.Plan:
-    return plans.choose_plan(length, card=card_of("sm_90"))
+def choose_plan(length: int) -> Plan:
+    return regimes.choose_plan(length, card=card_of("sm_90"))
 
 
 def direct(u: Tensor, k: Tensor, D: Tensor, gate_in: Tensor, gate_out: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
+from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -15,28 +17,22 @@ from genoconv.gpu import cache, compiler, targets
 from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.targets import ARCHS, Card, card_of
 from genoconv.ops import fftconv, prepare_filter
-from genoconv.ops.longconv import conv, doctor, fused
-from genoconv.ops.longconv import plan as plans
-from genoconv.ops.longconv.plan import choose_plan, every_plan, reach, transforms
+from genoconv.ops.longconv import conv, doctor, fused, regimes
+from genoconv.ops.longconv.plan import Plan
+from genoconv.ops.longconv.regimes import choose_plan, every_plan, reach, transforms
 from genoconv.ops.longconv.spectrum import StoredSpectrum
 
 H200 = card_of("sm_90")
 
 
-@dataclass(frozen=True)
-class ToyPlan:
+@dataclass(frozen=True, eq=False)
+class ToyPlan(Plan):
     """Convolves with torch, on a CPU, rows between what the other regimes serve and 2^30 positions."""
-
-    length: int
-    filter_length: int
-    dtype: str
-    card: Card
-    size: int
 
     regime = "toy"
     radices = (2**30,)
-    spectrum_bytes = 4
     scales = 3
+    launches = ModuleType("toy")
 
     def obstacle(self, channels: int) -> str | None:
         return "the toy has no more than 5 channels" if channels > 5 else None
@@ -47,29 +43,25 @@ class ToyPlan:
     def kernels(self) -> Iterator[Kernel]:
         yield Kernel("toy/convolve", (("TOY", self.size),), 0, 32)
 
-    def explain(self) -> str:
-        return f"toy of {self.length:,}"
+    def explain_kernels(self) -> Iterator[str]:
+        yield f"toy of {self.length:,}"
 
-    def prepare_filter(self, k: Tensor, D: Tensor | None) -> StoredSpectrum:
-        skip = torch.zeros(len(k)) if D is None else D
-        return StoredSpectrum(torch.cat([k, skip[:, None]], 1), torch.ones(len(k), 3), k.shape[1])
 
-    def forward(
-        self,
-        u: Tensor,
-        spectrum: StoredSpectrum,
-        gate_in: Tensor | None,
-        gate_out: Tensor | None,
-        *,
-        fresh: bool = False,
-    ) -> Tensor:
-        k, D = spectrum.filter[:, :-1], spectrum.filter[:, -1]
-        return fftconv(u, k, D=D, gate_in=gate_in, gate_out=gate_out, backend="torch") + 1
+def _prepare_filter(plan: Plan, k: Tensor, D: Tensor | None) -> StoredSpectrum:
+    skip = torch.zeros(len(k)) if D is None else D
+    return StoredSpectrum(torch.cat([k, skip[:, None]], 1), torch.ones(len(k), 3), k.shape[1])
 
-    def backward(
-        self, dy: Tensor, u: Tensor, spectrum: StoredSpectrum, gate_in: Tensor | None, gate_out: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
-        return dy * 2, spectrum.filter[:, :-1] * 3, spectrum.filter[:, -1] * 4, None, None
+
+def _forward(plan: Plan, u: Tensor, spectrum: StoredSpectrum, *gates: Tensor | None, fresh: bool) -> Tensor:
+    k, D = spectrum.filter[:, :-1], spectrum.filter[:, -1]
+    return fftconv(u, k, D=D, gate_in=gates[0], gate_out=gates[1], backend="torch") + 1
+
+
+def _backward(plan: Plan, dy: Tensor, u: Tensor, spectrum: StoredSpectrum, *gates: Tensor | None) -> Any:
+    return dy * 2, spectrum.filter[:, :-1] * 3, spectrum.filter[:, -1] * 4, None, None
+
+
+vars(ToyPlan.launches).update(prepare_filter=_prepare_filter, forward=_forward, backward=_backward)
 
 
 class Toy:
@@ -87,13 +79,13 @@ class Toy:
 
 @pytest.fixture
 def _toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(plans, "REGIMES", (*plans.REGIMES, Toy()))
+    monkeypatch.setattr(regimes, "REGIMES", (*regimes.REGIMES, Toy()))
     monkeypatch.setattr(targets, "local_card", lambda index: H200)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(compiler, "missing", lambda: None)
-    plans.plan_on.cache_clear()
+    regimes.plan_on.cache_clear()
     yield
-    plans.plan_on.cache_clear()
+    regimes.plan_on.cache_clear()
 
 
 BEYOND = 2**24 + 1
@@ -105,11 +97,12 @@ def test_a_new_regime_is_explained_and_warmed(monkeypatch: pytest.MonkeyPatch) -
     from genoconv.pipelines.kernels import run as kernels
 
     result = CliRunner().invoke(app, ["kernels", "explain", "-n", str(BEYOND)], catch_exceptions=False)
-    assert result.stdout == f"toy of {BEYOND:,}\n"
+    assert "regime toy: transform of 1,073,741,824 points" in result.stdout
+    assert f"toy of {BEYOND:,}\n" in result.stdout
     assert Kernel("toy/convolve", (("TOY", 2**30),), 0, 32) in list(kernels.every_kernel("sm_90"))
     compiled: list[str] = []
     monkeypatch.setattr(cache, "compile_kernel", lambda source, defines, *, arch: compiled.append(source))
-    monkeypatch.setattr(plans, "REGIMES", (Toy(),))
+    monkeypatch.setattr(regimes, "REGIMES", (Toy(),))
     count = kernels.warm(["sm_90"], quiet=True)
     assert compiled == ["toy/convolve"] * 2
     assert count == 2
@@ -123,13 +116,13 @@ def test_a_new_regime_is_dispatched_to(monkeypatch: pytest.MonkeyPatch) -> None:
     assert conv.choose(u, BEYOND, "auto") == "cuda"
     assert fused.plan_of(u).regime == "toy"
     assert "no more than 5 channels" in str(fused.unsupported(torch.zeros(1, 1, 1).expand(1, 6, BEYOND).bfloat16()))
-    monkeypatch.setattr(plans, "REGIMES", plans.REGIMES[:-1])
+    monkeypatch.setattr(regimes, "REGIMES", regimes.REGIMES[:-1])
     assert "positions exceed the" in str(fused.unsupported(u))
 
 
 @pytest.mark.usefixtures("_toy")
 def test_a_new_regime_convolves_differentiates_and_keeps_filters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plans, "REGIMES", (Toy(),))
+    monkeypatch.setattr(regimes, "REGIMES", (Toy(),))
     u, k, D = torch.randn(2, 3, 8).bfloat16().requires_grad_(), torch.randn(3, 8), torch.randn(3)
     taps = k.clone().requires_grad_()
     y = fused.fftconv(u, taps, D, None, None)
@@ -145,7 +138,7 @@ def test_a_new_regime_convolves_differentiates_and_keeps_filters(monkeypatch: py
 @pytest.mark.usefixtures("_toy")
 def test_the_doctor_examines_a_new_regime(monkeypatch: pytest.MonkeyPatch) -> None:
     assert reach(H200) == 2**30
-    monkeypatch.setattr(plans, "REGIMES", (Toy(),))
+    monkeypatch.setattr(regimes, "REGIMES", (Toy(),))
     found = list(doctor.check(torch.device("cpu")))
     assert [check.length for check in found] == [1024]
 
@@ -193,6 +186,6 @@ def test_a_card_is_fitted_once_and_not_at_every_call(monkeypatch: pytest.MonkeyP
             asked.append(card)
             return super().sizes(card)
 
-    monkeypatch.setattr(plans, "REGIMES", (Counting(),))
-    assert plans.reach(card_of("sm_90")) == plans.reach(card_of("sm_90")) > 0
+    monkeypatch.setattr(regimes, "REGIMES", (Counting(),))
+    assert regimes.reach(card_of("sm_90")) == regimes.reach(card_of("sm_90")) > 0
     assert asked == [card_of("sm_90")]

@@ -5,7 +5,7 @@ from math import prod
 import pytest
 
 from genoconv.gpu.targets import ARCHS, Card, card_of
-from genoconv.ops.longconv.plan import choose_plan, reach
+from genoconv.ops.longconv.regimes import choose_plan, reach
 from genoconv.ops.longconv.three_pass.plan import LONGEST, ThreePass, ThreePassPlan
 
 H200 = card_of("sm_90")

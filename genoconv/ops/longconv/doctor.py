@@ -11,8 +11,7 @@ from genoconv.errors import KernelError
 from genoconv.gpu import cache, launch, targets
 from genoconv.gpu.compiler import Kernel
 from genoconv.ops import fftconv
-from genoconv.ops.longconv import fused
-from genoconv.ops.longconv import plan as plans
+from genoconv.ops.longconv import fused, regimes
 
 NAMES = ("y", "du", "dk", "dD", "dgate_in", "dgate_out")
 TOLERANCE = 4e-3
@@ -69,7 +68,7 @@ def kernel_status() -> dict[str, str]:
     found["GPU"] = f"{torch.cuda.device_count()} x {properties.name}, sm_{properties.major}{properties.minor}"
     if reason:
         return {**found, "backend": f"torch.fft on the GPU: {reason}"}
-    limit = plans.reach(targets.local_card(0))
+    limit = regimes.reach(targets.local_card(0))
     return {
         **found,
         "backend": f"fused CUDA kernels for bfloat16 and float16 rows up to {limit:,} positions, torch.fft beyond",
@@ -85,7 +84,7 @@ def check(device: torch.device) -> Iterator[Check]:
     here = device.type == "cuda" and fused.unsupported(_rows(1, device, H=1)) is None
     card = targets.local_card(device.index or 0) if here else targets.card_of(_CPU_STANDS_FOR)
     seen: set[Kernel] = set()
-    for plan in plans.every_plan(card):
+    for plan in regimes.every_plan(card):
         N, kernels = plan.size, set(plan.kernels())
         if kernels <= seen:
             continue  # a shorter row had the same kernels

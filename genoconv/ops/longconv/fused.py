@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from genoconv.gpu import compiler, targets
-from genoconv.ops.longconv import plan as plans
-from genoconv.ops.longconv.host import DTYPES, device_index
+from genoconv.ops.kernels import index_of
+from genoconv.ops.longconv import regimes
+from genoconv.ops.longconv.host import DTYPES
 from genoconv.ops.longconv.plan import Plan
 from genoconv.ops.longconv.spectrum import FilterSpectrum, StoredSpectrum
 
@@ -50,7 +51,7 @@ def sizes(u: Tensor) -> tuple[int, ...]:
 def _served(index: int | None) -> tuple[tuple[tuple[str, int, int], ...], str | None]:
     """The transforms of one GPU, and what keeps its kernels from running at all."""
     card = targets.local_card(torch.cuda.current_device() if index is None else index)
-    found = plans.transforms(card)
+    found = regimes.transforms(card)
     if not found:
         return (), f"the kernels need compute capability 8.0 or later, this GPU is {card.arch}: use backend='torch'"
     return found, compiler.missing()
@@ -68,7 +69,7 @@ def _transform_of(u: Tensor) -> tuple[str, int, int]:
 
 def plan_of(u: Tensor) -> Plan:
     """The plan for rows u (B, H, N)."""
-    return plans.plan_on(u.shape[-1], DTYPES[u.dtype], device_index(u))
+    return regimes.plan_on(u.shape[-1], DTYPES[u.dtype], index_of(u))
 
 
 def fftconv(

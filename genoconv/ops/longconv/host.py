@@ -17,11 +17,6 @@ DTYPES = {torch.bfloat16: "bfloat16", torch.float16: "float16"}
 """Types of rows that kernels take, and their names in plans."""
 
 
-def device_index(x: Tensor) -> int:
-    """Index of the GPU that x is on."""
-    return torch.cuda.current_device() if x.device.index is None else int(x.device.index)
-
-
 def upload(words: "NDArray[np.uint32]", index: int) -> Tensor:
     """A table in the memory of GPU ``index``, as int32."""
     return torch.from_numpy(words.view("int32").copy()).to(torch.device("cuda", index))
@@ -31,11 +26,6 @@ def upload(words: "NDArray[np.uint32]", index: int) -> Tensor:
 def loaded(kernels: tuple[Kernel, ...], arch: str, index: int) -> tuple[launch.Loaded, ...]:
     """Kernels that are needed together, ready to be launched on GPU ``index``."""
     return launch.load_all(kernels, arch=arch, index=index)
-
-
-def singles(x: Tensor) -> Tensor:
-    """x in contiguous fp32."""
-    return x if x.dtype is torch.float32 and x.is_contiguous() else x.detach().float().contiguous()
 
 
 def rows(x: Tensor, *, largest_stride: int) -> Tensor:

@@ -1,19 +1,17 @@
-"""Plans: how one long convolution is carried out on one GPU, decided from numbers alone.
+"""Plans: how one long convolution is carried out on one GPU, decided from numbers alone (no torch, no GPU).
 
-A *regime* is a family of kernels for a range of row lengths; a *plan* is its answer for one length, type and card. All
-that others want to know or do (dispatch, ``explain``, ``warm``, ``doctor``, launches) they ask of a plan: the lengths
-and kernels of a regime are its own business. A new regime is an entry in :data:`REGIMES`.
+All that others want to know or do (dispatch, ``explain``, ``warm``, ``doctor``, launches) they ask of a plan: the
+lengths and kernels of a regime are its own business.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from functools import cache
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-from genoconv.errors import UsageError
 from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.targets import Card
-from genoconv.ops.longconv.one_sm.plan import OneSm
-from genoconv.ops.longconv.three_pass.plan import ThreePass
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,65 +21,79 @@ if TYPE_CHECKING:
 DTYPES = ("bfloat16", "float16")
 """Types of rows that kernels take."""
 
-OLDEST_CAPABILITY = 80
 
-
-class Plan(Protocol):
-    """One row length's way through the kernels of one card.
+@dataclass(frozen=True, eq=False)
+class Plan(ABC):
+    """One row length's way through the kernels of one card: a row is transformed once, as a whole.
 
     Letters as in :mod:`genoconv.ops.longconv.conv`: B batch, H channels, N positions, K taps.
+
+    Attributes:
+        length: N, positions of a row.
+        filter_length: K, taps of a filter.
+        dtype: type of the rows, one of :data:`DTYPES`.
+        card: the GPU.
+        size: points of the transform, at least ``length``.
     """
 
+    length: int
+    filter_length: int
+    dtype: str
+    card: Card
+    size: int
+
+    def __hash__(self) -> int:
+        return hash((self.length, self.dtype, self.card.smem))  # hashing all fields would take as long as a launch
+
     @property
+    @abstractmethod
     def regime(self) -> str:
         """The regime's name."""
 
     @property
-    def length(self) -> int:
-        """N, positions of a row."""
-
-    @property
-    def filter_length(self) -> int:
-        """K, taps of a filter."""
-
-    @property
-    def dtype(self) -> str:
-        """Type of the rows, one of :data:`DTYPES`."""
-
-    @property
-    def card(self) -> Card:
-        """The GPU."""
-
-    @property
-    def size(self) -> int:
-        """Points of the transform, at least ``length``."""
-
-    @property
+    @abstractmethod
     def radices(self) -> tuple[int, ...]:
-        """Radices of its stages, first contracted first; their product is ``size``."""
+        """Radices of the Cooley-Tukey stages, first contracted first; their product is ``size``."""
+
+    @property
+    @abstractmethod
+    def scales(self) -> int:
+        """How many fp32 scales a channel's stored spectrum has."""
+
+    @property
+    @abstractmethod
+    def launches(self) -> ModuleType:
+        """The module with the regime's ``prepare_filter``, ``forward`` and ``backward``, which take the plan first.
+
+        It imports torch, so a plan imports it when it runs.
+        """
 
     @property
     def spectrum_bytes(self) -> int:
         """Device memory of one channel's stored spectrum."""
+        return 4 * self.size
 
     @property
-    def scales(self) -> int:
-        """How many fp32 scales a channel's stored spectrum has."""
+    def has_pdl(self) -> bool:
+        """Whether the GPU has programmatic dependent launch: blocks begin before the kernel that they wait for ends."""
+        return self.card.capability >= 90
 
+    @abstractmethod
     def obstacle(self, channels: int) -> str | None:
         """Why rows of this length cannot be served in batches of H ``channels``; None where they can."""
 
+    @abstractmethod
     def workspace_bytes(self, batches: int, channels: int, *, backward: bool) -> int:
         """Device memory that a pass needs for a while, beyond inputs, results and stored spectra."""
 
+    @abstractmethod
     def kernels(self) -> Iterator[Kernel]:
         """The kernels that models of this length need: gated, rows of every alignment."""
 
-    def explain(self) -> str:
-        """The plan in plain words, one fact per line."""
-
     def prepare_filter(self, k: "Tensor", D: "Tensor | None") -> "StoredSpectrum":
         """T(k) + D of filters k (H, K), D (H,)."""
+        made: StoredSpectrum = self.launches.prepare_filter(self, k, D)
+        return made
 
     def forward(
         self,
@@ -96,6 +108,8 @@ class Plan(Protocol):
 
         fresh: nothing that these rows depend on was queued on the stream since the kernel that makes ``spectrum``.
         """
+        y: Tensor = self.launches.forward(self, u, spectrum, gate_in, gate_out, fresh=fresh)
+        return y
 
     def backward(
         self,
@@ -106,84 +120,24 @@ class Plan(Protocol):
         gate_out: "Tensor | None",
     ) -> "tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]":
         """(du, dk, dD, dgate_in, dgate_out): rows of u's type, dk (H, K) and dD (H,) fp32. Bitwise repeatable."""
+        du, dk, dD, dgate_in, dgate_out = self.launches.backward(self, dy, u, spectrum, gate_in, gate_out)
+        return du, dk, dD, dgate_in, dgate_out
 
-
-class Regime(Protocol):
-    """A family of plans."""
-
-    @property
-    def name(self) -> str:
-        """As ``explain`` prints it."""
-
-    def sizes(self, card: Card) -> tuple[int, ...]:
-        """Transform sizes that a card serves, ascending; a row takes the first that is not shorter."""
-
-    def scales(self, size: int, card: Card) -> int:
-        """:attr:`Plan.scales` of plans of one size."""
-
-    def plan(self, length: int, size: int, *, filter_length: int, dtype: str, card: Card) -> Plan:
-        """The plan of rows of ``length`` positions in transforms of ``size`` points, one of :meth:`sizes`."""
-
-
-REGIMES: tuple[Regime, ...] = (OneSm(), ThreePass())
-"""The first regime that serves a length has it."""
-
-
-def transforms(card: Card) -> tuple[tuple[str, int, int], ...]:
-    """(regime, size, scales) of every transform that a card has, ascending: a row takes the first not shorter."""
-    return _transforms(card, REGIMES)
-
-
-@cache
-def _transforms(card: Card, regimes: tuple[Regime, ...]) -> tuple[tuple[str, int, int], ...]:
-    # Every call of the operator asks this, and fitting all sizes takes longer than a small problem's kernels.
-    found: list[tuple[str, int, int]] = []
-    for regime in regimes if card.capability >= OLDEST_CAPABILITY else ():
-        done = found[-1][1] if found else 0
-        found += [(regime.name, size, regime.scales(size, card)) for size in regime.sizes(card) if size > done]
-    return tuple(found)
-
-
-def reach(card: Card) -> int:
-    """Longest row, in positions, that a card's kernels serve; 0 where it is too old for any."""
-    return max((size for _, size, _ in transforms(card)), default=0)
-
-
-def choose_plan(length: int, *, card: Card, filter_length: int | None = None, dtype: str = "bfloat16") -> Plan:
-    """The plan for rows of ``length`` positions, pure in its arguments.
-
-    Raises:
-        UsageError: no kernel serves them; names the value, the limit and the remedy.
-    """
-    taps = length if filter_length is None else filter_length
-    if length < 1:
-        raise UsageError(f"a row of {length} positions cannot be convolved: the length must be at least 1")
-    if not 1 <= taps <= length:
-        raise UsageError(f"K = {taps:,} taps do not fit N = {length:,} positions: use 1 <= K <= {length:,}")
-    if dtype not in DTYPES:
-        raise UsageError(f"no kernel for {dtype} rows: use bfloat16 or float16, or backend='torch'")
-    found = next(((name, size) for name, size, _ in transforms(card) if size >= length), None)
-    if found is None:
-        raise UsageError(
-            f"rows of {length:,} positions exceed the {reach(card):,} that the kernels serve on {card.arch} with "
-            f"{card.smem // 1024} KB of shared memory per block: use backend='torch', or 'auto', which does"
+    def explain(self) -> str:
+        """The plan in plain words, one fact per line."""
+        return "\n".join(
+            (
+                f"length {self.length:,}, filter {self.filter_length:,}, {self.dtype}, {self.explain_card()}",
+                f"regime {self.regime}: transform of {self.size:,} points as {'*'.join(map(str, self.radices))}",
+                *self.explain_kernels(),
+                f"spectrum of a filter: {self.spectrum_bytes:,} bytes per channel",
+            )
         )
-    return _regime(found[0]).plan(length, found[1], filter_length=taps, dtype=dtype, card=card)
 
+    def explain_card(self) -> str:
+        """What of the GPU decides the plan."""
+        return f"{self.card.arch}, {self.card.sm_count} SMs"
 
-def every_plan(card: Card, *, dtype: str = "bfloat16") -> Iterator[Plan]:
-    """One plan for each transform size that a card serves, shortest first, rows as long as the transform."""
-    for name, size, _ in transforms(card):
-        yield _regime(name).plan(size, size, filter_length=size, dtype=dtype, card=card)
-
-
-def _regime(name: str) -> Regime:
-    return next(regime for regime in REGIMES if regime.name == name)
-
-
-@cache
-def plan_on(length: int, dtype: str, index: int) -> Plan:
-    """The plan for rows of ``length`` positions on GPU ``index`` of this machine."""
-    from genoconv.gpu import targets
-
-    return choose_plan(length, dtype=dtype, card=targets.local_card(index))
+    @abstractmethod
+    def explain_kernels(self) -> Iterator[str]:
+        """One line per fact about tiles, blocks and shared memory."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from genoconv.gpu.launch import Loaded
+from genoconv.ops import kernels
 from genoconv.ops.longconv import host
 from genoconv.ops.longconv.one_sm import tables as words
 from genoconv.ops.longconv.one_sm.plan import LARGEST_STRIDE, Fit, OneSmPlan, Shares
@@ -29,8 +30,8 @@ def _shares(plan: OneSmPlan, batches: int, channels: int) -> Shares:
 def _kernels(
     plan: OneSmPlan, index: int, names: tuple[str, ...], fit: Fit, gate_in: bool, gate_out: bool
 ) -> tuple[Loaded, ...]:
-    kernels = tuple(plan.kernel(name, fit=fit, gate_in=gate_in, gate_out=gate_out) for name in names)
-    return host.loaded(kernels, plan.card.arch, index)
+    wanted = tuple(plan.kernel(name, fit=fit, gate_in=gate_in, gate_out=gate_out) for name in names)
+    return host.loaded(wanted, plan.card.arch, index)
 
 
 def _filter_grid(plan: OneSmPlan, channels: int) -> int:
@@ -47,8 +48,8 @@ def _optional_rows(x: Tensor | None) -> Tensor | None:
 
 def prepare_filter(plan: OneSmPlan, k: Tensor, D: Tensor | None) -> StoredSpectrum:
     """T(k) + D. k: (H, K) on a CUDA device, K <= plan.size. D: (H,)."""
-    index = host.device_index(k)
-    taps, skip = host.singles(k), None if D is None else host.singles(D)
+    index = kernels.index_of(k)
+    taps, skip = kernels.singles(k), None if D is None else kernels.singles(D)
     H, K = taps.shape
     kept = torch.empty(H, plan.size, dtype=torch.int32, device=k.device)
     scale = torch.empty(H, 1, dtype=torch.float32, device=k.device)
@@ -69,7 +70,7 @@ def forward(
 ) -> Tensor:
     """y (B, H, N) contiguous. Rows may be strided in B and H; rows strided in N are copied."""
     B, H, N = u.shape
-    index = host.device_index(u)
+    index = kernels.index_of(u)
     u, gate_in, gate_out = _rows(u), _optional_rows(gate_in), _optional_rows(gate_out)
     y = torch.empty((B, H, N), dtype=u.dtype, device=u.device)
     block = plan.forward_block
@@ -92,7 +93,7 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
     """(du, dk, dD, dgate_in, dgate_out)."""
     B, H, N = u.shape
-    device, index = u.device, host.device_index(u)
+    device, index = u.device, kernels.index_of(u)
     u, dy, gate_in, gate_out = _rows(u), _rows(dy.to(u.dtype)), _optional_rows(gate_in), _optional_rows(gate_out)
     du = torch.empty((B, H, N), dtype=u.dtype, device=device)
     dgate_in = None if gate_in is None else torch.empty_like(du)

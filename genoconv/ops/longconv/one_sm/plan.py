@@ -11,6 +11,7 @@ What lies where while that happens: `genoconv.ops.longconv.one_sm.blocks`.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from types import ModuleType
 from typing import Literal, NamedTuple
 
 from genoconv.gpu.compiler import Kernel
@@ -25,7 +26,7 @@ from genoconv.ops.longconv.one_sm.blocks import (
     rows_to_a_tile,
     tiles_to_a_row,
 )
-from genoconv.ops.longconv.row_plan import Launches, RowPlan
+from genoconv.ops.longconv.plan import Plan
 from genoconv.wording import count
 
 LARGEST_STRIDE = 2**32 - 1
@@ -52,7 +53,7 @@ class Shares(NamedTuple):
 
 
 @dataclass(frozen=True)
-class OneSmPlan(RowPlan):
+class OneSmPlan(Plan):
     """A row that fits the shared memory of one multiprocessor.
 
     Attributes:
@@ -67,7 +68,7 @@ class OneSmPlan(RowPlan):
     backward_block: Block
     filter_block: Block
 
-    __hash__ = RowPlan.__hash__  # otherwise dataclass makes one of all fields
+    __hash__ = Plan.__hash__  # otherwise dataclass makes one of all fields
 
     regime = "one-sm"
     scales = 1
@@ -195,7 +196,7 @@ class OneSmPlan(RowPlan):
         yield from dict.fromkeys(self.kernel(name, fit=fit) for name in KERNELS for fit in FITS)
 
     @property
-    def launches(self) -> Launches:
+    def launches(self) -> ModuleType:
         """`launches.py` beside this file."""
         from genoconv.ops.longconv.one_sm import launches
 
@@ -234,7 +235,7 @@ class OneSm:
         return 1
 
     def plan(self, length: int, size: int, *, filter_length: int, dtype: str, card: Card) -> OneSmPlan:
-        """As :meth:`genoconv.ops.longconv.plan.Regime.plan`."""
+        """As :meth:`genoconv.ops.longconv.regimes.Regime.plan`."""
         radix, split = FACTORS[size]
         blocks = fit_blocks(size, dtype, card.smem)
         assert blocks is not None

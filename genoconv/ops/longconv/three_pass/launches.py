@@ -4,7 +4,6 @@ Rows are numbered by channel, then by batch, so that the rows of a group share f
 torch's current stream of the rows' device.
 """
 
-import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.launch import Prepared
+from genoconv.ops import kernels
 from genoconv.ops.longconv import host
 from genoconv.ops.longconv.host import DTYPES
 from genoconv.ops.longconv.one_sm.blocks import FACTORS
@@ -62,7 +62,7 @@ class _Passes:
 
     def __init__(self, plan: ThreePassPlan, like: Tensor) -> None:
         self.plan = plan
-        self.device, self.index = like.device, host.device_index(like)
+        self.device, self.index = like.device, kernels.index_of(like)
         self.tables = _tables(plan.radix, plan.split, plan.points, self.index)
 
     def words(self, *shape: int) -> Tensor:
@@ -136,7 +136,7 @@ class _Passes:
             "columns_out", dtype=dtype, aligned=aligned, gated=gate is not None, second=second is not None
         )
         tensors = (to, gate, also, also_gate, lines, t.columns_out, t.second, t.twiddles, scales, ranges)
-        shape = (to.shape[0], plan.radix, plan.lines, plan.points, to.shape[-1], _bits(factor))
+        shape = (to.shape[0], plan.radix, plan.lines, plan.points, to.shape[-1], kernels.bits(factor))
         run = self.prepared(kernel, (*tensors, *shape, *host.strides(to, gate, also, also_gate)))
         return lambda first, count, stream: run(first, count, grid=self.column_grid(count), stream=stream)
 
@@ -153,7 +153,7 @@ class _Passes:
 def prepare_filter(plan: ThreePassPlan, k: Tensor, D: Tensor | None) -> StoredSpectrum:
     """T(k) + D. k: (H, K) on a CUDA device, K <= plan.size. D: (H,)."""
     passes = _Passes(plan, k)
-    taps, skip = host.singles(k), None if D is None else host.singles(D)
+    taps, skip = kernels.singles(k), None if D is None else kernels.singles(D)
     H, K = taps.shape
     kept = torch.empty(H, plan.size, dtype=torch.int32, device=k.device)
     scale = torch.zeros(H, plan.scales, dtype=torch.float32, device=k.device)
@@ -162,7 +162,7 @@ def prepare_filter(plan: ThreePassPlan, k: Tensor, D: Tensor | None) -> StoredSp
     ways = []
     for _ in range(plan.groups(H)):
         data, codes = workspace = passes.workspace(at_once)
-        args = (data, skip, kept, scale, passes.tables.lines, codes, ranges, plan.lines, _bits(plan.size**0.5))
+        args = (data, skip, kept, scale, passes.tables.lines, codes, ranges, plan.lines, kernels.bits(plan.size**0.5))
         ways.append(
             (
                 passes.columns_in(taps[None], None, workspace, ranges),
@@ -309,8 +309,3 @@ def _rows(x: Tensor) -> Tensor:
 
 def _optional_rows(x: Tensor | None) -> Tensor | None:
     return None if x is None else _rows(x)
-
-
-def _bits(x: float) -> int:
-    """A float's bits as fp32, for a launch's argument."""
-    return int(struct.unpack("<I", struct.pack("<f", x))[0])

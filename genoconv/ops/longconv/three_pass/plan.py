@@ -9,11 +9,12 @@ j' (f1 + 1/4) / N (twiddles) plus j' f' / L (plain transforms of lines). R1 is r
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from types import ModuleType
 
 from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.targets import Card
 from genoconv.ops.longconv.one_sm.blocks import FACTORS
-from genoconv.ops.longconv.row_plan import Launches, RowPlan
+from genoconv.ops.longconv.plan import Plan
 from genoconv.ops.longconv.three_pass.tables import SECOND
 
 LONGEST = 1 << 24
@@ -32,7 +33,7 @@ GROUPS = 2
 
 
 @dataclass(frozen=True)
-class ThreePassPlan(RowPlan):
+class ThreePassPlan(Plan):
     """A row that is transformed in three passes over device memory and the L2 cache.
 
     Attributes:
@@ -45,7 +46,7 @@ class ThreePassPlan(RowPlan):
     split: bool
     points: int
 
-    __hash__ = RowPlan.__hash__  # otherwise dataclass makes one of all fields
+    __hash__ = Plan.__hash__  # otherwise dataclass makes one of all fields
 
     regime = "three-pass"
 
@@ -169,7 +170,7 @@ class ThreePassPlan(RowPlan):
         yield from (self.line_kernel(name) for name in ("lines", "line_spectra", "line_gradients"))
 
     @property
-    def launches(self) -> Launches:
+    def launches(self) -> ModuleType:
         """`launches.py` beside this file."""
         from genoconv.ops.longconv.three_pass import launches
 
@@ -236,7 +237,7 @@ class ThreePass:
         return 1 + size // factors[2]
 
     def plan(self, length: int, size: int, *, filter_length: int, dtype: str, card: Card) -> ThreePassPlan:
-        """As :meth:`genoconv.ops.longconv.plan.Regime.plan`."""
+        """As :meth:`genoconv.ops.longconv.regimes.Regime.plan`."""
         factors = _factors(size, card)
         assert factors is not None
         return ThreePassPlan(length, filter_length, dtype, card, size, *factors)
