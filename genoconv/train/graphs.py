@@ -45,18 +45,21 @@ class GraphedSums:
         if not self._pays(batch):
             return self.objective.sums(self.model, batch)
         shape = tuple(x.shape for x in batch if isinstance(x, Tensor))
-        if shape != self._shape:
-            self._shape, self._in_a_row, self._graph = shape, 0, None
-        self._in_a_row += 1
+        if self._graph is not None and shape == self._graph.shape:
+            self._in_a_row = 0
+            return self._graph(batch)
+        # A batch of another shape, such as the last of an epoch, does not end the use of the graph.
+        self._in_a_row = self._in_a_row + 1 if shape == self._shape else 1
+        self._shape = shape
         if self._in_a_row <= _IN_A_ROW:
             return self.objective.sums(self.model, batch)
-        if self._graph is None:
-            try:
-                self._graph = _Graph(self.model, self.objective, batch)
-            except RuntimeError as error:
-                log.warning("training continues without CUDA graphs: %s", " ".join(str(error).split())[:200])
-                self.enabled = False
-                return self.objective.sums(self.model, batch)
+        self._graph = None  # before another takes memory of its own
+        try:
+            self._graph = _Graph(self.model, self.objective, batch)
+        except RuntimeError as error:
+            log.warning("training continues without CUDA graphs: %s", " ".join(str(error).split())[:200])
+            self.enabled = False
+            return self.objective.sums(self.model, batch)
         return self._graph(batch)
 
     def _pays(self, batch: "Batch") -> bool:
@@ -74,6 +77,7 @@ class _Graph:
 
     def __init__(self, model: nn.Module, objective: "Objective", batch: "Batch") -> None:
         self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.shape = tuple(x.shape for x in batch if isinstance(x, Tensor))
         own: dict[str, Any] = {name: x.clone() for name, x in batch._asdict().items() if isinstance(x, Tensor)}
         self.batch = batch._replace(**own)
         self._graph = torch.cuda.CUDAGraph()

@@ -75,6 +75,16 @@ class Learner(pl.LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate_multiplier(self.optim, self.clock.progress))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the norm of all gradients; Lightning's own refuses to do so beside a fused optimiser in bf16."""
+        if gradient_clip_val is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+
     def on_train_start(self) -> None:
         """Settings win over what a checkpoint remembers of them, so that a resumed run can be given a lower rate."""
         schedule = self.lr_schedulers()

@@ -52,8 +52,9 @@ def rate_multiplier(settings: OptimSettings, progress: Callable[[int], float]) -
 
 
 def adamw(model: nn.Module, settings: OptimSettings) -> torch.optim.AdamW:
-    """The optimiser of :func:`parameter_groups`."""
-    return torch.optim.AdamW(parameter_groups(model, settings), betas=settings.betas)
+    """The optimiser of :func:`parameter_groups`; on a GPU it updates each group in one kernel."""
+    fused = all(parameter.is_cuda for parameter in model.parameters())
+    return torch.optim.AdamW(parameter_groups(model, settings), betas=settings.betas, fused=fused or None)
 
 
 def apply_settings(schedule: torch.optim.lr_scheduler.LambdaLR, model: nn.Module, settings: OptimSettings) -> None:
