@@ -64,7 +64,7 @@ def main() -> None:
         "device": device,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "versions": f"python {platform.python_version()}, torch {torch.__version__}",
-        "commit": commit.stdout.strip() or "unknown",
+        "commit": os.environ.get("COMMIT") or commit.stdout.strip() or "unknown",
         "date": datetime.date.today().isoformat(),
     }
     write(options.output / f"long_range-{device.split()[0].lower()}", rows, facts)

@@ -28,6 +28,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -242,6 +243,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/which-data"), help="where models and files go")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--variants", type=int, default=5_000, help="most rare and most common variants")
+    parser.add_argument("--jobs", type=int, default=1, help="models trained at a time; the budget is in steps")
     parser.add_argument("--toy", action="store_true", help="models of seconds, to try the script")
     options = parser.parse_args()
     options.data = options.data.resolve()
@@ -252,20 +254,25 @@ def main() -> None:
     sequences, labels, test = promoter_sets(options)
     fasta = options.work / "promoters.fa"
     fasta.write_text("".join(f">s{n}\n{promoters.decode(tokens)}\n" for n, tokens in enumerate(sequences)))
-    rows: list[dict[str, Any]] = []
-    for name in options.names or names:
+
+    def commands(name: str) -> tuple[Path, Floats, Floats]:
         model = trained(name, options)
-        ratios = likelihood_ratios(model, some, options)
         vectors = promoters.embeddings(model, fasta, options.work / f"{name}.npz")
-        rows.append(
-            {
-                "name": name,
-                **perplexities(model, config, inputs),
-                "promoters": probed(vectors, labels, test),
-                "alleles": bootstrapped(-ratios, some.rare),
-            }
-        )
-        print(json.dumps(rows[-1]), flush=True)
+        return model, likelihood_ratios(model, some, options), vectors
+
+    rows: list[dict[str, Any]] = []
+    chosen = options.names or names
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for name, (model, ratios, vectors) in zip(chosen, pool.map(commands, chosen), strict=True):
+            rows.append(
+                {
+                    "name": name,
+                    **perplexities(model, config, inputs),
+                    "promoters": probed(vectors, labels, test),
+                    "alleles": bootstrapped(-ratios, some.rare),
+                }
+            )
+            print(json.dumps(rows[-1]), flush=True)
     rows += plain_rows(inputs, some, sequences, labels, test)
     write(rows, inputs, options, some=some)
 
@@ -295,7 +302,7 @@ def write(rows: list[dict[str, Any]], inputs: Inputs, options: argparse.Namespac
         "variants": f"{some.rare.sum():,} rare, {(~some.rare).sum():,} common",
         "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {os.cpu_count()} cores",
         "versions": f"python {platform.python_version()}, torch {torch.__version__}",
-        "commit": commit.stdout.strip() or "unknown",
+        "commit": os.environ.get("COMMIT") or commit.stdout.strip() or "unknown",
         "date": datetime.date.today().isoformat(),
     }
     options.output.mkdir(parents=True, exist_ok=True)
