@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 data or machine, 2 usage, 130 interrupted by Ctrl-C, 141 r
 
 import errno
 import gc
+import signal
 import sys
 from typing import Any, NoReturn
 
@@ -23,21 +24,36 @@ def main() -> NoReturn:
     signals.install()
     gc.set_threshold(50_000)  # importing torch makes a million objects, none of them garbage
     report = reporting.start(sys.argv[1:])
-    code = 1
+    try:
+        code = _command()
+        signals.settle()
+    except KeyboardInterrupt:  # while a failure was being reported
+        code = 128 + signal.SIGINT
+    except SystemExit as stop:
+        code = _code_of(stop)
+    signals.leave(_finished(report, code))
+
+
+def _command() -> int:
+    """Everything but the summary; the exit code."""
     try:
         console.open_streams()
         console.set_up_logging()
         code = _run()
         console.flush()
+        return code
     except KeyboardInterrupt as stop:
-        code = console.interrupted(stop)
+        return console.interrupted(stop)
     except BrokenPipeError:
-        code = console.reader_left()
+        return console.reader_left()
     except SystemExit as stop:
-        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        return _code_of(stop)
     except OSError as error:
-        code = _os_error(error)
-    signals.leave(_finished(report, code))
+        return _os_error(error)
+
+
+def _code_of(stop: SystemExit) -> int:
+    return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
 
 
 def _finished(report: reporting.Report, code: int) -> int:

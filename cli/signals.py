@@ -5,18 +5,22 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import time
 from types import FrameType
 from typing import NoReturn
 
 # One key press or one `kill` of a group can arrive twice: from the terminal and from a parent process.
 _ONE_SIGNAL_SECONDS = 0.5
+# After which a finaliser that was interrupted is over.
+_AGAIN_SECONDS = 0.02
 _SHOW_CURSOR = "\x1b[?25h"
 
 
 class _Handler:
     def __init__(self) -> None:
         self.process = os.getpid()
+        self.number = 0
         self.first: float | None = None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
@@ -24,7 +28,7 @@ class _Handler:
             os._exit(128 + number)
         now = time.monotonic()
         if self.first is None:
-            self.first = now
+            self.first, self.number = now, number
             if number == signal.SIGINT:
                 raise KeyboardInterrupt
             raise SystemExit(128 + number)
@@ -33,6 +37,16 @@ class _Handler:
                 sys.stderr.write(_SHOW_CURSOR)  # which a progress bar may have hidden
                 sys.stderr.flush()
             os._exit(128 + number)
+
+    def lost(self, what: "sys.UnraisableHookArgs") -> None:
+        """Send the signal again whose exception was raised where Python drops it: in a finaliser or a callback."""
+        if self.first is None or not issubclass(what.exc_type, KeyboardInterrupt | SystemExit):
+            sys.__unraisablehook__(what)
+            return
+        self.first = None
+        again = threading.Timer(_AGAIN_SECONDS, os.kill, (self.process, self.number))
+        again.daemon = True
+        again.start()
 
 
 class _End:
@@ -53,6 +67,7 @@ class _End:
 
 
 _end = _End()
+_handler: _Handler | None = None
 
 
 def end_quickly() -> None:
@@ -65,10 +80,18 @@ def end_quickly() -> None:
 
 def install() -> None:
     """Take over SIGINT and SIGTERM, unless whoever started us has them ignored."""
-    handler = _Handler()
+    global _handler
+    _handler = handler = _Handler()
+    sys.unraisablehook = handler.lost
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)
+
+
+def settle() -> None:
+    """The command is over but for its last words: a signal from now on can only end them."""
+    if _handler is not None and _handler.first is None:
+        _handler.first = time.monotonic()
 
 
 def leave(code: int) -> NoReturn:

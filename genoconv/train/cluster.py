@@ -58,8 +58,7 @@ def check_local(*, nodes: int, devices: int) -> None:
     Raises:
         UsageError: a variable says that this is a process of some other run.
     """
-    ours = os.environ.get(STARTED_BY) == str(os.getppid())
-    if "LOCAL_RANK" in os.environ and not ours and (os.environ["LOCAL_RANK"] != "0" or nodes * devices > 1):
+    if "LOCAL_RANK" in os.environ and not is_worker() and (os.environ["LOCAL_RANK"] != "0" or nodes * devices > 1):
         raise UsageError(
             f"LOCAL_RANK={os.environ['LOCAL_RANK']!r} is set in the environment, but genoconv starts the processes of a"
             " run itself; unset it, or start genoconv with torchrun and run.launcher=torchrun"
@@ -70,6 +69,11 @@ def check_local(*, nodes: int, devices: int) -> None:
     port = environment_number("MASTER_PORT", default=1) if nodes > 1 else 1
     if not 1 <= port < 1 << 16:
         raise UsageError(f"MASTER_PORT in the environment is {port}, not a port; use 1 to 65535, or unset it")
+
+
+def is_worker() -> bool:
+    """Whether another process of the run started this one."""
+    return os.environ.get(STARTED_BY) == str(os.getppid())
 
 
 def is_first_process(wanted: Launcher) -> bool:

@@ -23,6 +23,7 @@ from genoconv.train.best import Best
 from genoconv.train.callbacks import Measuring, Pacing, Validating
 from genoconv.train.checkpoints import Checkpoints, Restored, read_checkpoint
 from genoconv.train.clock import Clock
+from genoconv.train.cluster import is_worker
 from genoconv.train.data import Batch, Reader, Share, TrainingBatches, leave_signals_to_parent
 from genoconv.train.display import Display
 from genoconv.train.held_out import HeldOut
@@ -151,9 +152,10 @@ def run(job: Job, *, machine: Machine, folder: Path, resume: Path | None = None,
             metrics = MetricsFile(folder / "metrics.csv", names=job.objective.names, step=step)
             stack.enter_context(contextlib.closing(metrics))
         display = Display(stack.enter_context(noted_bar("Training", quiet=quiet or not machine.is_first)))
-        interrupts = stack.enter_context(Interrupts(processes=machine.processes, quiet=not machine.is_first))
+        interrupts = Interrupts(processes=machine.processes, worker=is_worker(), quiet=not machine.is_first)
+        stack.enter_context(interrupts)
         if machine.starts_workers:
-            stack.enter_context(workers(machine.devices, nodes=machine.nodes))
+            interrupts.abandon = stack.enter_context(workers(machine.devices, nodes=machine.nodes))
         parts = _Parts.assemble(job, machine, folder, restored, best, metrics, display, interrupts)
         _fit(parts, machine, restored)
         return parts.outcome()

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO
 
 from genoconv.errors import TrainingError
@@ -31,10 +31,11 @@ _NAMES = ("LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE")
 
 
 @contextlib.contextmanager
-def workers(devices: int, *, nodes: int) -> Iterator[None]:
+def workers(devices: int, *, nodes: int) -> Iterator[Callable[[], None]]:
     """Start ``devices - 1`` further processes of this command and watch them while the block runs.
 
     The environment of this process describes it as the first one meanwhile, as Lightning's processes find each other.
+    Yields what ends those processes at once.
 
     Raises:
         TrainingError: one of them failed; says how.
@@ -46,10 +47,11 @@ def workers(devices: int, *, nodes: int) -> Iterator[None]:
     os.environ.setdefault("MASTER_PORT", str(_free_port()))
     os.environ.setdefault("NODE_RANK", "0")
     os.environ |= {"LOCAL_RANK": "0", "WORLD_SIZE": str(devices * nodes)}
-    team = [_Worker(rank, devices) for rank in range(1, devices)]
+    with _ctrl_c_ignored():
+        team = [_Worker(rank, devices) for rank in range(1, devices)]
     watch = _Watch(team)
     try:
-        yield
+        yield watch.kill
         watch.over = True
         for worker in team:
             worker.finish()
@@ -57,8 +59,8 @@ def workers(devices: int, *, nodes: int) -> Iterator[None]:
         watch.over = True
         lost = is_lost_connection(error)
         failed = watch.failure(wait=_GRACE) if lost else None
+        watch.kill()
         for worker in team:
-            worker.process.kill()
             worker.process.wait()
         if lost:
             raise TrainingError(failed.ending() if failed else "another process of the run does not answer") from None
@@ -69,6 +71,19 @@ def workers(devices: int, *, nodes: int) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _ctrl_c_ignored() -> Iterator[None]:
+    """Processes that are started in the block ignore Ctrl-C from their first moment on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def is_lost_connection(error: BaseException) -> bool:
@@ -139,9 +154,13 @@ class _Watch(threading.Thread):
             time.sleep(0.1)
         if not self.over and self._failed is not None:
             log.error("%s", self._failed.ending())
-            for worker in self.team:
-                worker.process.kill()
+            self.kill()
             os._exit(1)
+
+    def kill(self) -> None:
+        """End all of them."""
+        for worker in self.team:
+            worker.process.kill()
 
     def _look(self) -> _Worker | None:
         self._failed = self._failed or next((worker for worker in self.team if worker.process.poll()), None)

@@ -174,7 +174,7 @@ class Session:
             state = "on" if self._recompute.wanted else "off"
             log.info("activation checkpointing is %s: %s", state, self._recompute.reason)
         if self.config.run.calibrate:
-            log.info("afterwards its scores are calibrated on a sample, in up to 5 %% of the run's time and 20 seconds")
+            log.info("afterwards its scores are calibrated on a sample, in up to 5% of the run's time and 20 seconds")
         shares = self.inputs.shares()
         if shares:
             log.info("bases read: %s", ", ".join(f"{name} {share:.1%}" for name, share in shares.items()))

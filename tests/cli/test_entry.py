@@ -1,15 +1,19 @@
 """The process boundary: exit codes, one line for an error, nothing heavy before it is needed."""
 
+import errno
+import gc
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import genoconv
+from genoconv.cli import entry
 from support import cli_environment, command, run_cli
 
 
@@ -193,3 +197,55 @@ def test_a_second_signal_is_no_traceback(first: int, then: int, home: Path) -> N
     assert (together.returncode, together.stdout, together.stderr) == (128 + first, b"left\n", line)
     again = run(0.6)
     assert (again.returncode, again.stdout, again.stderr) == (128 + then, b"", b"")
+
+
+@pytest.fixture
+def main_in_this_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What main() takes over of the process is given back."""
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    monkeypatch.setattr(sys, "argv", ["genoconv"])
+    monkeypatch.setattr(gc, "set_threshold", lambda count: None)
+    before = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
+    yield
+    for number, handler in before:
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.usefixtures("main_in_this_process")
+def test_a_signal_in_a_finaliser_is_not_lost(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Dropped:
+        def __del__(self) -> None:
+            signal.raise_signal(number)  # Python drops what is raised here
+
+    def run() -> int:
+        Dropped()
+        time.sleep(60)
+        return 0
+
+    monkeypatch.setattr(entry, "_run", run)
+    with pytest.raises(SystemExit) as stop:
+        entry.main()
+    assert stop.value.code == 128 + number
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.usefixtures("main_in_this_process")
+def test_a_signal_while_a_failure_is_reported_is_no_traceback(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run() -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", "x.vcf")
+
+    monkeypatch.setattr(entry, "_run", run)
+    monkeypatch.setattr(entry.console, "error", lambda text: signal.raise_signal(number))
+    with pytest.raises(SystemExit) as stop:
+        entry.main()
+    assert stop.value.code == 128 + number
+
+
+@pytest.mark.usefixtures("main_in_this_process")
+def test_a_signal_during_the_last_words_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entry, "_run", lambda: 0)
+    monkeypatch.setattr(entry.console, "note", lambda *words: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit) as stop:
+        entry.main()
+    assert stop.value.code == 0
