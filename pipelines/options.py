@@ -63,6 +63,7 @@ class Option:
         default: how the default reads in the help where it depends on other things.
         recorded: whether the output's numbers depend on it.
         written: whether it names files that the command writes; other paths are read.
+        model: whether it is a model: a folder, or a name from ``genoconv models list``.
     """
 
     flags: tuple[str, ...]
@@ -74,6 +75,7 @@ class Option:
     default: str | None = None
     recorded: bool = True
     written: bool = False
+    model: bool = False
 
     @property
     def label(self) -> str:
@@ -264,7 +266,7 @@ Genome = Annotated[
 ]
 Model = Annotated[
     Path,
-    option("--model", "-m", metavar="MODEL", help="Model folder, or a name from genoconv models list."),
+    option("--model", "-m", metavar="MODEL", model=True, help="Model folder, or a name from genoconv models list."),
 ]
 Stride = Annotated[
     int | None,

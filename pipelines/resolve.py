@@ -9,9 +9,10 @@ from typing import Any, Generic, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from genoconv.errors import UsageError
-from genoconv.pipelines.options import bare, parameters
+from genoconv.pipelines.options import Option, bare, parameters
 from genoconv.wording import did_you_mean, printable
 
 R = TypeVar("R", bound=BaseModel)
@@ -149,7 +150,13 @@ def _record_of(kind: Any) -> type[BaseModel] | None:
 
 
 def anchored(record: type[BaseModel], values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """``values`` with the relative paths among them made absolute: they start at ``folder``."""
+    """``values`` with the relative paths among them made absolute: they start at ``folder``.
+
+    A model may be given by a name instead, where no file of that name is in ``folder``.
+
+    Raises:
+        ModelError: a published model that is not here yet; says how to get it.
+    """
     result = dict(values)
     for name, found in record.model_fields.items():
         kind, value = bare(found.annotation), values.get(name)
@@ -161,7 +168,7 @@ def anchored(record: type[BaseModel], values: Mapping[str, Any], folder: Path) -
             result[name] = [anchored(record_of, item, folder) if isinstance(item, Mapping) else item for item in items]
         elif Path in (kind, *get_args(kind)):
             if isinstance(value, str | Path):
-                result[name] = _anchored(value, folder)
+                result[name] = (_anchored_model if _is_model(found) else _anchored)(value, folder)
             elif isinstance(value, list | tuple) and get_origin(kind) is tuple:
                 result[name] = [_anchored(v, folder) if isinstance(v, str | Path) else v for v in value]
     return result
@@ -180,6 +187,19 @@ def _anchored(path: str | Path, folder: Path) -> str:
         return os.path.normpath(folder / Path(path).expanduser())
     except RuntimeError as error:
         raise UsageError(f"{path}: {error}") from None
+
+
+def _is_model(field: FieldInfo) -> bool:
+    return any(isinstance(item, Option) and item.model for item in field.metadata)
+
+
+def _anchored_model(model: str | Path, folder: Path) -> str:
+    from genoconv.models.registry import is_name, named_folder
+
+    path = _anchored(model, folder)
+    if not os.path.lexists(path) and is_name(str(model)):
+        return str(named_folder(str(model)).absolute())
+    return path
 
 
 def merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:

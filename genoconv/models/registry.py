@@ -52,6 +52,11 @@ def known_models() -> dict[str, Known]:
     return published | here
 
 
+def is_name(model: str) -> bool:
+    """Whether ``model`` is the name of a model, here or on the hub, or the repository of a published one."""
+    return (_published_name(model) or model) in known_models()
+
+
 def model_folder(model: Path | str) -> Path:
     """The folder of a model, from its path or its name.
 
@@ -65,11 +70,20 @@ def model_folder(model: Path | str) -> Path:
     path = Path(model)
     if path.exists() or path.is_symlink():
         return path
+    return named_folder(str(model))
+
+
+def named_folder(model: str) -> Path:
+    """The folder of a model, from its name alone; otherwise as :func:`model_folder`.
+
+    Raises:
+        ModelError: no model of that name is here; says how to get it.
+    """
     known = known_models()
-    name = _published_name(str(model)) or str(model)
+    name = _published_name(model) or model
     found = known.get(name)
     if found is None:
-        near = did_you_mean(name, known)
+        near = did_you_mean(Path(name).name, known)
         raise ModelError(
             f"{printable(name)}: does not exist, and no model has that name{near or ' (`genoconv models list`)'}; "
             "`genoconv train -o DIR` or `genoconv models import` makes a model folder"

@@ -47,7 +47,7 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            # A process that was started with Ctrl-C ignored, in the background of a script, goes on ignoring it.
+            # A process that was started with Ctrl-C ignored, in the background of a script, still ignores it.
             wanted = [one for one in _SIGNALS if self._worker or signal.getsignal(one) is not signal.SIG_IGN]
             self._previous = {number: signal.signal(number, self._leave) for number in wanted}
             if self._worker:
@@ -95,7 +95,7 @@ class Interrupts:
 
     @contextlib.contextmanager
     def _watched(self) -> Iterator[None]:
-        """Have a thread receive the numbers of signals, which Python writes to a socket whatever its main thread does."""
+        """Have a thread receive the numbers of signals: Python writes them to a socket even where no handler runs."""
         theirs, ours = socket.socketpair()
         ours.setblocking(False)
         with theirs, ours:

@@ -59,7 +59,14 @@ class FinetuneConfig(Options):
     ] = None
     model: Annotated[
         Path | None,
-        option("--model", "-m", metavar="MODEL", panel=DATA, help="Model folder, or a name, to start from. Required."),
+        option(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            panel=DATA,
+            model=True,
+            help="Model folder, or a name, to start from. Required.",
+        ),
     ] = None
     fasta: Annotated[
         Path | None, option("--fasta", "-f", metavar="FASTA", panel=DATA, help="Sequence of a BED file.")

@@ -44,6 +44,8 @@ def understand(call: Call[FinetuneOptions]) -> FinetuneCall:
     Raises:
         UsageError: options that are missing or exclude each other, or a change that would make a resumed run another.
     """
+    from genoconv.models.registry import model_folder
+
     own = {key: call.given.get(key) for key in CALL}
     given = {key: value for key, value in call.given.items() if key not in CALL}
     run = Call(FinetuneConfig, call.file, given, call.assignments, call.print_config)
@@ -53,7 +55,9 @@ def understand(call: Call[FinetuneOptions]) -> FinetuneCall:
             raise UsageError("--resume DIR resumes the run in DIR by its own run.yaml: drop --config, -o and --force")
         config = _resumed(resume, run)
     else:
-        config = _found(run.check(run.values(absolute=True)), run)
+        config = run.check(run.values(absolute=True))
+        if config.model is not None:
+            model_folder(config.model)  # a mistake in the name comes to light before anything is read
         missing = [
             name
             for name, value in (("TABLE", config.table), ("--model", config.model), ("--output", folder))
@@ -64,16 +68,6 @@ def understand(call: Call[FinetuneOptions]) -> FinetuneCall:
     where = resume if resume is not None else folder
     assert where is not None
     return FinetuneCall(config, where, resume is not None, bool(own["force"]), bool(own["quiet"]))
-
-
-def _found(config: FinetuneConfig, call: Call[FinetuneConfig]) -> FinetuneConfig:
-    """The configuration with the folder of a model that was given by name."""
-    from genoconv.models.registry import model_folder
-
-    name = call.given.get("model")
-    if name is None or Path(name).exists():
-        return config
-    return config.model_copy(update={"model": model_folder(name).absolute()})
 
 
 def _resumed(folder: Path, call: Call[FinetuneConfig]) -> FinetuneConfig:

@@ -32,7 +32,9 @@ class PredictOptions(Options):
         Path,
         argument("INPUT", dash=True, help="FASTA (- for standard input), CSV, TSV, Parquet, or BED with --fasta."),
     ]
-    model: Annotated[Path, option("--model", "-m", metavar="DIR", help="Model folder, from genoconv finetune.")]
+    model: Annotated[
+        Path, option("--model", "-m", metavar="DIR", model=True, help="Model folder, from genoconv finetune.")
+    ]
     output: Annotated[
         Path,
         option(

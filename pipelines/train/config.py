@@ -100,19 +100,13 @@ def resolve(call: Call[TrainConfig], *, base: Mapping[str, Any] | None = None) -
             gentle = recipe(_TINY)
             merge(gentle, values)
             values = gentle
-    config = _found(call.check(values), call)
+    config = call.check(values)
     _check(config)
+    if config.init is not None:
+        from genoconv.models.registry import model_folder
+
+        model_folder(config.init)  # a mistake in the name comes to light before anything is read
     return config
-
-
-def _found(config: TrainConfig, call: Call[TrainConfig]) -> TrainConfig:
-    """The configuration with the folder of a model that ``--init`` gives by name."""
-    name = call.given.get("init")
-    if name is None or Path(name).exists():
-        return config
-    from genoconv.models.registry import model_folder
-
-    return config.model_copy(update={"init": model_folder(name).absolute()})
 
 
 def changes(old: BaseModel, new: BaseModel) -> list[str]:

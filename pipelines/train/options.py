@@ -196,6 +196,7 @@ class TrainConfig(Options):
             "--init",
             metavar="MODEL",
             panel=MODEL,
+            model=True,
             help="Start from the weights of this model: a folder, or a name from genoconv models list.",
         ),
     ] = None

@@ -14,8 +14,14 @@ from genoconv.cli.app import app
 from genoconv.errors import ModelError, OutputError, UsageError
 from genoconv.models import load_model, model_digest, registry
 from genoconv.models.published.hub import PUBLISHED
+from genoconv.pipelines.embed.options import EmbedOptions
+from genoconv.pipelines.finetune.options import FinetuneConfig, FinetuneOptions
+from genoconv.pipelines.finetune.run import understand
 from genoconv.pipelines.models.run import import_model, list_models, remove_model
+from genoconv.pipelines.options import Options
+from genoconv.pipelines.predict.options import PredictOptions
 from genoconv.pipelines.resolve import Call
+from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.pipelines.train.config import configure
 from genoconv.pipelines.train.options import TrainConfig
 
@@ -157,5 +163,43 @@ def test_a_linked_model_is_not_removed(stored: Path, home: Path, tmp_path: Path)
 def test_training_starts_from_a_model_by_its_name(stored: Path, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "mine")
     assert configure(Call(TrainConfig, given={"init": Path("mine"), "demo": "long"})).init == stored
+    assert configure(Call(TrainConfig, given={"demo": "long"}, assignments=["init=mine"])).init == stored
     with pytest.raises(ModelError, match=r"mine2: does not exist, and no model has that name; did you mean mine\?"):
         configure(Call(TrainConfig, given={"init": Path("mine2"), "demo": "long"}))
+
+
+@pytest.mark.parametrize(
+    ("record", "key", "others"),
+    [
+        (TrainConfig, "init", "demo: long"),
+        (FinetuneConfig, "model", ""),
+        (ScoreOptions, "model", "vcf: v.vcf\nfasta: g.fa"),
+        (EmbedOptions, "model", "fasta: g.fa\nwindow: 10\noutput: o.npz"),
+        (PredictOptions, "model", "source: t.csv\noutput: o.tsv"),
+    ],
+)
+def test_a_file_gives_a_model_by_its_name(
+    stored: Path, tmp_path: Path, record: type[Options], key: str, others: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    file = tmp_path / "folder" / "o.yaml"
+
+    def model(value: str) -> object:
+        file.write_text(f"{key}: {value}\n{others}\n")
+        return getattr(Call(record, file).resolve(), key)
+
+    assert model("mine") == stored
+    assert model("../mine") == tmp_path / "mine", "a path starts at the file"
+    assert model("missing") == tmp_path / "folder" / "missing"
+    (tmp_path / "folder" / "mine").mkdir()
+    assert model("mine") == tmp_path / "folder" / "mine", "a folder comes before a name"
+    with pytest.raises(ModelError, match="tiny-1k: a published model that is not here yet"):
+        model("tiny-1k")
+
+
+def test_fine_tuning_starts_from_a_model_by_its_name(stored: Path, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "mine")
+    given = {"table": Path("t.csv"), "output": Path("o")}
+    assert understand(Call(FinetuneOptions, None, given, ["model=mine"])).config.model == stored
+    with pytest.raises(ModelError, match=r"mine2: does not exist, and no model has that name; did you mean mine\?"):
+        understand(Call(FinetuneOptions, None, given, ["model=mine2"]))
