@@ -9,11 +9,13 @@ import contextlib
 import hashlib
 import os
 import re
+import threading
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from genoconv import atomic
 from genoconv.errors import KernelError
@@ -22,6 +24,10 @@ from genoconv.paths import kernels_dir, shipped
 
 _DIGEST_BYTES = 32
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"]([^>"]+)[>"]', flags=re.M)
+
+_running: dict[Path, Future[bytes]] = {}
+"""What a thread of this process is compiling: others that need the same kernel wait for it."""
+_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -44,11 +50,24 @@ def compile_kernel(source: str, defines: Iterable[tuple[str, int]], *, arch: str
         raise KernelError(reason)
     pairs = tuple(sorted(defines))
     entry = kernels_dir() / f"{source.replace('/', '_')}-{arch}-{key(source, pairs, arch)}.cubin"
-    cubin = _read(entry)
-    if cubin is None:
-        cubin = compile_source(source, pairs, arch=arch)
-        _write(entry, cubin)
-    return cubin
+    with _lock:
+        other = _running.get(entry)
+        if other is None:
+            own = _running[entry] = Future()
+    if other is not None:
+        return other.result()
+    try:
+        cubin = _read(entry)
+        if cubin is None:
+            cubin = compile_source(source, pairs, arch=arch)
+            _write(entry, cubin)
+        own.set_result(cubin)
+        return cubin
+    except BaseException as error:
+        own.set_exception(error)
+        raise
+    finally:
+        del _running[entry]
 
 
 def compile_all(kernels: Iterable[Kernel], *, arch: str) -> None:
@@ -57,6 +76,28 @@ def compile_all(kernels: Iterable[Kernel], *, arch: str) -> None:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for compiled in [pool.submit(compile_kernel, k.source, k.defines, arch=arch) for k in kernels]:
             compiled.result()
+
+
+def compile_ahead(kernels: Iterable[Kernel], *, arch: str) -> None:
+    """Begin to bring ``kernels`` to the cache, in the order given, and return at once.
+
+    Whoever needs one of them compiles it or waits for it, and meets its errors: here they are dropped. A process that
+    ends earlier waits only for those in work.
+    """
+    if missing():
+        return
+    waiting = SimpleQueue[Kernel]()
+    for kernel in kernels:
+        waiting.put(kernel)
+
+    def work() -> None:
+        with contextlib.suppress(Empty, KernelError):
+            while threading.main_thread().is_alive():
+                kernel = waiting.get_nowait()
+                compile_kernel(kernel.source, kernel.defines, arch=arch)
+
+    for _ in range(min(waiting.qsize(), os.cpu_count() or 1)):
+        threading.Thread(target=work).start()  # as a daemon it would crash in the compiler at exit
 
 
 def key(source: str, defines: Sequence[tuple[str, int]], arch: str) -> str:

@@ -59,9 +59,14 @@ class Session:
         command: str | None,
     ) -> "Session":
         """Read and check all that the run needs; nothing is written."""
+        from genoconv.pipelines.train.kernels import compile_ahead
+        from genoconv.train.loop import stages
+
         quiet = quiet or not machine.is_first
         model = _model(config)
         longest = min(config.max_length or model.config.max_bases, model.config.max_bases)
+        read = stages(config.data, longest=longest, max_steps=config.run.max_steps)
+        compile_ahead((stage.length for stage in read), sizes=model.config, machine=machine)
         inputs = gather(config, max_length=longest, offline=offline, quiet=quiet)
         return cls(
             config=config,

@@ -4,11 +4,17 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 from unittest import mock
 
 import pytest
+import torch
 from hyena_operators import one_of_each
 
 from genoconv import paths
@@ -16,12 +22,16 @@ from genoconv.errors import KernelCompileError
 from genoconv.gpu import cache, compiler
 from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.targets import KERNEL_TARGETS, card_of
+from genoconv.models import preset
 from genoconv.ops import kernels
 from genoconv.ops.filter import fused as filter_kernels
 from genoconv.ops.longconv.one_sm.blocks import SIZES
 from genoconv.ops.longconv.one_sm.plan import FITS, KERNELS, OneSm, OneSmPlan
+from genoconv.ops.longconv.regimes import choose_plan
 from genoconv.ops.longconv.three_pass.plan import ThreePass
 from genoconv.paths import shipped
+from genoconv.pipelines.train import kernels as run_kernels
+from genoconv.train.machine import Machine
 
 pytestmark = pytest.mark.skipif(compiler.missing() is not None, reason=str(compiler.missing()))
 
@@ -207,3 +217,61 @@ def test_a_refused_kernel_says_what_and_where() -> None:
         KernelCompileError, match=r"one_sm/forward.cu does not compile for sm_90 with PLAN_R.*=3: .*error"
     ):
         cache.compile_kernel("one_sm/forward", [("PLAN_RADIX", 3)], arch="sm_90")
+
+
+def test_threads_that_need_one_kernel_compile_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on, calls = threading.Event(), threading.Event(), []
+
+    def slow(source: str, defines: Sequence[tuple[str, int]], *, arch: str) -> bytes:
+        calls.append(source)
+        begun.set()
+        assert go_on.wait(60)
+        return b"code"
+
+    monkeypatch.setattr(cache, "compile_source", slow)
+    cache.compile_ahead([Kernel("one_sm/forward", (), 0, 32)], arch="sm_90")
+    assert begun.wait(60)
+    threading.Timer(0.05, go_on.set).start()
+    assert cache.compile_kernel("one_sm/forward", (), arch="sm_90") == b"code"
+    assert calls == ["one_sm/forward"]
+    assert not cache._running
+
+
+def test_what_cannot_be_compiled_ahead_is_an_error_where_it_is_needed(caplog: pytest.LogCaptureFixture) -> None:
+    broken = Kernel("one_sm/forward", (("PLAN_LENGTH", -1),), 0, 32)
+    cache.compile_ahead([broken], arch="sm_90")
+    with pytest.raises(KernelCompileError, match="does not compile"):
+        cache.compile_kernel(broken.source, broken.defines, arch="sm_90")
+    assert not caplog.records
+
+
+def test_a_process_that_compiles_ahead_ends_when_it_is_done() -> None:
+    """The compiler crashes in a thread that the end of its process cuts off."""
+    script = """
+from genoconv.gpu import cache
+from genoconv.gpu.targets import card_of
+from genoconv.ops.longconv.regimes import choose_plan
+
+cache.compile_ahead(choose_plan(1_024, card=card_of("sm_90")).kernels(), arch="sm_90")
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_run_compiles_the_lengths_of_its_stages_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[Kernel] = []
+    monkeypatch.setattr(cache, "compile_ahead", lambda kernels, *, arch: found.extend(kernels))
+    monkeypatch.setattr(run_kernels, "local_card", lambda index: card_of("sm_90"))
+    gpu = SimpleNamespace(accelerator="cuda", precision="bf16", is_first=True, device=torch.device("cuda", 0))
+
+    def lengths(machine: SimpleNamespace) -> list[int]:
+        found.clear()
+        wanted = (1_024, 32_768, 2**26)  # the last is longer than any kernel's rows
+        run_kernels.compile_ahead(wanted, sizes=preset("small-32k"), machine=cast(Machine, machine))
+        return [n for n in wanted if set(choose_plan(min(n, 2**20), card=card_of("sm_90")).kernels()) <= set(found)]
+
+    assert lengths(gpu) == [1_024, 32_768]
+    for change in ({"accelerator": "cpu"}, {"precision": "32"}, {"is_first": False}):
+        assert not lengths(SimpleNamespace(**{**vars(gpu), **change}))
+    monkeypatch.setenv("GENOCONV_KERNELS", "torch")
+    assert not lengths(gpu)
