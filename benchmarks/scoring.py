@@ -30,7 +30,8 @@ from genoconv.tasks.score import Settings, VariantScorer, suffix_start
 from genoconv.tokens import reverse_complement
 from genoconv.variants.alleles import trimmed
 from genoconv.variants.chunks import chunks, grid_place
-from genoconv.variants.reader import Record, open_variants
+from genoconv.variants.reader import open_variants
+from genoconv.variants.records import Record
 from genoconv.variants.reference import Reference
 from genoconv.variants.windows import grid_window, haplotypes
 

@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import io
+import os
 import re
 import sys
 import zlib
@@ -24,6 +25,8 @@ _MOST_RATIO = 100
 _ALWAYS_ALLOWED = 1 << 26
 _TABLE_ALLOWED = 1 << 23
 
+BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+"""The empty block at the end of a complete BGZF file."""
 # First bytes of what people give by mistake -> what to call it.
 _FOREIGN = {
     b"version https://git-lfs": "a git-lfs pointer, not the file itself; run `git lfs pull`",
@@ -59,6 +62,14 @@ def compression(path: Path) -> Compression:
     """:func:`compression_of` a file on disk."""
     with path.open("rb") as stream:
         return compression_of(stream.read(18))
+
+
+def lacks_bgzf_end(path: Path) -> bool:
+    """Whether a BGZF file does not end with the empty block that marks a complete one."""
+    with path.open("rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, size - len(BGZF_END)))
+        return stream.read() != BGZF_END
 
 
 def most_unpacked(packed: int) -> int:

@@ -17,7 +17,7 @@ from genoconv.tasks.score import Score
 from genoconv.tokens import A, T
 from genoconv.tracks.blocks import Block
 from genoconv.variants.alleles import Allele, trimmed
-from genoconv.variants.reader import Record
+from genoconv.variants.records import Record
 from genoconv.variants.reference import Reference
 from genoconv.wording import printable
 

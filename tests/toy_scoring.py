@@ -10,7 +10,7 @@ from genoconv import tokens
 from genoconv.genome.fasta.access import Fasta
 from genoconv.tasks.likelihood import CausalLikelihood
 from genoconv.tasks.score import Settings, VariantScorer, suffix_start
-from genoconv.variants.reader import Record
+from genoconv.variants.records import Record
 from genoconv.variants.reference import Reference
 
 COMPLEMENT = str.maketrans("ACGTN", "TGCAN")

@@ -13,20 +13,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
-from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from genoconv import __version__, atomic, tokens
 from genoconv.digests import file_digest
 from genoconv.errors import ModelError, UsageError
 from genoconv.models.config import ModelConfig
 from genoconv.models.devices import resolve_device
-from genoconv.models.heads import HeadConfig, Predictor, head_record
+from genoconv.models.heads import HeadConfig, head_record
 from genoconv.models.hyena import HyenaDNA
 from genoconv.models.registry import CONFIG_NAME, model_folder
+from genoconv.models.weights import (
+    FLOATING,
+    build,
+    compare_tensors,
+    expected_shapes,
+    read_tensors,
+    stored_tensors,
+    write_tensors,
+)
 from genoconv.wording import count
 
 WEIGHTS_NAME = "model.safetensors"
@@ -36,7 +41,6 @@ FORMAT_VERSION = 1
 ARCHITECTURE = "hyenadna"
 HEAD = {"kind": "next_base"}
 
-_FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _LARGEST_JSON = 1 << 24
 _SPECIAL = ("[CLS]", "[SEP]", "[BOS]", "[MASK]", "[PAD]", "[RESERVED]", "[UNK]")
 UNIT = "nucleotide"
@@ -88,8 +92,8 @@ def load_model(model: Path | str, *, device: str | torch.device = "cpu", dtype: 
         UsageError: torch does not see ``device``, or ``dtype`` is not a floating type of torch.
     """
     target = resolve_device(device)
-    if dtype is not None and dtype not in _FLOATING:
-        known = ", ".join(map(str, _FLOATING))
+    if dtype is not None and dtype not in FLOATING:
+        known = ", ".join(map(str, FLOATING))
         raise UsageError(f"dtype is {dtype!r}; it must be one of {known}")
     folder = model_folder(model)
     record = read_config(folder)
@@ -194,93 +198,6 @@ def model_digest(model: Path | str) -> str:
     parts = ("model", "tokenizer") if record["head"] == HEAD else ("model", "tokenizer", "head")
     decisive = json.dumps({part: record[part] for part in parts}, sort_keys=True)
     return hashlib.sha256(f"{decisive}\n{file_digest(folder / WEIGHTS_NAME)}".encode()).hexdigest()
-
-
-def stored_tensors(model: HyenaDNA) -> dict[str, Tensor]:
-    """Every tensor of ``model`` that is saved, once, under the first of its names."""
-    names = model.state_dict(keep_vars=True)
-    first: dict[int, str] = {}
-    for name, tensor in names.items():
-        first.setdefault(id(tensor), name)
-    return {name: names[name] for name in first.values()}
-
-
-def expected_shapes(config: ModelConfig, head: HeadConfig | None = None) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of :func:`stored_tensors` for a model of these sizes, without allocating one."""
-    model = bare_model(config, head, device="meta")
-    return {name: tuple(tensor.shape) for name, tensor in stored_tensors(model).items()}
-
-
-def bare_model(config: ModelConfig, head: HeadConfig | None = None, *, device: str = "cpu") -> HyenaDNA:
-    """A model whose parameters hold nothing yet; on "meta" it has shapes only and costs no memory."""
-    with torch.device(device), _Uninitialised():
-        return HyenaDNA(config) if head is None else Predictor(config, head)
-
-
-class _Uninitialised(TorchFunctionMode):
-    """Leaves out ``torch.nn.init``, and the values of ``torch.linspace``.
-
-    What they give would be overwritten. ``init`` would also move the user's random state, and on the meta device one
-    imports torch._dynamo and the other sympy, which takes one to two seconds each.
-    """
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if getattr(func, "__module__", None) == "torch.nn.init":
-            return kwargs.get("tensor", args[0] if args else None)
-        if func is torch.linspace:
-            return torch.empty(args[2])
-        return func(*args, **kwargs)
-
-
-def compare_tensors(tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
-    """Problems of ``tensors`` as the weights of a model with these shapes; one entry per tensor."""
-    problems = [f"tensor {name} is missing" for name in shapes if name not in tensors]
-    for name, tensor in tensors.items():
-        if name not in shapes:
-            problems.append(f"tensor {name} {list(tensor.shape)} belongs to no part of this model")
-        elif tuple(tensor.shape) != shapes[name]:
-            problems.append(f"tensor {name} is {list(tensor.shape)}, the configuration makes it {list(shapes[name])}")
-        elif tensor.layout != torch.strided or tensor.is_meta:
-            problems.append(f"tensor {name} is {'without values' if tensor.is_meta else tensor.layout}, not dense")
-        elif tensor.dtype not in _FLOATING:
-            problems.append(f"tensor {name} is {tensor.dtype}, not floating point of 16, 32 or 64 bits")
-        elif not bool(torch.isfinite(tensor.float()).all()):
-            problems.append(f"tensor {name} holds values that are not finite in float32")
-    return problems
-
-
-def build(config: ModelConfig, tensors: Mapping[str, Tensor], head: HeadConfig | None = None) -> HyenaDNA:
-    """A float32 model on the CPU with these stored tensors, leaving torch's random state as it was."""
-    model = bare_model(config, head)
-    with torch.no_grad():
-        for name, tensor in stored_tensors(model).items():
-            tensor.copy_(tensors[name])
-    return model
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file.
-
-    Raises:
-        ModelError: not a safetensors file, or truncated.
-    """
-    try:
-        # From bytes: safetensors takes no path that is not UTF-8.
-        tensors: dict[str, Tensor] = safetensors.torch.load(path.read_bytes())
-        return tensors
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise ModelError(f"{path}: damaged or not a safetensors file ({error}); copy it again") from error
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file, atomically; no two tensors may share memory."""
-    with atomic.atomic_file(path) as temporary:
-        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        # As bytes: safetensors takes no path that is not UTF-8, and says of a full disk what nobody understands.
-        temporary.write_bytes(safetensors.torch.save(contiguous, metadata={"format": "pt"}))
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from genoconv.tasks.scan import N_RICH, Scanner, Tile
 from genoconv.tasks.score import VariantScorer
 from genoconv.tokens import A, T, decode
 from genoconv.variants.alleles import trimmed
-from genoconv.variants.reader import Record
+from genoconv.variants.records import Record
 from genoconv.variants.reference import Reference
 from genoconv.variants.windows import grid_window
 

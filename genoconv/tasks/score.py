@@ -18,7 +18,7 @@ from genoconv.tasks.deltas import HeadOutputs
 from genoconv.tasks.likelihood import CausalLikelihood
 from genoconv.tokens import reverse_complement
 from genoconv.variants.alleles import Allele, Status, check_alt, check_ref, symbolic_or_star, trimmed
-from genoconv.variants.reader import Record
+from genoconv.variants.records import Record
 from genoconv.variants.reference import Reference
 from genoconv.variants.windows import GeneBody, Haplotypes, Window, grid_window, haplotypes, unknown_fraction
 

@@ -4,7 +4,8 @@ Coordinates inside are 0-based and half-open; the 1-based positions of VCF are c
 """
 
 from genoconv.variants.alleles import Allele, Status
-from genoconv.variants.reader import Record, VariantFile, open_variants
+from genoconv.variants.reader import open_variants
+from genoconv.variants.records import Record, VariantFile
 from genoconv.variants.windows import Haplotypes, Window, grid_window, haplotypes
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
 
-from genoconv.variants.reader import Record
+from genoconv.variants.records import Record
 
 
 def chunks(records: Iterable[Record], *, size: int, place: Callable[[Record], Hashable]) -> Iterator[list[Record]]:

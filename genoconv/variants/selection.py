@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from genoconv.contigs import match_contigs
 from genoconv.errors import UsageError
 from genoconv.variants.header import contig_lengths
-from genoconv.variants.reader import Record, VariantFile
+from genoconv.variants.records import Record, VariantFile
 from genoconv.wording import listed
 
 _SPAN = re.compile(r"([0-9,]{1,24})(?:(-)([0-9,]{0,24}))?$")

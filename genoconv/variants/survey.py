@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from genoconv.variants.alleles import symbolic_or_star
-from genoconv.variants.reader import Record
+from genoconv.variants.records import Record
 
 _KEY = re.compile(r"(?:^|;)([^;=]+)(=?)")
 

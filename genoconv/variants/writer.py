@@ -13,9 +13,10 @@ from typing import IO, cast
 
 from genoconv.errors import OutputError
 from genoconv.formats import writing_stdout
-from genoconv.variants.bcf import BcfCheck
+from genoconv.variants.bcf_file import quiet_htslib
+from genoconv.variants.bcf_limits import BcfCheck
 from genoconv.variants.header import readable
-from genoconv.variants.reader import Record, decode, encode, quiet_htslib
+from genoconv.variants.records import Record, decode, encode
 
 Value = float | str | None
 Write = Callable[[Record, Mapping[str, Sequence[Value]]], object]

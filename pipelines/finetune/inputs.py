@@ -14,7 +14,8 @@ from genoconv.pipelines.finetune import splits
 from genoconv.pipelines.finetune.labels import Labels, understand
 from genoconv.pipelines.finetune.leaks import K, Leaks, find_leaks
 from genoconv.pipelines.finetune.options import FinetuneConfig
-from genoconv.pipelines.records.sources import Record, Source, Wanted, open_source
+from genoconv.pipelines.records.record import Record, Source, Wanted
+from genoconv.pipelines.records.sources import open_source
 from genoconv.tokens import UNK, Tokens, reverse_complement
 from genoconv.wording import count, listed
 

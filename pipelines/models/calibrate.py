@@ -19,7 +19,7 @@ from genoconv.tasks import calibration as stored
 from genoconv.tasks.calibration import Calibration, Table, fit
 from genoconv.tasks.comparison import Reduce
 from genoconv.tasks.samples import Sample, is_indel
-from genoconv.variants.reader import Record
+from genoconv.variants.records import Record
 from genoconv.variants.reference import Reference
 from genoconv.workfiles import claimed
 

@@ -15,7 +15,7 @@ import torch
 from genoconv import __version__, atomic, paths
 from genoconv.digests import file_digest
 from genoconv.errors import ModelError, OutputError, UsageError
-from genoconv.models import checkpoint, registry
+from genoconv.models import checkpoint, registry, weights
 from genoconv.models.config import PRESETS, ModelConfig
 from genoconv.models.published import conversion as published
 from genoconv.models.published import hub, layouts
@@ -74,10 +74,10 @@ def import_model(
     used = ("config.json", read.record["weights_file"])
     origin["files"] = {name: {"sha256": file_digest(folder / name)} for name in used}
     origin["left_behind"] = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name not in used)
-    model = checkpoint.build(read.config, read.tensors)
+    model = weights.build(read.config, read.tensors)
     with claimed(output), atomic.atomic_dir(output) as temporary:
         if read.kept:
-            checkpoint.write_tensors(temporary / published.KEPT_NAME, read.kept)
+            weights.write_tensors(temporary / published.KEPT_NAME, read.kept)
             read.record["kept_sha256"] = file_digest(temporary / published.KEPT_NAME)
         provenance = {
             "kind": "imported",
@@ -113,7 +113,7 @@ def export_model(folder: Path, output: Path, *, layout: layouts.Layout, force: b
         imported = published.published_record(folder)
         name = imported["weights_file"] if imported.get("layout") == layout.name else layout.weights[0]
         if name.endswith(".safetensors"):
-            checkpoint.write_tensors(temporary / name, {key: tensor.clone() for key, tensor in tensors.items()})
+            weights.write_tensors(temporary / name, {key: tensor.clone() for key, tensor in tensors.items()})
         else:
             content: dict[str, Any] = {**scalars, "state_dict": tensors}
             # In memory first: torch explains no full disk, and takes no path that is not UTF-8.
@@ -140,7 +140,7 @@ def describe_model(folder: Path) -> dict[str, Any]:
     folder = registry.model_folder(folder)
     record = checkpoint.read_config(folder)
     model = checkpoint.load_model(folder)
-    weights = folder / checkpoint.WEIGHTS_NAME
+    file = folder / checkpoint.WEIGHTS_NAME
     return {
         "folder": str(folder),
         "preset": preset_name(model.config),
@@ -149,7 +149,7 @@ def describe_model(folder: Path) -> dict[str, Any]:
         "max_length": model.config.max_length,
         "head": record["head"],
         "tokenizer": record["tokenizer"],
-        "weights_bytes": weights.stat().st_size,
+        "weights_bytes": file.stat().st_size,
         "weights_sha256": record["weights"]["sha256"],
         "model_digest": checkpoint.model_digest(folder),
         "genoconv_version": record.get("genoconv_version", __version__),
@@ -178,7 +178,7 @@ def list_models() -> list[dict[str, Any]]:
                 "d_model": config.d_model,
                 "n_layer": config.n_layer,
                 "max_length": config.max_length,
-                "parameters": sum(p.numel() for p in checkpoint.bare_model(config, device="meta").parameters()),
+                "parameters": sum(p.numel() for p in weights.bare_model(config, device="meta").parameters()),
                 "repository": None if published is None else published.repository,
                 "revision": None if published is None else published.revision,
             }

@@ -28,7 +28,7 @@ from genoconv.tasks.samples import (
 )
 from genoconv.tasks.scan import Scanner
 from genoconv.tasks.score import Settings, VariantScorer
-from genoconv.variants.reader import Record
+from genoconv.variants.records import Record
 from genoconv.variants.reference import Reference
 from genoconv.wording import count
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from math import prod
 
 from genoconv.gpu.targets import Card
-from genoconv.models.checkpoint import expected_shapes
 from genoconv.models.config import ModelConfig
+from genoconv.models.weights import expected_shapes
 from genoconv.ops.longconv.overlap_save.plan import COPY_COST, TORCH_COST, choose_chunks, kernel_cost
 from genoconv.ops.longconv.regimes import transforms
 from genoconv.ops.longconv.spectrum import fast_size

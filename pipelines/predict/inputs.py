@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from genoconv.errors import UsageError
 from genoconv.genome.fasta.records import read_records
 from genoconv.pipelines.predict.options import PredictOptions
-from genoconv.pipelines.records.sources import Wanted, open_source
+from genoconv.pipelines.records.record import Wanted
+from genoconv.pipelines.records.sources import open_source
 from genoconv.tasks.embed import Span
 from genoconv.tokens import encode, reverse_complement
 

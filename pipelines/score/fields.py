@@ -8,7 +8,7 @@ from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.tasks.score import Score, Settings, Strand
 from genoconv.variants.alleles import Status
 from genoconv.variants.header import InfoField
-from genoconv.variants.reader import Record
+from genoconv.variants.records import Record
 from genoconv.variants.writer import Value, format_value
 
 _REDUCTIONS = {

@@ -13,7 +13,8 @@ from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.progress import Advance, progress_bar
 from genoconv.variants.alleles import Status, check_ref
 from genoconv.variants.header import contig_lengths
-from genoconv.variants.reader import Record, VariantFile, open_variants
+from genoconv.variants.reader import open_variants
+from genoconv.variants.records import Record, VariantFile
 from genoconv.variants.reference import Reference
 from genoconv.variants.selection import Selection, VcfContigs, merged, parse_region
 from genoconv.variants.survey import Survey, survey

@@ -15,8 +15,8 @@ from genoconv.pipelines.score.inputs import Inputs, Places
 from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.tasks.journal import refuse_finished_pieces
 from genoconv.tasks.score import Score
-from genoconv.variants.bcf import BcfCheck
-from genoconv.variants.reader import Record
+from genoconv.variants.bcf_limits import BcfCheck
+from genoconv.variants.records import Record
 from genoconv.variants.writer import Write, install_index, open_writer, output_kind, remove_indexes, write_index
 
 log = logging.getLogger(__name__)

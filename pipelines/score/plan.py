@@ -12,7 +12,7 @@ from genoconv.tasks.comparison import Reduce
 from genoconv.tasks.score import Settings, Strand
 from genoconv.variants.alleles import trimmed
 from genoconv.variants.chunks import grid_place
-from genoconv.variants.reader import Record
+from genoconv.variants.records import Record
 from genoconv.variants.reference import Reference
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ from genoconv.tokens import decode
 from genoconv.variants.alleles import Status
 from genoconv.variants.chunks import chunks, shard_of
 from genoconv.variants.header import repaired, with_fields
-from genoconv.variants.reader import Record
+from genoconv.variants.records import Record
 from genoconv.variants.reference import Reference
 from genoconv.workfiles import claimed
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from genoconv.atomic import atomic_file, refuse_existing, refuse_inputs
 from genoconv.errors import DataError
-from genoconv.variants.reader import Record, VariantFile, open_variants
+from genoconv.variants.reader import open_variants
+from genoconv.variants.records import Record, VariantFile
 from genoconv.variants.survey import survey
 from genoconv.variants.writer import install_index, open_writer, output_kind, write_index
 

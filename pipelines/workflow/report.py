@@ -9,7 +9,8 @@ import pandas as pd
 
 from genoconv.atomic import atomic_file, refuse_existing
 from genoconv.errors import DataError, UsageError
-from genoconv.variants.reader import Record, open_variants
+from genoconv.variants.reader import open_variants
+from genoconv.variants.records import Record
 
 _SUFFIX = "_LLR"
 _QUANTILES = {"percentile_1": 0.01, "median": 0.5, "percentile_99": 0.99}

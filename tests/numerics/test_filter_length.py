@@ -11,10 +11,11 @@ from torch import Tensor
 
 from genoconv.errors import ModelError
 from genoconv.models import HyenaDNA, ModelConfig, load_model
-from genoconv.models.checkpoint import build, save_model, stored_tensors
+from genoconv.models.checkpoint import save_model
 from genoconv.models.filter import HyenaFilter
 from genoconv.models.published.conversion import read_published
 from genoconv.models.published.layouts import HF, ORIGINAL, Layout
+from genoconv.models.weights import build, stored_tensors
 from genoconv.pipelines.models.run import export_model
 from genoconv.tasks.likelihood import CausalLikelihood, Pair
 

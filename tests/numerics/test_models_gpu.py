@@ -12,8 +12,8 @@ from published_checkpoints import GOLDEN, expected, golden
 from torch import Tensor
 
 from genoconv.models import HyenaDNA, ModelConfig
-from genoconv.models.checkpoint import build
 from genoconv.models.published.conversion import read_published
+from genoconv.models.weights import build
 
 pytestmark = [
     pytest.mark.gpu,

@@ -21,8 +21,8 @@ from torch import Tensor
 from genoconv.errors import ModelError
 from genoconv.models import HyenaDNA, ModelConfig
 from genoconv.models import filter as filter_module
-from genoconv.models.checkpoint import build
 from genoconv.models.published.conversion import read_published
+from genoconv.models.weights import build
 from genoconv.tokens import PAD
 from support import DATA, needs_data
 

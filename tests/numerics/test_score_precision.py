@@ -10,8 +10,8 @@ import torch
 from published_checkpoints import GOLDEN
 from toy_scoring import record, scorer, write_fasta
 
-from genoconv.models.checkpoint import build
 from genoconv.models.published.conversion import read_published
+from genoconv.models.weights import build
 
 CONTIG = "".join(np.random.default_rng(9).choice(list("ACGT"), 1500))
 WIDTH = 256

@@ -14,7 +14,7 @@ from genoconv.genome.annotation.genes import read_genes
 from genoconv.genome.fasta.access import Fasta, read_records
 from genoconv.genome.windows.intervals import read_bed
 from genoconv.pipelines.records.tables import open_table
-from genoconv.variants import reader
+from genoconv.variants import records, vcf_text
 from genoconv.variants.reader import open_variants
 
 BED = b"#c\nchr1\t0\t5\tone\nchr1\t7\t9\ttwo\n"
@@ -184,12 +184,12 @@ def test_what_is_not_utf8_is_named(tmp_path: Path, kind: str) -> None:
 def test_a_vcf_carries_bytes_that_are_not_utf8(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(VCF.replace(b"X=2", b"X=\xf6"))
-    assert [reader.encode(record.line) for record in open_variants(path).records()][1].endswith(b"X=\xf6\n")
+    assert [records.encode(record.line) for record in open_variants(path).records()][1].endswith(b"X=\xf6\n")
 
 
 @pytest.mark.parametrize("kind", TABLES)
 def test_lines_have_a_limit(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "_LONGEST_LINE", lines.LONGEST_LINE)
+    monkeypatch.setattr(vcf_text, "_LONGEST_LINE", lines.LONGEST_LINE)
     content, read = READERS[kind]
     path = tmp_path / "file"
     path.write_bytes(content + b"x" * (lines.LONGEST_LINE + (1 << 20)))
@@ -234,7 +234,7 @@ def test_runs_of_comments_and_blank_lines_have_a_limit(
     tmp_path: Path, kind: str, filler: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     most = 1 << 19
-    monkeypatch.setattr(reader, "_LONGEST_LINE", most)
+    monkeypatch.setattr(vcf_text, "_LONGEST_LINE", most)
     monkeypatch.setitem(lines.numbered_lines.__kwdefaults__, "most_idle", most)
     content, read = READERS[kind]
     path = tmp_path / "file"

@@ -10,8 +10,8 @@ import torch
 import genoconv
 from genoconv.errors import ModelError, UsageError
 from genoconv.models import PRESETS, HyenaDNA, ModelConfig, load_model, model_digest, preset, save_model
-from genoconv.models.checkpoint import bare_model
 from genoconv.models.devices import DTYPES, resolve_precision
+from genoconv.models.weights import bare_model
 
 SMALL = ModelConfig(d_model=8, n_layer=2, max_length=32, filter_order=4)
 

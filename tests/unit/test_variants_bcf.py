@@ -9,7 +9,7 @@ import pytest
 from fasta_files import bgzf
 
 from genoconv.errors import DataError, OutputError, UsageError
-from genoconv.variants.bcf import BcfCheck, floating, genotype, integer
+from genoconv.variants.bcf_limits import BcfCheck, floating, genotype, integer
 from genoconv.variants.header import repaired
 from genoconv.variants.reader import open_variants
 from genoconv.variants.selection import VcfContigs, parse_region

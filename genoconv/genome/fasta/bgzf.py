@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 _MOST = 1 << 16
-_EOF = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 _GZIP = 31  # for zlib: a gzip header and its check sum
 
 
@@ -83,13 +82,6 @@ def _block_size(head: bytes) -> int:
     if len(head) < 18 or head[:4] != b"\x1f\x8b\x08\x04" or head[10:16] != b"\x06\x00BC\x02\x00":
         return 0
     return int.from_bytes(head[16:18], "little") + 1
-
-
-def lacks_end_marker(path: Path) -> bool:
-    """Whether a BGZF file does not end with the empty block that marks a complete one."""
-    with path.open("rb") as stream:
-        stream.seek(max(0, os.fstat(stream.fileno()).st_size - len(_EOF)))
-        return stream.read() != _EOF
 
 
 class BgzfFile:

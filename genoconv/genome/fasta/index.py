@@ -13,9 +13,9 @@ from pathlib import Path
 
 from genoconv import atomic
 from genoconv.errors import DataError
-from genoconv.formats import compression, open_binary
+from genoconv.formats import compression, lacks_bgzf_end, open_binary
 from genoconv.genome.fasta.agreement import Agreement, Entry, ReadBytes
-from genoconv.genome.fasta.bgzf import BgzfFile, Blocks, find_blocks, gzi_of, lacks_end_marker, read_gzi
+from genoconv.genome.fasta.bgzf import BgzfFile, Blocks, find_blocks, gzi_of, read_gzi
 from genoconv.genome.fasta.layout import find_entries
 from genoconv.genome.fasta.scan import scan
 from genoconv.genome.fasta.scratch import make_folder, plain_copy, plain_path, scratch_folder
@@ -156,7 +156,7 @@ def _read(fai: Path) -> dict[str, Entry] | None:
 
 def _built(data: Path, blocks: Blocks | None) -> Index | None:
     """Index ``data`` beside it, or in the scratch cache where its folder is read-only; None where none can be."""
-    if blocks and lacks_end_marker(data):
+    if blocks and lacks_bgzf_end(data):
         log.warning("%s: no BGZF end-of-file marker: the file may be cut short", data)
     with open_binary(data) as stream:
         entries = find_entries(scan(stream, source=str(data)))

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from genoconv.digests import file_digest
 from genoconv.errors import ModelError
-from genoconv.models import checkpoint
+from genoconv.models import checkpoint, weights
 from genoconv.models.config import ModelConfig
 from genoconv.models.heads import HEAD_PREFIX
 from genoconv.models.published import layouts
@@ -154,7 +154,7 @@ def restore_published(folder: Path, layout: Layout) -> tuple[dict[str, Any], dic
     model = checkpoint.load_model(folder)  # validates the folder
     # The published code scales filters to the longest input, so that is what an input may have at most there.
     config = replace(model.config, max_length=model.config.taps, filter_length=0)
-    own = checkpoint.read_tensors(folder / checkpoint.WEIGHTS_NAME)
+    own = weights.read_tensors(folder / checkpoint.WEIGHTS_NAME)
     # A fine-tuned model gives its backbone.
     full = {name: own.get(name) for name in model.state_dict() if not name.startswith(HEAD_PREFIX)}
     for name in [name for name, tensor in full.items() if tensor is None]:  # stored under its first name
@@ -165,7 +165,7 @@ def restore_published(folder: Path, layout: Layout) -> tuple[dict[str, Any], dic
         kept_path = folder / KEPT_NAME
         if not kept_path.is_file() or file_digest(kept_path) != digest:
             raise ModelError(f"{kept_path}: missing or altered; import the checkpoint again to give it back")
-        kept = checkpoint.read_tensors(kept_path)
+        kept = weights.read_tensors(kept_path)
     for part, computed in zip("zt", published_positions(config), strict=True):
         for i in range(config.n_layer):
             name = f"{filter_name(i)}pos_emb.{part}"
@@ -202,7 +202,7 @@ def _read_weights(folder: Path, layout: Layout) -> tuple[Path, dict[str, Tensor]
         hint = f"; it is in shards ({shards[0].name}), save it as one file" if shards else ""
         raise ModelError(f"{folder}: {layout.name} layout, but {' or '.join(layout.weights)} is missing{hint}")
     if path.suffix == ".safetensors":
-        return path, checkpoint.read_tensors(path), {}
+        return path, weights.read_tensors(path), {}
     content = load_checkpoint(path)
     state = content.get("state_dict", content)
     if not isinstance(state, dict):

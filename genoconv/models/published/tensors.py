@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from genoconv.models import checkpoint
+from genoconv.models import weights
 from genoconv.models.config import ModelConfig
 from genoconv.models.published import layouts
 from genoconv.models.published.layouts import Layout
@@ -27,7 +27,7 @@ def filter_name(layer: int) -> str:
 
 def published_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Names and shapes of all tensors that a published checkpoint holds, duplicates and features included."""
-    model = checkpoint.bare_model(replace(config, tied_head=False, stored_positions=False), device="meta")
+    model = weights.bare_model(replace(config, tied_head=False, stored_positions=False), device="meta")
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     for i in range(config.n_layer):
         shapes[f"{filter_name(i)}pos_emb.z"] = (1, config.max_length, config.emb_dim)
@@ -73,7 +73,7 @@ class TensorReader:
         if self.tie and self.layout is layouts.HF:
             optional.add(_HEAD)
         wanted = {name: shape for name, shape in shapes.items() if name not in optional or name in self.tensors}
-        self.problems = checkpoint.compare_tensors(self.tensors, wanted)
+        self.problems = weights.compare_tensors(self.tensors, wanted)
         if self.problems:
             own = {self.layout.published_name(name) for name in shapes}
             self.problems = [self._in_their_words(problem, own) for problem in self.problems]
@@ -83,7 +83,7 @@ class TensorReader:
 
     def own(self) -> dict[str, Tensor]:
         """What our model stores, float32."""
-        names = checkpoint.expected_shapes(self.config)
+        names = weights.expected_shapes(self.config)
         found = dict(self.tensors)
         for i in range(self.config.n_layer):
             freqs = self._freqs(i)
