@@ -67,6 +67,7 @@ class Journal:
 
     Attributes:
         finished: values of the pieces that an earlier run finished, in order.
+        pieces: how many there are by now.
 
     Raises:
         UsageError: the journal belongs to a run with other inputs or options; the first difference is named.
@@ -92,6 +93,7 @@ class Journal:
         except BaseException:
             self._file.close()
             raise
+        self.pieces = len(self.finished)
 
     def _read(self, described: Mapping[str, Any]) -> int:
         """Fill :attr:`finished`; return how many bytes of the file are sound."""
@@ -129,6 +131,7 @@ class Journal:
             self._put(value)
         except OSError as error:
             raise OutputError(f"{self.path}: cannot write the journal of this run: {error.strerror}") from error
+        self.pieces += 1
 
     def remove(self) -> None:
         """Delete the journal: the output it stood for is complete."""

@@ -20,7 +20,7 @@ from genoconv.atomic import atomic_file, refuse_existing
 from genoconv.errors import UsageError
 from genoconv.pipelines.embed.columns import COLUMNS, Metadata
 from genoconv.pipelines.embed.h5ad import write_h5ad
-from genoconv.pipelines.embed.spool import Spool
+from genoconv.pipelines.spool import Spool
 
 Writer = Callable[[Path, Spool, Metadata], None]
 

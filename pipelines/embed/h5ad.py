@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from genoconv.atomic import atomic_file
 from genoconv.pipelines.embed.columns import COLUMNS, Metadata
-from genoconv.pipelines.embed.spool import Spool
+from genoconv.pipelines.spool import Spool
 
 
 def write_h5ad(output: Path, spool: Spool, metadata: Metadata) -> None:

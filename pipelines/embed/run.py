@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -13,15 +13,18 @@ import numpy as np
 
 from genoconv import __version__
 from genoconv.atomic import refuse_inputs
-from genoconv.errors import DataError, Interrupted, ModelError, UsageError
+from genoconv.errors import DataError, ModelError, UsageError
 from genoconv.pipelines.embed.formats import Writer, files_of, writer_for
 from genoconv.pipelines.embed.inputs import BedSpans, Counts, FastaSpans, Source
 from genoconv.pipelines.embed.options import EmbedOptions
 from genoconv.pipelines.embed.report import Summary, report_longer, report_unusual
-from genoconv.pipelines.embed.spool import Row, Spool
 from genoconv.pipelines.forecast import Forecast, forecast
+from genoconv.pipelines.loading import load, with_precision
 from genoconv.pipelines.options import recorded_command
 from genoconv.pipelines.provenance import file_name
+from genoconv.pipelines.references import genome_files
+from genoconv.pipelines.resuming import Marked, marked, pass_over
+from genoconv.pipelines.spool import Row, Spool
 from genoconv.pipelines.workers import chosen_devices, computed
 from genoconv.progress import Advance, progress_bar
 from genoconv.tasks.embed import Embedder, Pool, Reading, Span, Vectors, chunked, most_bases
@@ -30,8 +33,6 @@ from genoconv.workfiles import claimed
 
 log = logging.getLogger(__name__)
 
-Marked = tuple[list[Span], str]
-"""Spans, and the digest of the input up to their end."""
 # Bases of a run that is over before its time could be measured.
 _SHORT = 1 << 18
 _MEASURED_SPANS = 256
@@ -48,12 +49,12 @@ def embed(options: EmbedOptions) -> Summary | Forecast:
     """
     _check(options)
     write = writer_for(options.output, force=options.force)
-    fasta = _fasta(options)
+    fasta = genome_files(options.fasta, options.genome, offline=options.offline, quiet=options.quiet).fasta
     _refuse_inputs(options, fasta)
-    options = _settled(options)
+    options = with_precision(options)
     with claimed(options.output):
         refuse_finished_pieces(options.output, resume=options.resume, force=options.force)
-        embedder = _load(options)
+        embedder = _load(options, _devices(options)[0])
         source = _source(options, fasta, embedder)
         with progress_bar("Checking", unit="bases", quiet=options.quiet) as advance:
             found = source.survey(advance)
@@ -70,28 +71,18 @@ def _spooled(options: EmbedOptions, source: Source, embedder: Embedder, write: W
     """Compute the rows into the spool, and the output from the spool; an interrupted run leaves its spool."""
     facts = _facts(options, embedder)
     described = {**facts, **source.origin, "device": options.device, "batch size": options.batch_size}
-    with Spool(
-        options.output, width=embedder.width, dtype=options.dtype, run=described, resume=options.resume
-    ) as spool:
-        try:
-            summary = _embed_all(options, source, embedder, spool, total=None if found is None else found.bases)
-            if found is None:
-                report_longer(source.counts, embedder)
-            elif source.origin["input"] != source.digest():
-                raise DataError(f"{source.name}: the file has changed while it was read; run again")
-            report_unusual(source, options)
-            with progress_bar("Writing", unit="files", quiet=options.quiet):
-                write(options.output, spool, {**facts, "genome": {"name": source.name, "sha256": source.digest()}})
-        except BaseException as stop:
-            if not spool.rows:
-                spool.remove()
-                raise
-            again = "finished rows are kept; the same call with --resume continues from them"
-            if isinstance(stop, KeyboardInterrupt):
-                raise Interrupted(again) from stop
-            log.warning("%s: %s", options.output, again)
-            raise
-        spool.remove()
+    with (
+        Spool(options.output, width=embedder.width, dtype=options.dtype, run=described, resume=options.resume) as spool,
+        spool.resumable(),
+    ):
+        summary = _embed_all(options, source, embedder, spool, total=None if found is None else found.bases)
+        if found is None:
+            report_longer(source.counts, embedder)
+        elif source.origin["input"] != source.digest():
+            raise DataError(f"{source.name}: the file has changed while it was read; run again")
+        report_unusual(source, options)
+        with progress_bar("Writing", unit="files", quiet=options.quiet):
+            write(options.output, spool, {**facts, "genome": {"name": source.name, "sha256": source.digest()}})
     return summary
 
 
@@ -104,16 +95,6 @@ def _check(options: EmbedOptions) -> None:
         raise UsageError("--hyenadna-left-padding goes with --hyenadna-special-tokens sep or cls-sep; give both")
 
 
-def _fasta(options: EmbedOptions) -> Path:
-    """The file that is read; a genome known by its name is fetched if it is not here."""
-    if options.genome is None:
-        assert options.fasta is not None
-        return options.fasta
-    from genoconv.genome.assemblies.fetch import resolve_genome
-
-    return resolve_genome(options.genome, offline=options.offline, quiet=options.quiet).fasta
-
-
 def _refuse_inputs(options: EmbedOptions, fasta: Path) -> None:
     """Refuse an output that is an input, whatever the flags."""
     from genoconv.models.checkpoint import model_files
@@ -123,31 +104,17 @@ def _refuse_inputs(options: EmbedOptions, fasta: Path) -> None:
     refuse_inputs(files_of(options.output), inputs=inputs)
 
 
-def _settled(options: EmbedOptions) -> EmbedOptions:
-    """The options with the precision that they will have here, so that a resumed run has the same."""
-    from genoconv.models.devices import resolve_precision
-
-    precision = resolve_precision(options.precision, device=options.device)
-    return options.model_copy(update={"precision": precision})
-
-
 def _devices(options: EmbedOptions) -> list[str]:
     return chosen_devices(options.devices, device=options.device)
 
 
 def _work_on(device: str, *, options: EmbedOptions) -> Callable[[Marked, Advance], list[Vectors]]:
     """What a process of ``--devices`` does with a piece."""
-    return _work(_load(options.model_copy(update={"device": device, "devices": None})))
+    return _work(_load(options, device))
 
 
 def _work(embedder: Embedder) -> Callable[[Marked, Advance], list[Vectors]]:
     return lambda marked, advance: embedder(marked[0], advance=advance)
-
-
-def _marked(pieces: Iterable[list[Span]], source: Source) -> Iterator[Marked]:
-    """Pieces with the digest of the input up to their end, taken before more is read."""
-    for spans in pieces:
-        yield spans, source.digest()
 
 
 def _forecast(options: EmbedOptions, source: Source, embedder: Embedder, found: Counts | None) -> Forecast | None:
@@ -181,13 +148,11 @@ def _forecast(options: EmbedOptions, source: Source, embedder: Embedder, found: 
     return expected
 
 
-def _load(options: EmbedOptions) -> Embedder:
+def _load(options: EmbedOptions, device: str) -> Embedder:
     """The model, ready to read, with the options that it must allow."""
-    from genoconv.models import load_model
-    from genoconv.models.devices import DTYPES
     from genoconv.models.published.special_tokens import Framing, SpecialTokens
 
-    model = load_model(options.model, device=_devices(options)[0], dtype=DTYPES[options.precision])
+    model = load(options, device=device)
     framing = Framing(SpecialTokens(options.special_tokens), options.left_padding)
     extra, blocks = framing.policy.extra, model.config.n_layer
     if framing.length is not None and not extra < framing.length <= model.config.max_length:
@@ -254,29 +219,16 @@ def _embed_all(
 ) -> Summary:
     # Without pooling each base leaves thousands of bytes: less is held at a time.
     tokens = options.chunk // 16 if embedder.pool == Pool.NONE else options.chunk
-    finished = list(spool.finished)
-    resumed, skipped = spool.rows, 0
-    checked = 0
+    resumed = spool.rows
     began = time.monotonic()
     with progress_bar("Embedding", total=total, unit="bases", quiet=options.quiet) as advance:
-        pieces = _marked(chunked(source.spans(), tokens=tokens), source)
-        for mark, (spans, digest) in zip(finished, pieces, strict=False):
-            if mark != digest:
-                raise UsageError(
-                    f"--resume: {source.name} is not, up to {spans[-1].name}, what the interrupted run read; "
-                    "give the same input, or leave --resume out to start again"
-                )
-            checked += 1
-            bases = sum(len(span.tokens) for span in spans)
-            skipped += bases
-            advance(bases)
+        pieces = marked(chunked(source.spans(), tokens=tokens), source.digest)
+        skipped = pass_over(pieces, spool.finished, name=source.name, advance=advance)
         make = partial(_work_on, options=options)
         with computed(_work(embedder), make, _devices(options), pieces, advance=advance) as results:
             for (spans, digest), vectors in results:
                 _check_finite(options, spans, vectors)
                 spool.append(vectors, list(_rows(spans, embedder)), mark=digest)
-    if checked < len(finished):
-        raise UsageError(f"--resume: {source.name} ends before where the interrupted run was; give the same input")
     seconds = time.monotonic() - began
     counts = source.counts
     return Summary(

@@ -3,7 +3,6 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from genoconv import __version__
 from genoconv.atomic import refuse_existing, refuse_inputs
@@ -11,9 +10,11 @@ from genoconv.genome.fasta.access import Fasta
 from genoconv.models.checkpoint import model_digest
 from genoconv.models.registry import model_folder
 from genoconv.pipelines.forecast import Forecast
+from genoconv.pipelines.loading import load, with_precision
 from genoconv.pipelines.models.options import CalibrateOptions
 from genoconv.pipelines.models.sampling import Sampling
 from genoconv.pipelines.options import recorded_command
+from genoconv.pipelines.references import genome_files
 from genoconv.progress import progress_bar
 from genoconv.tasks import calibration as stored
 from genoconv.tasks.calibration import Calibration, Table, fit
@@ -22,9 +23,6 @@ from genoconv.tasks.samples import Sample, is_indel
 from genoconv.variants.records import Record
 from genoconv.variants.reference import Reference
 from genoconv.workfiles import claimed
-
-if TYPE_CHECKING:
-    from genoconv.models.hyena import HyenaDNA
 
 log = logging.getLogger(__name__)
 
@@ -70,13 +68,13 @@ def calibrate_model(options: CalibrateOptions) -> Calibrated | Forecast:
         ModelError: the model folder cannot be used, or its scores are not finite.
         OutputError: there is a calibration already, or the folder cannot be written.
     """
-    fasta = _fasta(options)
+    fasta = genome_files(options.fasta, options.genome, offline=options.offline, quiet=options.quiet).fasta
     path = model_folder(options.model) / stored.NAME
     refuse_inputs([path], inputs={"--fasta": fasta})
     with claimed(path):
-        options, model = load(options)
         refuse_existing(path, force=options.force)
-        sampling = Sampling.prepare(options, model, Reference(Fasta(fasta)))
+        options = with_precision(options)
+        sampling = Sampling.prepare(options, load(options), Reference(Fasta(fasta)))
         expected = _forecast(options, sampling)
         if options.dry_run:
             assert expected is not None
@@ -149,22 +147,3 @@ def _forecast(options: CalibrateOptions, sampling: Sampling) -> Forecast | None:
     if not options.dry_run:
         log.info("%s", expected)
     return expected
-
-
-def _fasta(options: CalibrateOptions) -> Path:
-    if options.genome is None:
-        assert options.fasta is not None
-        return options.fasta
-    from genoconv.genome.assemblies.fetch import resolve_genome
-
-    return resolve_genome(options.genome, offline=options.offline, quiet=options.quiet).fasta
-
-
-def load(options: CalibrateOptions) -> tuple[CalibrateOptions, "HyenaDNA"]:
-    """The options with the precision that the model has, and the model."""
-    from genoconv.models import load_model
-    from genoconv.models.devices import DTYPES, resolve_precision
-
-    precision = resolve_precision(options.precision, device=options.device)
-    model = load_model(options.model, device=options.device, dtype=DTYPES[precision])
-    return options.model_copy(update={"precision": precision}), model

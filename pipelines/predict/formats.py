@@ -12,7 +12,7 @@ import numpy as np
 
 from genoconv.atomic import atomic_file, refuse_existing
 from genoconv.errors import DataError, UsageError
-from genoconv.pipelines.embed.spool import Spool
+from genoconv.pipelines.spool import Spool
 from genoconv.tracks.bigwig import write_spans
 from genoconv.wording import printable
 

@@ -5,29 +5,29 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from genoconv import __version__
 from genoconv.atomic import refuse_inputs
-from genoconv.errors import Interrupted, ModelError, UsageError
-from genoconv.pipelines.embed.spool import Row, Spool
+from genoconv.errors import ModelError, UsageError
+from genoconv.models.heads import Predictor
+from genoconv.pipelines.loading import load, with_precision
 from genoconv.pipelines.options import recorded_command
 from genoconv.pipelines.predict.formats import check_output, files_of, write
 from genoconv.pipelines.predict.inputs import Rows
 from genoconv.pipelines.predict.options import PredictOptions
 from genoconv.pipelines.provenance import file_name
+from genoconv.pipelines.resuming import marked, pass_over
+from genoconv.pipelines.spool import Row, Spool
 from genoconv.progress import progress_bar
 from genoconv.tasks.embed import Span, chunked
 from genoconv.tasks.journal import refuse_finished_pieces
 from genoconv.tasks.predict import PooledVectors, predictions
 from genoconv.wording import count
 from genoconv.workfiles import claimed
-
-if TYPE_CHECKING:
-    from genoconv.models.heads import Predictor
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,10 @@ def predict(options: PredictOptions) -> Summary:
     rows = Rows(options)
     with claimed(options.output):
         refuse_finished_pieces(options.output, resume=options.resume, force=options.force)
-        return _spooled(options, rows, _load(options), files)
+        options = with_precision(options)
+        model = load(options)
+        assert isinstance(model, Predictor)
+        return _spooled(options, rows, model, files)
 
 
 def _head(options: PredictOptions) -> Any:
@@ -93,37 +96,16 @@ def _head(options: PredictOptions) -> Any:
     return head
 
 
-def _load(options: PredictOptions) -> "Predictor":
-    from genoconv.models import load_model
-    from genoconv.models.devices import DTYPES, resolve_precision
-    from genoconv.models.heads import Predictor
-
-    precision = resolve_precision(options.precision, device=options.device)
-    model = load_model(options.model, device=options.device, dtype=DTYPES[precision])
-    assert isinstance(model, Predictor)
-    return model
-
-
-def _spooled(options: PredictOptions, rows: Rows, model: "Predictor", files: tuple[Path, ...]) -> Summary:
+def _spooled(options: PredictOptions, rows: Rows, model: Predictor, files: tuple[Path, ...]) -> Summary:
     """Compute the rows into the spool, and the output from the spool; an interrupted run leaves its spool."""
     facts = _facts(options, model)
     columns = model.head.config.columns
     described = {**facts, "device": options.device, "batch size": options.batch_size}
-    with Spool(options.output, width=len(columns), dtype="float32", run=described, resume=options.resume) as spool:
-        try:
-            summary = _compute(options, rows, model, spool, files)
-            middle = _middle(options)
-            write(options.output, spool, columns=columns, metadata=facts, contigs=rows.contigs, middle=middle)
-        except BaseException as stop:
-            if not spool.rows:
-                spool.remove()
-                raise
-            again = "finished rows are kept; the same call with --resume continues from them"
-            if isinstance(stop, KeyboardInterrupt):
-                raise Interrupted(again) from stop
-            log.warning("%s: %s", options.output, again)
-            raise
-        spool.remove()
+    spooled = Spool(options.output, width=len(columns), dtype="float32", run=described, resume=options.resume)
+    with spooled as spool, spool.resumable():
+        summary = _compute(options, rows, model, spool, files)
+        middle = _middle(options)
+        write(options.output, spool, columns=columns, metadata=facts, contigs=rows.contigs, middle=middle)
     return summary
 
 
@@ -134,10 +116,9 @@ def _middle(options: PredictOptions) -> tuple[int, int] | None:
     return (first, first + stride) if 0 < stride < window else None
 
 
-def _facts(options: PredictOptions, model: "Predictor") -> dict[str, Any]:
+def _facts(options: PredictOptions, model: Predictor) -> dict[str, Any]:
     """What the output says of itself, and what a resumed run must agree with."""
     from genoconv.models import model_digest
-    from genoconv.models.devices import resolve_precision
 
     head = model.head.config
     both = head.both_strands if options.strand is None else options.strand == "both"
@@ -148,32 +129,24 @@ def _facts(options: PredictOptions, model: "Predictor") -> dict[str, Any]:
         "strand": "both" if both else "forward",
         "window": options.window,
         "stride": options.stride or options.window,
-        "precision": resolve_precision(options.precision, device=options.device),
+        "precision": options.precision,
         "coordinates": "0-based, half-open",
         "command": recorded_command("predict", options),
     }
 
 
-def _compute(options: PredictOptions, rows: Rows, model: "Predictor", spool: Spool, files: tuple[Path, ...]) -> Summary:
+def _compute(options: PredictOptions, rows: Rows, model: Predictor, spool: Spool, files: tuple[Path, ...]) -> Summary:
     both = None if options.strand is None else options.strand == "both"
     vectors = PooledVectors(model, both_strands=both, batch_size=options.batch_size)
-    finished, resumed, number = list(spool.finished), spool.rows, -1
+    resumed = spool.rows
     began = time.monotonic()
     with progress_bar("Predicting", unit="bases", quiet=options.quiet) as advance:
-        for number, spans in enumerate(chunked(rows.spans(), tokens=options.chunk)):
-            if number < len(finished):
-                if finished[number] != rows.digest():
-                    raise UsageError(
-                        f"--resume: {rows.name} is not, up to {spans[-1].name}, what the interrupted run read; give the"
-                        " same input, or leave --resume out to start again"
-                    )
-                advance(sum(len(span.tokens) for span in spans))
-                continue
+        pieces = marked(chunked(rows.spans(), tokens=options.chunk), rows.digest)
+        pass_over(pieces, spool.finished, name=rows.name, advance=advance)
+        for spans, digest in pieces:
             found = predictions(model, vectors([_forward(span) for span in spans], advance=advance))
             _check_finite(options, spans, found)
-            spool.append([found], list(_places(spans)), mark=rows.digest())
-    if number + 1 < len(finished):
-        raise UsageError(f"--resume: {rows.name} ends before where the interrupted run was; give the same input")
+            spool.append([found], list(_places(spans)), mark=digest)
     return Summary(options.output, files, rows.records, spool.rows, resumed, rows.bases, time.monotonic() - began)
 
 

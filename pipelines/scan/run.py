@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -12,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from genoconv import __version__
 from genoconv.atomic import refuse_existing, refuse_inputs
-from genoconv.errors import Interrupted, ModelError, UsageError
+from genoconv.errors import ModelError, UsageError
 from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.fasta.digests import SequencesDigest
 from genoconv.models.checkpoint import model_digest, model_files
 from genoconv.pipelines.calibrated import Found, Wanted, find_calibration, ranked
 from genoconv.pipelines.forecast import Forecast, forecast
+from genoconv.pipelines.loading import load, with_precision
 from genoconv.pipelines.options import recorded_command
 from genoconv.pipelines.provenance import file_name
+from genoconv.pipelines.references import GenomeFiles, genome_files
+from genoconv.pipelines.resuming import resumable
 from genoconv.pipelines.scan.formats import Array, files_of, format_of, passes, refuse_foreign, write
 from genoconv.pipelines.scan.geometry import geometry
 from genoconv.pipelines.scan.options import ScanOptions
@@ -37,7 +39,6 @@ from genoconv.variants.reference import Reference
 from genoconv.workfiles import claimed
 
 if TYPE_CHECKING:
-    from genoconv.genome.assemblies.store import Genome
     from genoconv.models.hyena import HyenaDNA
 
 log = logging.getLogger(__name__)
@@ -83,16 +84,18 @@ def scan(options: ScanOptions) -> Summary | Forecast:
         OutputError: an output exists already, cannot be written, or is being written by another process.
     """
     wanted = format_of(options.output)
-    fasta, known = _genome(options)
+    genome = genome_files(
+        options.fasta, options.genome, annotation=options.genes, offline=options.offline, quiet=options.quiet
+    )
+    fasta = genome.fasta
     reference = Reference(Fasta(fasta))
-    aliases = known.aliases if known else {}
-    spans = find_spans(options, fasta=fasta, contigs=reference.contigs, aliases=aliases)
+    spans = find_spans(options, fasta=fasta, contigs=reference.contigs, aliases=genome.aliases)
     files = files_of(options.output, list(dict.fromkeys(span.contig for span in spans)))
     _check_outputs(options, files, spans, fasta=fasta)
     with claimed(options.output):
         refuse_finished_pieces(options.output, resume=options.resume, force=options.force)
-        options, devices, model = _load(options)
-        scanner = _scanner(options, model, reference)
+        options, devices = with_precision(options), chosen_devices(options.devices, device=options.device)
+        scanner = _scanner(options, load(options, device=devices[0]), reference)
         mine = _shard(options, spans, scanner)
         expected = _forecast(options, mine, scanner, devices)
         if options.dry_run:
@@ -101,21 +104,11 @@ def scan(options: ScanOptions) -> Summary | Forecast:
         facts, table = _facts(options, scanner, fasta=fasta, spans=spans)
         run = {**facts, "shard": options.shard, "device": options.device, "batch size": options.batch_size}
         spooled = Spool(options.output, columns=wanted.columns, dtype=wanted.dtype, run=run, resume=options.resume)
-        with spooled as spool, _advice(options):
+        with spooled as spool, resumable(options.output, kept="positions", finished=lambda: spool.finished):
             summary = _scan_all(options, mine, scanner, spool, devices)
-            _write(options, mine, scanner, spool, facts, known, table)
+            _write(options, mine, scanner, spool, facts, genome, table)
             spool.remove()
     return replace(summary, files=tuple(files))
-
-
-def _genome(options: ScanOptions) -> tuple[Path, "Genome | None"]:
-    if options.genome is None:
-        assert options.fasta is not None
-        return options.fasta, None
-    from genoconv.genome.assemblies.fetch import resolve_genome
-
-    found = resolve_genome(options.genome, offline=options.offline, quiet=options.quiet)
-    return found.fasta, found
 
 
 def _check_outputs(options: ScanOptions, files: Sequence[Path], spans: Sequence[Span], *, fasta: Path) -> None:
@@ -132,21 +125,9 @@ def _check_outputs(options: ScanOptions, files: Sequence[Path], spans: Sequence[
         check_plot(options.plot, spans)
 
 
-def _load(options: ScanOptions) -> tuple[ScanOptions, list[str], "HyenaDNA"]:
-    """The options with the precision that the model has, which a resumed run must share; the devices; the model."""
-    from genoconv.models import load_model
-    from genoconv.models.devices import DTYPES, resolve_precision
-
-    precision = resolve_precision(options.precision, device=options.device)
-    devices = chosen_devices(options.devices, device=options.device)
-    model = load_model(options.model, device=devices[0], dtype=DTYPES[precision])
-    return options.model_copy(update={"precision": precision}), devices, model
-
-
 def _work_on(device: str, *, options: ScanOptions, fasta: Path) -> Callable[[list[Span], Advance], list[Array]]:
     """What a process of ``--devices`` does with a piece."""
-    _, _, model = _load(options.model_copy(update={"device": device, "devices": None}))
-    return _work(options, _scanner(options, model, Reference(Fasta(fasta))))
+    return _work(options, _scanner(options, load(options, device=device), Reference(Fasta(fasta))))
 
 
 def _work(options: ScanOptions, scanner: Scanner) -> Callable[[list[Span], Advance], list[Array]]:
@@ -242,19 +223,6 @@ def _facts(
     return ({**facts, "caution": "; ".join(doubts)} if doubts else facts), calibration.tables[0]
 
 
-@contextmanager
-def _advice(options: ScanOptions) -> Iterator[None]:
-    """Say how to continue a run that is interrupted, whether it reads or writes."""
-    again = "finished positions are kept; the same call with --resume continues after them"
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        raise Interrupted(again) from stop
-    except SystemExit:
-        log.warning("%s: %s", options.output, again)
-        raise
-
-
 def _scan_all(
     options: ScanOptions, mine: Sequence[list[Span]], scanner: Scanner, spool: Spool, devices: list[str]
 ) -> Summary:
@@ -280,7 +248,7 @@ def _write(
     scanner: Scanner,
     spool: Spool,
     facts: dict[str, Any],
-    known: "Genome | None",
+    genome: GenomeFiles,
     table: Table | None,
 ) -> None:
     spans = [span for piece in mine for span in piece]
@@ -296,18 +264,15 @@ def _write(
 
         write(options.output, blocks, contigs=contigs, facts=facts)
     if options.plot is not None:
-        draw(options.plot, list(spool.blocks(spans, reference)), genes=_genes(options, spans, reference, known))
+        draw(options.plot, list(spool.blocks(spans, reference)), genes=_genes(spans, reference, genome))
 
 
-def _genes(options: ScanOptions, spans: Sequence[Span], reference: Reference, known: "Genome | None") -> Any:
+def _genes(spans: Sequence[Span], reference: Reference, genome: GenomeFiles) -> Any:
     """Genes that overlap the region that is drawn; None without an annotation."""
-    annotation = options.genes or (known.annotation if known else None)
-    if annotation is None:
+    if genome.annotation is None:
         return None
     from genoconv.genome.annotation.genes import read_genes
 
-    genes = read_genes(
-        annotation, contigs=reference.contigs, aliases=known.aliases if known else {}, fasta=reference.fasta.path
-    )
+    genes = read_genes(genome.annotation, contigs=reference.contigs, aliases=genome.aliases, fasta=reference.fasta.path)
     first, last = spans[0].start, spans[-1].end
     return genes[(genes["contig"] == spans[0].contig) & (genes["start"] < last) & (genes["end"] > first)]

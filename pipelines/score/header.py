@@ -8,8 +8,8 @@ from genoconv.genome.fasta.digests import SequencesDigest
 from genoconv.pipelines.calibrated import Found, Wanted, find_calibration
 from genoconv.pipelines.options import recorded_command
 from genoconv.pipelines.provenance import file_name
+from genoconv.pipelines.references import GenomeFiles
 from genoconv.pipelines.score.cautions import cautions
-from genoconv.pipelines.score.inputs import Places
 from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.progress import progress_bar
 from genoconv.tasks.score import Settings, Strand
@@ -19,7 +19,7 @@ _GENE_STRANDS = {Strand.FORWARD: "gene", Strand.REVERSE: "opposite", Strand.BOTH
 
 
 def header_lines(
-    options: ScoreOptions, places: Places, settings: Settings, names: Mapping[str, str], reference: Reference
+    options: ScoreOptions, genome: GenomeFiles, settings: Settings, names: Mapping[str, str], reference: Reference
 ) -> tuple[dict[str, str], list[str], Found]:
     """Header lines by key, which a resumed run must have in common too; reasons to doubt them; the calibration."""
     from genoconv.models import model_digest
@@ -29,11 +29,11 @@ def header_lines(
         "genoconvVersion": __version__,
         "genoconvCommand": recorded_command("score-variants", options),
         "genoconvModel": f"name={file_name(options.model)};sha256={model_digest(options.model)}",
-        "genoconvReference": f"name={file_name(places.fasta)};sha256={_digest(sequences)}",
+        "genoconvReference": f"name={file_name(genome.fasta)};sha256={_digest(sequences)}",
     }
-    if settings.gene and places.annotation is not None:
-        lines["genoconvAnnotation"] = f"name={file_name(places.annotation)};sha256={file_digest(places.annotation)}"
-    found = cautions(options.model, reference=sequences, fasta=places.fasta)
+    if settings.gene and genome.annotation is not None:
+        lines["genoconvAnnotation"] = f"name={file_name(genome.annotation)};sha256={file_digest(genome.annotation)}"
+    found = cautions(options.model, reference=sequences, fasta=genome.fasta)
     if found:
         lines["genoconvCaution"] = "; ".join(found)
     where = "gene" if settings.gene else ",".join(map(str, settings.widths))
@@ -45,7 +45,7 @@ def header_lines(
     )
     widths = () if settings.gene else settings.widths
     wanted = Wanted(settings.reduce, settings.strand, widths)
-    calibration = find_calibration(options.model, wanted, reference=sequences.values(), fasta=places.fasta)
+    calibration = find_calibration(options.model, wanted, reference=sequences.values(), fasta=genome.fasta)
     if calibration:
         lines["genoconvCalibration"] = calibration.line
     return lines, found, calibration

@@ -4,11 +4,11 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from genoconv.contigs import match_contigs
 from genoconv.errors import DataError, UsageError
 from genoconv.genome.fasta.access import Fasta
+from genoconv.pipelines.references import GenomeFiles
 from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.progress import Advance, progress_bar
 from genoconv.variants.alleles import Status, check_ref
@@ -26,36 +26,6 @@ DEFAULT_WINDOW = 32_768
 DEFAULT_MAX_INDEL = 50
 _MISMATCH_SHARE = 0.1
 _MISMATCH_LEAST = 10
-
-
-class Places(NamedTuple):
-    """Where the genome is.
-
-    Attributes:
-        fasta: the sequence.
-        annotation: its genes, where given or known.
-        aliases: further names of its contigs, where known.
-    """
-
-    fasta: Path
-    annotation: Path | None
-    aliases: Mapping[str, str]
-
-
-def find_places(options: ScoreOptions) -> Places:
-    """The files of ``--fasta`` or ``--genome``; a genome is fetched if it is not here.
-
-    Raises:
-        UsageError: no such genome.
-        DownloadError: it could not be fetched.
-    """
-    if options.genome is None:
-        assert options.fasta is not None
-        return Places(options.fasta, options.annotation, {})
-    from genoconv.genome.assemblies.fetch import resolve_genome
-
-    found = resolve_genome(options.genome, offline=options.offline, quiet=options.quiet)
-    return Places(found.fasta, options.annotation or found.annotation, found.aliases)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +51,7 @@ class Inputs:
         return self.selection.of(self.source.records())
 
 
-def open_inputs(options: ScoreOptions, places: Places) -> tuple[VariantFile, Reference]:
+def open_inputs(options: ScoreOptions, genome: GenomeFiles) -> tuple[VariantFile, Reference]:
     """Open the VCF and the FASTA, and log what is unusual about the VCF.
 
     Raises:
@@ -90,10 +60,10 @@ def open_inputs(options: ScoreOptions, places: Places) -> tuple[VariantFile, Ref
     source = open_variants(options.vcf, spool_for=next(iter(options.files), None))
     for note in source.notes:
         log.warning("%s: %s", source.name, note)
-    return source, Reference(Fasta(places.fasta))
+    return source, Reference(Fasta(genome.fasta))
 
 
-def read_inputs(options: ScoreOptions, places: Places, source: VariantFile, reference: Reference) -> Inputs:
+def read_inputs(options: ScoreOptions, genome: GenomeFiles, source: VariantFile, reference: Reference) -> Inputs:
     """Read all selected records once, match contigs and check that the FASTA is the VCF's assembly.
 
     Raises:
@@ -105,7 +75,7 @@ def read_inputs(options: ScoreOptions, places: Places, source: VariantFile, refe
         found = survey(_counted(chosen.of(source.records()), advance), keys=not source.is_bcf)
     if not found.records:
         log.warning("%s: no record to write", source.name)
-    names = contig_names(source, found, places=places, contigs=reference.contigs)
+    names = contig_names(source, found, genome=genome, contigs=reference.contigs)
     if options.ref_mismatch == "stop":
         check_assembly(source, found, reference=reference, names=names)
     return Inputs(source, reference, chosen, found, names)
@@ -186,7 +156,9 @@ def selection(
     return Selection(pass_only=pass_only, regions=merged(spans))
 
 
-def contig_names(source: VariantFile, found: Survey, *, places: Places, contigs: Mapping[str, int]) -> dict[str, str]:
+def contig_names(
+    source: VariantFile, found: Survey, *, genome: GenomeFiles, contigs: Mapping[str, int]
+) -> dict[str, str]:
     """Contig name of the VCF -> of the FASTA, for those that both have.
 
     Raises:
@@ -194,10 +166,10 @@ def contig_names(source: VariantFile, found: Survey, *, places: Places, contigs:
     """
     lengths = contig_lengths(source.header)
     used = {name: lengths.get(name) for name in found.contigs}
-    names = dict(match_contigs(used, contigs, aliases=places.aliases))
+    names = dict(match_contigs(used, contigs, aliases=genome.aliases))
     if found.sites and not names:
         raise DataError(
-            f"{source.name} and {places.fasta} have no contig in common: the VCF has {_named(used)}; "
+            f"{source.name} and {genome.fasta} have no contig in common: the VCF has {_named(used)}; "
             f"the FASTA has {_named(contigs)}; is it another assembly?"
         )
     absent = {name: length for name, length in used.items() if name not in names}
@@ -206,7 +178,7 @@ def contig_names(source: VariantFile, found: Survey, *, places: Places, contigs:
             "%s: records on %s get no score, because %s lacks: %s",
             source.name,
             count(len(absent), "contig"),
-            places.fasta,
+            genome.fasta,
             _named(absent),
         )
     return names

@@ -10,8 +10,9 @@ from genoconv.atomic import atomic_file, refuse_existing, refuse_inputs
 from genoconv.errors import DataError, OutputError, UsageError
 from genoconv.models.checkpoint import model_files
 from genoconv.models.registry import model_folder
+from genoconv.pipelines.references import GenomeFiles
 from genoconv.pipelines.score.fields import Fields
-from genoconv.pipelines.score.inputs import Inputs, Places
+from genoconv.pipelines.score.inputs import Inputs
 from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.tasks.journal import refuse_finished_pieces
 from genoconv.tasks.score import Score
@@ -43,7 +44,7 @@ class Outputs:
     index: bool
 
     @classmethod
-    def of(cls, options: ScoreOptions, places: Places) -> "Outputs":
+    def of(cls, options: ScoreOptions, genome: GenomeFiles) -> "Outputs":
         """Check, before any work, what could not be written at its end, or would be lost by it.
 
         Raises:
@@ -60,11 +61,11 @@ class Outputs:
         for path in files:
             if path.is_dir():
                 raise OutputError(f"{path} is a folder; give the name of a file in it")
-        inputs = {"VCF": options.vcf, "--fasta": places.fasta, "--annotation": places.annotation}
+        inputs = {"VCF": options.vcf, "--fasta": genome.fasta, "--annotation": genome.annotation}
         inputs |= {"--regions-file": options.regions_file}
         of_model = [*model_files(options.model), model_folder(options.model) / "genome.json"]
         inputs |= {f"--model ({path.name})": path for path in of_model}
-        inputs |= {f"{path.name}, an index": path for path in (*_indexes(options.vcf), *_indexes(places.fasta))}
+        inputs |= {f"{path.name}, an index": path for path in (*_indexes(options.vcf), *_indexes(genome.fasta))}
         refuse_inputs(files, inputs=inputs)
         for path in files:
             refuse_existing(path, force=options.force)

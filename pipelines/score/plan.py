@@ -6,7 +6,8 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING
 
 from genoconv.errors import UsageError
-from genoconv.pipelines.score.inputs import Places, longest_allele, window_widths
+from genoconv.pipelines.references import GenomeFiles
+from genoconv.pipelines.score.inputs import longest_allele, window_widths
 from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.tasks.comparison import Reduce
 from genoconv.tasks.score import Settings, Strand
@@ -28,7 +29,7 @@ _PIECE_RECORDS = (16, 1024)
 _PIECES = 128
 
 
-def gene_index(options: ScoreOptions, places: Places, reference: Reference) -> "GeneIndex | None":
+def gene_index(options: ScoreOptions, genome: GenomeFiles, reference: Reference) -> "GeneIndex | None":
     """The genes for ``--context gene``; None for windows on the grid.
 
     Raises:
@@ -39,14 +40,14 @@ def gene_index(options: ScoreOptions, places: Places, reference: Reference) -> "
         if options.annotation is not None:
             raise UsageError("--annotation is for --context gene")
         return None
-    if places.annotation is None:
+    if genome.annotation is None:
         raise UsageError("--context gene needs the genes: give --annotation GENES.gtf (or .gff3)")
     if options.windows or options.grid:
         raise UsageError("--context gene: the window is the gene body; leave out --window and --grid")
     from genoconv.genome.annotation.genes import read_genes
     from genoconv.variants.genes import GeneIndex
 
-    genes = read_genes(places.annotation, contigs=reference.contigs, aliases=places.aliases, fasta=places.fasta)
+    genes = read_genes(genome.annotation, contigs=reference.contigs, aliases=genome.aliases, fasta=genome.fasta)
     return GeneIndex(genes, contigs=reference.contigs)
 
 

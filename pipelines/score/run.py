@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genoconv.digests import file_digest
-from genoconv.errors import Interrupted, ModelError
+from genoconv.errors import ModelError
 from genoconv.genome.fasta.access import Fasta
 from genoconv.pipelines.calibrated import Ranks
 from genoconv.pipelines.forecast import Forecast, forecast
+from genoconv.pipelines.loading import load, with_precision
+from genoconv.pipelines.references import genome_files
+from genoconv.pipelines.resuming import resumable
 from genoconv.pipelines.score.fields import Fields
 from genoconv.pipelines.score.header import header_lines
-from genoconv.pipelines.score.inputs import Inputs, find_places, open_inputs, read_inputs
+from genoconv.pipelines.score.inputs import Inputs, open_inputs, read_inputs
 from genoconv.pipelines.score.multiqc import multiqc_files, write_multiqc
 from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.pipelines.score.outputs import Outputs, WriteScores
@@ -61,17 +64,20 @@ def score_variants(options: ScoreOptions) -> Summary | Forecast:
         ModelError: the model folder cannot be used.
         OutputError: an output exists already, cannot be written, or is being written by another process.
     """
-    places = find_places(options)
-    outputs = Outputs.of(options, places)
+    genome = genome_files(
+        options.fasta, options.genome, annotation=options.annotation, offline=options.offline, quiet=options.quiet
+    )
+    outputs = Outputs.of(options, genome)
     sample, tables = multiqc_files(options)
     with claimed(*options.files):
-        source, reference = open_inputs(options, places)
-        options, devices, model = _load(options)
-        genes = gene_index(options, places, reference)
+        source, reference = open_inputs(options, genome)
+        options, devices = with_precision(options), chosen_devices(options.devices, device=options.device)
+        model = load(options, device=devices[0])
+        genes = gene_index(options, genome, reference)
         settings = score_settings(options, genes=genes, sizes=model.config)
-        inputs = read_inputs(options, places, source, reference)
+        inputs = read_inputs(options, genome, source, reference)
         outputs.check_positions(inputs)
-        provenance, cautions, calibration = header_lines(options, places, settings, inputs.names, reference)
+        provenance, cautions, calibration = header_lines(options, genome, settings, inputs.names, reference)
         for caution in cautions:
             log.warning("%s: %s", options.model, caution)
         ranked = [table is not None for table in calibration.tables]
@@ -83,7 +89,7 @@ def score_variants(options: ScoreOptions) -> Summary | Forecast:
         if options.dry_run:
             assert expected is not None
             return expected
-        make = partial(_work_on, options=options, fasta=places.fasta, names=inputs.names, settings=settings)
+        make = partial(_work_on, options=options, fasta=genome.fasta, names=inputs.names, settings=settings)
         compute = partial(computed, _work(scorer), make, devices)
         ranks = Ranks(calibration, reference=reference, names=inputs.names)
         with _resumable(options, _described(options, inputs, provenance)) as journal:
@@ -99,17 +105,6 @@ def score_variants(options: ScoreOptions) -> Summary | Forecast:
     return summary
 
 
-def _load(options: ScoreOptions) -> tuple[ScoreOptions, list[str], "HyenaDNA"]:
-    """The options with the precision that the model has, which a resumed run must share; the devices; the model."""
-    from genoconv.models import load_model
-    from genoconv.models.devices import DTYPES, resolve_precision
-
-    precision = resolve_precision(options.precision, device=options.device)
-    devices = chosen_devices(options.devices, device=options.device)
-    model = load_model(options.model, device=devices[0], dtype=DTYPES[precision])
-    return options.model_copy(update={"precision": precision}), devices, model
-
-
 def _outputs(options: ScoreOptions) -> tuple[str, ...]:
     """Names of the outputs of a fine-tuned model; none of others."""
     from genoconv.models.checkpoint import read_head
@@ -122,8 +117,7 @@ def _work_on(
     device: str, *, options: ScoreOptions, fasta: Path, names: dict[str, str], settings: Settings
 ) -> Callable[[list[Record], Advance], Scores]:
     """What a process of ``--devices`` does with a piece."""
-    _, _, model = _load(options.model_copy(update={"device": device, "devices": None}))
-    return _work(_scorer(options, model, Reference(Fasta(fasta)), names, settings))
+    return _work(_scorer(options, load(options, device=device), Reference(Fasta(fasta)), names, settings))
 
 
 def _work(scorer: VariantScorer) -> Callable[[list[Record], Advance], Scores]:
@@ -200,18 +194,17 @@ def _described(options: ScoreOptions, inputs: Inputs, provenance: Mapping[str, s
 
 @contextmanager
 def _resumable(options: ScoreOptions, described: Mapping[str, Any]) -> Iterator[Journal | None]:
-    """The journal of the run, which is kept if the block is interrupted; None where there is only standard output."""
+    """The journal of the run, kept with its finished pieces if the run ends early; None for standard output alone."""
     if not options.files:
         yield None
         return
     with Journal(journal_path(options.files[0]), run=described, resume=options.resume) as journal:
         try:
-            yield journal
-        except (KeyboardInterrupt, SystemExit) as stop:
-            again = "the same call with --resume continues after the last finished piece"
-            if isinstance(stop, KeyboardInterrupt):
-                raise Interrupted(again) from stop
-            log.warning("stopped; %s", again)
+            with resumable(options.files[0], kept="records", finished=lambda: journal.pieces):
+                yield journal
+        except BaseException:
+            if not journal.pieces:
+                journal.remove()
             raise
         journal.remove()
 

@@ -1,7 +1,6 @@
 """One source of a run: its sequence found, its windows made or read."""
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from genoconv.genome.annotation.genes import genes_on
 from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.windows.chosen import read_windows
 from genoconv.genome.windows.training import WindowPlan, Windows, make_windows
+from genoconv.pipelines.references import GenomeFiles, genome_files
 from genoconv.pipelines.train.identity import mask_digest, sequences_digest
 from genoconv.pipelines.train.options import TrainConfig
 from genoconv.pipelines.train.regions import Regions, find_regions
@@ -169,15 +169,8 @@ def _plan(source: Source, config: TrainConfig, *, max_length: int, genes: bool) 
     return wanted.model_copy(update=changes).plan(max_length=max_length, seed=config.run.seed)
 
 
-def _files(source: Source, *, offline: bool, quiet: bool) -> tuple[Path, Path | None, Mapping[str, str]]:
-    """FASTA, annotation if there is one, and the further names of a known genome's contigs."""
-    if source.fasta is not None:
-        return source.fasta, source.annotation, {}
-    assert source.genome is not None
-    from genoconv.genome.assemblies.fetch import resolve_genome
-
-    found = resolve_genome(source.genome, offline=offline, quiet=quiet)
-    annotation = source.annotation or found.annotation
-    if source.genes and annotation is None:
+def _files(source: Source, *, offline: bool, quiet: bool) -> GenomeFiles:
+    files = genome_files(source.fasta, source.genome, annotation=source.annotation, offline=offline, quiet=quiet)
+    if source.genome is not None and source.genes and files.annotation is None:
         raise UsageError(f"genome {source.genome} has no annotation; add --annotation FILE, or drop --genes for tiles")
-    return found.fasta, annotation, found.aliases
+    return files

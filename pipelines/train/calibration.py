@@ -72,13 +72,14 @@ def time_for(seconds: float) -> float:
 
 def _calibrate(options: CalibrateOptions, budget: float, *, later: str) -> None:
     from genoconv.genome.fasta.access import Fasta
-    from genoconv.pipelines.models.calibrate import fill, load
+    from genoconv.pipelines.loading import load, with_precision
+    from genoconv.pipelines.models.calibrate import fill
     from genoconv.pipelines.models.sampling import Sampling
     from genoconv.variants.reference import Reference
 
-    options, model = load(options)
+    options = with_precision(options)
     assert options.fasta is not None
-    sampling = Sampling.prepare(options, model, Reference(Fasta(options.fasta)))
+    sampling = Sampling.prepare(options, load(options), Reference(Fasta(options.fasta)))
     size = affordable(sampling, budget)
     if size is None:
         log.info("too few scores could be sampled in %.0f seconds to calibrate the model; to do it: %s", budget, later)

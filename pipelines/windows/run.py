@@ -15,6 +15,7 @@ from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.windows.intervals import SPLITS
 from genoconv.genome.windows.training import WindowPlan, Windows, make_windows
 from genoconv.pipelines.outcome import Outcome
+from genoconv.pipelines.references import genome_files
 from genoconv.pipelines.windows.options import WindowsOptions
 from genoconv.progress import progress_bar
 from genoconv.wording import count
@@ -90,26 +91,22 @@ def choose_inputs(options: WindowsOptions) -> WindowInputs:
         UsageError: options that exclude each other, or no genes although tiles are not wanted.
         DownloadError: the genome could not be fetched.
     """
-    fasta, annotation, genome, tile = options.fasta, options.annotation, options.genome, options.tile
+    tile, annotation = options.tile, options.annotation
     if tile and (annotation or options.biotypes):
         raise UsageError("--tile ignores genes; drop it, or drop --annotation and --biotype")
     if tile and options.flank:
         raise UsageError("--flank widens genes; drop it for tiles")
     if not tile and options.step is not None:
         raise UsageError("--step is the distance between tiles; add --tile, or drop it for gene windows")
-    aliases: Mapping[str, str] = {}
-    if genome is not None:
-        from genoconv.genome.assemblies.fetch import resolve_genome
-
-        found = resolve_genome(genome, offline=options.offline, quiet=options.quiet)
-        fasta, annotation, aliases = found.fasta, annotation or found.annotation, found.aliases
-    assert fasta is not None
+    genome = genome_files(
+        options.fasta, options.genome, annotation=annotation, offline=options.offline, quiet=options.quiet
+    )
     if tile:
-        return WindowInputs(fasta, None)
-    if annotation is None:
-        what = f"genome {genome} has no annotation" if genome else "no annotation given"
+        return WindowInputs(genome.fasta, None)
+    if genome.annotation is None:
+        what = f"genome {options.genome} has no annotation" if options.genome else "no annotation given"
         raise UsageError(f"{what}: add --annotation GENES.gtf for gene windows, or --tile to cover the whole genome")
-    return WindowInputs(fasta, annotation, options.biotypes, aliases)
+    return WindowInputs(genome.fasta, genome.annotation, options.biotypes, genome.aliases)
 
 
 def output_format(output: Path | None, wanted: Format | None) -> Format:

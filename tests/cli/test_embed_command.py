@@ -299,7 +299,7 @@ def test_resume_refuses_another_run(run, fasta, model, tmp_path, monkeypatch):
         return whole(self, spans, **rest)
 
     monkeypatch.setattr(Embedder, "__call__", stops)
-    with pytest.raises(Interrupted, match="the same call with --resume continues from them"):
+    with pytest.raises(Interrupted, match="the same call with --resume continues after them"):
         embed(options)
     monkeypatch.undo()
     with pytest.raises(OutputError, match=r"left 1 finished piece; pass --resume .* or --force to start again"):

@@ -11,6 +11,7 @@ from vcf_files import info, lines, statuses, tiny_model, without_ours
 from genoconv.errors import DataError, Interrupted, OutputError, UsageError
 from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.pipelines.score.run import score_variants
+from genoconv.tasks.journal import Journal
 
 RNG = np.random.default_rng(1)
 CONTIGS = {"chr1": "".join(RNG.choice(list("ACGT"), 3000)), "chr2": "".join(RNG.choice(list("ACGT"), 300))}
@@ -256,24 +257,32 @@ def test_several_genes_and_what_lies_beside_them(score, tmp_path):
     assert alone == found[0]
 
 
-def test_the_precision_is_reported_and_kept(score, tmp_path, monkeypatch):
-    from genoconv.tasks.journal import Journal
+def interrupt_after_a_piece(patch):
+    append = Journal.append
 
+    def interrupted(self, value):
+        append(self, value)
+        raise KeyboardInterrupt
+
+    patch.setattr(Journal, "append", interrupted)
+
+
+def test_the_precision_is_reported_and_kept(score, tmp_path, monkeypatch):
     vcf = HEADER + COLUMNS + "".join(row("chr1", pos) for pos in range(50, 400, 10))
     header = score(vcf, device="cpu").read_text()
     assert "--precision 32" in header  # what auto is on a CPU
     assert score(vcf, device="cpu", precision="32").read_text() == header
     with monkeypatch.context() as patch:
-        patch.setattr(Journal, "append", lambda self, value: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(Interrupted, match="--resume continues after the last finished piece"):
+        patch.setattr(Journal, "append", interrupted)
+        with pytest.raises(
+            Interrupted, match="finished records are kept; the same call with --resume continues after them"
+        ):
             score(vcf, device="cpu")
     with pytest.raises(UsageError, match="--precision bf16"):
         score(vcf, device="cpu", precision="bf16", resume=True)
 
 
 def test_resuming_with_another_bed_is_refused(score, tmp_path, monkeypatch):
-    from genoconv.tasks.journal import Journal
-
     bed = tmp_path / "r.bed"
     bed.write_text("chr1\t0\t2000\n")
     vcf = HEADER + COLUMNS + "".join(row("chr1", pos) for pos in range(50, 2000, 10))

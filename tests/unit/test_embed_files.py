@@ -9,10 +9,10 @@ import pytest
 from embed_files import read_npz
 
 from genoconv.errors import DataError, OutputError, UsageError
+from genoconv.pipelines import spool as embed_spool
 from genoconv.pipelines.embed import formats as embed_formats
-from genoconv.pipelines.embed import spool as embed_spool
 from genoconv.pipelines.embed.formats import writer_for
-from genoconv.pipelines.embed.spool import Row, Spool
+from genoconv.pipelines.spool import Row, Spool
 
 FACTS = {"rows": "windows", "per_base": False, "model": {"name": "m", "sha256": "ab"}}
 ROWS = [Row(f"näme_{n}#0:{'x' * (n % 5)}", "chr1", 10 * n, 10 * n + 7, "+-."[n % 3]) for n in range(23)]

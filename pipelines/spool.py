@@ -1,4 +1,4 @@
-"""Finished rows of ``genoconv embed`` on their way to the output: on disk beside it, in pieces that survive a kill.
+"""Finished rows on their way to the output: on disk beside it, in pieces that survive a kill.
 
 Three hidden files: the vectors, one after another in the type that is asked for; the table, one line per row; and the
 journal, which says after every piece how much of the other two is sound. :func:`genoconv.workfiles.claimed` keeps a
@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genoconv.errors import DataError, OutputError
+from genoconv.pipelines.resuming import resumable
 from genoconv.tasks.journal import Journal, journal_path
 from genoconv.workfiles import open_private, work_path
 
@@ -54,6 +55,7 @@ class Spool:
 
     def __init__(self, output: Path, *, width: int, dtype: str, run: Mapping[str, Any], resume: bool) -> None:
         self.width = width
+        self._output = output
         self.dtype = np.dtype(dtype)
         self._vectors, self._table = (work_path(output, what) for what in ("rows", "table"))
         self._open = contextlib.ExitStack()
@@ -145,6 +147,18 @@ class Spool:
         for block in self.lines():
             values = [line.rstrip("\n").split("\t")[number] for line in block]
             yield np.array(values, np.int64 if name in ("start", "end") else np.str_)
+
+    @contextlib.contextmanager
+    def resumable(self) -> Iterator[None]:
+        """Remove the files after the block; where it ends early, keep finished rows and say how to resume."""
+        with resumable(self._output, kept="rows", finished=lambda: self.rows):
+            try:
+                yield
+            except BaseException:
+                if not self.rows:
+                    self.remove()
+                raise
+        self.remove()
 
     def remove(self) -> None:
         """Delete the files: the output is complete, or there is nothing to resume."""
