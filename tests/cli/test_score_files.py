@@ -273,10 +273,8 @@ def test_the_precision_is_reported_and_kept(score, tmp_path, monkeypatch):
     assert "--precision 32" in header  # what auto is on a CPU
     assert score(vcf, device="cpu", precision="32").read_text() == header
     with monkeypatch.context() as patch:
-        patch.setattr(Journal, "append", interrupted)
-        with pytest.raises(
-            Interrupted, match="finished records are kept; the same call with --resume continues after them"
-        ):
+        interrupt_after_a_piece(patch)
+        with pytest.raises(Interrupted, match=r"^finished records are kept; the same call with --resume continues"):
             score(vcf, device="cpu")
     with pytest.raises(UsageError, match="--precision bf16"):
         score(vcf, device="cpu", precision="bf16", resume=True)
@@ -287,7 +285,7 @@ def test_resuming_with_another_bed_is_refused(score, tmp_path, monkeypatch):
     bed.write_text("chr1\t0\t2000\n")
     vcf = HEADER + COLUMNS + "".join(row("chr1", pos) for pos in range(50, 2000, 10))
     with monkeypatch.context() as patch:
-        patch.setattr(Journal, "append", lambda self, value: (_ for _ in ()).throw(KeyboardInterrupt))
+        interrupt_after_a_piece(patch)
         with pytest.raises(KeyboardInterrupt):
             score(vcf, regions_file=bed)
     assert not (tmp_path / "out.vcf").exists()
