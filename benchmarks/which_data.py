@@ -183,7 +183,7 @@ def perplexities(model: Path, config: TrainConfig, inputs: Inputs) -> dict[str, 
 def likelihood_ratios(model: Path, some: Variants, options: argparse.Namespace) -> Floats:
     """LLR of each variant, by the installed command."""
     output = options.work / f"{model.name}.vcf"
-    words = ["score-variants", some.path, "-f", some.fasta, "-m", model, "-o", output, "--force", "-q"]
+    words = ["score-variants", some.path, "-f", some.fasta, "-m", model, "-o", output, "--force", "-q", "-w", "1024"]
     subprocess.run([str(word) for word in (GENOCONV, *words)], check=True)
     with pysam.VariantFile(str(output)) as records:
         return np.array([float(record.info["GCONV_LLR"][0]) for record in records])
