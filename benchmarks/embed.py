@@ -11,16 +11,15 @@ and keeps nothing: the floor. The three take turns; on a CPU the clock is the pr
 """
 
 import argparse
-import datetime
 import json
 import os
 import platform
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import recorded
 import torch
 
 from genoconv.genome.fasta.records import read_records
@@ -118,14 +117,13 @@ def main() -> None:
         measure(name, spans_of(options.data / "sequences" / file, options.bases), options, device)
         for name, file in FILES.items()
     ]
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     facts = {
-        "device": f"CPU, {torch.get_num_threads()} threads" if device == "cpu" else torch.cuda.get_device_name(),
+        "device": recorded.device_name(device),
         "clock": "CPU seconds of the process" if device == "cpu" else "wall",
         "rounds": ROUNDS,
         "load of the machine": round(os.getloadavg()[0], 1),
-        "commit": commit.stdout.strip() or "unknown",
-        "date": datetime.date.today().isoformat(),
+        "commit": recorded.commit(),
+        "date": recorded.today(),
         "torch": torch.__version__,
         "python": platform.python_version(),
     }

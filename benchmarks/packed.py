@@ -10,11 +10,9 @@ CPU time. ``--lengths FILE`` (one number per line) takes the place of an annotat
 """
 
 import argparse
-import datetime
 import json
 import os
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,6 +22,7 @@ from typing import Any
 os.environ.setdefault("GENOCONV_HOME", str(Path(tempfile.gettempdir()) / "genoconv-benchmark"))
 
 import numpy as np
+import recorded
 import torch
 from torch import Tensor
 
@@ -141,14 +140,13 @@ def main() -> None:
     options = parser.parse_args()
     device = torch.device(options.device)
     lengths = gene_lengths(options)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads, float32"
+    name = recorded.device_name(device.type)
     report: dict[str, Any] = {
         "machine": {
             "device": name,
             "torch": torch.__version__,
-            "commit": os.environ.get("GENOCONV_COMMIT") or commit,
-            "date": datetime.date.today().isoformat(),
+            "commit": recorded.commit(),
+            "date": recorded.today(),
         },
         "genes": {
             "source": (options.annotation or options.lengths).name,

@@ -9,11 +9,9 @@ forward. XXThe ways take turns; medians. Writes ``partial-<device>.json`` and ``
 """
 
 import argparse
-import datetime
 import json
 import os
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,6 +21,7 @@ from unittest import mock
 
 os.environ.setdefault("GENOCONV_HOME", str(Path(tempfile.gettempdir()) / "genoconv-benchmark"))
 
+import recorded
 import torch
 from torch import Tensor
 
@@ -162,10 +161,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads, float32"
-    machine = {"device": name, "torch": torch.__version__, "commit": os.environ.get("GENOCONV_COMMIT") or commit}
-    report: dict[str, Any] = {"machine": machine | {"date": datetime.date.today().isoformat()}, "rows": []}
+    name = recorded.device_name(device.type)
+    machine = {"device": name, "torch": torch.__version__, "commit": recorded.commit()}
+    report: dict[str, Any] = {"machine": machine | {"date": recorded.today()}, "rows": []}
     for shape in arguments.shapes:
         B, H, N = map(int, shape.split(","))
         for taps in arguments.taps:

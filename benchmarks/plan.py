@@ -8,11 +8,9 @@ of random bases. Memory is the peak that torch allocated. Each row runs once bef
 """
 
 import argparse
-import datetime
 import json
 import os
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,6 +20,7 @@ from typing import Any
 
 os.environ.setdefault("GENOCONV_HOME", str(Path(tempfile.gettempdir()) / "genoconv-benchmark"))
 
+import recorded
 import torch
 
 from genoconv.models import HyenaDNA, ModelConfig, preset
@@ -161,12 +160,11 @@ def main() -> None:
     if arguments.page:
         arguments.page.with_suffix(".md").write_text(markdown(json.loads(arguments.page.read_text())))
         return
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     machine = {
         "gpu": torch.cuda.get_device_name(),
         "torch": torch.__version__,
-        "commit": os.environ.get("GENOCONV_COMMIT") or commit,
-        "date": datetime.date.today().isoformat(),
+        "commit": recorded.commit(),
+        "date": recorded.today(),
     }
     report: dict[str, Any] = {"machine": machine, "rows": []}
     arguments.output.mkdir(parents=True, exist_ok=True)

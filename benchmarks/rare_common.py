@@ -11,24 +11,22 @@ import argparse
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from areas import area, bootstrapped
+
+from genoconv.genome.fasta.access import Fasta
+from genoconv.tokens import A, T
 
 RARE, COMMON = 0.001, 0.05
 
 
 def codes(path: Path, contig: str) -> np.ndarray:
     """0 to 3 for A, C, G, T, -1 for all else, (L,) int64."""
-    parts, inside = [], False
-    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as lines:
-        for line in lines:
-            if line.startswith(">"):
-                inside = line[1:].split()[0] == contig
-            elif inside:
-                parts.append(line.strip().upper())
-    table = np.full(256, -1, np.int64)
-    table[[ord(letter) for letter in "ACGT"]] = range(4)
-    return table[np.frombuffer("".join(parts).encode(), np.uint8)]
+    fasta = Fasta(path)
+    code = fasta.tokens(contig, 0, fasta.contigs[contig]).astype(np.int64) - A
+    return np.where(code <= T - A, code, -1).clip(-1)
 
 
 def kmer_scores(train: np.ndarray, genome: np.ndarray, order: int) -> np.ndarray:
@@ -59,13 +57,6 @@ def contexts(strand: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray]:
     return context, known
 
 
-def auroc(rare: np.ndarray, common: np.ndarray) -> float:
-    """Share of pairs in which the rare one is lower, ties half."""
-    order = np.sort(common)
-    below, up_to = np.searchsorted(order, rare, "left"), np.searchsorted(order, rare, "right")
-    return float(np.mean(1 - (below + up_to) / 2 / len(order)))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("genome", "train", "scores", "af"):
@@ -90,16 +81,13 @@ def main() -> None:
     ways |= {f"{order + 1}-mers": kmer_scores(train, genome, order)[at, alt] for order in (2, 4, 6, 8)}
     known = ~np.isnan(np.stack(list(ways.values()))).any(axis=0)
     rare, common = known & (frequency < RARE), known & (frequency >= COMMON)
-    figures = {name: round(auroc(values[rare], values[common]), 4) for name, values in ways.items()}
-    rng = np.random.default_rng(0)
-    draws = []
-    for _ in range(200):
-        r, c = (rng.choice(np.flatnonzero(which), which.sum()) for which in (rare, common))
-        draws.append(auroc(ways["model"][r], ways["model"][c]))
+    chosen = rare | common
+    figures: dict[str, Any] = {n: round(area(-values[chosen], rare[chosen]), 4) for n, values in ways.items()}
+    _, low, high = bootstrapped(-ways["model"][chosen], rare[chosen], samples=200)
     figures |= {
         "rare": int(rare.sum()),
         "common": int(common.sum()),
-        "model 95 %": np.quantile(draws, [0.025, 0.975]).round(4).tolist(),
+        "model 95 %": [round(low, 4), round(high, 4)],
     }
     print(json.dumps(figures, indent=1))
     from matplotlib.figure import Figure

@@ -11,15 +11,14 @@ and ``.md``.
 """
 
 import argparse
-import datetime
 import itertools
 import json
 import platform
-import subprocess
 import time
 from pathlib import Path
 
 import numpy as np
+import recorded
 import torch
 
 from genoconv.genome.fasta.access import Fasta
@@ -123,7 +122,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
         "largest difference of a score": float(f"{max(abs(a - b) for a, b in pairs):.2g}"),
         "standard deviation of scores": float(f"{np.std([a for a, _ in pairs]):.2g}"),
         "clock": "wall" if device != "cpu" else "CPU seconds of the process",
-        "device": torch.cuda.get_device_name() if device != "cpu" else f"CPU, {torch.get_num_threads()} threads",
+        "device": recorded.device_name(device),
     }
 
 
@@ -131,10 +130,9 @@ def report(row: dict[str, object], options: argparse.Namespace) -> None:
     """Add the row to the results of its kind of device, and print them."""
     name = "scoring-cpu" if str(row["device"]).startswith("CPU") else "scoring-gpu"
     path = options.output / f"{name}.json"
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     row |= {
-        "commit": commit.stdout.strip() or "unknown",
-        "date": datetime.date.today().isoformat(),
+        "commit": recorded.commit(),
+        "date": recorded.today(),
         "torch": torch.__version__,
         "python": platform.python_version(),
     }

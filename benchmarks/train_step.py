@@ -10,7 +10,6 @@ of the others with it. Writes ``train_step-<device>.json`` and ``.md``.
 
 import argparse
 import dataclasses
-import datetime
 import json
 import os
 import platform
@@ -25,6 +24,7 @@ from typing import Any, NamedTuple
 
 os.environ.setdefault("GENOCONV_HOME", str(Path(tempfile.gettempdir()) / "genoconv-benchmark"))
 
+import recorded
 import torch
 
 from genoconv.models import HyenaDNA, preset
@@ -273,10 +273,9 @@ def main() -> None:
     if unknown := [name for name in names if name not in shapes]:
         parser.error(f"no shape for {', '.join(unknown)} on {device.type} (known: {', '.join(shapes)})")
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     report: dict[str, Any] = {
-        "date": datetime.date.today().isoformat(),
-        "commit": os.environ.get("GENOCONV_COMMIT") or commit or "unknown",
+        "date": recorded.today(),
+        "commit": recorded.commit(),
         "device": gpu or f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
         "kernels": os.environ.get("GENOCONV_KERNELS", "auto"),

@@ -38,6 +38,7 @@ import numpy.typing as npt
 import promoters
 import pysam
 import torch
+from areas import bootstrapped
 
 from genoconv.genome.fasta.access import Fasta
 from genoconv.models import load_model
@@ -104,29 +105,6 @@ def variants(options: argparse.Namespace) -> Variants:
     records = [found[number][1] for number in chosen]
     places = [(record.chrom, record.pos - 1, record.ref, record.alts[0]) for record in records]
     return Variants(path, folder / "z.fa.gz", np.array([found[number][0] for number in chosen]), places)
-
-
-def area(scores: Floats, positive: Labels) -> float:
-    """Area under the ROC curve; ties count one half."""
-    order = np.argsort(scores, kind="stable")
-    ranks = np.empty(len(scores))
-    ranks[order] = np.arange(1, len(scores) + 1)
-    for value in np.unique(scores[order][1:][np.diff(scores[order]) == 0]):
-        ranks[scores == value] = ranks[scores == value].mean()
-    count = int(positive.sum())
-    return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * (len(scores) - count)))
-
-
-def bootstrapped(scores: Floats, positive: Labels, *, samples: int = 1_000) -> tuple[float, float, float]:
-    """:func:`area`, and the 95 % interval of samples drawn with replacement from each class."""
-    draw = np.random.default_rng(0)
-    classes = [np.flatnonzero(positive), np.flatnonzero(~positive)]
-    areas = []
-    for _ in range(samples):
-        rows = np.concatenate([draw.choice(some, len(some)) for some in classes])
-        areas.append(area(scores[rows], positive[rows]))
-    low, high = np.quantile(areas, [0.025, 0.975])
-    return area(scores, positive), float(low), float(high)
 
 
 def configuration(name: str, options: argparse.Namespace) -> Path:
