@@ -11,7 +11,7 @@ import typer
 from pydantic import BaseModel
 
 from genoconv.cli import console, reporting
-from genoconv.pipelines.options import Option, Parameter, parameters, to_yaml
+from genoconv.pipelines.options import Option, Parameter, note_default_model, parameters, to_yaml
 from genoconv.pipelines.outcome import Outcome
 from genoconv.pipelines.resolve import Call
 
@@ -82,6 +82,7 @@ def takes(
                 console.data(to_yaml(options))
                 return Outcome(result={"config": options.model_dump(mode="json")})
             reporting.current.runs(options)
+            note_default_model(options)
             return run(options)
 
         return command

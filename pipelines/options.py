@@ -35,6 +35,7 @@ How a command is made, with ``embed`` as the example::
 * A record's module imports neither torch, numpy nor pandas: help is instant.
 """
 
+import logging
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
+
+log = logging.getLogger(__name__)
 
 COMPUTE, ROWS, RUN = "Compute", "Rows", "Run"
 
@@ -160,6 +163,13 @@ def value_of(options: BaseModel, key: str) -> Any:
     return value
 
 
+def note_default_model(options: BaseModel) -> None:
+    """Log that the model which ships with genoconv is used, where the user has named none."""
+    if "model" in type(options).model_fields and "model" not in options.model_fields_set:
+        name = value_of(options, "model")
+        log.info("model: %s, which ships with genoconv; -m takes another", name)
+
+
 def recorded_command(name: str, options: BaseModel) -> str:
     """A command line that gives the same numbers again, quoted for a shell.
 
@@ -268,6 +278,8 @@ Model = Annotated[
     Path,
     option("--model", "-m", metavar="MODEL", model=True, help="Model folder, or a name from genoconv models list."),
 ]
+SHIPPED_MODEL = Path("mammal-1k")
+"""The model that installs with genoconv, which is used where none is named."""
 Stride = Annotated[
     int | None,
     Field(ge=1),

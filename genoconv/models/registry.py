@@ -15,7 +15,7 @@ from genoconv.models.published.hub import PUBLISHED, PublishedModel
 from genoconv.wording import did_you_mean, printable
 
 SHIPPED = Path(__file__).parent / "shipped"
-"""One folder per model that installs with genoconv; none so far."""
+"""One folder per model that installs with genoconv."""
 
 CONFIG_NAME = "config.json"
 

@@ -41,7 +41,7 @@ def fitting_rows(
     """How many rows of ``length`` tokens to read at once: what a GPU's free memory holds, or what suits a CPU's caches.
 
     Args:
-        try_one: reads ids (1, length), as the batches will be; on a GPU it is called once, to see what a row takes.
+        try_one: reads ids (1, length) on ``device``; on a GPU it is called once, to see what a row takes.
         length: tokens of a row.
         device: where the model is.
         remedy: as in :func:`halving`.
@@ -54,7 +54,8 @@ def fitting_rows(
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
-    halving(lambda ids: try_one(torch.stack(ids)), [torch.full((length,), A)], device=device, remedy=remedy)
+    row = torch.full((length,), A, device=device)
+    halving(lambda ids: try_one(torch.stack(ids)), [row], device=device, remedy=remedy)
     each = max(1, torch.cuda.max_memory_allocated(device) - before)
     free, _ = torch.cuda.mem_get_info(device)
     rows = max(1, min(int(free * _GPU_SHARE / each), _GPU_TOKENS // length))

@@ -9,6 +9,7 @@ from genoconv.pipelines.options import (
     CHUNK_BASES,
     COMPUTE,
     ROWS,
+    SHIPPED_MODEL,
     BatchSize,
     Chunk,
     Device,
@@ -42,7 +43,7 @@ class EmbedOptions(Options):
         Path | None,
         argument("FASTA", dash=True, help="DNA (plain, bgzip or gzip); - for standard input, which is read once."),
     ] = None
-    model: Model
+    model: Model = SHIPPED_MODEL
     output: Annotated[
         Path,
         option(

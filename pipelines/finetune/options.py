@@ -7,6 +7,7 @@ from pydantic import Field
 
 from genoconv.pipelines.options import (
     RUN,
+    SHIPPED_MODEL,
     Force,
     Names,
     Options,
@@ -58,16 +59,16 @@ class FinetuneConfig(Options):
         argument("TABLE", help="CSV, TSV or Parquet with sequence and label; BED with --fasta; FASTA with --labels."),
     ] = None
     model: Annotated[
-        Path | None,
+        Path,
         option(
             "--model",
             "-m",
             metavar="MODEL",
             panel=DATA,
             model=True,
-            help="Model folder, or a name, to start from. Required.",
+            help="Model folder to start from, or a name from genoconv models list.",
         ),
-    ] = None
+    ] = SHIPPED_MODEL
     fasta: Annotated[
         Path | None, option("--fasta", "-f", metavar="FASTA", panel=DATA, help="Sequence of a BED file.")
     ] = None

@@ -95,7 +95,6 @@ def provenance(session: "Session", outcome: "Outcome", results: dict[str, Any], 
     from genoconv.models.checkpoint import read_config
 
     config = session.config
-    assert config.model is not None
     ended = "early" if outcome.stopped_early else "steps" if outcome.step >= planned else "minutes"
     return {
         "kind": "fine-tuned",

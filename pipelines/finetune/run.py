@@ -11,6 +11,7 @@ from genoconv.errors import DataError, UsageError
 from genoconv.pipelines.finetune.options import CALL, FinetuneConfig, FinetuneOptions
 from genoconv.pipelines.finetune.results import outcome
 from genoconv.pipelines.finetune.session import Session
+from genoconv.pipelines.options import note_default_model
 from genoconv.pipelines.outcome import Outcome
 from genoconv.pipelines.resolve import Call
 from genoconv.pipelines.train.config import changes
@@ -56,15 +57,11 @@ def understand(call: Call[FinetuneOptions]) -> FinetuneCall:
         config = _resumed(resume, run)
     else:
         config = run.check(run.values(absolute=True))
-        if config.model is not None:
-            model_folder(config.model)  # a mistake in the name comes to light before anything is read
-        missing = [
-            name
-            for name, value in (("TABLE", config.table), ("--model", config.model), ("--output", folder))
-            if value is None
-        ]
+        model_folder(config.model)  # a mistake in the name comes to light before anything is read
+        missing = [name for name, value in (("TABLE", config.table), ("--output", folder)) if value is None]
         if missing:
             raise UsageError(f"missing: {', '.join(missing)}")
+        note_default_model(config)
     where = resume if resume is not None else folder
     assert where is not None
     return FinetuneCall(config, where, resume is not None, bool(own["force"]), bool(own["quiet"]))

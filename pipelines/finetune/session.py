@@ -68,7 +68,6 @@ class Session:
     def _description(self) -> dict[str, Any]:
         from genoconv.models.checkpoint import model_digest
 
-        assert self.config.model is not None
         return {
             **self.data.describe(),
             "model": {"name": self.config.model.name, "sha256": model_digest(self.config.model)},
@@ -267,7 +266,6 @@ def _model(config: FinetuneConfig, data: Dataset) -> "Predictor":
     from genoconv.models.heads import HeadConfig, Predictor
     from genoconv.models.lora import TARGETS, add_lora
 
-    assert config.model is not None
     head = HeadConfig(
         kind=data.labels.kind,
         labels=data.labels.names,

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from genoconv.pipelines.options import (
+    SHIPPED_MODEL,
     TRAINED_WINDOW,
     BatchSize,
     Device,
@@ -35,7 +36,7 @@ class ScanOptions(Options):
     fasta: Annotated[Path | None, argument("FASTA", help="The genome (plain, bgzip or gzip).")] = None
     genome: Genome = None
     offline: Offline = False
-    model: Model
+    model: Model = SHIPPED_MODEL
     output: Annotated[
         Path,
         option(

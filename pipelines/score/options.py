@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from genoconv.pipelines.options import (
+    SHIPPED_MODEL,
     TRAINED_WINDOW,
     BatchSize,
     Device,
@@ -63,7 +64,7 @@ class ScoreOptions(Options):
     ] = None
     genome: Genome = None
     offline: Offline = False
-    model: Model
+    model: Model = SHIPPED_MODEL
     output: Annotated[
         Path | None,
         option(

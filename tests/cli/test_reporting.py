@@ -176,7 +176,7 @@ def test_nothing_else_is_on_standard_output(
     [
         ("embed x.fa --bad", 2, "no such option: --bad"),
         ("nonsense", 2, "no such command"),
-        ("embed x.fa", 2, "missing: --model, --output"),
+        ("embed x.fa", 2, "missing: --output"),
         ("embed gone.fa -m gone -o o.npz", 1, "gone: does not exist"),
         ("windows -f gone.fa --tile", 1, "gone.fa"),
     ],

@@ -46,6 +46,7 @@ def test_everything_that_ships_is_in_both(archives: tuple[Path, Path]) -> None:
     expected |= {f"genoconv/{p.relative_to(ROOT)}" for p in ROOT.glob("data_manifests/*.toml")}
     expected |= {f"genoconv/{p.relative_to(ROOT)}" for p in ROOT.glob("csrc/**/*.cu*")}
     expected |= {str(p.relative_to(ROOT)) for p in ROOT.glob("genoconv/**/*.py")}
+    expected |= {str(p.relative_to(ROOT)) for p in ROOT.glob("genoconv/models/shipped/*/*")}
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, check=True, text=True).stdout.split()
     expected &= set(tracked) | {f"genoconv/{name}" for name in tracked}
     assert len(expected) > 20

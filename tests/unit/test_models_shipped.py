@@ -1,0 +1,73 @@
+"""The model that installs with genoconv: found by name, small, whole, and with the scores that were recorded."""
+
+import logging
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import genoconv
+from genoconv.cli.app import app
+from genoconv.errors import UsageError
+from genoconv.genome.fasta.access import Fasta
+from genoconv.models import load_model, model_digest, registry
+from genoconv.models.hyena import HyenaDNA
+from genoconv.pipelines.models.run import list_models, remove_model
+from genoconv.pipelines.options import SHIPPED_MODEL
+from genoconv.tasks.calibration import Calibration
+from genoconv.tokens import decode
+from support import ROOT
+
+NAME = str(SHIPPED_MODEL)
+MOST_BYTES = 15_000_000
+RECORDED = -0.91769
+"""Nats; float32 on a CPU, torch 2.13."""
+
+
+@pytest.fixture(scope="module")
+def model() -> HyenaDNA:
+    return load_model(NAME)
+
+
+@pytest.fixture
+def away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder and a home without any model."""
+    monkeypatch.setenv("GENOCONV_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_it_is_listed_as_shipped_and_cannot_be_removed(away: Path) -> None:
+    row = {row["name"]: row for row in list_models()}[NAME]
+    assert (row["kind"], row["parameters"], row["max_length"]) == ("shipped", 3_277_568, 1024)
+    with pytest.raises(UsageError, match="ships with genoconv"):
+        remove_model(NAME)
+
+
+def test_it_is_small_and_whole() -> None:
+    folder = registry.model_folder(NAME)
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= MOST_BYTES
+    calibration = Calibration.load(folder)
+    assert calibration is not None
+    assert calibration.facts["model"] == model_digest(NAME)
+    assert (folder / "README.md").read_text().startswith(f"# {NAME}\n")
+
+
+def test_it_scores_a_known_variant(model: HyenaDNA) -> None:
+    fasta = Fasta(ROOT / "tests" / "data" / "phix174" / "NC_001422.1.fa.gz")
+    reference = decode(fasta.tokens(next(iter(fasta.contigs)), 1000, 1400))
+    changed = reference[:200] + ("A" if reference[200] != "A" else "C") + reference[201:]
+    assert genoconv.score(model, reference, changed) == pytest.approx(RECORDED, abs=2e-3)
+
+
+def test_it_is_used_where_no_model_is_named(away: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (away / "x.fa").write_text(">x\n" + "ACGT" * 10 + "\n")
+    with caplog.at_level(logging.INFO):
+        result = CliRunner().invoke(app, ["embed", "x.fa", "-o", "x.npz", "--device", "cpu"])
+        assert result.exit_code == 0, result.output
+        said = f"model: {NAME}, which ships with genoconv; -m takes another"
+        assert said in caplog.text
+        caplog.clear()
+        named = CliRunner().invoke(app, ["embed", "x.fa", "-m", NAME, "-o", "y.npz", "--device", "cpu"])
+        assert named.exit_code == 0, named.output
+        assert said not in caplog.text
