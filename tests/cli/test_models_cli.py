@@ -29,8 +29,9 @@ def test_show_and_list_print_data(home: Path, tmp_path: Path) -> None:
     for word in (shown["model_digest"], shown["weights_sha256"], "50 tokens", "[CLS]", "hyenadna-original"):
         assert word in text
     listed = models("list")
-    assert len(listed.splitlines()) == 8
+    assert len(listed.splitlines()) == 9  # a heading, the published models and the one that ships
     assert "1,000,002" in listed
+    assert "mammal-1k" in listed
 
 
 def test_faults_are_reported_a_line_each(home: Path, tmp_path: Path) -> None:
