@@ -184,4 +184,4 @@ def test_every_configuration_of_the_benchmarks_can_be_run(tmp_path: Path) -> Non
     for path in files:
         found = configuration(file=path)
         assert found.all_sources()
-        assert found.run.max_minutes is not None
+        assert (found.run.max_minutes or found.run.max_steps) is not None
