@@ -1,6 +1,7 @@
 """The model that installs with genoconv: found by name, small, whole, and with the scores that were recorded."""
 
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,8 @@ def test_it_is_small_and_whole() -> None:
     calibration = Calibration.load(folder)
     assert calibration is not None
     assert calibration.facts["model"] == model_digest(NAME)
+    assert calibration.facts["variants"] >= 4_000, "score-variants has percentiles as well as scan"
+    assert not re.search(r"(^| )/", calibration.facts["command"]), "a path of the machine that made it"
     assert (folder / "README.md").read_text().startswith(f"# {NAME}\n")
 
 
