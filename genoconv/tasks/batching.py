@@ -1,6 +1,8 @@
 """Batches that fit the memory: how many rows at once, and what to do when that was too many."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -18,9 +20,19 @@ _GPU_SHARE = 0.7
 _REMEDY = "a smaller --window, --precision bf16"
 
 
-def stack(sequences: Sequence[Tokens], length: int) -> Tensor:
-    """(B, length) int64, padded on the right."""
-    return torch.from_numpy(pad_batch(sequences, length=length)).long()
+_computing = threading.RLock()
+
+
+@contextmanager
+def computing() -> Iterator[None]:
+    """Only one thread at a time computes; others prepare what is next, or take up what was found, meanwhile."""
+    with _computing:
+        yield
+
+
+def stack(sequences: Sequence[Tokens], length: int, *, device: torch.device) -> Tensor:
+    """(B, length) int64 on ``device``, padded on the right."""
+    return torch.from_numpy(pad_batch(sequences, length=length)).to(device).long()  # a byte each goes there
 
 
 def round_up(length: int, *, steps: int, least: int) -> int:

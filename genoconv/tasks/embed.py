@@ -19,7 +19,7 @@ from genoconv.genome.windows.intervals import equal_parts
 from genoconv.models.config import ModelConfig
 from genoconv.models.hyena import HyenaDNA
 from genoconv.models.published.special_tokens import PLAIN, Framing
-from genoconv.tasks.batching import cut, fitting_rows, halving, round_up, stack
+from genoconv.tasks.batching import computing, cut, fitting_rows, halving, round_up, stack
 from genoconv.tokens import N, Tokens, reverse_complement
 
 Vectors = npt.NDArray[np.float32]
@@ -157,8 +157,10 @@ class Embedder:
 
         def read(batch: list[_Piece]) -> None:
             length = self._padded(batch[0].length)
-            ids = stack([self.framing(_tokens(spans[piece.span], piece)) for piece in batch], length)
-            states = self._states(ids, [piece.length for piece in batch])
+            rows = [self.framing(_tokens(spans[piece.span], piece)) for piece in batch]
+            with computing():
+                self._prepare(length)
+                states = self._states(stack(rows, length, device=self.device), [piece.length for piece in batch])
             for piece, values in zip(batch, states, strict=True):
                 found.add(piece, values)
             done(batch)
@@ -183,17 +185,20 @@ class Embedder:
 
     def _blank_states(self, length: int) -> Vectors:
         """States of ``length`` times N, read once for all the gaps of a genome that are that long."""
-        if self._blank is None or self._blank[0] != length:
-            padded = self._padded(length)
-            self._fitting(padded)
+        with computing():
+            if self._blank is None or self._blank[0] != length:
+                padded = self._padded(length)
+                self._fitting(padded)
 
-            def read(batch: list[Tokens]) -> None:
-                [values] = self._states(stack([self.framing(tokens) for tokens in batch], padded), [length])
-                self._blank = length, values
+                def read(batch: list[Tokens]) -> None:
+                    self._prepare(padded)
+                    ids = stack([self.framing(tokens) for tokens in batch], padded, device=self.device)
+                    [values] = self._states(ids, [length])
+                    self._blank = length, values
 
-            halving(read, [np.full(length, N, np.uint8)], device=self.device, remedy=_REMEDY)
-        assert self._blank is not None
-        return self._blank[1]
+                halving(read, [np.full(length, N, np.uint8)], device=self.device, remedy=_REMEDY)
+            assert self._blank is not None
+            return self._blank[1]
 
     def _pieces(self, number: int, span: Span) -> list[_Piece]:
         length = len(span.tokens)
@@ -213,23 +218,28 @@ class Embedder:
         return min(length, self.framing.tokens(self.max_length))
 
     def _fitting(self, length: int) -> int:
-        """Pieces of this padded length that are read at once; makes the model's filters for it."""
+        """Pieces of this padded length that are read at once."""
+        if self.batch_size:
+            return self.batch_size
+        with computing():
+            if length not in self._rows:
+                self._prepare(length)
+                bases = length - self.framing.policy.extra
+                self._rows[length] = fitting_rows(
+                    lambda ids: self._states(ids, [bases] * len(ids)), length=length, device=self.device, remedy=_REMEDY
+                )
+            return self._rows[length]
+
+    def _prepare(self, length: int) -> None:
+        """Make the model's filters for this padded length."""
         if self._prepared != length:
             # One length at a time: what is kept then does not depend on what was read before, to the last bit.
             self.model.prepare(length)
             self._prepared = length
-        if self.batch_size:
-            return self.batch_size
-        if length not in self._rows:
-            bases = length - self.framing.policy.extra
-            self._rows[length] = fitting_rows(
-                lambda ids: self._states(ids, [bases] * len(ids)), length=length, device=self.device, remedy=_REMEDY
-            )
-        return self._rows[length]
 
     def _states(self, ids: Tensor, bases: list[int]) -> list[Vectors]:
         """What each row leaves: (1, width) pooled, or (its bases, width)."""
-        states = self.model.hidden(ids.to(self.device), layer=self.layer).float()
+        states = self.model.hidden(ids, layer=self.layer).float()
         first = [self.framing.first(count) for count in bases]
         if self.pool == Pool.NONE:
             return [row[f : f + n].cpu().numpy() for row, f, n in zip(states, first, bases, strict=True)]

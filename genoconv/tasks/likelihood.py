@@ -148,7 +148,7 @@ class CausalLikelihood:
 
     def _read_alone(self, job: "_Job", members: list[int]) -> None:
         length = self.padded_length(len(job.sequences[members[0]]))
-        values = self._read(stack([job.sequences[index] for index in members], length))
+        values = self._read(stack([job.sequences[index] for index in members], length, device=self.device))
         for index, row in zip(members, values, strict=True):
             job.results[index][:] = row[: len(job.results[index])]
         job.advance(len(members))
@@ -156,14 +156,15 @@ class CausalLikelihood:
     def _read_families(self, job: "_Job", refs: list[int], *, whole: bool) -> None:
         """References of one length, and those of their alternatives that begin late enough."""
         reuse = self._reader(len(job.sequences[refs[0]]))
-        ids = stack([job.sequences[ref] for ref in refs], reuse.length)
+        ids = stack([job.sequences[ref] for ref in refs], reuse.length, device=self.device)
         values, states = self._read_references(reuse, ids, whole=whole)
         for ref, row in zip(refs, values, strict=True):
             job.results[ref][-len(row) :] = row
         job.advance(len(refs))
         children = [(row, alt) for row, ref in enumerate(refs) for alt in job.families[ref]]
         for batch in cut(children, len(refs) * reuse.length // (reuse.length - reuse.start)):
-            ids = stack([job.sequences[alt][reuse.start :] for _, alt in batch], reuse.length - reuse.start)
+            suffixes = [job.sequences[alt][reuse.start :] for _, alt in batch]
+            ids = stack(suffixes, reuse.length - reuse.start, device=self.device)
             values = self._read_alternatives(reuse, ids, states, [row for row, _ in batch])
             for (_, alt), row in zip(batch, values, strict=True):
                 job.results[alt][reuse.start + 1 :] = row[1:]
@@ -186,7 +187,6 @@ class CausalLikelihood:
         return sorted(by_length.items())
 
     def _read(self, ids: Tensor) -> LogP:
-        ids = ids.to(self.device)
         self.tokens += ids.numel()
         if isinstance(self.model, HyenaDNA):
             logits = base_logits(self.model, self.model.hidden(ids, layer=-1))
@@ -195,13 +195,11 @@ class CausalLikelihood:
         return _numpy(log_probabilities(logits, ids))
 
     def _read_references(self, reuse: SuffixReuse, ids: Tensor, *, whole: bool = True) -> tuple[LogP, list[Kept]]:
-        ids = ids.to(self.device)
         self.tokens += ids.numel()
         logits, states = reuse.reference(ids, whole=whole)
         return _numpy(log_probabilities(logits, ids[:, -logits.shape[1] :])), states
 
     def _read_alternatives(self, reuse: SuffixReuse, ids: Tensor, states: list[Kept], rows: list[int]) -> LogP:
-        ids = ids.to(self.device)
         self.tokens += ids.numel()
         return _numpy(log_probabilities(reuse.alternative(ids, states, torch.tensor(rows, device=self.device)), ids))
 
