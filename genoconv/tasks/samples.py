@@ -128,12 +128,13 @@ def scan_sample(places: Places, numbers: Sequence[int], *, advance: Advance) -> 
     scanner = places.scanner
     for first in range(0, len(numbers), _TILES_AT_ONCE):
         tiles = [places.tile(number) for number in numbers[first : first + _TILES_AT_ONCE]]
-        for one in scanner.read(tiles, advance=advance):
-            around = surroundings(scanner.reference, one.tile.contig, one.tile.start, one.tile.end)
-            ids = snv_classes(around)[0]
-            kept = (ids >= 0) & ~np.isnan(one.scores)
-            classes.append(ids[kept])
-            scores.append(one.scores[kept])
+        parts = scanner.read(tiles, take=lambda one: one.scores.cpu().numpy(), advance=advance)
+        found = np.concatenate(parts)
+        around = [surroundings(scanner.reference, tile.contig, tile.start, tile.end) for tile in tiles]
+        ids = np.concatenate([snv_classes(tokens)[0] for tokens in around])
+        kept = (ids >= 0) & ~np.isnan(found)
+        classes.append(ids[kept])
+        scores.append(found[kept])
     return Sample(np.concatenate(classes), np.concatenate(scores))
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from genoconv.errors import OutputError, UsageError
 from genoconv.tasks.scan import Prediction
 from genoconv.tracks.blocks import COLUMNS, Blocks
 from genoconv.variants.writer import remove_indexes
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Array = npt.NDArray[np.floating]
 
@@ -39,23 +42,27 @@ class Format:
     suffix: str
     columns: int
     dtype: str
-    reduce: Callable[[Prediction], Array]
+    reduce: Callable[[Prediction], "Tensor"]
 
 
-def _every(one: Prediction) -> Array:
-    return np.concatenate(
-        [one.scores, one.ratios(one.forward), one.ratios(one.reverse), one.ref_log_p[:, None], one.entropy[:, None]],
-        axis=1,
-    )
+def _every(one: Prediction) -> "Tensor":
+    import torch
+
+    columns = [one.ref_log_p[:, None], one.entropy[:, None]]
+    return torch.cat([one.scores, one.ratios(one.forward), one.ratios(one.reverse), *columns], dim=1)
 
 
-def _tracks(one: Prediction) -> Array:
-    others = one.scores.copy()
-    others[np.arange(len(others))[one.known], one.ref[one.known].astype(np.int64) - 7] = np.nan
-    known = ~np.isnan(one.scores).all(axis=1)
-    mean, worst = (np.full(len(others), np.nan, np.float32) for _ in range(2))
-    mean[known], worst[known] = np.nanmean(others[known], axis=1), np.nanmin(others[known], axis=1)
-    return np.stack([one.entropy, one.ref_log_p, mean, worst], axis=1)
+def _tracks(one: Prediction) -> "Tensor":
+    import torch
+
+    others = one.others
+    worst = torch.where(others.isnan(), torch.inf, others).amin(1)
+    worst = torch.where(worst == torch.inf, torch.nan, worst)
+    return torch.stack([one.entropy, one.ref_log_p, others.nanmean(1), worst], dim=1)
+
+
+def _halves(one: Prediction) -> "Tensor":
+    return one.scores.half()
 
 
 FORMATS = (
@@ -63,8 +70,8 @@ FORMATS = (
     Format(".vcf.gz", COLUMNS, "<f4", _every),
     Format(".parquet", COLUMNS, "<f4", _every),
     Format(".bw", len(TRACKS), "<f4", _tracks),
-    Format(".npy", 4, "<f2", lambda one: one.scores),
-    Format(".zarr", 4, "<f2", lambda one: one.scores),
+    Format(".npy", 4, "<f2", _halves),
+    Format(".zarr", 4, "<f2", _halves),
 )
 _LIBRARIES = ((".bw", "pybigtools", "bigwig"), (".parquet", "pyarrow", "parquet"), (".zarr", "zarr", "zarr"))
 

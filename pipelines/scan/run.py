@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PIECE_POSITIONS = (1 << 13, 1 << 19)
-_PIECES = 128
+_PIECES = 32
 # Positions of a run that is over before its time could be measured.
 _SHORT = 1 << 16
 _MEASURED_TILES = 256
@@ -136,7 +136,7 @@ def _work(options: ScanOptions, scanner: Scanner) -> Callable[[list[Span], Advan
 
     def work(piece: list[Span], advance: Advance) -> list[Array]:
         tiles = [tile for span in piece for tile in scanner.tiles(*span)]
-        return [wanted.reduce(one) for one in scanner.read(tiles, advance=advance)]
+        return scanner.read(tiles, take=lambda one: wanted.reduce(one).cpu().numpy(), advance=advance)
 
     return work
 
@@ -151,7 +151,7 @@ def _forecast(
     some = list(islice((tile for piece in mine for span in piece for tile in scanner.tiles(*span)), _MEASURED_TILES))
 
     def work(items: int) -> float:
-        scanner.read(some[:items])
+        scanner.read(some[:items], take=lambda one: one.scores.cpu())
         return sum(tile.end - tile.start for tile in some[:items])
 
     expected = forecast(work, amount=total, unit="positions", available=len(some), devices=devices)

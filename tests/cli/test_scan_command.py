@@ -414,9 +414,9 @@ def _(bench: Bench) -> None:
     seen: list[int] = []
     real = Scanner._log_p
 
-    def spy(self, windows, tiles):
-        seen.append(len(windows))
-        return real(self, windows, tiles)
+    def spy(self, wanted):
+        seen.append(len(wanted.ids))
+        return real(self, wanted)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Scanner, "_log_p", spy)
