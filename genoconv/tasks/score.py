@@ -13,9 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from genoconv.tasks.batching import computing
 from genoconv.tasks.comparison import Advance, Comparison, Comparisons, Reduce
 from genoconv.tasks.deltas import HeadOutputs
 from genoconv.tasks.likelihood import CausalLikelihood
+from genoconv.tasks.substitutions import Place, find_substitutions, fitting, windows_around
 from genoconv.tokens import reverse_complement
 from genoconv.variants.alleles import Allele, Status, check_alt, check_ref, symbolic_or_star, trimmed
 from genoconv.variants.records import Record
@@ -97,8 +99,7 @@ class Settings:
         return {width: suffix_start(width, grid) for width, grid in zip(self.widths, self.grid, strict=True)}
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
+class _Plan(NamedTuple):
     """How one allele in one window gets its score: what to compare on each strand, or why there is none."""
 
     status: Status
@@ -146,13 +147,55 @@ class VariantScorer:
             One list per record, in it one per ALT, in it one :class:`Score` per window length.
         """
         compared = Comparisons(self.settings.reduce)
-        plans = [
-            [self._plan(record, alt, status, compared) for alt, status in self._statuses(record)] for record in records
-        ]
-        with _share(advance, records=len(records), sequences=len(compared.sequences)) as read:
+        plans = self._plans(records, compared)
+        with computing(), _share(advance, records=len(records), sequences=len(compared.sequences)) as read:
             compared.read(self.likelihood, advance=read)
-        outputs = self.head(compared.sequences) if self.head is not None and compared.sequences else None
+            outputs = self.head(compared.sequences) if self.head is not None and compared.sequences else None
         return [[[self._score(plan, compared, outputs) for plan in allele] for allele in record] for record in plans]
+
+    def _plans(self, records: Sequence[Record], compared: Comparisons) -> list[list[list[_Plan]]]:
+        """For every record and ALT a plan per window length."""
+        together = self._plan_substitutions(records, compared)
+        plans: list[list[list[_Plan]]] = []
+        for number, record in enumerate(records):
+            known = [together.get((number, nth)) for nth in range(len(record.alts))]
+            if None in known:
+                alone = self._statuses(record)
+                known = [
+                    plan or self._plan(record, alt, status, compared)
+                    for plan, (alt, status) in zip(known, alone, strict=True)
+                ]
+            plans.append([plan for plan in known if plan is not None])
+        return plans
+
+    def _plan_substitutions(self, records: Sequence[Record], compared: Comparisons) -> dict[Place, list[_Plan]]:
+        """Plans of single bases in windows on the grid, where all windows of a contig hold what they should.
+
+        The others are planned one by one.
+        """
+        plans: dict[Place, list[_Plan]] = {}
+        if self.settings.gene is not None:
+            return plans
+        strand = self.settings.strand
+        for contig, every in find_substitutions(records, self.names).items():
+            some = fitting(every, records, contig=contig, reference=self.reference)
+            length = self.reference.contigs[contig]
+            if not some.places or min(length, max(self.settings.widths)) > self.settings.max_length:
+                continue
+            settings = zip(self.settings.widths, self.settings.grid, strict=True)
+            around = [
+                windows_around(some.starts, contig=contig, reference=self.reference, width=width, grid=grid)
+                for width, grid in settings
+            ]
+            if any((one.unknown > N_RICH).any() or not one.inside for one in around):
+                continue
+            for one in around:
+                compare = one.compared(
+                    some.tokens, compared, forward=strand != Strand.REVERSE, reverse=strand != Strand.FORWARD
+                )
+                for place, comparisons in zip(some.places, compare, strict=True):
+                    plans.setdefault(place, []).append(_Plan(Status.OK, comparisons))
+        return plans
 
     def _statuses(self, record: Record) -> list[tuple[str, Status | None]]:
         """Each ALT with the reason why it has no score, or None."""
