@@ -9,7 +9,9 @@ import logging
 import multiprocessing
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from queue import SimpleQueue
@@ -33,6 +35,8 @@ Make = Callable[[str], Work[P, R]]
 _HANDED = 2
 # Results that may wait for an earlier one, per worker: a slow piece stops the others rather than fill the memory.
 _AHEAD = 8
+# Threads that share a GPU: one computes, the other prepares.
+_THREADS = 2
 _END = object()  # of the pieces that a worker is given
 
 
@@ -182,12 +186,51 @@ def working(make: Make[P, R], devices: list[str]) -> Iterator[Workers[P, R]]:
 def computed(
     here: Work[P, R], make: Make[P, R], devices: list[str], pieces: Iterable[P], *, advance: Advance
 ) -> Iterator[Iterator[tuple[P, R]]]:
-    """Each piece with its result, in order: computed ``here`` with one device, by processes with several."""
-    if len(devices) == 1:
+    """Each piece with its result, in order: computed ``here`` with one device, by processes with several.
+
+    With one GPU, ``here`` is called in threads, some pieces ahead of what is taken.
+    """
+    if len(devices) > 1:
+        with working(make, devices) as workers:
+            yield workers.ordered(pieces, advance=advance)
+    elif devices[0] != "cpu" and _is_gpu(devices[0]):
+        with _ahead(here, pieces, advance=advance) as results:
+            yield results
+    else:
         yield ((piece, here(piece, advance)) for piece in pieces)
-        return
-    with working(make, devices) as workers:
-        yield workers.ordered(pieces, advance=advance)
+
+
+def _is_gpu(device: str) -> bool:
+    from genoconv.models.devices import resolve_device
+
+    return resolve_device(device).type == "cuda"
+
+
+@contextmanager
+def _ahead(here: Work[P, R], pieces: Iterable[P], *, advance: Advance) -> Iterator[Iterator[tuple[P, R]]]:
+    """Results in order while threads prepare and compute the next pieces; see :func:`.batching.computing`."""
+    lock = threading.Lock()
+
+    def report(amount: float) -> None:
+        with lock:
+            advance(amount)
+
+    def results() -> Iterator[tuple[P, R]]:
+        running: deque[tuple[P, Future[R]]] = deque()
+        for piece in pieces:
+            running.append((piece, pool.submit(here, piece, report)))
+            if len(running) > _THREADS:
+                first, future = running.popleft()
+                yield first, future.result()
+        while running:
+            first, future = running.popleft()
+            yield first, future.result()
+
+    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="genoconv")
+    try:
+        yield results()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _serve(connection: Connection, make: Make[P, R], device: str, threads: int | None) -> None:

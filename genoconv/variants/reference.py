@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Protocol
 
 import numpy as np
@@ -33,17 +34,19 @@ class Reference:
     """Tokens of a FASTA, read in blocks of 64 kb of which the last 64 are kept (4 MB).
 
     Sorted variants ask for almost the same bases again and again; without this a bgzip FASTA would inflate the same
-    block for every one of them.
+    block for every one of them. Several threads may share one.
     """
 
     def __init__(self, fasta: Bases) -> None:
         self.fasta = fasta
         self.contigs = fasta.contigs
         self._block = lru_cache(maxsize=_BLOCKS_KEPT)(self._read_block)
+        self._reading = Lock()
 
     def _read_block(self, contig: str, number: int) -> Tokens:
         start = number * _BLOCK
-        return self.fasta.tokens(contig, start, min(start + _BLOCK, self.contigs[contig]))
+        with self._reading:  # a file has one position
+            return self.fasta.tokens(contig, start, min(start + _BLOCK, self.contigs[contig]))
 
     def tokens(self, contig: str, start: int, end: int) -> Tokens:
         """Tokens of ``[start, end)``, 0-based, cut at the ends of the contig."""

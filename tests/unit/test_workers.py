@@ -8,6 +8,7 @@ import pytest
 import worker_tasks
 
 from genoconv.errors import ModelError, UsageError
+from genoconv.pipelines import workers
 from genoconv.pipelines.forecast import forecast
 from genoconv.pipelines.workers import chosen_devices, computed, working
 
@@ -29,9 +30,9 @@ def test_results_come_in_the_order_of_the_pieces_from_all_processes():
             drawn.append(number)
             yield number
 
-    with working(worker_tasks.doubling, DEVICES) as workers:
+    with working(worker_tasks.doubling, DEVICES) as some:
         done = []
-        results = workers.ordered(pieces(), advance=done.append)
+        results = some.ordered(pieces(), advance=done.append)
         first = next(results)
         assert first[0] == 0
         assert len(drawn) <= 2 * 8 + 1  # no further ahead than results may wait
@@ -47,6 +48,82 @@ def test_one_device_needs_no_process():
     found, done = run(worker_tasks.doubling, [1, 2, 3], devices=["cpu"])
     assert [result for _, (result, _) in found] == [2, 4, 6]
     assert sum(done) == 3
+
+
+@pytest.fixture
+def ahead(monkeypatch):
+    """``run`` of work in threads ahead of what is taken, as with one GPU."""
+    monkeypatch.setattr(workers, "_is_gpu", lambda device: True)
+
+    def run(here, pieces, take=list):
+        done = []
+        with computed(here, None, ["cuda:0"], pieces, advance=done.append) as results:
+            return take(results), done
+
+    return run
+
+
+def threads_of_a_gpu():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("genoconv")]
+
+
+def test_a_gpu_has_pieces_prepared_ahead_and_results_in_order(ahead):
+    together = threading.Barrier(2, timeout=60)
+
+    def work(piece, advance):
+        together.wait()  # ends only if two pieces are worked on at a time
+        advance(piece)
+        return 2 * piece
+
+    found, done = ahead(work, range(40))
+    assert found == [(piece, 2 * piece) for piece in range(40)]
+    assert sum(done) == sum(range(40))
+    assert not threads_of_a_gpu()
+
+
+def test_a_slow_piece_of_a_gpu_is_waited_for(ahead):
+    later = threading.Event()
+
+    def work(piece, advance):
+        if piece == 0:
+            assert later.wait(60)  # the piece behind it is done first
+        else:
+            later.set()
+        return piece
+
+    assert [piece for piece, _ in ahead(work, range(6))[0]] == list(range(6))
+
+
+def test_an_error_in_a_thread_of_a_gpu_is_raised_after_the_results_before_it(ahead):
+    taken = []
+
+    def work(piece, advance):
+        if piece == 3:
+            raise ModelError("piece 3 is beyond the GPU")
+        return piece
+
+    with pytest.raises(ModelError, match="piece 3 is beyond the GPU"):
+        ahead(work, range(1000), take=lambda results: taken.extend(results))
+    assert [piece for piece, _ in taken] == [0, 1, 2]
+    assert not threads_of_a_gpu()
+
+
+def test_a_run_that_ends_early_reads_no_further_pieces_of_a_gpu(ahead):
+    drawn, worked = [], []
+
+    def pieces():
+        for number in range(1000):
+            drawn.append(number)
+            yield number
+
+    def work(piece, advance):
+        worked.append(piece)
+        return piece
+
+    assert ahead(work, pieces(), take=next)[0] == (0, 0)
+    assert len(drawn) <= 4
+    assert set(worked) <= set(drawn)
+    assert not threads_of_a_gpu()
 
 
 def test_pieces_and_results_larger_than_what_a_pipe_holds_do_not_block_each_other():
