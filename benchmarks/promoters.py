@@ -16,7 +16,6 @@ penalty is chosen on a fifth of the training set. Writes ``promoters.md``, ``pro
 import argparse
 import datetime
 import hashlib
-import itertools
 import json
 import os
 import platform
@@ -52,9 +51,9 @@ def mers(tokens: Tokens, k: int) -> npt.NDArray[np.uint64]:
     return found
 
 
-def promoters(data: Path) -> tuple[list[Tokens], list[str]]:
+def promoters(path: Path) -> tuple[list[Tokens], list[str]]:
     """Sequences, and for each a family: promoters that share a 32-mer, directly or through others, have the same."""
-    fasta = Fasta(data / "sequences/promoters_tata_human.fa.gz")
+    fasta = Fasta(path)
     sequences = [fasta.tokens(name, 0, LENGTH) for name in fasta.contigs]
     parent = list(range(len(sequences)))
 
@@ -70,13 +69,21 @@ def promoters(data: Path) -> tuple[list[Tokens], list[str]]:
     return sequences, [f"promoter {root(n)}" for n in range(len(sequences))]
 
 
-def others(data: Path, count: int, known: set[int]) -> tuple[list[Tokens], list[str]]:
-    """Windows without N and without a 32-mer of ``known``, drawn evenly, and their chromosomes; none from chr22."""
-    fasta = Fasta(data / "windows_hg38/hg38.windows.train_valid.fa.gz")
+def known_mers(sequences: list[Tokens]) -> set[int]:
+    """Every 32-mer of the sequences and their reverse complements."""
+    return {mer for s in sequences for strand in (s, reverse_complement(s)) for mer in mers(strand, SHARED).tolist()}
+
+
+def others(path: Path, count: int, known: set[int], *, without: str = "") -> tuple[list[Tokens], list[str]]:
+    """Windows without N and without a 32-mer of ``known``, drawn evenly, and their chromosomes.
+
+    None is of a chromosome called ``without``.
+    """
+    fasta = Fasta(path)
     places = [
         (region, start)
         for region, length in fasta.contigs.items()
-        if not region.startswith("chr22_")
+        if region.split("_")[0] != without
         for start in range(0, length - LENGTH + 1, LENGTH)
     ]
     draw = np.random.default_rng(0)
@@ -214,10 +221,9 @@ def main() -> None:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
 
-    yes, families = promoters(options.data)
-    known = set(itertools.chain.from_iterable(mers(s, SHARED).tolist() for s in yes))
-    known |= set(itertools.chain.from_iterable(mers(reverse_complement(s), SHARED).tolist() for s in yes))
-    no, chromosomes = others(options.data, len(yes), known)
+    yes, families = promoters(options.data / "sequences/promoters_tata_human.fa.gz")
+    windows = options.data / "windows_hg38/hg38.windows.train_valid.fa.gz"
+    no, chromosomes = others(windows, len(yes), known_mers(yes), without="chr22")
     y = np.array([True] * len(yes) + [False] * len(no))
     test = np.concatenate([held_out(families), held_out(chromosomes)])
     print(f"{len(yes)} promoters in {len(set(families))} families, {len(no)} others; held out {test.sum()}", flush=True)
