@@ -40,6 +40,23 @@ def _refuse_existing(path: Path, *, force: bool) -> None:
         raise OutputError(f"{path}: not a name for a file")
 
 
+def refuse_not_utf8(path: Path, *, by: str) -> None:
+    """Refuse a path that is not UTF-8, where it goes to a library that takes no other.
+
+    Args:
+        path: to be written.
+        by: what needs it to be UTF-8, for the message: ``a bigWig``.
+
+    Raises:
+        OutputError: it is not UTF-8.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+        raise OutputError(f"{shown}: {by} needs a path that is UTF-8; choose another name or folder") from None
+
+
 def refuse_inputs(outputs: Iterable[Path | None], *, inputs: Mapping[str, Path | None]) -> None:
     """Refuse to write over what is read, under whatever name, ``--force`` or not.
 

@@ -1,10 +1,9 @@
 """bigWig tracks, for genome browsers."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from genoconv.errors import DataError, OutputError, UsageError
+from genoconv.errors import DataError, UsageError
 from genoconv.tracks.blocks import Blocks
 
 
@@ -12,7 +11,7 @@ def write_bigwig(path: Path, blocks: Blocks, *, column: int, contigs: Mapping[st
     """One value per base, from one column of the blocks; bases without a value (NaN) are left out.
 
     Args:
-        path: to be written.
+        path: to be written; UTF-8, as pybigtools panics on any other.
         blocks: at least one.
         column: which of their columns.
         contigs: names and lengths of the contigs that have values.
@@ -25,22 +24,8 @@ def write_bigwig(path: Path, blocks: Blocks, *, column: int, contigs: Mapping[st
     except ImportError:
         raise UsageError("a .bw output needs pybigtools: pip install 'genoconv[bigwig]'") from None
 
-    check_name(path)
     # bigWig's tree of contigs is sorted by name; so are the values that bigtools takes.
     pybigtools.open(str(path), "w").write(dict(contigs), _values(blocks, column, sorted(contigs)))
-
-
-def check_name(path: Path) -> None:
-    """Refuse a name that is not UTF-8, on which pybigtools panics.
-
-    Raises:
-        OutputError: it is not.
-    """
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
-        raise OutputError(f"{shown}: a bigWig needs a name that is UTF-8; choose another one") from None
 
 
 def _values(blocks: Blocks, column: int, contigs: list[str]) -> Iterator[tuple[str, int, int, float]]:
@@ -55,7 +40,7 @@ def write_spans(path: Path, spans: Sequence[tuple[str, int, int, float]], *, con
     """One value per span.
 
     Args:
-        path: to be written.
+        path: to be written; UTF-8.
         spans: contig, start, end (0-based half-open) and value; sorted, without overlaps, at least one.
         contigs: names and lengths of the contigs.
 
@@ -64,7 +49,6 @@ def write_spans(path: Path, spans: Sequence[tuple[str, int, int, float]], *, con
     """
     import pybigtools
 
-    check_name(path)
     if not spans:
         raise DataError(f"{path.name}: no value to write; a track needs one")
     used = {contig for contig, *_ in spans}

@@ -109,7 +109,8 @@ def write_parquet(path: Path, blocks: Blocks, *, notes: Mapping[str, str], ranke
     names = TSV_COLUMNS + (RANK_COLUMNS if ranked else ())
     types = (pa.string(), pa.int64(), pa.string(), pa.string(), *(pa.float32(),) * (len(names) - 4))
     schema = pa.schema(list(zip(names, types, strict=True)), metadata=dict(notes))
-    with pq.ParquetWriter(path, schema) as writer:
+    # A stream: pyarrow takes no path that is not UTF-8.
+    with path.open("wb") as sink, pq.ParquetWriter(sink, schema) as writer:
         rows = (row for block in blocks() for snv in snvs(block) for row in _rows(snv))
         while group := list(islice(rows, _ROW_GROUP)):
             columns = zip(*group, strict=True)

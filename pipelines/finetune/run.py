@@ -108,7 +108,7 @@ def finetune(wanted: FinetuneCall, *, command: str | None = None) -> int:
     """Fine-tune from the start; arguments and errors as of :func:`run`."""
     config, folder = wanted.config, wanted.folder
     _refuse_inputs(wanted)
-    machine = find_machine(config.run.model_copy(update={"max_steps": 1}))
+    machine = find_machine(config.run.model_copy(update={"max_steps": 1}), folder=folder)
     with held_run(folder, first=machine.is_first, force=wanted.force) as held:
         session = Session.prepare(config, folder, machine, quiet=wanted.quiet, command=command)
         if held is not None:
@@ -128,7 +128,7 @@ def resume(wanted: FinetuneCall, *, command: str | None = None) -> int:
     if (folder / MODEL_CONFIG).exists():
         log.info("%s: this run is finished; fine-tune again with -o", folder)
         return 0
-    machine = find_machine(config.run.model_copy(update={"max_steps": 1}))
+    machine = find_machine(config.run.model_copy(update={"max_steps": 1}), folder=folder)
     with held_run(folder, first=machine.is_first, force=None) as held:
         checkpoint = newest_checkpoint(folder / CHECKPOINTS)
         session = Session.prepare(config, folder, machine, quiet=wanted.quiet, command=command)

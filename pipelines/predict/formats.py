@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from genoconv.atomic import atomic_file, refuse_existing
+from genoconv.atomic import atomic_file, refuse_existing, refuse_not_utf8
 from genoconv.errors import DataError, UsageError
 from genoconv.pipelines.spool import Spool
 from genoconv.tracks.bigwig import write_spans
@@ -47,6 +47,8 @@ def check_output(output: Path, columns: Sequence[str], *, force: bool) -> None:
         raise UsageError(f"{output}: two outputs of the model would have one file; use .tsv or .parquet")
     for path in files.values():
         refuse_existing(path, force=force)
+        if output.suffix == ".bw":
+            refuse_not_utf8(path, by="a bigWig")
 
 
 def write(

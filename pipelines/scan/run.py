@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genoconv import __version__
-from genoconv.atomic import refuse_existing, refuse_inputs
+from genoconv.atomic import refuse_existing, refuse_inputs, refuse_not_utf8
 from genoconv.errors import ModelError, UsageError
 from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.fasta.digests import SequencesDigest
@@ -118,6 +118,8 @@ def _check_outputs(options: ScanOptions, files: Sequence[Path], spans: Sequence[
     refuse_inputs(every, inputs=inputs)
     for path in every:
         refuse_existing(path, force=options.force)
+        if path.suffix == ".bw":
+            refuse_not_utf8(path, by="a bigWig")
     refuse_foreign(options.output)
     if options.plot is not None:
         if not format_of(options.output).columns >= 4 or options.output.name.endswith(".bw"):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from genoconv.atomic import atomic_file, refuse_existing, refuse_inputs
+from genoconv.atomic import atomic_file, refuse_existing, refuse_inputs, refuse_not_utf8
 from genoconv.errors import DataError, OutputError, UsageError
 from genoconv.models.checkpoint import model_files
 from genoconv.models.registry import model_folder
@@ -72,7 +72,10 @@ class Outputs:
         if files:
             refuse_finished_pieces(files[0], resume=options.resume, force=options.force)
         vcf = options.vcf_output
-        return cls(vcf, options.tsv, output_kind(vcf, options.output_type), options.index)
+        kind = output_kind(vcf, options.output_type)
+        if vcf is not None and (kind in "ub" or (kind == "z" and options.index)):
+            refuse_not_utf8(vcf, by="htslib, which writes BCF and indexes,")
+        return cls(vcf, options.tsv, kind, options.index)
 
     def check_positions(self, inputs: Inputs) -> None:
         """Refuse BCF for records that it cannot hold, before any is scored.

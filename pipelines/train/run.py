@@ -103,7 +103,7 @@ def train(
             :func:`.loop.run`.
         TrainingError: the loss is NaN or exploded.
     """
-    machine = find_machine(config.run)
+    machine = find_machine(config.run, folder=folder)
     with held_run(folder, first=machine.is_first, force=force) as held:
         session = Session.prepare(config, folder, machine, offline=offline, quiet=quiet, command=command)
         if held is not None:
@@ -146,7 +146,7 @@ def resume(
     """
     from genoconv.train.checkpoints import newest_checkpoint
 
-    machine = find_machine(config.run)
+    machine = find_machine(config.run, folder=folder)
     if _finished(folder, config):
         log.info("%s: this run is finished; to train it further give a larger --max-steps or --max-minutes", folder)
         return 0
@@ -161,10 +161,17 @@ def resume(
         return session.complete(checkpoint, held)
 
 
-def find_machine(settings: "RunSettings") -> "Machine":
-    """Where to compute; processes other than the first one say errors only."""
+def find_machine(settings: "RunSettings", *, folder: Path) -> "Machine":
+    """Where to compute a run in ``folder``; processes other than the first one say errors only.
+
+    Raises:
+        UsageError: as :func:`genoconv.train.machine.settle`.
+        OutputError: TensorBoard cannot write into the folder.
+    """
     from genoconv.train.machine import settle
 
+    if settings.tensorboard:
+        atomic.refuse_not_utf8(folder, by="TensorBoard")
     machine = settle(settings)
     if not machine.is_first:
         logging.getLogger("genoconv").setLevel(logging.ERROR)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -209,6 +210,7 @@ def _(bench: Bench) -> None:
         ("sequence,x\nACGT,1\n,2\n", (), "line 3: no sequence"),
         ("sequence\n", (), "no record below the header"),
         (">a\nACGT\n", ("-f", "FASTA"), "--fasta goes with a BED file"),
+        (">a\nACGT\n", ("-o", os.fsdecode(b"\xff.bw")), r"\\xff.*: a bigWig needs a path that is UTF-8"),
         (">a\nACGT\n", ("-o", "out.txt"), "the name should end in .tsv, .parquet, .bw"),
     ],
 )

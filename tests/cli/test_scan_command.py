@@ -1,6 +1,7 @@
 """``genoconv scan``: every format holds the same numbers, which are those of score-variants; options arrive."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -210,6 +211,15 @@ def test_names_of_contigs_that_are_no_names_of_files(bench: Bench) -> None:
     bench.call("-r", "HLA-A*01:01:01:01", "-r", "a/b|c:2-3", fasta=fasta)
     table = bench.table("-r", "HLA-A*01:01:01:01:5-6", fasta=fasta)
     assert table["pos"].tolist() == [5, 5, 5, 6, 6, 6]
+
+
+def test_names_that_are_not_utf8(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (b"\xff.tsv.gz", b"\xff.vcf.gz", b"\xff.parquet", b"\xff.npy", b"\xff.zarr"):
+        bench.call("-r", "c:1-50", output=bench.folder / os.fsdecode(name))
+        assert (bench.folder / os.fsdecode(name).replace("npy", "c.npy")).exists()
+    monkeypatch.setattr(scan_run, "load", lambda *_, **__: pytest.fail("begun"))
+    with pytest.raises(OutputError, match=r"\\xff\.entropy\.bw: a bigWig needs a path that is UTF-8"):
+        bench.call("-r", "c:1-50", output=bench.folder / os.fsdecode(b"\xff.bw"))
 
 
 def test_finished_positions_that_were_altered_are_refused(

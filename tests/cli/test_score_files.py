@@ -1,6 +1,7 @@
 """``genoconv score-variants`` in this process, on files made for one question each."""
 
 import gzip
+import os
 import struct
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from vcf_files import info, lines, statuses, tiny_model, without_ours
 
 from genoconv.errors import DataError, Interrupted, OutputError, UsageError
+from genoconv.pipelines.score import run
 from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.pipelines.score.run import score_variants
 from genoconv.tasks.journal import Journal
@@ -210,6 +212,16 @@ def test_outputs_that_cannot_be(score, tmp_path):
             score(HEADER + COLUMNS + row("chr1", 100), output=output)
     with pytest.raises(UsageError, match="this model takes windows of 8 to 2,050 bases"):
         score(HEADER + COLUMNS + row("chr1", 100), window=(4096,))
+
+
+def test_names_that_are_not_utf8(score, tmp_path, monkeypatch):
+    text = HEADER + COLUMNS + row("chr1", 100)
+    for name, options in ((b"\xff.vcf", {}), (b"\xff.vcf.gz", {"index": False})):
+        assert len(lines(score(text, out=os.fsdecode(name), **options))) == 1
+    monkeypatch.setattr(run, "load", lambda *_, **__: pytest.fail("begun"))
+    for name, options in ((b"\xff.vcf.gz", {}), (b"\xff.bcf", {}), (b"\xff", {"output_type": "u", "index": False})):
+        with pytest.raises(OutputError, match=r"\\xff.*: htslib, .* needs a path that is UTF-8; choose another"):
+            score(text, out=os.fsdecode(name), **options)
 
 
 @pytest.mark.parametrize("strand", ["+", "-"])

@@ -1,5 +1,6 @@
 """Outputs are complete or not there; nothing stays behind, and no input is written over."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -85,6 +86,13 @@ def test_what_cannot_be_created_is_refused_beforehand(tmp_path):
         atomic.refuse_existing(tmp_path / "file", force=False)
     with pytest.raises(OutputError, match="not a name"):
         atomic.refuse_existing(tmp_path / ("x" * 256), force=True)
+
+
+def test_a_path_that_a_library_cannot_take_is_refused(tmp_path):
+    atomic.refuse_not_utf8(tmp_path / "é.bw", by="a bigWig")
+    for path in (tmp_path / os.fsdecode(b"b\xffd.bw"), tmp_path / os.fsdecode(b"\xff") / "x.bw"):
+        with pytest.raises(OutputError, match=r"\\xff.*: a bigWig needs a path that is UTF-8; choose another"):
+            atomic.refuse_not_utf8(path, by="a bigWig")
 
 
 def test_an_output_is_never_an_input(tmp_path):

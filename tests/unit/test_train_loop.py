@@ -12,7 +12,7 @@ import pytest
 import torch
 from train_runs import patterned_genome, resumed, same_weights, tiny_config, train_tiny, untrained, weights
 
-from genoconv.errors import Interrupted, ModelError, TrainingError, UsageError
+from genoconv.errors import Interrupted, ModelError, OutputError, TrainingError, UsageError
 from genoconv.models import load_model
 from genoconv.pipelines.train import run as pipeline
 from genoconv.pipelines.train import session
@@ -279,6 +279,8 @@ def test_activation_checkpointing_is_really_on(fasta: Path, tmp_path: Path, monk
 
 def test_tensorboard_gets_every_curve(fasta: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
+    with pytest.raises(OutputError, match="TensorBoard needs a path that is UTF-8"):
+        train_tiny(tmp_path / os.fsdecode(b"\xff"), fasta, "run.tensorboard=true", max_steps=3)
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     folder = train_tiny(tmp_path / "run", fasta, "run.tensorboard=true", max_steps=3)
