@@ -218,7 +218,7 @@ def test_names_that_are_not_utf8(bench: Bench, monkeypatch: pytest.MonkeyPatch) 
         bench.call("-r", "c:1-50", output=bench.folder / os.fsdecode(name))
         assert (bench.folder / os.fsdecode(name).replace("npy", "c.npy")).exists()
     monkeypatch.setattr(scan_run, "load", lambda *_, **__: pytest.fail("begun"))
-    with pytest.raises(OutputError, match=r"\\xff\.entropy\.bw: a bigWig needs a path that is UTF-8"):
+    with pytest.raises(OutputError, match=r"\\xff.*: a bigWig needs a path that is UTF-8"):
         bench.call("-r", "c:1-50", output=bench.folder / os.fsdecode(b"\xff.bw"))
 
 
