@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -39,18 +39,57 @@ def _warm() -> WarmCommand:
     return WarmCommand()
 
 
+def shell_path() -> str:
+    """A search path on which ``genoconv`` is the command in a process that starts quickly."""
+    return f"{_warm().folder}:{command().parent}:/usr/bin:/bin"
+
+
+class Running:
+    """The command on its way, in a process group of its own; standard error is kept."""
+
+    def __init__(self, words: Sequence[object], *, env: Mapping[str, str], before: str = "") -> None:
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        with Path(os.devnull).open("r+b") as null:
+            self._run = _warm().start(
+                [str(command()), *map(str, words)],
+                environment=env,
+                cwd=Path.cwd(),
+                streams=(null, null, self._errors),
+                before=before,
+                group=True,
+            )
+        self.pid = self._run.pid
+
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._run.alive()
+
+    def end(self, timeout: float) -> tuple[int, str]:
+        """Wait for it; its exit code and standard error."""
+        code = self._run.wait(timeout)
+        with self._errors:
+            return code, self.said()
+
+    def said(self) -> str:
+        """Standard error so far."""
+        self._errors.seek(0)
+        return self._errors.read().decode()
+
+
 def run_cli(
-    *arguments: str | Path,
+    *arguments: str | Path | int,
     home: Path,
     stdin: bytes | None = None,
     env: Mapping[str, str] | None = None,
     timeout: float = 300,
     cwd: Path | None = None,
+    before: str = "",
     fresh: bool = False,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run the command to its end in a process of its own; output is bytes because VCF and npz go to stdout.
 
     The process is forked from one that has imported torch; with ``fresh`` the installed script is started.
+    ``before`` is Python code that runs in the process first.
     """
     words = [str(command()), *map(str, arguments)]
     environment = cli_environment(home, env)
@@ -58,16 +97,22 @@ def run_cli(
         given.write(stdin or b"")
         given.seek(0)
         if fresh:
+            assert not before
             code = subprocess.run(
                 words, stdin=given, stdout=out, stderr=errors, env=environment, timeout=timeout, cwd=cwd, check=False
             ).returncode
         else:
-            warm = _warm()
-            warm.start(words[1:], environment=environment, cwd=cwd or Path.cwd(), streams=(given, out, errors))
-            code = warm.wait(timeout)
+            streams = (given, out, errors)
+            run = _warm().start(words, environment=environment, cwd=cwd or Path.cwd(), streams=streams, before=before)
+            code = run.wait(timeout)
         out.seek(0)
         errors.seek(0)
         return subprocess.CompletedProcess(words, code, out.read(), errors.read())
+
+
+def file_limit(size: int) -> str:
+    """Code to run ``before`` a command: no file may grow beyond ``size`` bytes, as on a full disk."""
+    return f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))"
 
 
 def one_clear_line(result: subprocess.CompletedProcess[bytes], *, code: int) -> str:
@@ -100,30 +145,21 @@ def check_printed(page: str, mark: str, text: str) -> None:
     assert _printed(page, mark)[1] == f"\n{text}\n\n", f"{page}: {mark} is out of date; run the test file as a script"
 
 
-STRUCK = """
-import os, signal, sys
+_STRUCK = """
+import os, signal
 from genoconv.tasks.journal import Journal
-append, left = Journal.append, [int(sys.argv.pop(1))]
-number = getattr(signal, sys.argv.pop(1))
+append, left = Journal.append, [{pieces}]
 def struck(self, value):
     append(self, value)
     left[0] -= 1
     if not left[0]:
-        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), signal.{stop})
 Journal.append = struck
-from genoconv.cli import main
-main()
 """
 
 
-def run_until(arguments: list[object], home: Path, stop: signal.Signals, pieces: int) -> int:
+def run_until(arguments: Sequence[str | Path], home: Path, stop: signal.Signals, pieces: int) -> int:
     """Run the command, which gets the signal when it has finished ``pieces`` more pieces; its exit code."""
-    result = subprocess.run(
-        [sys.executable, "-c", STRUCK, str(pieces), stop.name, *map(str, arguments)],
-        capture_output=True,
-        env=cli_environment(home),
-        timeout=300,
-        check=False,
-    )
+    result = run_cli(*arguments, home=home, before=_STRUCK.format(pieces=pieces, stop=stop.name))
     assert b"Traceback" not in result.stderr, result.stderr
     return result.returncode

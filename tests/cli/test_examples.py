@@ -18,7 +18,7 @@ from reports import enter
 from train_runs import patterned_genome
 from vcf_files import tiny_model
 
-from support import ROOT, command
+from support import ROOT, shell_path
 
 EXAMPLES = ROOT / "examples"
 
@@ -91,7 +91,7 @@ NOTEBOOKS = {
 @pytest.mark.parametrize("name", sorted(path.stem for path in EXAMPLES.glob("*.ipynb")))
 @pytest.mark.filterwarnings("ignore")  # of the notebook's machinery
 def test_a_notebook_runs(name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", f"{command().parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{shell_path()}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.delenv("MPLBACKEND", raising=False)
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     notebook = nbformat.read(EXAMPLES / f"{name}.ipynb", as_version=4)

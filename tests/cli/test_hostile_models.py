@@ -7,7 +7,6 @@ import pickle
 import resource
 import shutil
 import struct
-import subprocess
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +24,7 @@ from genoconv.models.published.unpickle import load_checkpoint
 from genoconv.pipelines.embed.options import EmbedOptions
 from genoconv.pipelines.embed.run import embed
 from genoconv.pipelines.models.run import describe_model, export_model, import_model, layout_named
-from support import cli_environment, command, one_clear_line, run_cli
+from support import file_limit, one_clear_line, run_cli
 
 HF = layout_named("hyenadna-hf")
 
@@ -88,7 +87,10 @@ def test_a_config_that_was_edited_is_one_line(name: str, edited, tmp_path: Path)
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("content", ["[" * 100_000, '{"format": ' + "9" * 4400 + "}", "{}" + " " * (1 << 25)])
+BEYOND = {"nested": "[" * 100_000, "number": '{"format": ' + "9" * 4400 + "}", "size": "{}" + " " * (1 << 25)}
+
+
+@pytest.mark.parametrize("content", BEYOND.values(), ids=BEYOND.keys())
 def test_a_config_beyond_measure_is_one_line(content: str, edited, tmp_path: Path) -> None:
     folder = edited(lambda c: None)
     (folder / "config.json").write_text(content)
@@ -204,14 +206,8 @@ def test_a_limit_on_file_size_is_one_line(words: tuple[str, ...], model, tmp_pat
     export_model(model, source, layout=HF)
     output = tmp_path / "new" / "out"
     places = {"SOURCE": source, "MODEL": model}
-    result = subprocess.run(
-        [command(), "models", *(places.get(word, word) for word in words), "-o", output],
-        env=cli_environment(home),
-        capture_output=True,
-        timeout=120,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
-    )
+    words = tuple(str(places.get(word, word)) for word in words)
+    result = run_cli("models", *words, "-o", output, home=home, before=file_limit(4096))
     line = one_clear_line(result, code=1)
     assert "File too large" in line
     assert str(output) in line
@@ -222,14 +218,8 @@ def test_a_limit_on_file_size_is_one_line(words: tuple[str, ...], model, tmp_pat
 def test_a_limit_on_file_size_of_vectors_is_one_line(suffix: str, model, tmp_path: Path, home: Path) -> None:
     fasta = write_fasta(tmp_path / "in.fa", {f"r{n}": random_bases(20, seed=n) for n in range(300)})
     sizes = {"npz": 10_000, "npy": 9_700, "parquet": 9_650, "h5ad": 15_000}
-    result = subprocess.run(
-        [command(), "embed", fasta, "-m", model, "-o", tmp_path / f"o.{suffix}", "-q"],
-        env=cli_environment(home),
-        capture_output=True,
-        timeout=120,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (sizes[suffix], sizes[suffix])),
-    )
+    words = ("embed", fasta, "-m", model, "-o", tmp_path / f"o.{suffix}", "-q")
+    result = run_cli(*words, home=home, before=file_limit(sizes[suffix]))
     line = one_clear_line(result, code=1)
     assert "File too large" in line
     assert len(result.stderr.splitlines()) <= 2, result.stderr.decode()

@@ -9,7 +9,7 @@ import pytest
 from fasta_files import random_bases, write_fasta
 from vcf_files import tiny_model
 
-from support import ROOT, cli_environment, command
+from support import ROOT, cli_environment, run_cli, shell_path
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -56,10 +56,10 @@ def plain(line: str) -> str:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.name)
 def test_what_a_page_shows_is_what_happens(page: Path, folder: Path) -> None:
-    environment = cli_environment(folder / "home", {"PATH": f"{command().parent}:/usr/bin:/bin", "COLUMNS": "200"})
+    environment = cli_environment(folder / "home", {"PATH": shell_path(), "COLUMNS": "200"})
     shown = blocks(page)
     if "genomes path demo" in shown[0][0]:  # of a reader who has it: no other page's test need have fetched it
-        subprocess.run([command(), "genomes", "fetch", "demo", "-q"], env=environment, check=True, timeout=300)
+        assert run_cli("genomes", "fetch", "demo", "-q", home=folder / "home").returncode == 0
     for line, expected in shown:
         text = re.sub(r"--max-minutes \S+", "--max-steps 2", line)
         assert shlex.split(text), line

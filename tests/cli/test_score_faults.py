@@ -4,8 +4,6 @@ import json
 import logging
 import os
 import signal
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -23,7 +21,7 @@ from genoconv.pipelines.score.run import score_variants
 from genoconv.tasks.journal import Journal, journal_path
 from genoconv.variants.chunks import chunks, grid_place, shard_of
 from genoconv.workfiles import claimed
-from support import cli_environment
+from support import run_cli
 
 RNG = np.random.default_rng(7)
 CONTIG = "".join(RNG.choice(list("ACGT"), 6000))
@@ -296,8 +294,6 @@ def struck(self, value):
     if not left[0]:
         os.kill(os.getpid(), signal.SIGKILL)
 Journal.append = struck
-from genoconv.cli import main
-main()
 """
 
 
@@ -305,10 +301,7 @@ def test_what_a_killed_run_left_goes_with_the_next(run: ScoreOptions, tmp_path: 
     """BCF through standard input has the most temporary files: the copy of the input, the text, the binary."""
     out = tmp_path / "out.bcf"
     words = ["score-variants", "-", "-f", run.fasta, "-m", run.model, "-w", "64", "-o", out, "--device", "cpu"]
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, *map(str, words)], input=run.vcf.read_bytes(), env=cli_environment(home),
-        capture_output=True, check=False,
-    )  # fmt: skip
+    killed = run_cli(*words, home=home, stdin=run.vcf.read_bytes(), before=KILLED)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     left = {path.name for path in tmp_path.glob(".*")}
     assert len(left) >= 5  # journal, lock, copy of the input, output, text, binary

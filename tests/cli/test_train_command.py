@@ -25,7 +25,7 @@ from genoconv.models.checkpoint import read_config
 from genoconv.pipelines.options import parameters
 from genoconv.pipelines.train.options import TrainConfig
 from genoconv.train.metrics import read_rows
-from support import cli_environment, command, one_clear_line, run_cli
+from support import Running, cli_environment, command, file_limit, one_clear_line, run_cli
 
 HARD = ("data.accumulate=2", "data.workers=1", "model.embed_dropout=0.1", "run.checkpoint_every=4")
 
@@ -61,7 +61,7 @@ def test_a_kill_in_the_middle_of_a_checkpoint_loses_nothing(
     fasta: Path, tmp_path: Path, home: Path, fonts: str
 ) -> None:
     cut_down = (
-        "import os, signal, sys\n"
+        "import os, signal\n"
         "from genoconv import atomic\n"
         "commit, calls = atomic.commit, []\n"
         "def struck(temporary, final):\n"
@@ -72,13 +72,11 @@ def test_a_kill_in_the_middle_of_a_checkpoint_loses_nothing(
         "            os.kill(os.getpid(), signal.SIGKILL)\n"
         "    commit(temporary, final)\n"
         "atomic.commit = struck\n"
-        "from genoconv.cli import main\n"
-        "main()\n"
     )
     folder = tmp_path / "run"
     words = ["train", "-f", str(fasta), "-o", str(folder), "--max-steps", "10", *sets(*HARD)]
-    killed = subprocess.run([sys.executable, "-c", cut_down, *words], env=environment(home, fonts), check=False)
-    assert killed.returncode == -signal.SIGKILL
+    killed = run_cli(*words, home=home, env=environment(home, fonts), before=cut_down)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["partial.ckpt", "step-00000004.ckpt"]
     resumed = run_cli("train", "--resume", folder, home=home, env=environment(home, fonts))
     assert resumed.returncode == 0, resumed.stderr.decode()
@@ -92,17 +90,10 @@ def test_a_kill_in_the_middle_of_a_checkpoint_loses_nothing(
     ]
 
 
-def start(words: list[str], env: dict[str, str]) -> "subprocess.Popen[bytes]":
-    """The command in a process group of its own, as a shell would start it."""
-    return subprocess.Popen(
-        [command(), *words], env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
-    )
-
-
-def wait_for_rows(folder: Path, count: int, process: "subprocess.Popen[bytes]") -> None:
+def wait_for_rows(folder: Path, count: int, run: Running) -> None:
     deadline = time.monotonic() + 120
     while len(read_rows(folder / "metrics.csv")) < count:
-        assert process.poll() is None, process.communicate()[1].decode()
+        assert run.alive(), run.said()
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -113,12 +104,11 @@ def test_a_signal_to_the_whole_group_saves_a_checkpoint(
 ) -> None:
     folder = tmp_path / "run"
     words = ["train", "-f", str(fasta), "-o", str(folder), "--max-steps", "100000", *sets("data.workers=1")]
-    with start(words, environment(home, fonts)) as process:
-        wait_for_rows(folder, 3, process)
-        os.killpg(process.pid, number)
-        _, stderr = process.communicate(timeout=60)
-    text = stderr.decode()
-    assert process.returncode == code, text
+    run = Running(words, env=environment(home, fonts))
+    wait_for_rows(folder, 3, run)
+    os.killpg(run.pid, number)
+    ended, text = run.end(timeout=60)
+    assert ended == code, text
     assert f"resume with: genoconv train --resume {folder}" in text
     assert "Traceback" not in text
     step = read_rows(folder / "metrics.csv")[-1].step
@@ -127,30 +117,36 @@ def test_a_signal_to_the_whole_group_saves_a_checkpoint(
 
 
 PAIR = ("run.devices=2", "model.embed_dropout=0", "data.reverse_complement=false")
+ONE_HELD_OUT = ("max_length=1024", "data.tokens_per_batch=1024")
 
 
-def test_two_processes_learn_what_one_does_with_twice_the_batches(
-    fasta: Path, tmp_path: Path, home: Path, fonts: str
-) -> None:
+def test_two_processes_learn_what_one_does_with_twice_the_batches(tmp_path: Path, home: Path, fonts: str) -> None:
+    """Of a genome with a single held-out window, so that one of them has none to measure."""
+    fasta = patterned_genome(tmp_path / "small.fa", length=9_000)
     folder = tmp_path / "pair"
     result = run_cli(
-        *("train", "-f", fasta, "-o", folder, "--max-steps", 5, *sets(*PAIR)), home=home, env=environment(home, fonts)
+        *("train", "-f", fasta, "-o", folder, "--max-steps", 5, *sets(*PAIR, *ONE_HELD_OUT)),
+        home=home,
+        env=environment(home, fonts),
     )
     text = result.stderr.decode()
     assert result.returncode == 0, text
     assert len([line for line in text.splitlines() if "below" in line or "above" in line]) == 1
     assert len([line for line in text.splitlines() if "learning from" in line]) == 1, text
-    alone = train_tiny(tmp_path / "alone", fasta, *PAIR[1:], "data.accumulate=2", max_steps=5)
+    alone = train_tiny(tmp_path / "alone", fasta, *PAIR[1:], *ONE_HELD_OUT, "data.accumulate=2", max_steps=5)
     pair, single = weights(folder), weights(alone)
     assert all(torch.allclose(pair[name], single[name], rtol=1e-3, atol=1e-5) for name in pair)
     ours, theirs = (read_rows(f / "metrics.csv") for f in (folder, alone))
     assert [row.step for row in ours] == [row.step for row in theirs]
     assert [row.loss for row in ours] == pytest.approx([row.loss for row in theirs], rel=1e-4)
     assert ours[-1].tokens == theirs[-1].tokens
+    done = read_config(folder)["provenance"]
+    assert (done["device"], done["windows"]["valid"]["windows"]) == ("2 x cpu", 1)
+    assert "Traceback" not in text
 
 
 def failing(path: Path, *, how: str, moment: str) -> Path:
-    """The command, of which the second process fails at a moment of its own."""
+    """A script that is the command; as the second process of a run it fails at a moment of its own."""
     path.write_text(
         "import os, signal, sys\n"
         "from genoconv.cli import main\n"
@@ -182,29 +178,12 @@ def test_a_process_that_fails_ends_the_command_with_its_message(
     script = failing(tmp_path / "command.py", how=how, moment=moment)
     folder = tmp_path / "run"
     words = ["train", "-f", str(fasta), "-o", str(folder), "--max-steps", "100000", *sets(*PAIR)]
-    result = subprocess.run(
-        [sys.executable, str(script), *words],
-        env=environment(home, fonts),
-        capture_output=True,
-        timeout=300,
-        check=False,
+    result = run_cli(
+        *words, home=home, env=environment(home, fonts), before=f"import sys; sys.argv[0] = {str(script)!r}"
     )
     assert message in one_clear_line(result, code=1)
     again = CliRunner().invoke(app, ["train", "-f", str(fasta), "-o", str(folder), "--max-steps", "1", *sets(), "-q"])
     assert again.exit_code == 0, again.exception
-
-
-def test_more_processes_than_held_out_windows(tmp_path: Path, home: Path, fonts: str) -> None:
-    small = patterned_genome(tmp_path / "small.fa", length=9_000)
-    folder = tmp_path / "run"
-    words = ("train", "-f", small, "-o", folder, "--max-steps", 2, *sets("run.devices=2", "max_length=1024"))
-    result = run_cli(*words, home=home, env=environment(home, fonts), timeout=300)
-    assert result.returncode == 0, result.stderr.decode()
-    assert "Traceback" not in result.stderr.decode()
-    done = read_config(folder)["provenance"]
-    assert done["device"] == "2 x cpu"
-    assert done["windows"]["valid"]["windows"] == 1
-    assert [row.step for row in read_rows(folder / "metrics.csv") if row.split == "valid"] == [1, 2]
 
 
 def test_processes_that_slurm_has_started_find_each_other(fasta: Path, tmp_path: Path, home: Path, fonts: str) -> None:
@@ -216,13 +195,13 @@ def test_processes_that_slurm_has_started_find_each_other(fasta: Path, tmp_path:
         "SLURM_NODELIST": "localhost",
     }
     tasks = [
-        start(words, environment(home, fonts, **shared, SLURM_PROCID=str(rank), SLURM_LOCALID=str(rank)))
+        Running(words, env=environment(home, fonts, **shared, SLURM_PROCID=str(rank), SLURM_LOCALID=str(rank)))
         for rank in (1, 0)
     ]
-    said = [task.communicate(timeout=120)[1].decode() for task in tasks]
-    assert [task.returncode for task in tasks] == [0, 0], said
-    assert said[0] == ""
-    assert "after 3 steps" in said[1]
+    ends = [task.end(timeout=120) for task in tasks]
+    assert [code for code, _ in ends] == [0, 0], ends
+    assert ends[0][1] == ""
+    assert "after 3 steps" in ends[1][1]
     assert read_config(folder)["provenance"]["steps"] == 3
 
 
@@ -353,16 +332,8 @@ def test_the_options_of_a_call_are_used(fasta: Path, tmp_path: Path, monkeypatch
 
 
 def test_a_full_disk_gets_one_clear_line(fasta: Path, tmp_path: Path, home: Path, fonts: str) -> None:
-    limited = (
-        "import resource, sys\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))\n"
-        "from genoconv.cli import main\n"
-        "main()\n"
-    )
     words = ["train", "-f", str(fasta), "-o", str(tmp_path / "run"), "--max-steps", "3", *sets()]
-    result = subprocess.run(
-        [sys.executable, "-c", limited, *words], env=environment(home, fonts), capture_output=True, check=False
-    )
+    result = run_cli(*words, home=home, env=environment(home, fonts), before=file_limit(60_000))
     line = one_clear_line(result, code=1)
     assert "File too large" in line
     assert not (tmp_path / "run" / "config.json").exists()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from support import cli_environment, one_clear_line, run_cli
+from support import cli_environment, one_clear_line, run_cli, shell_path
 
 SNAKEMAKE = shutil.which("snakemake", path=str(Path(sys.executable).parent)) or shutil.which("snakemake")
 needs_snakemake = pytest.mark.skipif(SNAKEMAKE is None, reason="no snakemake here: pip install 'genoconv[workflow]'")
@@ -44,7 +44,7 @@ def snakemake(*arguments: str, cwd: Path, home: Path) -> str:
     """Run Snakemake with this environment's genoconv first on the path; return what it printed."""
     assert SNAKEMAKE
     env = cli_environment(home)
-    env["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), str(Path(SNAKEMAKE).parent), env["PATH"]))
+    env["PATH"] = os.pathsep.join((shell_path(), str(Path(SNAKEMAKE).parent), env["PATH"]))
     env["XDG_CACHE_HOME"] = str(home / "cache")
     done = subprocess.run([SNAKEMAKE, *arguments], cwd=cwd, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
