@@ -18,7 +18,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.windows.batches import batch_plan, drawn_windows, pad_batch
 from genoconv.genome.windows.regions import RegionMap
-from genoconv.tokens import Tokens, reverse_complement
+from genoconv.tokens import A, T, Tokens, reverse_complement
 from genoconv.train.settings import Stage
 
 if TYPE_CHECKING:
@@ -194,6 +194,12 @@ def leave_signals_to_parent(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
+def with_noise(tokens: Tokens, share: float, random: np.random.Generator) -> Tokens:
+    """A copy of ``tokens`` (L,) in which about this share is replaced by A, C, G or T, whatever stood there."""
+    replaced = random.random(len(tokens), dtype=np.float32) < share
+    return np.where(replaced, random.integers(A, T + 1, len(tokens), dtype=np.uint8), tokens)
+
+
 @dataclass(frozen=True, slots=True)
 class Share:
     """Which batches are whose: this process takes ``rank`` of every ``world``, beginning with its ``first``-th."""
@@ -211,7 +217,8 @@ class TrainingBatches(IterableDataset[Batch]):
         stages: lengths to cut windows to, and for how many of *this process's* batches (None: for ever).
         tokens_per_batch: bases in a batch, padding included.
         flips: read a random half of the windows on the other strand; for all, or for each window, shape (windows,).
-        seed: decides order, cuts and flips.
+        noise: share of the bases that are replaced by random ones, others each time that a window is read.
+        seed: decides order, cuts, flips and noise.
         share: of several processes.
         often: how often each window is read, relative to the others, shape (windows,); None reads all alike, once in
             every epoch. Otherwise an epoch has as many windows, each as often as it weighs, rounded up or down so that
@@ -228,7 +235,9 @@ class TrainingBatches(IterableDataset[Batch]):
         seed: int,
         share: Share,
         often: npt.NDArray[np.float64] | None = None,
+        noise: float = 0.0,
     ) -> None:
+        self.noise = noise
         self.reader = reader
         self.stages = stages
         self.tokens_per_batch = tokens_per_batch
@@ -259,7 +268,8 @@ class TrainingBatches(IterableDataset[Batch]):
             if length > limit:
                 start = int(rng.integers(length - limit + 1))
                 crop = (start, start + limit)
-            items.append(self.reader.read(window, crop=crop, flip=bool(self.flips[window]) and bool(rng.integers(2))))
+            item = self.reader.read(window, crop=crop, flip=bool(self.flips[window]) and bool(rng.integers(2)))
+            items.append(item._replace(tokens=with_noise(item.tokens, self.noise, rng)) if self.noise else item)
         return collate(items)
 
     def _stage(self, index: int) -> tuple[int, int]:

@@ -62,6 +62,7 @@ class Job:
         flips: read a random half of the training windows on the other strand; for all, or for each, (windows,).
         data, optim, settings: see :mod:`.settings`.
         often: how often each training window is read, relative to the others, (windows,); None reads all alike.
+        noise: share of the bases of training windows that are replaced by random ones each time they are read.
         keep_best: end with the weights of the best validation rather than the last ones.
         patience: with ``keep_best``, validations without improvement after which the run ends.
         recompute: keep only each block's input for the backward pass and compute the rest again.
@@ -76,6 +77,7 @@ class Job:
     optim: OptimSettings
     settings: RunSettings
     often: npt.NDArray[np.float64] | None = None
+    noise: float = 0.0
     keep_best: bool = False
     patience: int | None = None
     recompute: bool = False
@@ -303,6 +305,7 @@ def _batches(job: Job, share: Share) -> TrainingBatches:
         seed=job.settings.seed,
         share=share,
         often=job.often,
+        noise=job.noise,
     )
 
 

@@ -156,6 +156,17 @@ class FinetuneConfig(Options):
         Literal["forward", "both"],
         option("--strand", panel=HEAD, help="Read as given, or also in reverse complement and average."),
     ] = "forward"
+    noise: Annotated[
+        float | None,
+        Field(ge=0, le=0.5),
+        option(
+            "--noise",
+            metavar="F",
+            panel=HEAD,
+            default="0",
+            help="Share of the bases of training records that are replaced by random ones each time they are read.",
+        ),
+    ] = None
     epochs: Annotated[
         int | None,
         Field(ge=1),
@@ -203,5 +214,6 @@ class FinetuneOptions(FinetuneConfig):
 
 # Keys of a call that are not part of a run.
 CALL = ("output", "resume", "force", "quiet")
+NOISE = {"head": 0.0, "lora": 0.0, "full": 0.0}
 EPOCHS = {"head": 50, "lora": 10, "full": 10}
 PATIENCE = {"head": 10, "lora": 3, "full": 3}

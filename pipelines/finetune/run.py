@@ -61,6 +61,8 @@ def understand(call: Call[FinetuneOptions]) -> FinetuneCall:
         missing = [name for name, value in (("TABLE", config.table), ("--output", folder)) if value is None]
         if missing:
             raise UsageError(f"missing: {', '.join(missing)}")
+        if config.noise and config.mode == "head":
+            raise UsageError("--noise changes what the model reads; it goes with --mode lora and full")
         note_default_model(config)
     where = resume if resume is not None else folder
     assert where is not None

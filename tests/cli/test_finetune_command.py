@@ -504,6 +504,14 @@ def _(bench: Bench) -> None:
         assert (model.head.config.pooling, model.head.config.both_strands) == (pooling, both)
 
 
+@shows("noise")
+def _(bench: Bench) -> None:
+    assert job(bench, "--mode", "full", "--noise", 0.2)[0].noise == 0.2
+    assert job(bench, "--mode", "head")[0].noise == 0
+    with pytest.raises(UsageError, match=r"--noise .* goes with --mode lora and full"):
+        call("finetune", bench.table, "-m", bench.base, "-o", bench.out, "--noise", 0.2)
+
+
 @shows("epochs", "patience", "optim.lr", "optim.head_lr", "run.max_minutes", "run.precision", "run.device")
 def _(bench: Bench) -> None:
     each = job(bench)[0].settings.validate_every

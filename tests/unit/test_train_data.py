@@ -95,6 +95,25 @@ def test_half_of_the_windows_are_flipped(fasta: Fasta) -> None:
     assert 70 < as_is < 130
 
 
+def test_noise_replaces_a_share_of_the_bases_and_others_each_time(fasta: Fasta) -> None:
+    reader = WindowReader(fasta, windows([200, 100]))
+
+    def read(noise: float) -> list[torch.Tensor]:
+        stages = (Stage(length=200),)
+        data = TrainingBatches(
+            reader, stages=stages, tokens_per_batch=400, flips=False, seed=1, share=Share(), noise=noise
+        )
+        return [data.batch(index).ids[data.batch(index).ids[:, -1] != PAD][0] for index in range(100)]
+
+    original = torch.from_numpy(encode(BASES[:200]))
+    assert all(torch.equal(ids, original) for ids in read(0.0))
+    noisy = read(0.2)
+    assert 0.13 < float(torch.stack([(ids != original).float().mean() for ids in noisy]).mean()) < 0.17  # 3 of 4 differ
+    assert len({ids.numpy().tobytes() for ids in noisy}) == 100
+    assert equal(noisy, read(0.2))
+    assert set(torch.cat(noisy).tolist()) <= set(original.tolist())
+
+
 def test_soft_masked_bases_weigh_less_on_either_strand(fasta: Fasta) -> None:
     for strand in "+-":
         ids, weights, *_ = WindowReader(fasta, windows([50], strand=strand), masked_weight=0.25).read(0)
