@@ -1,6 +1,7 @@
-"""A head on the backbone: one vector per sequence, pooled from the states, becomes probabilities or values.
+"""A head on the backbone: one vector per sequence, or per base, from the states becomes probabilities or values.
 
-Letters in shapes: R records, N tokens, D = d_model, K outputs of the head.
+Letters in shapes: R records, N tokens, D = d_model, K outputs of the head, S the width of what the head sees: D, or 2 D
+where it sees both strands side by side.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -13,10 +14,11 @@ from genoconv.errors import ModelError
 from genoconv.models.config import ModelConfig
 from genoconv.models.float32 import Float32Module
 from genoconv.models.hyena import HyenaDNA
-from genoconv.tokens import PAD, A, T
+from genoconv.models.parts import cut, lengths, opposite, overlapping, turned
+from genoconv.tokens import PAD
 
 Kind = Literal["binary", "multiclass", "multilabel", "regression"]
-Pooling = Literal["mean", "last", "attention"]
+Pooling = Literal["mean", "last", "attention", "none"]
 
 HEAD_PREFIX = "head."
 """Of the names of a head's tensors in a model folder."""
@@ -31,8 +33,10 @@ class HeadConfig(BaseModel):
             probabilities) or ``regression`` (real numbers).
         labels: names of the classes of ``binary`` (the negative one first) and ``multiclass``; of the labels of
             ``multilabel``; of the values of ``regression``.
-        pooling: how the states of all bases become one vector.
+        pooling: how the states of all bases become one vector; ``none`` predicts every base from its own.
         both_strands: read each sequence and its reverse complement, and average the two vectors.
+        stranded: of ``none``, whether what is predicted belongs to the strand that is read, as splice sites do; the
+            vectors of both strands then stay side by side.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -41,6 +45,7 @@ class HeadConfig(BaseModel):
     labels: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
     pooling: Pooling = "mean"
     both_strands: bool = False
+    stranded: bool = False
 
     @model_validator(mode="after")
     def _enough_labels(self) -> Self:
@@ -50,11 +55,23 @@ class HeadConfig(BaseModel):
             raise ValueError(f"labels: a binary head has two, not {len(self.labels)}")
         if self.kind == "multiclass" and len(self.labels) < 2:
             raise ValueError("labels: a multiclass head has at least two")
+        if self.stranded and not self.per_base:
+            raise ValueError("stranded: goes with pooling none")
         return self
 
     @property
+    def per_base(self) -> bool:
+        """Whether every base has outputs of its own, rather than the whole sequence."""
+        return self.pooling == "none"
+
+    @property
+    def sides(self) -> int:
+        """Vectors that the head sees side by side: that of the strand that is read, and perhaps of the other."""
+        return 2 if self.stranded and self.both_strands else 1
+
+    @property
     def outputs(self) -> int:
-        """K, numbers per sequence: one for ``binary``, else one per label."""
+        """K, numbers per sequence or base: one for ``binary``, else one per label."""
         return 1 if self.kind == "binary" else len(self.labels)
 
     @property
@@ -80,10 +97,10 @@ class HeadConfig(BaseModel):
 
 
 class Head(Float32Module):
-    """Pooled vectors, standardised, through one linear layer. Kept and computed in float32.
+    """Pooled vectors, or those of bases, standardised, through one linear layer. Kept and computed in float32.
 
     Attributes:
-        center, spread: (D,) mean and standard deviation of the pooled vectors of the training set.
+        center, spread: (S,) mean and standard deviation of the vectors of the training set.
         offset, unit: (K,) mean and standard deviation of the values of a regression; zeros and ones otherwise.
     """
 
@@ -96,10 +113,11 @@ class Head(Float32Module):
         super().__init__()
         self.config = config
         self.attention = nn.Linear(width, 1, bias=False) if config.pooling == "attention" else None
-        self.linear = nn.Linear(width, config.outputs)
+        seen = width * config.sides
+        self.linear = nn.Linear(seen, config.outputs)
         for name, size, value in (
-            ("center", width, 0.0),
-            ("spread", width, 1.0),
+            ("center", seen, 0.0),
+            ("spread", seen, 1.0),
             ("offset", config.outputs, 0.0),
             ("unit", config.outputs, 1.0),
         ):
@@ -131,20 +149,20 @@ class Head(Float32Module):
         return states.masked_fill(~valid[..., None], 0.0).sum(1) / valid.sum(1, keepdim=True).clamp(min=1)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """(R, D) -> (R, K): logits, or standardised values of a regression."""
+        """(..., S) -> (..., K): logits, or standardised values of a regression."""
         with torch.autocast(pooled.device.type, enabled=False):
             outputs: Tensor = self.linear((pooled.float() - self.center) / self.spread)
         return outputs
 
     def predictions(self, outputs: Tensor) -> Tensor:
-        """(R, K) of :meth:`forward` -> (R, K): probabilities, or values in the unit of the labels."""
+        """(..., K) of :meth:`forward` -> (..., K): probabilities, or values in the unit of the labels."""
         if self.config.kind == "regression":
             return outputs * self.unit + self.offset
-        return outputs.softmax(1) if self.config.kind == "multiclass" else outputs.sigmoid()
+        return outputs.softmax(-1) if self.config.kind == "multiclass" else outputs.sigmoid()
 
     @torch.no_grad()
     def standardise(self, pooled: Tensor) -> None:
-        """Take :attr:`center` and :attr:`spread` from pooled vectors (R, D)."""
+        """Take :attr:`center` and :attr:`spread` from vectors (R, S)."""
         self.center.copy_(pooled.mean(0))
         spread = pooled.std(0, correction=0)
         self.spread.copy_(torch.where(spread > _SMALLEST_SCALE, spread, torch.ones_like(spread)))
@@ -190,17 +208,20 @@ class Predictor(HyenaDNA):
         return self
 
     def pooled(self, ids: Tensor) -> Tensor:
-        """One vector per record: :meth:`.Head.pool` of the states of all of its bases.
+        """What the head sees. One vector per record: :meth:`.Head.pool` of the states of all of its bases.
 
         Records longer than ``config.max_bases`` are read in the fewest equal parts, which do not see each other; the
-        pooling runs over the bases of all of them. ``last`` reads the last ``config.max_bases`` bases alone.
+        pooling runs over the bases of all of them. ``last`` reads the last ``config.max_bases`` bases alone. A head
+        without pooling sees the state of each base, of longer records from windows that overlap by half.
 
         Args:
             ids: (R, N) integers of any length N >= 1, right-padded with PAD.
 
         Returns:
-            (R, D) float32, the mean of both strands where the head reads both.
+            (R, D) float32, the mean of both strands where the head reads both; without pooling (R, N, S).
         """
+        if self.head.config.per_base:
+            return self._every_base(ids)
         vectors = self._one_strand(ids)
         if self.head.config.both_strands:
             vectors = (vectors + self._one_strand(opposite(ids), mirrored=True)) / 2
@@ -213,8 +234,24 @@ class Predictor(HyenaDNA):
         states = self.hidden(pieces.reshape(rows * parts, length))
         return self.head.pool(states.reshape(rows, parts * length, -1), valid.reshape(rows, parts * length))
 
+    def _every_base(self, ids: Tensor) -> Tensor:
+        states = self._states(ids)
+        if not self.head.config.both_strands:
+            return states
+        other = turned(self._states(opposite(ids)), lengths(ids))
+        return torch.cat([states, other], -1) if self.head.config.stranded else (states + other) / 2
+
+    def _states(self, ids: Tensor) -> Tensor:
+        """(R, N, D) float32, each with what lies before it."""
+        longest, length = self.config.max_bases, ids.shape[1]
+        parts = [
+            self.hidden(ids[:, start:end])[:, kept - start :].float()
+            for start, kept, end in overlapping(0, length, length=length, longest=longest)
+        ]
+        return torch.cat(parts, dim=1)
+
     def outputs(self, ids: Tensor) -> Tensor:
-        """(R, N) -> (R, K): what the loss is computed from; see :meth:`.Head.forward`."""
+        """(R, N) -> (R, K), without pooling (R, N, K): what the loss is computed from; see :meth:`.Head.forward`."""
         outputs: Tensor = self.head(self.pooled(ids))
         return outputs
 
@@ -228,6 +265,7 @@ class Predictor(HyenaDNA):
         Returns:
             (R, K) float32: of ``binary`` the probability of the positive class, K = 1; of ``multiclass`` the
             probabilities of all classes; of ``multilabel`` one probability per label; of ``regression`` the values.
+            Of a head without pooling (R, N, K), with NaN where ``ids`` is PAD.
 
         Raises:
             ModelError: ``ids`` is not (R, N) of integers, or a row holds no token but PAD.
@@ -236,52 +274,8 @@ class Predictor(HyenaDNA):
             raise ModelError(f"ids: got {tuple(ids.shape)} of {ids.dtype}; predict takes (records, length) integers")
         if bool((ids == PAD).all(1).any()):
             raise ModelError("ids: a row holds nothing but padding; leave empty sequences out")
-        return self.head.predictions(self.outputs(ids))
-
-
-def opposite(ids: Tensor) -> Tensor:
-    """Reverse complement of right-padded ids (R, N), right-padded too."""
-    place = torch.arange(ids.shape[1], device=ids.device)
-    source = lengths(ids)[:, None] - 1 - place
-    turned = ids.gather(1, source.clamp(min=0)).masked_fill(source < 0, PAD)
-    return torch.where((turned >= A) & (turned <= T), A + T - turned, turned)  # A C G T follow one another
-
-
-def lengths(ids: Tensor) -> Tensor:
-    """(R,) tokens of each row up to the last that is not PAD."""
-    place = torch.arange(1, ids.shape[1] + 1, device=ids.device)
-    return torch.where(ids != PAD, place, 0).amax(1)
-
-
-def cut(ids: Tensor, *, longest: int, last: bool, mirrored: bool = False) -> tuple[Tensor, Tensor]:
-    """Parts of records that the model reads at once.
-
-    Args:
-        ids: (R, N), right-padded.
-        longest: tokens that a part may have.
-        last: only the last ``longest`` tokens of each record.
-        mirrored: cut where the opposite strand is cut.
-
-    Returns:
-        Ids (R, P, L) with L <= ``longest``, PAD where a part or a record ends, and which of them are tokens (bool).
-    """
-    if ids.shape[1] <= longest:
-        return ids[:, None], (ids != PAD)[:, None]
-    sizes = lengths(ids)
-    if last:
-        starts, ends = (sizes - longest).clamp(min=0)[:, None], sizes[:, None]
-    else:
-        parts = (-(-sizes // longest)).clamp(min=1)[:, None]
-        number = torch.arange(int(parts.max()) + 1, device=ids.device).clamp(max=parts)
-        whole = sizes[:, None]
-        edges = whole - whole * (parts - number) // parts if mirrored else whole * number // parts
-        starts, ends = edges[:, :-1], edges[:, 1:]
-    length = int((ends - starts).max())
-    index = starts[..., None] + torch.arange(length, device=ids.device)
-    inside = index < ends[..., None]
-    flat = index.clamp(max=ids.shape[1] - 1).flatten(1)
-    pieces = ids.gather(1, flat).reshape(index.shape).masked_fill(~inside, PAD)
-    return pieces, inside & (pieces != PAD)
+        found = self.head.predictions(self.outputs(ids))
+        return found.masked_fill((ids == PAD)[..., None], torch.nan) if self.head.config.per_base else found
 
 
 def head_record(model: HyenaDNA) -> dict[str, Any] | None:

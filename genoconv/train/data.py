@@ -37,7 +37,8 @@ class Batch(NamedTuple):
         ids: (B, L) uint8 tokens.
         weights: (B, L) float32 weight of each base in the loss; shape (0,) where all are one.
         tokens: how many of ``ids`` are not padding.
-        targets: what is to be predicted of each window, shape (B,) or (B, C); shape (0,) where it is the sequence.
+        targets: what is to be predicted of each window, shape (B, C), or of each base, shape (B, L, C), with NaN where
+            that is unknown and for padding; shape (0,) where it is the sequence.
         strata: (B, L) uint8, the part of the data that each base belongs to, :data:`NO_STRATUM` for padding; shape
             (0,) where there is one part.
         features: (B, D) vectors computed beforehand, which stand for the model's own; shape (0,) where there are none.
@@ -54,8 +55,8 @@ class Batch(NamedTuple):
 class Item(NamedTuple):
     """One window: its tokens (L,), and what is given with them.
 
-    That is the weight of each in the loss, what is to be predicted, the strata of the tokens, and the vector (D,) that
-    stands for the model's own.
+    That is the weight of each in the loss, what is to be predicted of the window (C,) or of its tokens (L, C), the
+    strata of the tokens, and the vector (D,) that stands for the model's own.
     """
 
     tokens: Tokens
@@ -182,10 +183,20 @@ def collate(items: Sequence[Item]) -> Batch:
         ids=torch.from_numpy(ids),
         weights=torch.from_numpy(weights),
         tokens=sum(len(item.tokens) for item in items),
-        targets=torch.from_numpy(np.stack(targets) if targets else np.empty(0, np.float32)),
+        targets=torch.from_numpy(_stacked(targets, ids.shape[1])),
         strata=torch.from_numpy(strata),
         features=torch.from_numpy(np.stack(features) if features else np.empty(0, np.float32)),
     )
+
+
+def _stacked(targets: Sequence[npt.NDArray[np.float32]], length: int) -> npt.NDArray[np.float32]:
+    """Targets of windows (C,), or of their bases (window, C), which are padded with NaN to ``length``."""
+    if not targets or targets[0].ndim == 1:
+        return np.stack(targets) if targets else np.empty(0, np.float32)
+    found = np.full((len(targets), length, targets[0].shape[1]), np.nan, np.float32)
+    for row, target in zip(found, targets, strict=True):
+        row[: len(target)] = target
+    return found
 
 
 def leave_signals_to_parent(worker: int) -> None:

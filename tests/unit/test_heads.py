@@ -11,7 +11,8 @@ from embed_files import rc, small_model, states
 
 from genoconv.errors import ModelError
 from genoconv.models import load_model, model_digest, save_model
-from genoconv.models.heads import Head, HeadConfig, Predictor, cut, opposite
+from genoconv.models.heads import Head, HeadConfig, Predictor
+from genoconv.models.parts import cut, opposite
 from genoconv.models.published import layouts
 from genoconv.models.published.conversion import restore_published
 from genoconv.pipelines.finetune.vectors import pooled

@@ -1,4 +1,4 @@
-"""Labels and values of whole records: the loss of a head, and the figures that add up over batches."""
+"""Labels and values of whole records or of every base: the loss of a head, and the figures that add up over batches."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,8 @@ class Labelled:
     """What a :class:`.Predictor` learns from labelled records.
 
     Targets of a batch are (B, 1) for ``binary`` (0 or 1) and ``multiclass`` (the number of the class), (B, K) for
-    ``multilabel`` (0 or 1) and ``regression`` (in the unit of the labels; the loss is of standardised values).
+    ``multilabel`` (0 or 1) and ``regression`` (in the unit of the labels; the loss is of standardised values). Those of
+    a head without pooling are (B, L, 1) or (B, L, K). Where a target is NaN, nothing is learned or counted.
 
     Args:
         head: what is predicted.
@@ -45,13 +46,15 @@ class Labelled:
         """Weighted loss, weight, then correct labels and labels, or moments of values and predictions."""
         assert isinstance(model, Predictor)
         outputs = model.head(batch.features) if batch.features.numel() else model.outputs(batch.ids)
-        outputs, targets = outputs.float(), batch.targets
+        outputs, targets = outputs.float().flatten(0, -2), batch.targets.flatten(0, -2)
+        known = targets.isfinite()  # a factor, not an index: a CUDA graph can hold no shape that depends on values
+        targets = targets.nan_to_num(0.0)
         if self.head.kind == "regression":
             wanted = (targets - model.head.offset) / model.head.unit
-            loss = F.mse_loss(outputs, wanted, reduction="sum")
-            return torch.cat([torch.stack([loss, loss.new_full((), wanted.numel())]), _moments(outputs, wanted)])
+            loss = (known * (outputs - wanted).square()).sum()
+            return torch.cat([torch.stack([loss, known.sum().to(loss.dtype)]), _moments(outputs, wanted, known)])
         if self.head.kind == "multiclass":
-            classes = targets[:, 0].long()
+            classes, known = targets[:, 0].long(), known[:, 0]
             weight = torch.ones_like(outputs[:, 0]) if self.weights is None else self._on(outputs)[classes]
             each = F.cross_entropy(outputs, classes, reduction="none")
             correct = outputs.argmax(1) == classes
@@ -62,8 +65,9 @@ class Labelled:
                 weight = torch.where(targets > 0.5, positive, negative).expand_as(outputs)
             each = F.binary_cross_entropy_with_logits(outputs, targets, reduction="none")
             correct = (outputs > 0) == (targets > 0.5)
-        count = each.new_full((), correct.numel())
-        return torch.stack([(weight * each).sum(), weight.sum(), correct.sum().to(each.dtype), count])
+        weight, correct = weight * known, correct & known
+        counts = [some.sum().to(each.dtype) for some in (correct, known)]
+        return torch.stack([(weight * each).sum(), weight.sum(), *counts])
 
     def figures(self, sums: list[float]) -> Mapping[str, float]:
         """``loss``, and the share of correct labels or the mean Pearson correlation of the values."""
@@ -86,10 +90,10 @@ class Labelled:
         return torch.ones_like(weights), weights
 
 
-def _moments(outputs: Tensor, wanted: Tensor) -> Tensor:
-    """(6 K,): count, x, y, xx, yy, xy of each column."""
-    x, y = outputs.detach(), wanted
-    rows = [torch.ones_like(x), x, y, x * x, y * y, x * y]
+def _moments(outputs: Tensor, wanted: Tensor, known: Tensor) -> Tensor:
+    """(6 K,): count, x, y, xx, yy, xy of each column, of what is known."""
+    x, y = outputs.detach() * known, wanted * known
+    rows = [known.to(x.dtype), x, y, x * x, y * y, x * y]
     return torch.stack([row.sum(0) for row in rows]).flatten()
 
 
