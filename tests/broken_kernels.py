@@ -28,10 +28,10 @@ CHANGES = {
 """What is wrong: (source file, text, what stands there instead)."""
 
 LONG_CHANGES = {
-    "twiddles of lines left out": ("three_pass/columns.cuh", "rotate(re, im, w.x, w.y);", ""),
-    "last positions dropped": ("three_pass/rows.cuh", "? 4 : static_cast<int>(length - position)", "? 4 : 0"),
+    "twiddles of lines left out": ("three_pass/columns_in.cu", "twiddle(re[c + i], im[c + i], x, y);", ""),
+    "last positions dropped": ("three_pass/rows.cuh", "rest < 8 ? static_cast<int>(rest) : 8", "rest < 8 ? 0 : 8"),
     "tiles not levelled": ("three_pass/lines.cuh", "if (range.level()) return;", "return;"),
-    "scales of lines left out": ("three_pass/columns_out.cu", "own[1 + line] / own[0]", "1.0f"),
+    "scales of lines left out": ("three_pass/columns_out.cu", "own[1 + line] / own[0];", "1.0f;"),
     "dk of a part of the batch missing": ("three_pass/line_gradients.cu", "begin == 0 ? Tile{}", "begin >= 0 ? Tile{}"),
     "filter not reversed in du of long rows": (
         "three_pass/line_gradients.cu",

@@ -222,6 +222,14 @@ DEVICE void load_matrices_transposed(u32 (&out)[4], u32 at) {
                : "memory");
 }
 
+// The same, not transposed.
+DEVICE void load_matrices(u32 (&out)[4], u32 at) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+               : "r"(at)
+               : "memory");
+}
+
 // Four 8 x 8 matrices, lane 4 g + t holding columns 2 t and 2 t + 1 of row g: addresses as above, not transposed.
 DEVICE void store_matrices(u32 at, u32 x0, u32 x1, u32 x2, u32 x3) {
 #if __CUDA_ARCH__ >= 900
@@ -252,6 +260,7 @@ DEVICE void multiply_add(u32 (&c)[2], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u3
       : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
 
+DEVICE float from_lane(float x, int lane) { return __shfl_sync(0xffffffffu, x, lane); }
 // A float of the lane whose number differs in the bits of `mask`.
 DEVICE float from_lane_across(float x, int mask) { return __shfl_xor_sync(0xffffffffu, x, mask); }
 

@@ -1,158 +1,309 @@
-// Transforms down the columns, 32 columns to a warp: real values to spectra, and back to real values.
+// Transforms down the columns, kSpan columns to a warp: real values to spectra, and back to real values. Device memory
+// is read and written by rows, eight columns to a lane; `mma` wants columns, so everything crosses the warp's scratch.
 #pragma once
 #include <three_pass/rows.cuh>
-#include <three_pass/shape.cuh>
 
-// exp(-2 pi i j (f1 + 1/4) / N) for columns j = 32 tile + i: what the transforms of lines leave out. `tile` is a root
-// of unity in fp32; i has a table, (re, im) of two columns a word.
+// Eight neighbouring columns of complex values, two to a word; and the same in fp32.
+struct Eight {
+  u32 re[4], im[4];
+};
+struct WideEight {
+  float2 re[4], im[4];
+};
+template <bool kHalf>
+struct EightOf {
+  using Type = WideEight;
+};
+template <>
+struct EightOf<true> {
+  using Type = Eight;
+};
+using WorkEight = EightOf<HALF_SUMS>::Type;  // what twiddles are multiplied in
+
+DEVICE Eight rounded(const Eight& x) { return x; }
+DEVICE Eight rounded(const WideEight& x) {
+  Eight out;
+#pragma unroll
+  for (int p = 0; p < 4; p++) out.re[p] = pack_half(x.re[p].x, x.re[p].y), out.im[p] = pack_half(x.im[p].x, x.im[p].y);
+  return out;
+}
+DEVICE void convert(Eight& out, const Eight& x) { out = x; }
+DEVICE void convert(WideEight& out, const Eight& x) {
+#pragma unroll
+  for (int p = 0; p < 4; p++) out.re[p] = unpack_half(x.re[p]), out.im[p] = unpack_half(x.im[p]);
+}
+// x w; and one number for all eight columns.
+DEVICE void twist(Eight& x, const Eight& w) {
+#pragma unroll
+  for (int p = 0; p < 4; p++) rotate(x.re[p], x.im[p], w.re[p], w.im[p]);
+}
+DEVICE void twist(WideEight& x, const WideEight& w) {
+#pragma unroll
+  for (int p = 0; p < 4; p++) {
+    rotate(x.re[p].x, x.im[p].x, w.re[p].x, w.im[p].x);
+    rotate(x.re[p].y, x.im[p].y, w.re[p].y, w.im[p].y);
+  }
+}
+DEVICE void twist(Eight& x, float2 w) {
+#pragma unroll
+  for (int p = 0; p < 4; p++) rotate(x.re[p], x.im[p], pack_half(w.x, w.x), pack_half(w.y, w.y));
+}
+DEVICE void twist(WideEight& x, float2 w) {
+#pragma unroll
+  for (int p = 0; p < 4; p++) rotate(x.re[p].x, x.im[p].x, w.x, w.y), rotate(x.re[p].y, x.im[p].y, w.x, w.y);
+}
+// x w part, and rounded to fp16.
+DEVICE Eight twisted(const Eight& x, const Eight& w, float part = 1.0f) {
+  WorkEight out, by;
+  convert(out, x), convert(by, w);
+  if constexpr (IO_SINGLE) twist(by, float2{part, 0.0f});
+  twist(out, by);
+  return rounded(out);
+}
+
+// Shared memory, `at(comp)` where real and imaginary parts are.
+template <class Places>
+DEVICE Eight load_eight_shared(const LaneEight& own, Places at) {
+  const uint4 a = load_shared16(at(own.swapped())), b = load_shared16(at(!own.swapped()));
+  const uint4 x = own.swapped() ? b : a, y = own.swapped() ? a : b;
+  return {{x.x, x.y, x.z, x.w}, {y.x, y.y, y.z, y.w}};
+}
+template <class Places>
+DEVICE void store_eight_shared(const LaneEight& own, Places at, const Eight& z) {
+  const uint4 x{z.re[0], z.re[1], z.re[2], z.re[3]}, y{z.im[0], z.im[1], z.im[2], z.im[3]};
+  store_shared16(at(own.swapped()), own.swapped() ? y : x);
+  store_shared16(at(!own.swapped()), own.swapped() ? x : y);
+}
+// Lines in device memory; `at`: the real parts.
+DEVICE Eight load_eight(const unsigned char* at) {
+  const uint4 x = load_shared_by_all16(at), y = load_shared_by_all16(at + 64);
+  return {{x.x, x.y, x.z, x.w}, {y.x, y.y, y.z, y.w}};
+}
+DEVICE void store_eight(unsigned char* at, const Eight& x) {
+  store_device16<false>(at, uint4{x.re[0], x.re[1], x.re[2], x.re[3]});
+  store_device16<false>(at + 64, uint4{x.im[0], x.im[1], x.im[2], x.im[3]});
+}
+
+// exp(-2 pi i j (f1 + 1/4) / N) for columns j = 32 tile + i: what the transforms of lines leave out. That of `tile` is
+// computed, that of i < 32 has a table.
 struct Twiddles {
-  const uint2* table;      // [f1][16 pairs of columns]
+  const uint4* table;      // [f1][four eights of columns][re, im]
   float cycles_per_phase;  // 1 / 4N
   DEVICE float2 of_tile(int f, int tile) const {
     const u32 phase = (4 * f + 1) * static_cast<u32>(32 * tile);  // less than 4 N
     return root_of_unity(static_cast<float>(phase) * cycles_per_phase);
   }
-  // Two columns times their twiddles, `root` that of their tile. In fp32 where rows have more than bf16's digits.
-  DEVICE void twist(u32& re, u32& im, int f, int pair, float2 root) const {
-    uint2 w = table[f * 16 + pair];
-    if constexpr (IO_BF16) {
-      rotate(w.x, w.y, pack_half(root.x, root.x), pack_half(root.y, root.y));
-      rotate(re, im, w.x, w.y);
-    } else {
-      float2 a = unpack_half(re), b = unpack_half(im);
-      twist(a, b, w, root);
-      re = pack_half(a.x, a.y), im = pack_half(b.x, b.y);
-    }
+  DEVICE Eight of_columns(int f, int eight) const {
+    const uint4* own = table + (4 * f + (eight & 3)) * 2;
+    const uint4 x = own[0], y = own[1];
+    return {{x.x, x.y, x.z, x.w}, {y.x, y.y, y.z, y.w}};
   }
-  static DEVICE void twist(float2& re, float2& im, uint2 word, float2 root) {
-    float2 wr = unpack_half(word.x), wi = unpack_half(word.y);
-    rotate(wr.x, wi.x, root.x, root.y);
-    rotate(wr.y, wi.y, root.x, root.y);
-    rotate(re.x, im.x, wr.x, wi.x);
-    rotate(re.y, im.y, wr.y, wi.y);
+  // Those of a warp's columns from column 32 `tile` on, to its own shared memory.
+  DEVICE void fill(int tile, int radix) const {
+#pragma unroll 2
+    for (int n = 0; n < Columns::kTiles * Columns::kPerTile; n++) {
+      const LaneEight own(n);
+      const int f = own.row < radix ? own.row : 0;
+      WideEight w;
+      convert(w, of_columns(f, own.eight));
+      twist(w, of_tile(f, tile + (own.eight >> 2)));
+      store_eight_shared(own, [&](int comp) { return Columns::twiddle(own.row, comp, own.eight); }, rounded(w));
+    }
+    warp_barrier();
   }
 };
 
-// Values of 32 columns and the rows of a transform of r1 points, as right operands.
+// Roots of a warp's tiles for the sixteen lines of one f1', each in one lane.
+struct TileRoots {
+  float2 own;
+  DEVICE TileRoots(const Twiddles& twiddles, int f, int radix, int tile)
+      : own(twiddles.of_tile(f + radix * (lane_index() & 15), tile + (Columns::kSpan == 64 ? lane_index() >> 4 : 0))) {}
+  // The twiddles of this lane's eight of `line`, times `part`.
+  DEVICE WorkEight of(const LaneEight& piece, const Twiddles& twiddles, int line, float part = 1.0f) const {
+    const int lane = piece.row + 16 * (piece.eight >> 2);
+    const float2 root{from_lane(own.x, lane) * part, from_lane(own.y, lane) * part};
+    WorkEight w;
+    convert(w, twiddles.of_columns(line, piece.eight));
+    twist(w, root);
+    return w;
+  }
+};
+
+// Which columns a warp has in all of its rows, and which rows: blocks on the same row have neighbouring columns. The
+// number of blocks is a multiple of kPlaces.
+struct Share {
+  static constexpr int kPlaces = Columns::kPoints / (Columns::kSpan * Columns::kWarps);
+  int tile, first, step;
+  DEVICE Share()
+      : tile((block_index() % kPlaces * Columns::kWarps + warp_index()) * (Columns::kSpan / 32)),
+        first(block_index() / kPlaces),
+        step(grid_size() / kPlaces) {}
+};
+
+// The r1 x r1 matrix: fragments [tile of rows][tile of columns][re, im] x 32 lanes, from device to shared memory.
+struct Matrix {
+  const uint4* device;
+  DEVICE void set_up() const {
+    for (int i = thread_index(); i < static_cast<int>(Columns::kMatrixBytes / 16); i += 32 * Columns::kWarps)
+      store_shared16(shared_base() + Columns::kMatrices + 16 * i, device[i]);
+    block_barrier();
+  }
+  DEVICE uint4 fragment(int row, int column, int comp) const {
+    const int at = ((row * Columns::kTiles + column) * 2 + comp) * 32 + lane_index();
+    if constexpr (Columns::kMatrixKept) return load_shared16(shared_base() + Columns::kMatrices + 16 * at);
+    else return device[at];
+  }
+};
+
+// Real values of a warp's columns and the rows of a transform of r1 points, as right operands.
 struct Operands {
-  u32 word[Columns::kTiles][4][2];
+  u32 word[Columns::kTiles][Columns::kProducts][2];
 };
+// Values of this lane: [tile of rows][n] eights.
 struct Values {
-  float v[Columns::kTiles][4][4];  // [tile of rows][2 t, 2 t + 1, 2 t + 8, 2 t + 9][column]
+  float v[Columns::kTiles][Columns::kPerTile][8];
 };
-DEVICE int row_of(int tile, int i) { return 16 * tile + 2 * (lane_index() & 3) + (i & 1) + 8 * (i >> 1); }
 
 DEVICE u32 peak_of(const Values& x) {
-  float most = 0.0f;
+  float most[2] = {};
 #pragma unroll
   for (int k = 0; k < Columns::kTiles; k++)
 #pragma unroll
-    for (int i = 0; i < 4; i++)
+    for (int n = 0; n < Columns::kPerTile; n++)
 #pragma unroll
-      for (int c = 0; c < 4; c++) most = larger(most, fabsf(x.v[k][i][c]));
-  return max_over_warp(as_bits(most));
+      for (int c = 0; c < 8; c++) most[c & 1] = larger(most[c & 1], fabsf(x.v[k][n][c]));
+  return max_over_warp(as_bits(larger(most[0], most[1])));
 }
-DEVICE Operands packed(const Values& x, float scale) {
+// Values times a power of two, tile by tile through scratch.
+DEVICE Operands operands_of(const Values& x, float scale, int j) {
   Operands out;
+  const int lane = lane_index(), matrix = lane >> 3;
 #pragma unroll
-  for (int k = 0; k < Columns::kTiles; k++)
+  for (int k = 0; k < Columns::kTiles; k++) {
+    warp_barrier();  // every lane has read what was here
 #pragma unroll
-    for (int c = 0; c < 4; c++) {
-      out.word[k][c][0] = pack_half(x.v[k][0][c] * scale, x.v[k][1][c] * scale);
-      out.word[k][c][1] = pack_half(x.v[k][2][c] * scale, x.v[k][3][c] * scale);
+    for (int n = 0; n < Columns::kPerTile; n++) {
+      const LaneEight own(n);
+      u32 word[4];
+#pragma unroll
+      for (int p = 0; p < 4; p++) word[p] = pack_half(x.v[k][n][2 * p] * scale, x.v[k][n][2 * p + 1] * scale);
+      store_shared16(Columns::value(own.row, own.eight, j), uint4{word[0], word[1], word[2], word[3]});
     }
+    warp_barrier();
+#pragma unroll
+    for (int c = 0; c < Columns::kProducts; c += 2) {
+      u32 word[4];
+      load_matrices_transposed(word, Columns::value((lane & 7) + 8 * (matrix & 1), c + (matrix >> 1), j));
+      out.word[k][c][0] = word[0], out.word[k][c][1] = word[1];
+      out.word[k][c + 1][0] = word[2], out.word[k][c + 1][1] = word[3];
+    }
+  }
   return out;
 }
 
-// A fragment of a table of matrices: [tile of rows][tile of columns][re, im] x 32 lanes.
-DEVICE uint4 fragment(const uint4* matrix, int number, int comp) {
-  return matrix[(number * 2 + comp) * 32 + lane_index()];
-}
-
-// f1 of real columns: sink(f, four, re, im) gets every four neighbouring columns of this lane's frequencies.
+// f1 of real columns: sink(m, c, re, im) gets two products' sums at a time, c and c + 1, of the m-th tile of f1.
 template <class Sink>
-DEVICE void transform_columns(const Operands& x, const uint4* matrix, Sink sink) {
+DEVICE void transform_columns(const Matrix& matrix, const Operands& x, Sink sink) {
+  constexpr int kTiles = Columns::kTiles;
 #pragma unroll 1
-  for (int m = 0; m < Columns::kTiles; m++) {
-    float re[4][4] = {}, im[4][4] = {};
+  for (int m = 0; m < kTiles; m++) {
+    WorkStrip re[Columns::kProducts] = {}, im[Columns::kProducts] = {};
 #pragma unroll
-    for (int k = 0; k < Columns::kTiles; k++) {
-      const uint4 mr = fragment(matrix, m * Columns::kTiles + k, 0), mi = fragment(matrix, m * Columns::kTiles + k, 1);
+    for (int k = 0; k < kTiles; k++) {
+      const uint4 mr = matrix.fragment(m, k, 0), mi = matrix.fragment(m, k, 1);
 #pragma unroll
-      for (int c = 0; c < 4; c++) {
-        multiply_add(re[c], mr.x, mr.y, mr.z, mr.w, x.word[k][c][0], x.word[k][c][1]);
-        multiply_add(im[c], mi.x, mi.y, mi.z, mi.w, x.word[k][c][0], x.word[k][c][1]);
+      for (int c = 0; c < Columns::kProducts; c++) {
+        multiply_add(re[c].x, mr.x, mr.y, mr.z, mr.w, x.word[k][c][0], x.word[k][c][1]);
+        multiply_add(im[c].x, mi.x, mi.y, mi.z, mi.w, x.word[k][c][0], x.word[k][c][1]);
       }
     }
-    const int g = lane_index() >> 2, t = lane_index() & 3;
-#pragma unroll
-    for (int r = 0; r < 2; r++)
-#pragma unroll
-      for (int e = 0; e < 2; e++) {
-        const int n = 2 * r + e;
-        const float a[4] = {re[0][n], re[1][n], re[2][n], re[3][n]}, b[4] = {im[0][n], im[1][n], im[2][n], im[3][n]};
-        sink(16 * m + g + 8 * r, t + 4 * e, a, b);
-      }
+    sink(m, re, im);
   }
 }
+using ColumnSums = WorkStrip[Columns::kProducts];
 
-// Back to real columns: source(f, re, im) gives four columns (two words each) of frequency f, this lane's four;
-// sink(n, j, four, v) gets four neighbouring columns of this lane's rows j, the n-th of all.
+// Two products' places, each 16 rows of eight columns, of this lane's row of the four 8 x 8 matrices.
+template <class Places>
+DEVICE void store_products(Places at, int c, const HalfStrip& x, const HalfStrip& y) {
+  const int lane = lane_index(), matrix = lane >> 3;
+  store_matrices(at((lane & 7) + 8 * (matrix & 1), c + (matrix >> 1)), x.x[0], x.x[1], y.x[0], y.x[1]);
+}
+
+// Back to real columns: operands(k, comp, word) gives those of a tile of rows; sink(m, y) gets the m-th tile of
+// results.
 template <class Source, class Sink>
-DEVICE void restore_columns(Source source, const uint4* matrix, Sink sink) {
-  float y[Columns::kTiles][4][4] = {};
+DEVICE void restore_columns(const Matrix& matrix, Source operands, Sink sink) {
+  constexpr int kTiles = Columns::kTiles, kProducts = Columns::kProducts;
+  Strip y[kTiles][kProducts] = {};
 #pragma unroll
-  for (int k = 0; k < Columns::kTiles; k++) {
-    uint2 re[4], im[4];
+  for (int k = 0; k < kTiles; k++) {
+    u32 z[2][kProducts][2];
+    operands(k, z);
 #pragma unroll
-    for (int i = 0; i < 4; i++) source(row_of(k, i), re[i], im[i]);
-    u32 zr[4][2], zi[4][2];  // [column][rows 2 t.., rows 2 t + 8..]
+    for (int m = 0; m < kTiles; m++) {
+      const uint4 mr = matrix.fragment(m, k, 0), mi = matrix.fragment(m, k, 1);
 #pragma unroll
-    for (int h = 0; h < 2; h++) {
-      const auto pair = [](u32 a, u32 b, int odd) { return permute_bytes(a, b, odd ? 0x7632 : 0x5410); };
-      const uint2 &a = re[2 * h], &b = re[2 * h + 1], &c = im[2 * h], &d = im[2 * h + 1];
-      zr[0][h] = pair(a.x, b.x, 0), zr[1][h] = pair(a.x, b.x, 1), zr[2][h] = pair(a.y, b.y, 0),
-      zr[3][h] = pair(a.y, b.y, 1);
-      zi[0][h] = pair(c.x, d.x, 0), zi[1][h] = pair(c.x, d.x, 1), zi[2][h] = pair(c.y, d.y, 0),
-      zi[3][h] = pair(c.y, d.y, 1);
-    }
+      for (int c = 0; c < kProducts; c++) multiply_add(y[m][c].x, mr.x, mr.y, mr.z, mr.w, z[0][c][0], z[0][c][1]);
 #pragma unroll
-    for (int m = 0; m < Columns::kTiles; m++) {
-      const uint4 mr = fragment(matrix, m * Columns::kTiles + k, 0), mi = fragment(matrix, m * Columns::kTiles + k, 1);
-#pragma unroll
-      for (int c = 0; c < 4; c++) {
-        multiply_add(y[m][c], mr.x, mr.y, mr.z, mr.w, zr[c][0], zr[c][1]);
-        multiply_add(y[m][c], mi.x, mi.y, mi.z, mi.w, zi[c][0], zi[c][1]);
-      }
+      for (int c = 0; c < kProducts; c++) multiply_add(y[m][c].x, mi.x, mi.y, mi.z, mi.w, z[1][c][0], z[1][c][1]);
     }
   }
+#pragma unroll
+  for (int m = 0; m < kTiles; m++) sink(m, y[m]);
+}
+// Complex rows of a tile as right operands; at(comp, row, eight): where they are.
+template <class Places>
+DEVICE void load_operands(Places at, u32 (&z)[2][Columns::kProducts][2]) {
+  const int lane = lane_index(), matrix = lane >> 3;
+#pragma unroll
+  for (int comp = 0; comp < 2; comp++)
+#pragma unroll
+    for (int c = 0; c < Columns::kProducts; c += 2) {
+      u32 word[4];
+      load_matrices_transposed(word, at(comp, (lane & 7) + 8 * (matrix & 1), c + (matrix >> 1)));
+      z[comp][c][0] = word[0], z[comp][c][1] = word[1], z[comp][c + 1][0] = word[2], z[comp][c + 1][1] = word[3];
+    }
+}
+// A tile of results through scratch: sink(n, v) gets this lane's eights.
+template <class Sink>
+DEVICE void by_rows(const Strip (&y)[Columns::kProducts], int j, Sink sink) {
   const int g = lane_index() >> 2, t = lane_index() & 3;
+  warp_barrier();  // every lane has read what was here
 #pragma unroll
-  for (int m = 0; m < Columns::kTiles; m++)
+  for (int row = 0; row < 2; row++)
 #pragma unroll
-    for (int r = 0; r < 2; r++)
+    for (int c = 0; c < Columns::kProducts; c++)
+      store_shared8(Columns::result(g + 8 * row, c, t >> 1, j) + 8 * (t & 1), as_bits(y[c].x[2 * row]),
+                    as_bits(y[c].x[2 * row + 1]));
+  warp_barrier();
 #pragma unroll
-      for (int e = 0; e < 2; e++) {
-        const int n = 2 * r + e;
-        const float v[4] = {y[m][0][n], y[m][1][n], y[m][2][n], y[m][3][n]};
-        sink(4 * m + n, 16 * m + g + 8 * r, t + 4 * e, v);
-      }
+  for (int n = 0; n < Columns::kPerTile; n++) {
+    const LaneEight own(n);
+    float v[8];
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      const uint4 x = load_shared16(Columns::result(own.row, own.eight, half, j));
+      v[4 * half] = as_float(x.x), v[4 * half + 1] = as_float(x.y);
+      v[4 * half + 2] = as_float(x.z), v[4 * half + 3] = as_float(x.w);
+    }
+    sink(n, v);
+  }
 }
 
 // The second step of 16 points, in place in shared memory: a warp has all j'' (or f'') of one f1'. kBack: transposed.
 template <bool kBack>
 DEVICE void second_step(int f, const uint4* matrices) {
-  const uint4 mr = fragment(matrices, 2 * f + kBack, 0), mi = fragment(matrices, 2 * f + kBack, 1);
-  const uint4 minus = negate(mi);
+  const uint4* own = matrices + (2 * f + kBack) * 64 + lane_index();
+  const uint4 mr = own[0], mi = own[32], minus = negate(mi);
   const int lane = lane_index(), matrix = lane >> 3;
 #pragma unroll
-  for (int q = 0; q < 2; q++) {
-    const u32 at_re = Columns::chunk(f, (lane & 7) + 8 * (matrix & 1), 0, 2 * q + (matrix >> 1));
-    const u32 at_im = Columns::chunk(f, (lane & 7) + 8 * (matrix & 1), 1, 2 * q + (matrix >> 1));
+  for (int q = 0; q < Columns::kEights / 2; q++) {
+    const u32 at_re = Columns::piece(f, (lane & 7) + 8 * (matrix & 1), 0, 2 * q + (matrix >> 1));
+    const u32 at_im = Columns::piece(f, (lane & 7) + 8 * (matrix & 1), 1, 2 * q + (matrix >> 1));
     u32 xr[4], xi[4];
     load_matrices_transposed(xr, at_re);
     load_matrices_transposed(xi, at_im);
-    Strip re[2] = {}, im[2] = {};
+    WorkStrip re[2] = {}, im[2] = {};
 #pragma unroll
     for (int v = 0; v < 2; v++) {
       multiply_add(re[v].x, mr.x, mr.y, mr.z, mr.w, xr[2 * v], xr[2 * v + 1]);

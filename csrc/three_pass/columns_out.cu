@@ -5,7 +5,7 @@
 struct Job {
   Rows first, gate_first, second, gate_second;
   Lines lines;
-  const uint4* matrix;       // r1 x r1, transposed
+  Matrix matrix;
   const uint4* second_step;  // kSplit: 16 x 16 for each f1'
   Twiddles twiddles;
   const float* scales;  // of each channel [that of the channel][those of its lines]
@@ -15,147 +15,210 @@ struct Job {
   i64 length;
   float factor;
 
-  DEVICE int tiles() const { return lines.points / 32; }
   DEVICE const float* scales_of(int channel) const { return scales + static_cast<i64>(channel) * (lines.count + 1); }
-  // The root of unity of a tile, times the scale of a line beside that of its channel.
-  DEVICE float2 root(const float* own, int line, int tile) const {
-    const float2 w = twiddles.of_tile(line, tile);
-    const float part = own[1 + line] / own[0];
-    return {w.x * part, w.y * part};
+  DEVICE float factor_of(int row, const float* own) const {
+    const float scale = own[0] * factor;
+    return ranges == nullptr ? scale : scale * scale_out(ranges[2 * row]);
   }
 };
-
-// The gates of this lane's places of a tile, rows j1 = stride j1' + start, as restore_columns goes through them.
-struct Gates {
-  Four first[GATE_FIRST ? 4 * Columns::kTiles : 1], second[SECOND ? 4 * Columns::kTiles : 1];
-
-  static DEVICE i64 position(const Job& job, int j, int column) {
-    return static_cast<i64>(j) * job.lines.points + column;
-  }
-  static DEVICE unsigned char* place(const Rows& rows, const RowAt& at) {
-    return reinterpret_cast<unsigned char*>(rows.data) + at.offset(rows) * (IO_SINGLE ? 4 : 2);
-  }
-  DEVICE void ask(const Job& job, const RowAt& at, int tile, int start, int stride) {
-    const int g = lane_index() >> 2, t = lane_index() & 3;
-#pragma unroll
-    for (int n = 0; n < 4 * Columns::kTiles; n++) {
-      const int j = 16 * (n / 4) + g + 8 * (n / 2 % 2), four = t + 4 * (n % 2);
-      const i64 at_position = position(job, j * stride + start, 32 * tile + 4 * four);
-      const i64 end = j < job.radix ? job.length : 0;
-      if constexpr (GATE_FIRST) first[n] = load_four(place(job.gate_first, at), at_position, end);
-      if constexpr (SECOND) second[n] = load_four(place(job.gate_second, at), at_position, end);
-    }
-  }
-  // Four neighbouring columns, the n-th of this lane.
-  DEVICE void put(const Job& job, const RowAt& at, float factor, int n, i64 to, const float (&v)[4]) const {
-    float w[4] = {v[0], v[1], v[2], v[3]}, gate[4];
-    if constexpr (GATE_FIRST) {
-      first[n].unpack_to(gate);
-#pragma unroll
-      for (int c = 0; c < 4; c++) w[c] *= gate[c];
-    }
-    store_four(w, factor, place(job.first, at), to, job.length);
-    if constexpr (SECOND) {
-      second[n].unpack_to(gate);
-#pragma unroll
-      for (int c = 0; c < 4; c++) w[c] = v[c] * gate[c];
-      store_four(w, factor, place(job.second, at), to, job.length);
-    }
-  }
-};
-
-DEVICE float factor_of(const Job& job, int row, const float* own) {
-  const float scale = own[0] * job.factor;
-  return job.ranges == nullptr ? scale : scale * scale_out(job.ranges[2 * row]);
+// The scale of a line beside that of its channel. Of filters' gradients only: filters themselves have it undone.
+DEVICE float part_of(const float* own, int line) {
+  if constexpr (IO_SINGLE) return own[1 + line] / own[0];
+  else return 1.0f;
 }
 
-DEVICE void whole_tile(const Job& job, int row, int tile) {
+// This lane's eights of a row, positions j1 = kStride j + start of its columns, and their gates.
+struct Places {
+  static constexpr int kStride = Columns::kSplit ? 16 : 1, kCount = Columns::kTiles * Columns::kPerTile;
+  i64 origin;
+  int line;
+  Extent extent;
+  unsigned char *to, *to_second;
+  const unsigned char *by, *by_second;
+  Chunk first[GATE_FIRST ? kCount : 1], second[SECOND ? kCount : 1];
+
+  DEVICE Places(const Job& job, const RowAt& at, int tile, int start)
+      : line(kStride * LaneEight(0).row + start),
+        extent(job.length, 32 * tile + 8 * LaneEight(0).eight),
+        to(job.first.at(at)),
+        to_second(job.second.at(at)),
+        by(job.gate_first.at(at)),
+        by_second(job.gate_second.at(at)) {
+    origin = (static_cast<i64>(line) * Columns::kPoints + 32 * tile + 8 * LaneEight(0).eight) * kValueBytes;
+  }
+  // The n-th eight of the m-th tile of rows: bytes from the row's first value, and how many values the row has there.
+  static DEVICE constexpr int step(int m, int n) { return kStride * (16 * m + LaneEight::step() * n); }
+  DEVICE i64 on(int m, int n) const { return origin + static_cast<i64>(step(m, n)) * Columns::kPoints * kValueBytes; }
+  DEVICE int valid(int m, int n) const { return extent.of(line + step(m, n)); }
+  // Asks for the gates of the m-th tile of rows.
+  DEVICE void ask(int m) {
+#pragma unroll
+    for (int n = 0; n < Columns::kPerTile; n++) {
+      if constexpr (GATE_FIRST) first[m * Columns::kPerTile + n].load(by + on(m, n), valid(m, n));
+      if constexpr (SECOND) second[m * Columns::kPerTile + n].load(by_second + on(m, n), valid(m, n));
+    }
+  }
+  DEVICE void ask_first() {
+    if constexpr (!Columns::kGatesFirst) return;
+#pragma unroll
+    for (int m = 0; m < Columns::kTiles; m++) ask(m);
+  }
+  DEVICE void put(int m, int n, const float (&v)[8], float factor) const {
+    float w[8], gate[8];
+#pragma unroll
+    for (int i = 0; i < 8; i++) w[i] = v[i];
+    if constexpr (GATE_FIRST) {
+      first[m * Columns::kPerTile + n].unpack_to(gate);
+#pragma unroll
+      for (int i = 0; i < 8; i++) w[i] *= gate[i];
+    }
+    store_eight(w, factor, to + on(m, n), valid(m, n));
+    if constexpr (SECOND) {
+      second[m * Columns::kPerTile + n].unpack_to(gate);
+#pragma unroll
+      for (int i = 0; i < 8; i++) w[i] = v[i] * gate[i];
+      store_eight(w, factor, to_second + on(m, n), valid(m, n));
+    }
+  }
+  // The m-th tile of results to their places.
+  DEVICE void put_tile(int m, const Strip (&y)[Columns::kProducts], float factor, int j) {
+    if constexpr (!Columns::kGatesFirst) ask(m);
+    by_rows(y, j, [&](int n, const float (&v)[8]) { put(m, n, v, factor); });
+  }
+};
+
+// What a lane loads of lines f1 in a tile of rows of the matrix.
+struct Fetched {
+  Eight piece[Columns::kPerTile];
+  DEVICE void ask(const Job& job, int row, int tile, int k) {
+    const unsigned char* from = job.lines.at(row, LaneEight(0).row, tile);
+#pragma unroll
+    for (int n = 0; n < Columns::kPerTile; n++) {
+      const int step = 16 * k + LaneEight::step() * n;
+      piece[n] = {};
+      if (LaneEight(0).row + step < job.radix)
+        piece[n] = load_eight(LaneEight(0).of(from + static_cast<i64>(step) * Columns::kPoints * 4));
+    }
+  }
+};
+
+// One step: a warp has columns of its own, whose twiddles it keeps. `next`: what was asked for of this row, then of the
+// row `after`.
+DEVICE void whole_columns(const Job& job, Fetched& next, int row, int after, int tile) {
   const RowAt at = row_at(job.row_first + row, job.batches);
-  const float* own = job.scales_of(at.channel);
-  const float factor = factor_of(job, job.row_first + row, own);
-  const int four = four_of(lane_index() >> 2);
-  Gates gates;
-  gates.ask(job, at, tile, 0, 1);
+  const float* scales = job.scales_of(at.channel);
+  const float factor = job.factor_of(job.row_first + row, scales);
+  Places places(job, at, tile, 0);
+  places.ask_first();
   restore_columns(
-      [&](int f, uint2& re, uint2& im) {
-        re = im = {};
-        if (f >= job.radix) return;
-        const unsigned char* from = job.lines.at(row, f, tile) + four * 8;
-        re = load_shared_by_all8(from), im = load_shared_by_all8(from + 64);
-        const float2 root = job.root(own, f, tile);
-        job.twiddles.twist(re.x, im.x, f, 2 * four, root);
-        job.twiddles.twist(re.y, im.y, f, 2 * four + 1, root);
-      },
       job.matrix,
-      [&](int n, int j, int to, const float (&v)[4]) {
-        if (j < job.radix) gates.put(job, at, factor, n, Gates::position(job, j, 32 * tile + 4 * to), v);
-      });
+      [&](int k, u32(&z)[2][Columns::kProducts][2]) {
+        warp_barrier();  // every lane has read what was in scratch
+#pragma unroll
+        for (int n = 0; n < Columns::kPerTile; n++) {
+          const LaneEight own(n);
+          const int f = 16 * k + own.row;
+          const Eight w = load_eight_shared(own, [&](int comp) { return Columns::twiddle(f, comp, own.eight); });
+          store_eight_shared(
+              own, [&](int comp) { return Columns::spectrum(own.row, comp, own.eight); },
+              twisted(next.piece[n], w, f < job.radix ? part_of(scales, f) : 0.0f));
+        }
+        if (k + 1 < Columns::kTiles) next.ask(job, row, tile, k + 1);
+        else if (after >= 0) next.ask(job, after, tile, 0);
+        warp_barrier();
+        load_operands([&](int comp, int f, int eight) { return Columns::spectrum(f, comp, eight); }, z);
+      },
+      [&](int m, const Strip(&y)[Columns::kProducts]) { places.put_tile(m, y, factor, 0); });
 }
 
 // Zeros for the places of f1' between r1 and whole tiles: they meet zeros of the matrix.
 DEVICE void clear_padding(int radix) {
-  for (int f = radix; f < 16 * Columns::kTiles; f++)
-    for (int place = thread_index(); place < 128; place += 32 * Columns::kWarps)
-      store_shared16(Columns::chunk(f, place >> 3, place >> 2 & 1, place & 3), uint4{});
+  const u32 end = 16 * Columns::kTiles * 16 * Columns::kRowBytes;
+  for (u32 at = radix * 16 * Columns::kRowBytes + 16 * thread_index(); at < end; at += 16 * 32 * Columns::kWarps)
+    store_shared16(shared_base() + Columns::kRows + at, uint4{});
+}
+// Again for rows j, where they have been scratch.
+DEVICE void clear_padding_again(int radix, int j) {
+  if constexpr (Columns::kTiles > 1) return;  // scratch is of the first tile, the padding of the last
+  constexpr int kLanes = Columns::kRowBytes / 16;
+  warp_barrier();  // every lane has read what was here
+  for (int f = radix + lane_index() / kLanes; f < 16; f += 32 / kLanes)
+    store_shared16(Columns::scratch(f, j) + 16 * (lane_index() % kLanes), uint4{});
 }
 
-DEVICE void split_tile(const Job& job, int row, int tile) {
+// What a warp loads of the sixteen lines of one f1'.
+struct FetchedLines {
+  Eight piece[Columns::kPerTile];
+  DEVICE void ask(const Job& job, int row, int tile, int f) {
+#pragma unroll
+    for (int n = 0; n < Columns::kPerTile; n++) {
+      const LaneEight own(n);
+      piece[n] = load_eight(own.of(job.lines.at(row, f + job.radix * own.row, tile)));
+    }
+  }
+};
+
+DEVICE void split_columns(const Job& job, int row, int tile) {
   const RowAt at = row_at(job.row_first + row, job.batches);
-  const float* own = job.scales_of(at.channel);
-  const float factor = factor_of(job, job.row_first + row, own);
+  const float* scales = job.scales_of(at.channel);
+  const float factor = job.factor_of(job.row_first + row, scales);
+  FetchedLines next;
+  if (warp_index() < job.radix) next.ask(job, row, tile, warp_index());
   block_barrier();  // everybody has read what was here
 #pragma unroll 1
   for (int f = warp_index(); f < job.radix; f += Columns::kWarps) {
+    const TileRoots roots(job.twiddles, f, job.radix, tile);
+    WorkEight w[Columns::kPerTile];
 #pragma unroll
-    for (int piece = lane_index(); piece < 64; piece += 32) {
-      const int outer = piece >> 2, eight = piece & 3, line = f + job.radix * outer;
-      const unsigned char* from = job.lines.at(row, line, tile) + eight * 16;
-      const uint4 re = load_shared_by_all16(from), im = load_shared_by_all16(from + 64);
-      const float2 root = job.root(own, line, tile);
-      u32 r[4] = {re.x, re.y, re.z, re.w}, i[4] = {im.x, im.y, im.z, im.w};
+    for (int n = 0; n < Columns::kPerTile; n++) {
+      const int line = f + job.radix * LaneEight(n).row;
+      w[n] = roots.of(LaneEight(n), job.twiddles, line, part_of(scales, line));
+    }
 #pragma unroll
-      for (int p = 0; p < 4; p++) job.twiddles.twist(r[p], i[p], line, 4 * eight + p, root);
-      const uint4 x{r[0], r[1], r[2], r[3]}, y{i[0], i[1], i[2], i[3]};
-      const bool odd = outer & 1;  // lanes of two rows take turns, or they would share banks
-      store_shared16(Columns::chunk(f, outer, odd, eight), odd ? y : x);
-      store_shared16(Columns::chunk(f, outer, !odd, eight), odd ? x : y);
+    for (int n = 0; n < Columns::kPerTile; n++) {
+      const LaneEight own(n);
+      WorkEight z;
+      convert(z, next.piece[n]);
+      twist(z, w[n]);
+      store_eight_shared(own, [&](int comp) { return Columns::piece(f, own.row, comp, own.eight); }, rounded(z));
     }
     warp_barrier();
     second_step<true>(f, job.second_step);
+    if (f + Columns::kWarps < job.radix) next.ask(job, row, tile, f + Columns::kWarps);
   }
+  Places places(job, at, tile, warp_index());
+  places.ask_first();
   block_barrier();
-  const int four = four_of(lane_index() >> 2);
 #pragma unroll 1
   for (int j = warp_index(); j < 16; j += Columns::kWarps) {
-    Gates gates;
-    gates.ask(job, at, tile, j, 16);
     restore_columns(
-        [&](int f, uint2& re, uint2& im) {
-          re = im = {};
-          re = load_shared8(Columns::four(f, j, 0, four)), im = load_shared8(Columns::four(f, j, 1, four));
-        },
         job.matrix,
-        [&](int n, int outer, int to, const float (&v)[4]) {
-          if (outer < job.radix)
-            gates.put(job, at, factor, n, Gates::position(job, 16 * outer + j, 32 * tile + 4 * to), v);
-        });
+        [&](int k, u32(&z)[2][Columns::kProducts][2]) {
+          load_operands([&](int comp, int f, int eight) { return Columns::piece(16 * k + f, j, comp, eight); }, z);
+        },
+        [&](int m, const Strip(&y)[Columns::kProducts]) { places.put_tile(m, y, factor, j); });
+    clear_padding_again(job.radix, j);
+    if (j + Columns::kWarps < 16) {
+      places = Places(job, at, tile, j + Columns::kWarps);
+      places.ask_first();
+    }
   }
 }
 
 extern "C" __global__ void __launch_bounds__(32 * Columns::kWarps, Columns::kBlocksPerSm)
     columns_out(int row_first, int count, void* first, void* gate_first, void* second, void* gate_second,
-                unsigned char* lines, const uint4* matrix, const uint4* second_step, const uint2* twiddles,
-                const float* scales, const u32* ranges, int batches, int radix, int line_count, int points, i64 length,
-                u32 factor, i64 first_batch, i64 first_channel, i64 gate_first_batch, i64 gate_first_channel,
-                i64 second_batch, i64 second_channel, i64 gate_second_batch, i64 gate_second_channel) {
+                unsigned char* lines, const uint4* matrix, const uint4* second_step, const uint4* twiddles,
+                const float* scales, const u32* ranges, int batches, int radix, int line_count, i64 length, u32 factor,
+                i64 first_batch, i64 first_channel, i64 gate_first_batch, i64 gate_first_channel, i64 second_batch,
+                i64 second_channel, i64 gate_second_batch, i64 gate_second_channel) {
   const Job job{{first, first_batch, first_channel},
                 {gate_first, gate_first_batch, gate_first_channel},
                 {second, second_batch, second_channel},
                 {gate_second, gate_second_batch, gate_second_channel},
-                {lines, line_count, points},
-                matrix,
+                {lines, line_count, Columns::kPoints},
+                {matrix},
                 second_step,
-                {twiddles, 0.25f / (static_cast<float>(line_count) * points)},
+                {twiddles, 0.25f / (static_cast<float>(line_count) * Columns::kPoints)},
                 scales,
                 ranges,
                 row_first,
@@ -164,14 +227,20 @@ extern "C" __global__ void __launch_bounds__(32 * Columns::kWarps, Columns::kBlo
                 length,
                 as_float(factor)};
   launch_dependents();
-  if constexpr (Columns::kSplit) clear_padding(radix);
-  wait_for_dependency();
+  job.matrix.set_up();
   if constexpr (Columns::kSplit) {
-    for (int unit = block_index(); unit < count * job.tiles(); unit += grid_size())
-      split_tile(job, unit / job.tiles(), unit % job.tiles());
+    clear_padding(radix);
+    wait_for_dependency();
+    constexpr int kPlaces = Columns::kPoints / Columns::kSpan;
+    for (int unit = block_index(); unit < count * kPlaces; unit += grid_size())
+      split_columns(job, unit / kPlaces, unit % kPlaces * (Columns::kSpan / 32));
   } else {
-    for (int unit = block_index() * Columns::kWarps + warp_index(); unit < count * job.tiles();
-         unit += grid_size() * Columns::kWarps)
-      whole_tile(job, unit / job.tiles(), unit % job.tiles());
+    const Share share;
+    job.twiddles.fill(share.tile, radix);
+    wait_for_dependency();
+    Fetched next;
+    if (share.first < count) next.ask(job, share.first, share.tile, 0);
+    for (int row = share.first; row < count; row += share.step)
+      whole_columns(job, next, row, row + share.step < count ? row + share.step : -1, share.tile);
   }
 }

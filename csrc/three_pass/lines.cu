@@ -7,24 +7,28 @@ constexpr int kBuffers = LINE_BUFFERS, kPairs = Line::kItems / 2;
 struct Filter {
   static constexpr bool kKept = kPairs == 1;
   const uint4* filter;
+  const float* scales;
   i64 place;
+  u32 part;
   StoredTile first, second;
 
   DEVICE void load(int pair) {
     const uint4* own = filter + place * 64 + lane_index();
-    first = load_stored(own + place_of<Line>(2 * pair) * 64);
-    second = load_stored(own + place_of<Line>(2 * pair + 1) * 64);
+    first = times(load_stored(own + place_of<Line>(2 * pair) * 64), part);
+    second = times(load_stored(own + place_of<Line>(2 * pair + 1) * 64), part);
   }
-  DEVICE void begin(i64 place_) {
-    if (kKept && place == place_) return;
-    place = place_;
+  DEVICE void begin(int channel, int line, int line_count) {
+    const i64 next = (static_cast<i64>(channel) * line_count + line) * (Line::kSize / 256);
+    if (kKept && place == next) return;
+    place = next;
+    part = part_of(scales, channel, line, line_count);
     load(0);
   }
 };
 
 extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)
-    lines(int first, int count, unsigned char* data, const uint4* filter, const uint4* tables, const u32* codes,
-          const u32* ranges, int batches, int line_count) {
+    lines(int first, int count, unsigned char* data, const uint4* filter, const float* scales, const uint4* tables,
+          const u32* codes, const u32* ranges, int batches, int line_count) {
   launch_dependents();
   set_up_lines(tables);
   const InnerTables<Line> inner = load_inner_tables<Line, true>(tables);
@@ -37,17 +41,18 @@ extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)
     if (unit < end) load_line_async(all.at(unit % count, unit / count, 0), buffer);
     commit_copies();
   };
-  Filter k{filter, -1};
+  Filter k{filter, scales, -1};
   u32 buffer = 0;
   wait_for_dependency();
   load_async(begin, 0);
   for (int unit = begin; unit < end; unit++) {
     const int row = unit % count, line = unit / count, channel = (first + row) / batches;
-    k.begin((static_cast<i64>(channel) * line_count + line) * (Line::kSize / 256));
+    k.begin(channel, line, line_count);
+    // Before the next line is asked for: what is small would wait for that.
+    const Range range{ranges[2 * (first + row)], ranges[2 * (first + row) + 1]};
     if constexpr (kBuffers == 2) load_async(unit + 1, buffer ^ kLineBytes);
     wait_copies<kBuffers - 1>();
-    const u32* range = ranges + 2 * (first + row);
-    level_line(codes + row * (Line::kSize / 32), Range{range[0], range[1]}, buffer);
+    level_line(codes + row * (Line::kSize / 32), range, buffer);
     block_barrier();
     outer_stage<false>(buffer);
     block_barrier();

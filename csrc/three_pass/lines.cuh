@@ -77,6 +77,14 @@ DEVICE void replace_slot_of(int item, u32 buffer, const HalfTile& x) {
   store_slot_of(item, buffer, x);
 }
 
+// A filter's line has a scale of its own, a power of two: `part` brings it to that of its channel.
+DEVICE u32 part_of(const float* scales, int channel, int line, int line_count) {
+  const float* own = scales + static_cast<i64>(channel) * (line_count + 1);
+  const float part = own[1 + line] / own[0];
+  return pack_half(part, part);
+}
+DEVICE StoredTile times(const StoredTile& x, u32 part) { return {{times(x.word[0], part), times(x.word[1], part)}}; }
+
 // sums += (re + i im) (x + i y), the matrix on the left.
 DEVICE void multiply_complex(WorkStrip& sum_re, WorkStrip& sum_im, const uint4& re, const uint4& im, const uint4& minus,
                              const u32* x, const u32* y) {

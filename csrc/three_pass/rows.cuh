@@ -1,71 +1,97 @@
-// Rows of device memory as warps own them in the column passes: 32 columns of every line, four neighbours per lane.
-// All masking of ragged rows happens here.
+// Rows of device memory as warps own them in the column passes: neighbouring columns of every line. All masking of
+// ragged rows happens here.
 #pragma once
 #include <common/values.cuh>
 #include <three_pass/between.cuh>
+#include <three_pass/shape.cuh>
 
-struct Rows {  // (B, H, N) of 16-bit or fp32 values, N contiguous; strides in elements
-  void* data;
-  i64 batch_stride, channel_stride;
-};
+constexpr int kValueBytes = IO_SINGLE ? 4 : 2;
 
 // Which row of a tensor: rows are numbered by channel, then by batch.
 struct RowAt {
   int batch, channel;
-  DEVICE i64 offset(const Rows& rows) const { return batch * rows.batch_stride + channel * rows.channel_stride; }
 };
-DEVICE RowAt row_at(i64 row, int batches) { return {static_cast<int>(row % batches), static_cast<int>(row / batches)}; }
+DEVICE RowAt row_at(int row, int batches) { return {row % batches, row / batches}; }
 
-// Four values from `position` on, as they are in memory; zeros from `length` on.
-struct Four {
-  u32 word[IO_SINGLE ? 4 : 2];
-  DEVICE void unpack_to(float (&v)[4]) const {
+struct Rows {  // (B, H, N) of 16-bit or fp32 values, N contiguous; strides in elements
+  void* data;
+  i64 batch_stride, channel_stride;
+  DEVICE unsigned char* at(const RowAt& row) const {
+    return static_cast<unsigned char*>(data) + (row.batch * batch_stride + row.channel * channel_stride) * kValueBytes;
+  }
+};
+
+// How many of eight neighbouring columns a row has in line j: all in the lines before `whole`, `part` in that one.
+struct Extent {
+  int whole, part;
+  DEVICE Extent(i64 length, int column) {
+    const i64 left = length - column;
+    whole = left < 8 ? 0 : static_cast<int>((left - 8) / Columns::kPoints) + 1;
+    const i64 rest = left - static_cast<i64>(whole) * Columns::kPoints;
+    part = rest < 0 ? 0 : rest < 8 ? static_cast<int>(rest) : 8;
+  }
+  DEVICE int of(int j) const { return j < whole ? 8 : !ALIGNED && j == whole ? part : 0; }
+};
+
+// Eight neighbouring values as they are in memory, zeros from `valid` on.
+struct Chunk {
+  static constexpr int kWords = 2 * kValueBytes;
+  u32 word[kWords];
+
+  DEVICE void load(const unsigned char* from, int valid) {
+#pragma unroll
+    for (int i = 0; i < kWords; i++) word[i] = 0;
+    if constexpr (ALIGNED) {
+      if (valid == 0) return;
+#pragma unroll
+      for (int i = 0; i < kWords; i += 4) {
+        const uint4 x = load_device16<true>(from + 4 * i);
+        word[i] = x.x, word[i + 1] = x.y, word[i + 2] = x.z, word[i + 3] = x.w;
+      }
+    } else {
+#pragma unroll
+      for (int i = 0; i < 8; i++) {
+        if (i >= valid) continue;
+        if constexpr (IO_SINGLE) word[i] = reinterpret_cast<const u32*>(from)[i];
+        else word[i / 2] |= static_cast<u32>(reinterpret_cast<const u16*>(from)[i]) << (16 * (i & 1));
+      }
+    }
+  }
+  DEVICE void unpack_to(float (&v)[8]) const {
     if constexpr (IO_SINGLE) {
 #pragma unroll
-      for (int i = 0; i < 4; i++) v[i] = as_float(word[i]);
+      for (int i = 0; i < 8; i++) v[i] = as_float(word[i]);
     } else {
-      const float2 low = unpack(word[0]), high = unpack(word[1]);
-      v[0] = low.x, v[1] = low.y, v[2] = high.x, v[3] = high.y;
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        const float2 pair = unpack(word[i]);
+        v[2 * i] = pair.x, v[2 * i + 1] = pair.y;
+      }
     }
   }
 };
-DEVICE Four load_four(const void* row, i64 position, i64 length) {
-  const int valid = position >= length ? 0 : position + 4 <= length ? 4 : static_cast<int>(length - position);
-  Four out = {};
-  if constexpr (IO_SINGLE) {
-    const u32* from = reinterpret_cast<const u32*>(row) + position;
-#pragma unroll
-    for (int i = 0; i < 4; i++) out.word[i] = i < valid ? from[i] : 0;
-  } else if constexpr (ALIGNED) {
-    if (valid > 0) {
-      const uint2 words = load_device8<true>(reinterpret_cast<const u16*>(row) + position);
-      out.word[0] = words.x, out.word[1] = words.y;
-    }
-  } else {
-    const u16* from = reinterpret_cast<const u16*>(row) + position;
-#pragma unroll
-    for (int i = 0; i < 4; i++) out.word[i / 2] |= (i < valid ? static_cast<u32>(from[i]) : 0u) << (16 * (i & 1));
-  }
-  return out;
-}
 
-// Four values times a power of two to their places, those before `length`.
-DEVICE void store_four(const float (&v)[4], float factor, void* row, i64 position, i64 length) {
-  const int valid = position >= length ? 0 : position + 4 <= length ? 4 : static_cast<int>(length - position);
+// Eight values times a power of two to their places, the first `valid` of them.
+DEVICE void store_eight(const float (&v)[8], float factor, unsigned char* to, int valid) {
+  u32 word[2 * kValueBytes];
   if constexpr (IO_SINGLE) {
-    float* to = reinterpret_cast<float*>(row) + position;
 #pragma unroll
-    for (int i = 0; i < 4; i++)
-      if (i < valid) to[i] = v[i] * factor;
+    for (int i = 0; i < 8; i++) word[i] = as_bits(v[i] * factor);
   } else {
-    u16* to = reinterpret_cast<u16*>(row) + position;
-    const uint2 words = {pack_scaled(v[0], v[1], factor), pack_scaled(v[2], v[3], factor)};
-    if constexpr (ALIGNED) {
-      if (valid > 0) store_device8<true>(to, words);
-    } else {
 #pragma unroll
-      for (int i = 0; i < 4; i++)
-        if (i < valid) to[i] = static_cast<u16>((i < 2 ? words.x : words.y) >> (16 * (i & 1)));
+    for (int i = 0; i < 4; i++) word[i] = pack_scaled(v[2 * i], v[2 * i + 1], factor);
+  }
+  if constexpr (ALIGNED) {
+    if (valid == 0) return;
+#pragma unroll
+    for (int i = 0; i < 2 * kValueBytes; i += 4)
+      store_device16<true>(to + 4 * i, uint4{word[i], word[i + 1], word[i + 2], word[i + 3]});
+  } else {
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+      if (i >= valid) continue;
+      if constexpr (IO_SINGLE) reinterpret_cast<u32*>(to)[i] = word[i];
+      else reinterpret_cast<u16*>(to)[i] = static_cast<u16>(word[i / 2] >> (16 * (i & 1)));
     }
   }
 }

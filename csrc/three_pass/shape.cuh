@@ -7,17 +7,59 @@ struct Columns {
   static constexpr bool kSplit = COLUMN_SPLIT;  // whether a column is transformed in two steps, r1 and 16
   static constexpr int kWarps = PLAN_WARPS;
   static constexpr int kBlocksPerSm = COLUMN_BLOCKS;
+  static constexpr int kPoints = LINE_POINTS;  // L
+  static constexpr int kSpan = COLUMN_SPAN;    // columns of a warp
+  static_assert(kSpan == 32 || kSpan == 64, "one or two tiles of 32 columns");
+  static constexpr bool kGatesFirst = COLUMN_GATES_FIRST;  // whether gates are asked for before products begin
+  static constexpr int kEights = kSpan / 8;                // eights of neighbouring columns of a row
+  static constexpr int kRowBytes = 4 * kSpan;              // of a row of complex fp16: real parts, then imaginary ones
+  static constexpr int kPerTile = kEights / 2;             // eights of a tile of 16 rows that belong to one lane
+  static constexpr int kProducts = kSpan / 8;              // of 16 x 16 by 16 x 8 that make a tile of results
 
-  // Shared memory of a block with kSplit: a peak, then for each (f1', j1'') 32 columns, real and imaginary, in chunks
-  // of eight. Whether lanes differ in f1', in j1'' or in chunks, they do not share a bank.
-  static constexpr u32 kPeaks = 0, kBuffer = 128;
-  static DEVICE u32 chunk(int f, int j, int comp, int eight) {
-    const int swizzle = (j ^ (f << 1) ^ (f >> 2)) & 7;
-    return shared_base() + kBuffer + (f * 16 + j) * 128 + (((comp * 4 + eight) ^ swizzle) << 4);
+  // Shared memory: [a peak][matrices][kSplit: rows of all (f1', j1''); else scratch of each warp, then twiddles of its
+  // columns, a row for each f1].
+  static constexpr bool kMatrixKept = !kSplit || kTiles <= 2;  // else there is no room, and the L1 cache has it
+  static constexpr u32 kPeaks = 0, kMatrices = 128, kMatrixBytes = kMatrixKept ? 1024 * kTiles * kTiles : 0;
+  static constexpr u32 kScratchBytes = 16 * kRowBytes, kScratch = kMatrices + kMatrixBytes;
+  static constexpr u32 kRows = kScratch + (kSplit ? 0 : kWarps * kScratchBytes);
+  static constexpr u32 kTwiddleBytes = 16 * kTiles * kRowBytes;
+
+  // Eight columns of a row of complex values; rows that differ in the last bits of `mixed` share no bank.
+  static DEVICE u32 number(int comp, int eight, int mixed) { return ((comp * kEights + eight) ^ (mixed & 7)) * 16; }
+  static DEVICE u32 piece(int f, int j, int comp, int eight) {
+    return shared_base() + kRows + (f * 16 + j) * kRowBytes + number(comp, eight, f ^ j);
   }
-  static DEVICE u32 four(int f, int j, int comp, int at) { return chunk(f, j, comp, at >> 1) + (at & 1) * 8; }
+  static DEVICE u32 twiddle(int f, int comp, int eight) {
+    return shared_base() + kRows + warp_index() * kTwiddleBytes + f * kRowBytes + number(comp, eight, f);
+  }
+  // A row of a warp's scratch. kSplit: of the warp's rows j, which hold nothing before a product and after the last.
+  static DEVICE u32 scratch(int row, int j) {
+    if constexpr (kSplit) return shared_base() + kRows + (row * 16 + j) * kRowBytes;
+    else return shared_base() + kScratch + warp_index() * kScratchBytes + row * kRowBytes;
+  }
+  static DEVICE u32 spectrum(int f, int comp, int eight) { return scratch(f, 0) + number(comp, eight, f); }
+  // Real values in scratch: eight columns of a row, in fp16 ...
+  static DEVICE u32 value(int row, int eight, int j) {
+    return scratch(row, j) + (kSpan == 64 ? eight ^ (row & 7) : (eight ^ (row >> 1 & 3)) + 4 * (row & 1)) * 16;
+  }
+  // ... or in fp32, four of them.
+  static DEVICE u32 result(int row, int eight, int half, int j) {
+    const int place = eight ^ (row & (kEights - 1));
+    return scratch(row, j) + place * 32 + (half ^ (kSpan == 64 ? place >> 2 : row & 1)) * 16;
+  }
 };
 
-// Which four of 32 columns belong to lane g of a right operand, so that a lane has eight neighbours of a result: result
-// column 2 t of product i is column 4 t + i, column 2 t + 1 is 16 + 4 t + i.
-DEVICE int four_of(int g) { return (g >> 1) + 4 * (g & 1); }
+// This lane's eights of a tile of 16 rows: the n-th of kPerTile.
+struct LaneEight {
+  int row, eight;
+  DEVICE explicit LaneEight(int n)
+      : row((lane_index() + 32 * n) / Columns::kEights), eight((lane_index() + 32 * n) % Columns::kEights) {}
+  DEVICE static constexpr int step() { return 32 / Columns::kEights; }  // rows from one to the next
+  // Where they are in a line whose tile is at `tile`: real parts.
+  DEVICE unsigned char* of(unsigned char* tile) const { return tile + (eight >> 2) * 128 + (eight & 3) * 16; }
+  DEVICE const unsigned char* of(const unsigned char* tile) const {
+    return tile + (eight >> 2) * 128 + (eight & 3) * 16;
+  }
+  // Lanes of two rows of 32 columns take turns with real and imaginary parts, or they would share banks.
+  DEVICE bool swapped() const { return Columns::kSpan == 32 && (row & 1); }
+};

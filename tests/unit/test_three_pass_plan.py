@@ -54,17 +54,24 @@ def test_long_and_short_rows_share_kernels() -> None:
     """Kernels depend on the points of a line and on how many tiles of 16 a column has, not on the length."""
     assert set(plan_of(45_000).kernels()) == set(plan_of(65_536).kernels())
     every = {k for size in ThreePass().sizes(H200) if size > 32768 for k in plan_of(size).kernels()}
-    assert len(every) < 100
+    assert len(every) < 110
 
 
 def test_memory_does_not_follow_the_batch() -> None:
     for length in LENGTHS:
         plan = plan_of(length)
         assert plan.spectrum_bytes == 4 * plan.size
-        for batches in (1, 64, 640):
+        for batches in (1, 2, 8, 64, 640):
             assert plan.workspace_bytes(batches, 64, backward=False) <= 65 * 2**20
             backward = plan.workspace_bytes(batches, 64, backward=True)
-            assert backward <= max(5 * plan.spectrum_bytes, 3 * plan.group_bytes) + 2**20
+            sums = 2 * plan.spectrum_bytes  # of parts of a batch
+            assert backward <= max(5 * plan.spectrum_bytes, 6 * plan.group_bytes + sums) * 1.01, (length, batches)
+
+
+def test_rows_of_a_batch_go_back_together_where_there_is_room() -> None:
+    """Rows of one channel share a filter and their sums: in parts they would read both again."""
+    for length, batches in ((65_536, 64), (1_048_576, 16), (2_097_152, 8)):
+        assert plan_of(length).rows_at_once(batches * 64, batches=batches) >= batches
 
 
 def test_a_plan_can_be_read() -> None:

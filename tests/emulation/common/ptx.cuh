@@ -189,6 +189,21 @@ DEVICE void load_matrices_transposed(u32 (&out)[4], u32 at) {
   memcpy(out, m.out[lane], sizeof(out));
 }
 
+DEVICE void load_matrices(u32 (&out)[4], u32 at) {
+  auto& m = emulation::warp();
+  const int lane = thread_index() % 32;
+  m.in[lane][0] = at;
+  emulation::meet(m, 32, [&] {
+    u32 rows[32];
+    for (int i = 0; i < 32; i++) rows[i] = m.in[i][0];
+    emulation::count(rows, 16);
+    for (int matrix = 0; matrix < 4; matrix++)
+      for (int i = 0; i < 32; i++)
+        memcpy(&m.out[i][matrix], emulation::checked(rows[8 * matrix + (i >> 2)], 16) + 4 * (i & 3), 4);
+  });
+  memcpy(out, m.out[lane], sizeof(out));
+}
+
 DEVICE void store_matrices(u32 at, u32 x0, u32 x1, u32 x2, u32 x3) {
   auto& m = emulation::warp();
   const int lane = thread_index() % 32;
@@ -238,6 +253,15 @@ DEVICE void multiply_add(u32 (&c)[2], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u3
   c[1] = pack_half(sums[2], sums[3]);
 }
 
+DEVICE float from_lane(float x, int from) {
+  auto& m = emulation::warp();
+  const int lane = thread_index() % 32;
+  m.in[lane][0] = as_bits(x);
+  emulation::meet(m, 32, [&] {
+    for (int i = 0; i < 32; i++) m.out[i][0] = m.in[i][0];
+  });
+  return as_float(m.out[from][0]);
+}
 DEVICE float from_lane_across(float x, int mask) {
   auto& m = emulation::warp();
   const int lane = thread_index() % 32;

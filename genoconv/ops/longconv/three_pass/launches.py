@@ -20,7 +20,7 @@ from genoconv.ops.longconv.host import DTYPES
 from genoconv.ops.longconv.one_sm.blocks import FACTORS
 from genoconv.ops.longconv.spectrum import StoredSpectrum
 from genoconv.ops.longconv.three_pass import tables
-from genoconv.ops.longconv.three_pass.plan import COLUMN_WARPS, ThreePassPlan
+from genoconv.ops.longconv.three_pass.plan import ThreePassPlan
 
 _LARGEST_STRIDE = 2**62
 _TILE = 32  # columns
@@ -95,12 +95,6 @@ class _Passes:
         # Every kernel waits for the one before it, after what it can do without it.
         return Prepared(loaded, leading, args, pdl=self.plan.has_pdl)
 
-    def column_grid(self, rows: int) -> int:
-        """Blocks of a column pass over so many rows."""
-        tiles = rows * self.plan.points // _TILE
-        blocks = tiles if self.plan.split else -(-tiles // COLUMN_WARPS)
-        return min(blocks, 4 * self.plan.card.sm_count)
-
     def line_grid(self, lines: int) -> int:
         """Blocks of a line pass over so many lines."""
         return min(lines, self.plan.card.sm_count * self.plan.line_blocks)
@@ -109,12 +103,13 @@ class _Passes:
         """Rows x (B, H, N), times gate, to spectra of columns."""
         plan, t = self.plan, self.tables
         dtype = DTYPES.get(x.dtype, "float32")
-        aligned = dtype != "float32" and host.aligned(x, gate)
-        kernel = plan.columns("columns_in", dtype=dtype, aligned=aligned, gated=gate is not None)
+        kernel = plan.columns("columns_in", dtype=dtype, aligned=host.aligned(x, gate), gated=gate is not None)
         lines, codes = workspace
-        shape = (x.shape[0], plan.radix, plan.lines, plan.points, x.shape[-1], *host.strides(x, gate))
+        shape = (x.shape[0], plan.radix, plan.lines, x.shape[-1], *host.strides(x, gate))
         run = self.prepared(kernel, (x, gate, lines, t.columns_in, t.second, t.twiddles, codes, ranges, *shape))
-        return lambda first, count, stream: run(first, count, grid=self.column_grid(count), stream=stream)
+        return lambda first, count, stream: run(
+            first, count, grid=plan.column_grid("columns_in", count, dtype=dtype), stream=stream
+        )
 
     def columns_out(
         self,
@@ -131,21 +126,24 @@ class _Passes:
         plan, t = self.plan, self.tables
         dtype = DTYPES.get(to.dtype, "float32")
         also, also_gate = second or (None, None)
-        aligned = dtype != "float32" and host.aligned(to, gate, also, also_gate)
+        aligned = host.aligned(to, gate, also, also_gate)
         kernel = plan.columns(
             "columns_out", dtype=dtype, aligned=aligned, gated=gate is not None, second=second is not None
         )
         tensors = (to, gate, also, also_gate, lines, t.columns_out, t.second, t.twiddles, scales, ranges)
-        shape = (to.shape[0], plan.radix, plan.lines, plan.points, to.shape[-1], kernels.bits(factor))
+        shape = (to.shape[0], plan.radix, plan.lines, to.shape[-1], kernels.bits(factor))
         run = self.prepared(kernel, (*tensors, *shape, *host.strides(to, gate, also, also_gate)))
-        return lambda first, count, stream: run(first, count, grid=self.column_grid(count), stream=stream)
+        return lambda first, count, stream: run(
+            first, count, grid=plan.column_grid("columns_out", count, dtype=dtype), stream=stream
+        )
 
     def lines(
         self, workspace: tuple[Tensor, Tensor], spectrum: StoredSpectrum, ranges: Tensor, *, batches: int
     ) -> Step:
         """Lines times their filters', in place."""
         plan = self.plan
-        args = (workspace[0], spectrum.filter, self.tables.lines, workspace[1], ranges, batches, plan.lines)
+        kept = (spectrum.filter, spectrum.scale)
+        args = (workspace[0], *kept, self.tables.lines, workspace[1], ranges, batches, plan.lines)
         run = self.prepared(plan.line_kernel("lines"), args)
         return lambda first, count, stream: run(first, count, grid=self.line_grid(count * plan.lines), stream=stream)
 
@@ -232,18 +230,29 @@ def backward(
     dk = torch.empty((H, spectrum.taps), dtype=torch.float32, device=u.device)
     dk_scales = torch.zeros(H, plan.scales, dtype=torch.float32, device=u.device)
     ranges = passes.zeros(2, B * H, 2)
-    at_once = plan.rows_at_once(B * H)
+    at_once = plan.rows_at_once(B * H, batches=B)
     partial = passes.words(0 if at_once >= B else 2 * plan.size)
     kernel = plan.line_kernel("line_gradients", gate_out=gate_out is not None)
 
     ways = []
-    for _ in range(plan.groups(B * H)):
+    for _ in range(plan.groups(B * H, batches=B)):
         vs, dcs, dk_lines = (
             passes.workspace(at_once),
             passes.workspace(at_once),
             passes.words(max(1, at_once // B), plan.size),
         )
-        data = (vs[0], dcs[0], dk_lines, spectrum.filter, dk_scales, partial, passes.tables.lines, vs[1], dcs[1])
+        data = (
+            vs[0],
+            dcs[0],
+            dk_lines,
+            spectrum.filter,
+            spectrum.scale,
+            dk_scales,
+            partial,
+            passes.tables.lines,
+            vs[1],
+            dcs[1],
+        )
         second = None if dgate_in is None else (dgate_in, u)
         out = [passes.columns_out(du, gate_in, dcs[0], spectrum.scale, ranges[1], second=second)]
         if dgate_out is not None:

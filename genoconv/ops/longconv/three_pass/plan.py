@@ -24,10 +24,13 @@ _GOOD_RADIX = 32  # of the first of two steps
 _MANTISSAS = (4, 5, 6, 7)  # sizes are these times powers of two, so at most a quarter is padding
 _POINTS = (4096, 8192, 16384)  # of a line
 _GROUP_BYTES = 60 * 2**20
-"""Spectra in flight between passes of the forward pass, in all groups; twice as much in the backward pass.
+"""Spectra in flight between passes of the forward pass, in all groups.
 
 Smaller groups would stay in the L2 cache, but each costs the launches of its passes (`benchmarks/NOTES.md`).
 """
+_BACKWARD_SHARE = 6
+"""Times that for the backward pass, where spectra of rows, of their gradients and of filters' gradients are in flight:
+enough for eight rows of 2M at once, which then share a filter and need no sums in device memory."""
 GROUPS = 2
 """Groups in flight, each on a stream of its own."""
 
@@ -76,16 +79,18 @@ class ThreePassPlan(Plan):
         """Device memory of the spectra in flight in a forward pass, unless a single row takes more."""
         return _GROUP_BYTES
 
-    def rows_at_once(self, rows: int) -> int:
-        """Rows of a group, of so many in all; of each there is one spectrum, in the backward pass two."""
-        most = max(1, self.group_bytes // (4 * self.size * GROUPS))
-        groups = -(-rows // most)
+    def rows_at_once(self, rows: int, *, batches: int | None = None) -> int:
+        """Rows of a group, of so many in all. ``batches``: in the backward pass, how many rows share a filter."""
+        most = self.group_bytes // (4 * self.size * GROUPS)
+        if batches is not None:  # two spectra of each row, and one for each filter
+            most = _BACKWARD_SHARE * self.group_bytes * batches // (4 * self.size * GROUPS * (2 * batches + 1))
+        groups = -(-rows // max(1, most))
         return -(-rows // groups)  # groups of equal sizes
 
-    def groups(self, rows: int) -> int:
+    def groups(self, rows: int, *, batches: int | None = None) -> int:
         """Groups in flight."""
         most = GROUPS if 4 * self.size * GROUPS <= self.group_bytes else 1
-        return min(most, -(-rows // self.rows_at_once(rows)))
+        return min(most, -(-rows // self.rows_at_once(rows, batches=batches)))
 
     def obstacle(self, channels: int) -> str | None:
         """Strides have 64 bits."""
@@ -94,7 +99,8 @@ class ThreePassPlan(Plan):
     def workspace_bytes(self, batches: int, channels: int, *, backward: bool) -> int:
         """Spectra of the rows in flight, their scales, and in the backward pass sums over the batch."""
         rows, line = batches * channels, 4 * self.size
-        at_once, groups = self.rows_at_once(rows), self.groups(rows)
+        sharing = batches if backward else None
+        at_once, groups = self.rows_at_once(rows, batches=sharing), self.groups(rows, batches=sharing)
         spectra = groups * at_once * (line + self.points // 8)
         if not backward:
             return spectra + 8 * rows
@@ -106,22 +112,25 @@ class ThreePassPlan(Plan):
         """`columns_in` or `columns_out`. dtype: of rows, or "float32" for filters. second: there are two results."""
         defines = {
             "PLAN_WARPS": COLUMN_WARPS,
-            "COLUMN_TILES": -(-self.radix // 16),
+            "COLUMN_TILES": self.column_tiles,
             "COLUMN_SPLIT": int(self.split),
-            "COLUMN_BLOCKS": self.column_blocks(way),
+            "COLUMN_SPAN": self.column_span,
+            "COLUMN_GATES_FIRST": int(self.column_tiles <= 2),
+            "COLUMN_BLOCKS": self.column_blocks(way, dtype=dtype),
+            "LINE_POINTS": self.points,
             "IO_BF16": int(dtype == "bfloat16"),
             "IO_SINGLE": int(dtype == "float32"),
-            "HALF_SUMS": 0,
+            "HALF_SUMS": int(dtype == "bfloat16"),
             "ALIGNED": int(aligned),
         }
         defines |= {"GATE_IN": int(gated)} if way == "columns_in" else {"GATE_FIRST": int(gated), "SECOND": int(second)}
-        smem = column_bytes(self.radix) if self.split else 0
+        smem = column_bytes(self.radix, span=self.column_span, split=self.split)
         return Kernel(f"three_pass/{way}", tuple(sorted(defines.items())), smem, 32 * COLUMN_WARPS)
 
     def line_kernel(self, name: str, *, gate_out: bool = True) -> Kernel:
         """`lines`, `line_spectra` or `line_gradients`."""
         outer, branches = FACTORS[self.points]
-        buffers = {"lines": self._buffers, "line_spectra": 1, "line_gradients": 2}[name]
+        buffers = {"lines": self._buffers, "line_spectra": 1, "line_gradients": 2 * self._pairs}[name]
         defines = {
             "PLAN_RADIX": outer,
             "PLAN_SPLIT": branches,
@@ -136,7 +145,7 @@ class ThreePassPlan(Plan):
             "HALF_SUMS": int(self.dtype == "bfloat16" and name != "line_spectra"),
             "ALIGNED": 1,
         }
-        if name == "lines":
+        if name != "line_spectra":
             defines["LINE_BUFFERS"] = buffers
         if name == "line_gradients":
             defines["GATE_OUT"] = int(gate_out)
@@ -149,24 +158,46 @@ class ThreePassPlan(Plan):
         """Warps of a block of a line pass: 8, two blocks to a multiprocessor, where registers and lines allow it."""
         return 8 if self.points == _POINTS[0] and name != "line_gradients" else 16
 
-    def column_blocks(self, way: str) -> int:
+    @property
+    def column_tiles(self) -> int:
+        """r1 in tiles of 16."""
+        return -(-self.radix // 16)
+
+    @property
+    def column_span(self) -> int:
+        """Columns of a warp: two tiles of 32, or one where registers or shared memory are short."""
+        return 64 if self.column_tiles == 1 else 32
+
+    def column_blocks(self, way: str, *, dtype: str) -> int:
         """Blocks of a column pass that share a multiprocessor, by the registers of a thread."""
-        if self.radix > 16:
-            return 2
-        return 4 if way == "columns_out" or self.split else 2
+        return 2
+
+    @property
+    def column_places(self) -> int:
+        """Blocks that share a row's columns."""
+        return self.points // (self.column_span * (1 if self.split else COLUMN_WARPS))
+
+    def column_grid(self, way: str, rows: int, *, dtype: str) -> int:
+        """Blocks of a column pass over so many rows: a multiple of :meth:`column_places` where columns are whole."""
+        places, room = self.column_places, self.card.sm_count * self.column_blocks(way, dtype=dtype)
+        return min(rows * places, room) if self.split else places * min(rows, max(1, room // places))
+
+    @property
+    def _pairs(self) -> int:
+        return 2 if line_bytes(self.points, 4) <= self.card.smem else 1
 
     @property
     def _buffers(self) -> int:
         return 2 if line_bytes(self.points, 2) <= self.card.smem else 1
 
     def kernels(self) -> Iterator[Kernel]:
-        """Every kernel, gated, for aligned and ragged rows."""
+        """Every kernel, gated, for aligned and ragged rows, and for filters in fp32."""
         for aligned in (True, False):
             yield self.columns("columns_in", dtype=self.dtype, aligned=aligned, gated=True)
             yield self.columns("columns_out", dtype=self.dtype, aligned=aligned, gated=True)
             yield self.columns("columns_out", dtype=self.dtype, aligned=aligned, gated=True, second=True)
-        yield self.columns("columns_in", dtype="float32", aligned=False)
-        yield self.columns("columns_out", dtype="float32", aligned=False)
+            yield self.columns("columns_in", dtype="float32", aligned=aligned)
+            yield self.columns("columns_out", dtype="float32", aligned=aligned)
         yield from (self.line_kernel(name) for name in ("lines", "line_spectra", "line_gradients"))
 
     @property
@@ -202,9 +233,16 @@ def line_bytes(points: int, buffers: int) -> int:
     return 512 + tables + 4 * points * buffers
 
 
-def column_bytes(radix: int) -> int:
-    """Shared memory of a block with 32 columns of two steps (`csrc/three_pass/shape.cuh`)."""
-    return 128 + 128 * SECOND * 16 * -(-radix // 16)
+def column_bytes(radix: int, *, span: int, split: bool) -> int:
+    """Shared memory of a block of a column pass, ``span`` columns to a warp (`csrc/three_pass/shape.cuh`).
+
+    A word for peaks and the matrix; then the rows between two steps, or each warp's scratch and twiddles. A matrix of
+    more than 32 points stays out where there are two steps.
+    """
+    tiles, rows = -(-radix // 16), 16 * 4 * span
+    if split:
+        return 128 + (1024 * tiles**2 if tiles <= 2 else 0) + SECOND * rows * tiles
+    return 128 + 1024 * tiles**2 + COLUMN_WARPS * rows * (1 + tiles)
 
 
 def _factors(size: int, card: Card) -> tuple[int, bool, int] | None:
@@ -216,7 +254,11 @@ def _factors(size: int, card: Card) -> tuple[int, bool, int] | None:
     for most in (_GOOD_RADIX, _MOST_RADIX):
         for points in fitting:
             radix = size // (points * SECOND)
-            if size % (points * SECOND) == 0 and 1 <= radix <= most and column_bytes(radix) <= card.smem:
+            if (
+                size % (points * SECOND) == 0
+                and 1 <= radix <= most
+                and column_bytes(radix, span=32, split=True) <= card.smem
+            ):
                 return radix, True, points
     return None
 

@@ -37,9 +37,10 @@ def second_step(radix: int) -> Words:
 
 @cache
 def twiddles(lines: int, points: int) -> Words:
-    """exp(-2 pi i i (f1 + 1/4) / N) of columns i < 32: [f1][pair of columns] -> (re, im) words."""
+    """exp(-2 pi i i (f1 + 1/4) / N) of columns i < 32: [f1][eight columns][re, im] -> words of two columns."""
     w = roots_of_unity(np.outer(np.arange(lines) + 0.25, np.arange(32)) / (lines * points))
-    return np.stack([halves(part[:, 0::2], part[:, 1::2]) for part in (w.real, w.imag)], -1)
+    parts = [halves(part[:, 0::2], part[:, 1::2]).reshape(lines, 4, 4) for part in (w.real, w.imag)]
+    return np.stack(parts, 2)
 
 
 @cache
