@@ -5,10 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from genoconv.pipelines.options import (
+from genoconv.pipelines.options import COMPUTE, ROWS, Options, argument, option
+from genoconv.pipelines.shared_options import (
     CHUNK_BASES,
-    COMPUTE,
-    ROWS,
     SHIPPED_MODEL,
     BatchSize,
     Chunk,
@@ -19,13 +18,10 @@ from genoconv.pipelines.options import (
     Genome,
     Model,
     Offline,
-    Options,
     Precision,
     Quiet,
     Resume,
     Stride,
-    argument,
-    option,
     require_one_genome,
 )
 

@@ -5,20 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from genoconv.pipelines.options import (
-    RUN,
-    SHIPPED_MODEL,
-    Force,
-    Names,
-    Options,
-    Precision,
-    Quiet,
-    ResumedRun,
-    TrainingDevice,
-    argument,
-    option,
-    to_yaml,
-)
+from genoconv.pipelines.options import RUN, Options, argument, option, to_yaml
+from genoconv.pipelines.shared_options import SHIPPED_MODEL, Force, Names, Precision, Quiet, ResumedRun, TrainingDevice
 from genoconv.train.settings import DataSettings, HeadOptimSettings, RunSettings
 
 DATA, LABELS, HEAD, SPLITS = "Input", "Labels", "Head and training", "Splits"

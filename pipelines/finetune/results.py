@@ -15,7 +15,7 @@ from genoconv.wording import count, printable
 
 if TYPE_CHECKING:
     from genoconv.pipelines.finetune.session import Session
-    from genoconv.train.loop import Outcome
+    from genoconv.train.job import Outcome
 
 PREDICTIONS = "predictions.tsv"
 THIS = "this model"

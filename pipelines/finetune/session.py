@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from genoconv.models.heads import Predictor
     from genoconv.pipelines.finetune.results import Rows
     from genoconv.train.data import Reader
-    from genoconv.train.loop import Job, Outcome
+    from genoconv.train.job import Job, Outcome
     from genoconv.train.machine import Machine
     from genoconv.train.objectives.labelled import Labelled
 
@@ -145,7 +145,7 @@ class Session:
         return [float(w) for w in counts.sum() / (len(counts) * counts)]
 
     def _job(self, features: Array | None) -> "Job":
-        from genoconv.train.loop import Job
+        from genoconv.train.job import Job
         from genoconv.train.records import RecordReader
         from genoconv.train.settings import Stage
 

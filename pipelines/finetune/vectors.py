@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genoconv.models.heads import Predictor
-from genoconv.pipelines.options import CHUNK_BASES
+from genoconv.pipelines.shared_options import CHUNK_BASES
 from genoconv.tasks.embed import Span, chunked
 from genoconv.tasks.predict import PooledVectors
 from genoconv.tokens import Tokens

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Annotated
 
-from genoconv.pipelines.options import Options, Quiet, argument, option
+from genoconv.pipelines.options import Options, argument, option
+from genoconv.pipelines.shared_options import Quiet
 
 Name = Annotated[str, argument("NAME", help="Name of a genome; see genoconv genomes list.")]
 

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from genoconv.pipelines.options import Device, Options, Quiet, option
+from genoconv.pipelines.options import Options, option
+from genoconv.pipelines.shared_options import Device, Quiet
 
 
 class ExplainOptions(Options):

@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from genoconv.pipelines.options import (
+from genoconv.pipelines.options import Options, argument, option
+from genoconv.pipelines.plan.options import Bases
+from genoconv.pipelines.shared_options import (
     TRAINED_WINDOW,
     BatchSize,
     Device,
@@ -13,14 +15,10 @@ from genoconv.pipelines.options import (
     Force,
     Genome,
     Offline,
-    Options,
     Precision,
     Quiet,
-    argument,
-    option,
     require_one_genome,
 )
-from genoconv.pipelines.plan.options import Bases
 
 Model = Annotated[Path, argument("MODEL", help="Model folder, or a name from genoconv models list.")]
 

@@ -5,20 +5,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from genoconv.pipelines.options import (
+from genoconv.pipelines.options import ROWS, Options, argument, option
+from genoconv.pipelines.shared_options import (
     CHUNK_BASES,
-    ROWS,
     BatchSize,
     Chunk,
     Device,
     Force,
-    Options,
     Precision,
     Quiet,
     Resume,
     Stride,
-    argument,
-    option,
 )
 
 

@@ -5,7 +5,8 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from genoconv.pipelines.options import (
+from genoconv.pipelines.options import Options, argument, option
+from genoconv.pipelines.shared_options import (
     SHIPPED_MODEL,
     TRAINED_WINDOW,
     BatchSize,
@@ -17,13 +18,10 @@ from genoconv.pipelines.options import (
     Model,
     Names,
     Offline,
-    Options,
     Precision,
     Quiet,
     Resume,
     Shard,
-    argument,
-    option,
     require_one_genome,
 )
 

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from genoconv.pipelines.options import (
+from genoconv.pipelines.options import Options, argument, option
+from genoconv.pipelines.shared_options import (
     SHIPPED_MODEL,
     TRAINED_WINDOW,
     BatchSize,
@@ -18,13 +19,10 @@ from genoconv.pipelines.options import (
     Model,
     Names,
     Offline,
-    Options,
     Precision,
     Quiet,
     Resume,
     Shard,
-    argument,
-    option,
     require_one_genome,
     whole_numbers,
 )

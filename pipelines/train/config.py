@@ -10,12 +10,13 @@ from pydantic import BaseModel
 
 from genoconv.errors import UsageError
 from genoconv.paths import shipped
-from genoconv.pipelines.resolve import Call, is_text, merge, read_yaml
+from genoconv.pipelines.resolve import Call, merge
 from genoconv.pipelines.train.folder import check_default_folder
 from genoconv.pipelines.train.options import CALL, TrainConfig, TrainOptions
 from genoconv.pipelines.train.regions import check_names
 from genoconv.pipelines.train.sources import check, named
 from genoconv.pipelines.train.synthetic import LONG_DEMO
+from genoconv.pipelines.yaml_files import is_text, read_yaml
 from genoconv.wording import printable
 
 DEMO_GENOME = "demo"

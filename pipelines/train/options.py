@@ -7,20 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer
 
 from genoconv.errors import ModelError, UsageError
-from genoconv.pipelines.options import (
-    RUN,
-    Force,
-    Offline,
-    Options,
-    Precision,
-    Quiet,
-    ResumedRun,
-    TrainingDevice,
-    argument,
-    option,
-    several,
-    to_yaml,
-)
+from genoconv.pipelines.options import RUN, Options, argument, option, to_yaml
+from genoconv.pipelines.shared_options import Force, Offline, Precision, Quiet, ResumedRun, TrainingDevice, several
 from genoconv.pipelines.train.regions import Region
 from genoconv.pipelines.train.sources import Source, paired
 from genoconv.pipelines.train.synthetic import Repeats

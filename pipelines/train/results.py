@@ -18,7 +18,7 @@ from genoconv.progress import Advance, progress_bar
 if TYPE_CHECKING:
     from genoconv.pipelines.train.session import Session
     from genoconv.tokens import Tokens
-    from genoconv.train.loop import Outcome
+    from genoconv.train.job import Outcome
     from genoconv.train.metrics import Row
     from genoconv.train.mixture import JoinedReader
 

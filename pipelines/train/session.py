@@ -20,7 +20,7 @@ from genoconv.wording import count
 if TYPE_CHECKING:
     from genoconv.models.hyena import HyenaDNA
     from genoconv.pipelines.train.memory import Recompute
-    from genoconv.train.loop import Job, Outcome
+    from genoconv.train.job import Job, Outcome
     from genoconv.train.machine import Machine
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class Session:
     ) -> "Session":
         """Read and check all that the run needs; nothing is written."""
         from genoconv.pipelines.train.kernels import compile_ahead
-        from genoconv.train.loop import stages
+        from genoconv.train.job import stages
 
         quiet = quiet or not machine.is_first
         model = _model(config)
@@ -129,7 +129,7 @@ class Session:
     @cached_property
     def _recompute(self) -> "Recompute":
         from genoconv.pipelines.train.memory import recompute
-        from genoconv.train.loop import stages
+        from genoconv.train.job import stages
 
         run, data = self.config.run, self.config.data
         lengths = self.inputs.reader("train").lengths
@@ -141,7 +141,7 @@ class Session:
         """What the training loop has to do."""
         import numpy as np
 
-        from genoconv.train.loop import Job
+        from genoconv.train.job import Job
         from genoconv.train.objectives.next_base import NextBase
 
         train = self.inputs.reader("train", learn=True)
@@ -185,7 +185,7 @@ class Session:
             log.info("bases read: %s", ", ".join(f"{name} {share:.1%}" for name, share in shares.items()))
 
     def _introduce_stages(self, longest: int) -> None:
-        from genoconv.train.loop import stages
+        from genoconv.train.job import stages
 
         steps = stages(self.config.data, longest=longest, max_steps=self.config.run.max_steps)
         parts = [f"{stage.length:,} bases for {count(stage.steps, 'step')}" for stage in steps if stage.steps]

@@ -8,7 +8,8 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from genoconv.errors import UsageError
-from genoconv.pipelines.options import Names, Options
+from genoconv.pipelines.options import Options
+from genoconv.pipelines.shared_options import Names
 from genoconv.pipelines.train.regions import Region, Weight
 from genoconv.wording import count
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from genoconv.pipelines.options import Force, Genome, Names, Offline, Options, Quiet, option, require_one_genome
+from genoconv.pipelines.options import Options, option
+from genoconv.pipelines.shared_options import Force, Genome, Names, Offline, Quiet, require_one_genome
 
 if TYPE_CHECKING:
     from genoconv.genome.windows.training import WindowPlan

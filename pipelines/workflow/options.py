@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Annotated
 
-from genoconv.pipelines.options import Force, Options, Quiet, argument, option
+from genoconv.pipelines.options import Options, argument, option
+from genoconv.pipelines.shared_options import Force, Quiet
 
 
 class InitOptions(Options):

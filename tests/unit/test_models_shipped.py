@@ -14,7 +14,7 @@ from genoconv.genome.fasta.access import Fasta
 from genoconv.models import load_model, model_digest, registry
 from genoconv.models.hyena import HyenaDNA
 from genoconv.pipelines.models.run import list_models, remove_model
-from genoconv.pipelines.options import SHIPPED_MODEL
+from genoconv.pipelines.shared_options import SHIPPED_MODEL
 from genoconv.tasks.calibration import Calibration
 from genoconv.tokens import decode
 from support import ROOT

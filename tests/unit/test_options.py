@@ -9,10 +9,11 @@ from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 
 from genoconv.errors import UsageError
 from genoconv.pipelines.finetune.options import FinetuneOptions
-from genoconv.pipelines.options import Names, Options, argument, option, parameters, recorded_command, to_yaml
+from genoconv.pipelines.options import Options, argument, option, parameters, recorded_command, to_yaml
 from genoconv.pipelines.resolve import Call
 from genoconv.pipelines.scan.options import ScanOptions
 from genoconv.pipelines.score.options import ScoreOptions
+from genoconv.pipelines.shared_options import Names
 from genoconv.pipelines.train.options import TrainOptions
 
 

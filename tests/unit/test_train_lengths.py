@@ -16,7 +16,7 @@ from genoconv.pipelines.train.inputs import gather
 from genoconv.pipelines.train.options import TrainConfig
 from genoconv.tokens import PAD
 from genoconv.train.data import Share, TrainingBatches
-from genoconv.train.loop import stages
+from genoconv.train.job import stages
 from genoconv.train.settings import DataSettings, Stage
 
 

@@ -9,7 +9,7 @@ from genoconv.models import HyenaDNA
 from genoconv.models.config import ModelConfig
 from genoconv.train import clock as clock_module
 from genoconv.train.clock import Clock
-from genoconv.train.loop import stages
+from genoconv.train.job import stages
 from genoconv.train.optim import adamw, apply_settings, parameter_groups, rate_multiplier
 from genoconv.train.settings import DataSettings, OptimSettings, Stage
 

@@ -78,11 +78,11 @@ def interrupt() -> None:
     [
         (Learner, "training_step", 8, None),  # in step 8; rows to 5, checkpoints to 6
         (Learner, "training_step", 8, interrupt),  # in step 8, which is on no schedule
-        ("genoconv.train.callbacks", "measure", 1, None),  # between the checkpoint of step 3 and validation after 4
-        ("genoconv.train.callbacks", "measure", 3, interrupt),  # in the validation after step 12
+        ("genoconv.train.validating", "measure", 1, None),  # between the checkpoint of step 3 and validation after 4
+        ("genoconv.train.validating", "measure", 3, interrupt),  # in the validation after step 12
         ("genoconv.train.checkpoints", "atomic.commit", 4, None),  # while the checkpoint of step 12 is written
-        ("genoconv.train.callbacks", "measure", 4, None),  # before the last validation
-        ("genoconv.train.callbacks", "measure", 5, interrupt),  # before the test set
+        ("genoconv.train.validating", "measure", 4, None),  # before the last validation
+        ("genoconv.train.validating", "measure", 5, interrupt),  # before the test set
     ],
 )
 def test_the_rows_of_a_resumed_run_are_those_of_an_uninterrupted_one(

@@ -1,0 +1,153 @@
+"""Options that several commands share: one name, one letter, one meaning, one help text everywhere."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from genoconv.pipelines.options import COMPUTE, ROWS, RUN, option
+
+
+def whole_numbers(text: str, separator: str) -> tuple[int, ...] | None:
+    """``1024,8192`` as numbers; None where a part is not a whole number of at most nine digits."""
+    parts = text.split(separator)
+    plain = all(part.isascii() and part.isdigit() and len(part) <= 9 for part in parts)
+    return tuple(map(int, parts)) if plain else None
+
+
+def require_one_genome(fasta: Path | None, genome: str | None, *, name: str) -> None:
+    """Refuse both or neither of a FASTA, which the command calls ``name``, and a genome by name."""
+    if (fasta is None) == (genome is None):
+        raise ValueError(f"give one of {name} and --genome NAME")
+
+
+def several(value: Any) -> Any:
+    """Validator of a tuple: one value in a file need not be a list."""
+    return () if value is None else (value,) if isinstance(value, str | Path) else value
+
+
+def _devices(text: str | None) -> str | None:
+    if text is None or text == "all":
+        return text
+    if not (text.isascii() and text.isdigit() and 1 <= len(text) <= 4 and int(text)):
+        raise ValueError(f"{text[:60]!r} is neither a number of devices from 1 up nor all")
+    return str(int(text))
+
+
+def _shard(value: Any) -> Any:
+    """``2/4`` as (2, 4)."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        value = whole_numbers(value, "/") or value
+    if not isinstance(value, list | tuple) or len(value) != 2 or not 1 <= value[0] <= value[1]:
+        raise ValueError(f"{str(value)[:60]!r} is not which part of how many, from 1/4 to 4/4")
+    return value
+
+
+TRAINED_WINDOW = "the length of the model's training windows, up to 32768"
+"""How the default of ``--window`` reads."""
+CHUNK_BASES = 1 << 20
+"""Bases that are read between two saves."""
+
+Quiet = Annotated[bool, option("--quiet", "-q", recorded=False, help="Print warnings and errors only; no progress.")]
+Force = Annotated[bool, option("--force", recorded=False, help="Replace an output that exists.")]
+Resume = Annotated[
+    bool, option("--resume", panel=RUN, recorded=False, help="Continue an interrupted run of the same call.")
+]
+ResumedRun = Annotated[
+    Path | None,
+    option("--resume", metavar="DIR", panel=RUN, help="Resume the interrupted run in this folder, exactly."),
+]
+Offline = Annotated[
+    bool, option("--offline", panel="Input", recorded=False, help="Never use the network; a genome must be here.")
+]
+Genome = Annotated[
+    str | None,
+    option(
+        "--genome",
+        "-g",
+        metavar="NAME",
+        panel="Input",
+        help="A genome by name instead of a FASTA; fetched if it is not here. See genoconv genomes list.",
+    ),
+]
+Model = Annotated[
+    Path,
+    option("--model", "-m", metavar="MODEL", model=True, help="Model folder, or a name from genoconv models list."),
+]
+SHIPPED_MODEL = Path("mammal-1k")
+"""The model that installs with genoconv, which is used where none is named."""
+Stride = Annotated[
+    int | None,
+    Field(ge=1),
+    option("--stride", metavar="M", panel=ROWS, default="N", help="Distance between the starts of windows."),
+]
+Names = Annotated[tuple[str, ...], BeforeValidator(several)]
+Chunk = Annotated[int, Field(ge=1)]
+Shard = Annotated[
+    tuple[int, int] | None,
+    BeforeValidator(_shard),
+    option("--shard", metavar="I/N", panel=RUN, recorded=False, help="Only the I-th of N parts (1/4 ... 4/4)."),
+]
+BatchSize = Annotated[
+    int | None,
+    Field(ge=1),
+    option(
+        "--batch-size",
+        "-b",
+        metavar="N",
+        panel=COMPUTE,
+        recorded=False,
+        default="what fits the memory",
+        help="Sequences computed at once.",
+    ),
+]
+Device = Annotated[
+    str,
+    option(
+        "--device",
+        metavar="auto|cpu|cuda[:N]",
+        panel=COMPUTE,
+        envvar="GENOCONV_DEVICE",
+        recorded=False,
+        help="Where to compute; auto takes a GPU if there is one.",
+    ),
+]
+TrainingDevice = Annotated[
+    str,
+    Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$"),
+    option(
+        "--device",
+        metavar="auto|cpu|cuda[:N]",
+        panel=COMPUTE,
+        envvar="GENOCONV_DEVICE",
+        help="Where to compute; auto takes every GPU there is.",
+    ),
+]
+Devices = Annotated[
+    str | None,
+    AfterValidator(_devices),
+    option(
+        "--devices",
+        metavar="N|all",
+        panel=COMPUTE,
+        recorded=False,
+        default="one",
+        help="Share the work among that many GPUs, or processes on a CPU; the output is the same.",
+    ),
+]
+DryRun = Annotated[
+    bool,
+    option(
+        "--dry-run", panel=RUN, recorded=False, help="Only say how much there is to do and about how long it will take."
+    ),
+]
+Precision = Annotated[
+    Literal["auto", "32", "bf16"],
+    option(
+        "--precision",
+        panel=COMPUTE,
+        help="Arithmetic of the model; auto is bf16 on GPUs that have it, 32 (float32) elsewhere.",
+    ),
+]
