@@ -16,8 +16,9 @@ from genoconv.errors import ModelError
 from genoconv.tasks.comparison import Advance
 from genoconv.tasks.likelihood import scored
 from genoconv.tasks.likeness import DELETION, INSERTION, LENGTHS, Ids, snv_classes, surroundings
-from genoconv.tasks.scan import N_RICH, Scanner, Tile
+from genoconv.tasks.scan import N_RICH, Scanner
 from genoconv.tasks.score import VariantScorer
+from genoconv.tasks.tiling import Tile
 from genoconv.tokens import A, T, decode
 from genoconv.variants.alleles import trimmed
 from genoconv.variants.records import Record

@@ -16,59 +16,23 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, TypeVar
+from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from genoconv.errors import ModelError
-from genoconv.genome.windows.batches import pad_batch
 from genoconv.models.hyena import HyenaDNA
 from genoconv.models.suffix import base_logits
 from genoconv.tasks.batching import computing, cut, fitting_rows, halving
-from genoconv.tokens import A, T, Tokens, reverse_complement
+from genoconv.tasks.tiling import Laid, LaidOnDevice, Pass, Tile, tiles
+from genoconv.tokens import A, T
 from genoconv.variants.reference import Reference
-from genoconv.variants.windows import unknown_fraction
-
-Places = npt.NDArray[np.int64]
 
 Taken = TypeVar("Taken")
 
 N_RICH = 0.5
 """A tile is left out where a greater fraction of it and its context is not A, C, G or T."""
-
-
-class Tile(NamedTuple):
-    """Positions that are read together: ``[start, end)`` of a contig, 0-based half-open.
-
-    The forward pass reads ``[before, end)``, the reverse pass ``[start, after)``.
-    """
-
-    contig: str
-    start: int
-    end: int
-    before: int
-    after: int
-
-
-def tiles(contig: str, start: int, end: int, *, length: int, context: int, step: int) -> Iterator[Tile]:
-    """The tiles of ``[start, end)``, in order; their contexts are those of the whole contig's tiles.
-
-    Args:
-        contig: name, for the tiles.
-        start, end: positions that are wanted, 0-based half-open, inside the contig.
-        length: bases of the contig.
-        context: bases on either side of a tile.
-        step: positions of a whole tile, an even number.
-    """
-    half = step // 2
-    for centre in range((start + half) // step * step, end + half, step):
-        first, last = max(centre - half, 0), min(centre + half, length)
-        kept = max(first, start), min(last, end)
-        if kept[0] < kept[1]:
-            yield Tile(contig, *kept, max(0, centre - half - context), min(length, centre + half + context))
 
 
 @dataclass(frozen=True)
@@ -205,49 +169,32 @@ class Scanner:
     @torch.inference_mode()
     def _predict(self, some: Sequence[Tile], take: Callable[[Prediction], Taken]) -> Taken:
         """One batch; tiles that are mostly unknown are not read."""
-        around = [self.reference.tokens(tile.contig, tile.before, tile.after) for tile in some]
-        ref = np.concatenate(
-            [
-                tokens[tile.start - tile.before : tile.end - tile.before]
-                for tile, tokens in zip(some, around, strict=True)
-            ]
-        )
-        read = np.array([unknown_fraction(tokens) <= N_RICH for tokens in around])
-        members = np.flatnonzero(read).tolist()
-        forwards, backwards = self._inputs([some[n] for n in members], [around[n] for n in members])
+        laid = Laid.of(some, self.reference)
+        read = laid.unknown <= N_RICH
         with computing():
-            forward, reverse = (torch.full((len(ref), 4), torch.nan, device=self.device) for _ in range(2))
-            if members:
-                at = self._on_device(np.flatnonzero(np.repeat(read, [tile.end - tile.start for tile in some])))
-                forward[at] = self._log_p(forwards)
-                # On the other strand A, C, G, T is T, G, C, A.
-                reverse[at] = self._log_p(backwards).flip(1)
-            found = Prediction(some, self._on_device(ref), forward, reverse)
+            every = laid.on(self.device)
+            if read.all():
+                forward, reverse = self._both(every)
+            else:
+                forward, reverse = (torch.full((len(every.ref), 4), torch.nan, device=self.device) for _ in range(2))
+                if read.any():
+                    at = torch.from_numpy(read).to(self.device)[every.tile]
+                    forward[at], reverse[at] = self._both(laid.only(read).on(self.device))
+            found = Prediction(some, every.ref, forward, reverse)
             _check_finite(found)
             return take(found)
 
-    def _inputs(self, some: Sequence[Tile], around: Sequence[Tokens]) -> "tuple[_Input, _Input]":
-        """What is read forwards and backwards; ``around`` is ``[before, after)`` of each tile."""
-        start, end, before, after = np.array([tile[1:] for tile in some], np.int64).reshape(-1, 4).T
-        sizes = end - start
-        row = np.repeat(np.arange(len(some)), sizes)
-        offset = np.arange(len(row)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        pairs = list(zip(some, around, strict=True))
-        forward = pad_batch([bases[: tile.end - tile.before] for tile, bases in pairs], length=self.window)
-        reverse = pad_batch(
-            [reverse_complement(bases[tile.start - tile.before :]) for tile, bases in pairs], length=self.window
-        )
-        return (
-            _Input(forward, row, (start - before)[row] + offset - 1),
-            _Input(reverse, row, (after - start)[row] - offset - 2),
-        )
+    def _both(self, laid: LaidOnDevice) -> tuple[Tensor, Tensor]:
+        """ln P of A, C, G, T of the forward strand at each position, read forwards and backwards, (P, 4) each."""
+        forward = self._log_p(laid.forward(self.window))
+        # On the other strand A, C, G, T is T, G, C, A.
+        return forward, self._log_p(laid.backward(self.window)).flip(1)
 
-    def _log_p(self, wanted: "_Input") -> Tensor:
+    def _log_p(self, wanted: Pass) -> Tensor:
         """ln P of A, C, G, T at each of P positions, (P, 4); NaN at the first of a row, infinite where it is lost."""
-        ids, rows, columns = (self._on_device(part) for part in wanted)
+        ids, rows, columns = wanted
         self.tokens += ids.numel()
-        logits = self._logits(ids.long(), rows, columns)
-        log_p = torch.log_softmax(logits.float(), dim=-1)
+        log_p = torch.log_softmax(self._logits(ids, rows, columns).float(), dim=-1)
         log_p = torch.where(log_p.isnan(), torch.inf, log_p)
         return torch.where(columns[:, None] < 0, torch.nan, log_p)
 
@@ -256,9 +203,6 @@ class Scanner:
             return base_logits(self.model, self.model.hidden(ids, layer=-1)[rows, columns])
         logits: Tensor = self.model(ids)[rows, columns, A : T + 1]
         return logits
-
-    def _on_device(self, values: npt.NDArray[Any]) -> Tensor:
-        return torch.from_numpy(values).to(self.device)
 
     @cached_property
     def _rows(self) -> int:
@@ -273,14 +217,6 @@ class Scanner:
             return fitting_rows(
                 lambda ids: self._logits(ids, torch.zeros_like(every), every), length=self.window, device=self.device
             )
-
-
-class _Input(NamedTuple):
-    """Tokens (B, N) uint8, and of each of P positions the row and the column of the base before it, or -1."""
-
-    ids: Tokens
-    row: Places
-    last: Places
 
 
 def _check_finite(one: Prediction) -> None:

@@ -10,7 +10,8 @@ from toy_scoring import KmerModel, rc, record, scorer, write_fasta
 from genoconv import tokens
 from genoconv.genome.fasta.access import Fasta
 from genoconv.models import HyenaDNA, ModelConfig
-from genoconv.tasks.scan import Scanner, tiles
+from genoconv.tasks.scan import Scanner
+from genoconv.tasks.tiling import tiles
 from genoconv.variants.reference import Reference
 
 RNG = np.random.default_rng(21)

@@ -1,0 +1,146 @@
+"""Tiles of a genome, positions that are read together, and their bases as a model reads them; see :mod:`.scan`."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from genoconv.tokens import PAD, A, T, Tokens, reverse_complement
+from genoconv.variants.reference import Reference
+
+Numbers = npt.NDArray[np.int64]
+
+
+class Tile(NamedTuple):
+    """Positions that are read together: ``[start, end)`` of a contig, 0-based half-open.
+
+    The forward pass reads ``[before, end)``, the reverse pass ``[start, after)``.
+    """
+
+    contig: str
+    start: int
+    end: int
+    before: int
+    after: int
+
+
+def tiles(contig: str, start: int, end: int, *, length: int, context: int, step: int) -> Iterator[Tile]:
+    """The tiles of ``[start, end)``, in order; their contexts are those of the whole contig's tiles.
+
+    Args:
+        contig: name, for the tiles.
+        start, end: positions that are wanted, 0-based half-open, inside the contig.
+        length: bases of the contig.
+        context: bases on either side of a tile.
+        step: positions of a whole tile, an even number.
+    """
+    half = step // 2
+    for centre in range((start + half) // step * step, end + half, step):
+        first, last = max(centre - half, 0), min(centre + half, length)
+        kept = max(first, start), min(last, end)
+        if kept[0] < kept[1]:
+            yield Tile(contig, *kept, max(0, centre - half - context), min(length, centre + half + context))
+
+
+class Pass(NamedTuple):
+    """Tokens (B, N) int64 of one strand, and of each of P positions the row and the column of the base before it.
+
+    The column is -1 where there is none.
+    """
+
+    ids: Tensor
+    rows: Tensor
+    columns: Tensor
+
+
+@dataclass(frozen=True)
+class Laid:
+    """T tiles whose bases lie one after another.
+
+    Attributes:
+        bases: of all tiles and their contexts, each stretch of the genome once, (L,) uint8.
+        places: start, end, before and after of each tile in ``bases``, (T, 4).
+    """
+
+    bases: Tokens
+    places: Numbers
+
+    @classmethod
+    def of(cls, some: Sequence[Tile], reference: Reference) -> Self:
+        """At least one tile, in any order."""
+        places = np.array([tile[1:] for tile in some], np.int64)
+        before, after = places[:, 2], places[:, 3]
+        apart = np.array([one.contig != two.contig for one, two in pairwise(some)], bool)
+        firsts = np.flatnonzero(np.r_[True, apart | (before[1:] > after[:-1]) | (before[1:] < before[:-1])]).tolist()
+        stretches = []
+        size = 0
+        for first, last in zip(firsts, [*firsts[1:], len(some)], strict=True):
+            origin = int(before[first])
+            stretches.append(reference.tokens(some[first].contig, origin, int(after[first:last].max())))
+            places[first:last] += size - origin
+            size += len(stretches[-1])
+        return cls(np.concatenate(stretches), places)
+
+    @cached_property
+    def unknown(self) -> npt.NDArray[np.float64]:
+        """Fraction of each tile and its context that is not A, C, G or T, (T,)."""
+        known = np.cumsum(np.r_[False, (self.bases >= A) & (self.bases <= T)], dtype=np.int64)
+        before, after = self.places[:, 2], self.places[:, 3]
+        fractions: npt.NDArray[np.float64] = 1.0 - (known[after] - known[before]) / (after - before)
+        return fractions
+
+    def only(self, wanted: npt.NDArray[np.bool_]) -> "Laid":
+        """Some of the tiles, with all bases."""
+        return Laid(self.bases, self.places[wanted])
+
+    def on(self, device: torch.device) -> "LaidOnDevice":
+        """The same, where a model reads it."""
+        positions = int((self.places[:, 1] - self.places[:, 0]).sum())
+        return LaidOnDevice(
+            torch.from_numpy(self.bases).to(device), torch.from_numpy(self.places.T.copy()).to(device), positions
+        )
+
+
+class LaidOnDevice:
+    """T tiles of P positions together.
+
+    Attributes:
+        tile: which tile each position is in, (P,).
+        ref: tokens of the reference at each position, (P,) uint8.
+    """
+
+    def __init__(self, bases: Tensor, places: Tensor, positions: int) -> None:
+        self._bases = bases
+        self._start, self._end, self._before, self._after = places
+        sizes = self._end - self._start
+        numbers = torch.arange(len(sizes), device=bases.device)
+        self.tile = torch.repeat_interleave(numbers, sizes, output_size=positions)
+        self._offset = torch.arange(positions, device=bases.device) - (sizes.cumsum(0) - sizes)[self.tile]
+        self.ref = bases[self._start[self.tile] + self._offset]
+
+    def forward(self, width: int) -> Pass:
+        """What is read forwards, padded on the right to ``width`` tokens."""
+        place = self._before[:, None] + torch.arange(width, device=self._bases.device)
+        ids = self._read(place, place < self._end[:, None])
+        return Pass(ids, self.tile, (self._start - self._before)[self.tile] + self._offset - 1)
+
+    def backward(self, width: int) -> Pass:
+        """What is read on the other strand, padded likewise."""
+        place = self._after[:, None] - 1 - torch.arange(width, device=self._bases.device)
+        ids = self._complement[self._read(place, place >= self._start[:, None])]
+        return Pass(ids, self.tile, (self._after - self._start)[self.tile] - self._offset - 2)
+
+    def _read(self, place: Tensor, inside: Tensor) -> Tensor:
+        return torch.where(inside, self._bases[place.clamp(0, len(self._bases) - 1)], PAD).long()
+
+    @cached_property
+    def _complement(self) -> Tensor:
+        """Token -> token of the opposite strand."""
+        every = reverse_complement(np.arange(256, dtype=np.uint8)[::-1])
+        return torch.from_numpy(every).to(self._bases.device).long()
