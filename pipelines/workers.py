@@ -7,6 +7,7 @@ piece alone.
 
 import logging
 import multiprocessing
+import os
 import signal
 import threading
 from collections import deque
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from genoconv.errors import GenoconvError, ModelError, UsageError
 from genoconv.progress import Advance
+from genoconv.tasks import shares
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -37,6 +39,8 @@ _HANDED = 2
 _AHEAD = 8
 # Threads that share a GPU: one computes, the other prepares.
 _THREADS = 2
+# Processes that share a GPU in a long run: one alone cannot prepare as fast as the GPU reads.
+_SHARING = 4
 _END = object()  # of the pieces that a worker is given
 
 
@@ -68,15 +72,29 @@ def chosen_devices(devices: str | None, *, device: str) -> list[str]:
     return [f"cuda:{index}" for index in range(wanted)]
 
 
+def sharing(devices: list[str], *, asked: str | None, long: bool) -> list[str]:
+    """The devices of :func:`chosen_devices`, the only GPU of a long run several times: processes share it.
+
+    Args:
+        devices: of the run.
+        asked: as given to ``--devices``; a number is kept.
+        long: whether the run is worth the seconds that more processes take to start.
+    """
+    if asked is not None or not long or len(devices) > 1 or not _is_gpu(devices[0]):
+        return devices
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return devices * max(1, min(_SHARING, cores - 1))
+
+
 class _Worker(Generic[P, R]):
     """One process and the pieces that it has."""
 
-    def __init__(self, make: Make[P, R], device: str, threads: int | None) -> None:
+    def __init__(self, make: Make[P, R], device: str, *, threads: int | None, share: int) -> None:
         context = multiprocessing.get_context("spawn")
         self.device = device
         self.connection, theirs = context.Pipe()
         self.process: SpawnProcess = context.Process(
-            target=_serve, args=(theirs, make, device, threads), name=f"genoconv on {device}", daemon=True
+            target=_serve, args=(theirs, make, device, threads, share), name=f"genoconv on {device}", daemon=True
         )
         self.process.start()
         theirs.close()
@@ -108,7 +126,7 @@ class Workers(Generic[P, R]):
         self._workers: list[_Worker[P, R]] = []
         try:
             for device in devices:
-                self._workers.append(_Worker(make, device, threads))
+                self._workers.append(_Worker(make, device, threads=threads, share=devices.count(device)))
         except BaseException:
             self.stop()
             raise
@@ -188,7 +206,8 @@ def computed(
 ) -> Iterator[Iterator[tuple[P, R]]]:
     """Each piece with its result, in order: computed ``here`` with one device, by processes with several.
 
-    With one GPU, ``here`` is called in threads, some pieces ahead of what is taken.
+    With one GPU, ``here`` is called in threads, some pieces ahead of what is taken. A device that comes again in
+    ``devices`` is shared by as many processes.
     """
     if len(devices) > 1:
         with working(make, devices) as workers:
@@ -233,7 +252,7 @@ def _ahead(here: Work[P, R], pieces: Iterable[P], *, advance: Advance) -> Iterat
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _serve(connection: Connection, make: Make[P, R], device: str, threads: int | None) -> None:
+def _serve(connection: Connection, make: Make[P, R], device: str, threads: int | None, share: int) -> None:
     """The life of a worker: pieces in, results out, until the other end is closed or has gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the first process decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -243,6 +262,7 @@ def _serve(connection: Connection, make: Make[P, R], device: str, threads: int |
             import torch
 
             torch.set_num_threads(threads)
+        shares.processes = share
         # Pieces are taken while one is computed: a pipe holds little, and both ends would wait for the other to read.
         pieces: SimpleQueue[Any] = SimpleQueue()
         threading.Thread(target=_take, args=(connection, pieces), daemon=True).start()

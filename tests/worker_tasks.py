@@ -5,6 +5,7 @@ import signal
 import time
 
 from genoconv.errors import ModelError
+from genoconv.tasks import shares
 
 
 def doubling(device):
@@ -43,3 +44,8 @@ def dying(device):
 def echoing(device):
     """Gives a piece back, whatever its size."""
     return lambda piece, advance: piece
+
+
+def memory_share(device):
+    """How many processes share the memory of the GPU."""
+    return lambda piece, advance: shares.processes

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genoconv.errors import ModelError
 from genoconv.genome.windows.batches import pad_batch
+from genoconv.tasks import shares
 from genoconv.tokens import A, Tokens
 
 Item = TypeVar("Item")
@@ -70,7 +71,7 @@ def fitting_rows(
     halving(lambda ids: try_one(torch.stack(ids)), [row], device=device, remedy=remedy)
     each = max(1, torch.cuda.max_memory_allocated(device) - before)
     free, _ = torch.cuda.mem_get_info(device)
-    rows = max(1, min(int(free * _GPU_SHARE / each), _GPU_TOKENS // length))
+    rows = max(1, min(int(free * _GPU_SHARE / shares.processes / each), _GPU_TOKENS // length))
     # A power of two, so that a little more or less free memory does not change the batches, nor a result's last digits.
     return 1 << (rows.bit_length() - 1)
 

@@ -26,7 +26,7 @@ from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.pipelines.score.outputs import Outputs, WriteScores
 from genoconv.pipelines.score.plan import gene_index, piece_size, place, score_settings
 from genoconv.pipelines.score.summary import Summary
-from genoconv.pipelines.workers import chosen_devices, computed
+from genoconv.pipelines.workers import chosen_devices, computed, sharing
 from genoconv.progress import Advance, progress_bar
 from genoconv.tasks.journal import Journal, journal_path
 from genoconv.tasks.likelihood import CausalLikelihood
@@ -49,6 +49,8 @@ _MISMATCHES_NAMED = 5
 # Records of a run that is over before its time could be measured.
 _SHORT = 1000
 _MEASURED_RECORDS = 1024
+# Records of a run that is worth several processes on one GPU.
+_LONG = 200_000
 
 Scores = list[list[list[Score]]]
 Compute = Callable[..., AbstractContextManager[Iterator[tuple[list[Record], Scores]]]]
@@ -90,6 +92,7 @@ def score_variants(options: ScoreOptions) -> Summary | Forecast:
             assert expected is not None
             return expected
         make = partial(_work_on, options=options, fasta=genome.fasta, names=inputs.names, settings=settings)
+        devices = sharing(devices, asked=options.devices, long=_amount(options, inputs) >= _LONG)
         compute = partial(computed, _work(scorer), make, devices)
         ranks = Ranks(calibration, reference=reference, names=inputs.names)
         with _resumable(options, _described(options, inputs, provenance)) as journal:
@@ -124,9 +127,14 @@ def _work(scorer: VariantScorer) -> Callable[[list[Record], Advance], Scores]:
     return lambda records, advance: scorer.score(records, advance=advance)
 
 
+def _amount(options: ScoreOptions, inputs: Inputs) -> int:
+    """Records of this run, about."""
+    return inputs.survey.records // (options.shard[1] if options.shard else 1)
+
+
 def _forecast(options: ScoreOptions, inputs: Inputs, scorer: VariantScorer, devices: list[str]) -> Forecast | None:
     """How long the run will take; None, and nothing measured, where nobody asks or it is short."""
-    total = inputs.survey.records // (options.shard[1] if options.shard else 1)
+    total = _amount(options, inputs)
     if not options.dry_run and (options.quiet or options.resume or total < _SHORT):
         return None
     some = list(itertools.islice(inputs.records(), _MEASURED_RECORDS))

@@ -10,7 +10,7 @@ import worker_tasks
 from genoconv.errors import ModelError, UsageError
 from genoconv.pipelines import workers
 from genoconv.pipelines.forecast import forecast
-from genoconv.pipelines.workers import chosen_devices, computed, working
+from genoconv.pipelines.workers import chosen_devices, computed, sharing, working
 
 DEVICES = ["cuda:0", "cuda:1"]  # names alone: these workers import no torch
 
@@ -124,6 +124,31 @@ def test_a_run_that_ends_early_reads_no_further_pieces_of_a_gpu(ahead):
     assert len(drawn) <= 4
     assert set(worked) <= set(drawn)
     assert not threads_of_a_gpu()
+
+
+@pytest.mark.parametrize(
+    ("devices", "asked", "long", "cores", "found"),
+    [
+        (["cuda"], None, True, 16, ["cuda"] * 4),
+        (["cuda"], None, True, 3, ["cuda"] * 2),
+        (["cuda"], None, True, 1, ["cuda"]),
+        (["cuda"], None, False, 16, ["cuda"]),
+        (["cuda"], "1", True, 16, ["cuda"]),
+        (["cuda:0", "cuda:1"], "all", True, 16, ["cuda:0", "cuda:1"]),
+        (["cpu"], None, True, 16, ["cpu"]),
+    ],
+)
+def test_a_long_run_has_several_processes_on_its_only_gpu(monkeypatch, devices, asked, long, cores, found):
+    monkeypatch.setattr(workers, "_is_gpu", lambda device: device.startswith("cuda"))
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(cores)), raising=False)
+    assert sharing(devices, asked=asked, long=long) == found
+
+
+def test_processes_on_one_gpu_leave_each_other_memory():
+    found, _ = run(worker_tasks.memory_share, range(8), devices=["cuda"] * 3)
+    assert {result for _, result in found} == {3}
+    found, _ = run(worker_tasks.memory_share, range(4))
+    assert {result for _, result in found} == {1}
 
 
 def test_pieces_and_results_larger_than_what_a_pipe_holds_do_not_block_each_other():
