@@ -9,17 +9,15 @@ Writes ``context-NAME.json`` and ``.md``.
 """
 
 import argparse
-import datetime
 import json
 import math
 import os
-import platform
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from recorded import commit, today, versions
 
 from genoconv.models import HyenaDNA, load_model
 from genoconv.models.likelihood import next_base_sums
@@ -127,12 +125,11 @@ def main() -> None:
     inputs = gather(config, max_length=config.sizes().max_bases, offline=True, quiet=True)
     windows = {name: some for name, some in held_out(inputs).items() if name in (options.sources or [name])}
     rows = [row for path in options.models for row in measure(path, windows, options)]
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     facts = {
         "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {os.cpu_count()} cores",
-        "versions": f"python {platform.python_version()}, torch {torch.__version__}",
-        "commit": os.environ.get("COMMIT") or commit.stdout.strip() or "unknown",
-        "date": datetime.date.today().isoformat(),
+        "versions": versions(),
+        "commit": commit(),
+        "date": today(),
     }
     write(options.output / f"context-{options.name or options.config.stem}", rows, [*windows, "all"], facts)
 

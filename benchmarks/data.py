@@ -8,14 +8,12 @@ results against each other, and writes ``data.json`` and ``data.md``.
 """
 
 import argparse
-import datetime
 import itertools
 import json
 import os
 import platform
 import random
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import pyfaidx
 import pysam
+from recorded import commit, today
 
 from genoconv.genome.annotation.genes import read_genes
 from genoconv.genome.fasta.access import Fasta
@@ -147,10 +146,9 @@ def machine() -> dict[str, object]:
         (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
         platform.processor(),
     )
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "commit": commit.stdout.strip(),
+        "date": today(),
+        "commit": commit(),
         "cpu": cpu,
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 1),

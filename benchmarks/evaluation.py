@@ -15,7 +15,6 @@ on the published training set; cross-validation of one table is not the same exp
 """
 
 import argparse
-import datetime
 import json
 import os
 import platform
@@ -33,6 +32,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from recorded import commit, today
 
 from genoconv.models import HyenaDNA, load_model, preset
 from genoconv.models.devices import resolve_device
@@ -234,14 +234,13 @@ def facts(options: argparse.Namespace, data: Dataset) -> dict[str, object]:
 
 
 def facts_of_a_row(options: argparse.Namespace, name: str) -> dict[str, object]:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     own = {"options": " ".join(more_options(options, name)) or "defaults"} if name in MODES else {}
     model = {"model": options.model.name} if options.model and name not in ("gc", "kmers") else {}
     return {
         **model,
         **own,
-        "commit": os.environ.get("GENOCONV_COMMIT") or commit.stdout.strip() or "unknown",
-        "date": datetime.date.today().isoformat(),
+        "commit": commit(),
+        "date": today(),
         "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {os.cpu_count()} cores",
         "versions": f"python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}",
     }

@@ -9,7 +9,6 @@ of the bases at which a repeated block begins, and of all others.
 """
 
 import argparse
-import datetime
 import json
 import os
 import platform
@@ -18,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
+from recorded import commit, today, versions
 
 GENOCONV = Path(sys.executable).with_name("genoconv")
 
@@ -57,15 +56,14 @@ def main() -> None:
                 "other": regions["other"]["validation_perplexity"],
             }
         )
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     device = records["long"]["provenance"]["device"]
     facts = {
         "command": f"genoconv train {' '.join(words)}",
         "device": device,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": f"python {platform.python_version()}, torch {torch.__version__}",
-        "commit": os.environ.get("COMMIT") or commit.stdout.strip() or "unknown",
-        "date": datetime.date.today().isoformat(),
+        "versions": versions(),
+        "commit": commit(),
+        "date": today(),
     }
     write(options.output / f"long_range-{device.split()[0].lower()}", rows, facts)
 

@@ -14,7 +14,6 @@ penalty is chosen on a fifth of the training set. Writes ``promoters.md``, ``pro
 """
 
 import argparse
-import datetime
 import hashlib
 import json
 import os
@@ -27,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from recorded import commit, today
 
 from genoconv.genome.fasta.access import Fasta
 from genoconv.models import HyenaDNA, load_model, model_digest, save_model
@@ -250,14 +250,13 @@ def main() -> None:
 
 
 def write_report(options: argparse.Namespace, rows: list[dict[str, object]], y: Labels, test: Labels) -> None:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     record = json.loads((options.model / "config.json").read_text())
     facts = {
         "training set": f"{(y & ~test).sum()} promoters, {(~y & ~test).sum()} others",
         "held out": f"{(y & test).sum()} promoters, {(~y & test).sum()} others",
         "model": f"sha256 {model_digest(options.model)}",
-        "commit": commit.stdout.strip() or "unknown",
-        "date": datetime.date.today().isoformat(),
+        "commit": commit(),
+        "date": today(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, CPU",
         "versions": f"python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}",
     }

@@ -19,12 +19,10 @@ training windows). ``--toy`` takes a model and a budget of seconds, to try the s
 """
 
 import argparse
-import datetime
 import itertools
 import json
 import math
 import os
-import platform
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -39,6 +37,7 @@ import promoters
 import pysam
 import torch
 from areas import bootstrapped
+from recorded import commit, today, versions
 
 from genoconv.genome.fasta.access import Fasta
 from genoconv.models import load_model
@@ -274,14 +273,13 @@ def plain_rows(
 
 def write(rows: list[dict[str, Any]], inputs: Inputs, options: argparse.Namespace, *, some: Variants) -> None:
     """The table, as JSON and Markdown."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     facts = {
         "budget": "toy, its figures mean nothing" if options.toy else "that of the configurations",
         "variants": f"{some.rare.sum():,} rare, {(~some.rare).sum():,} common",
         "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {os.cpu_count()} cores",
-        "versions": f"python {platform.python_version()}, torch {torch.__version__}",
-        "commit": os.environ.get("COMMIT") or commit.stdout.strip() or "unknown",
-        "date": datetime.date.today().isoformat(),
+        "versions": versions(),
+        "commit": commit(),
+        "date": today(),
     }
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "which_data.json").write_text(json.dumps({"rows": rows, **facts}, indent=1) + "\n")

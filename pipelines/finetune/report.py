@@ -1,11 +1,10 @@
 """What a person looks at first in the folder of a fine-tuned model: the picture and the card."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genoconv import __version__, atomic
-from genoconv.paths import scratch_dir
+from genoconv.pipelines.pictures import new_figure, save_figure
 from genoconv.wording import printable
 
 if TYPE_CHECKING:
@@ -26,14 +25,11 @@ def write_plot(path: Path, *, splits: dict[str, Any], figure: str) -> bool:
     Returns:
         False where matplotlib is not installed, and nothing is written.
     """
-    os.environ.setdefault("MPLCONFIGDIR", str(scratch_dir() / "matplotlib"))  # its font list stays in our cache
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return False
     split, found = list(splits.items())[-1]
     rows = [(name, row["figures"][figure], row["intervals"][figure]) for name, row in found["rows"].items()]
-    picture = Figure(figsize=(8, 0.9 + 0.42 * len(rows)), layout="constrained")
+    picture = new_figure(8, 0.9 + 0.42 * len(rows), layout="constrained")
+    if picture is None:
+        return False
     axes = picture.subplots()
     for place, (name, value, (low, high)) in enumerate(rows):
         if value is None:
@@ -47,8 +43,7 @@ def write_plot(path: Path, *, splits: dict[str, Any], figure: str) -> bool:
     axes.set_xlabel(f"{figure} on the {_SPLITS[split]} ({found['records']:,} records), with 95 % bootstrap intervals")
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(x=0.12)
-    with atomic.atomic_file(path) as temporary:
-        picture.savefig(temporary, dpi=150)
+    save_figure(picture, path)
     return True
 
 

@@ -1,15 +1,15 @@
 """What a fine-tuned model is worth on the records that it has not seen, and where it comes from."""
 
-import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from genoconv import __version__, atomic
+from genoconv import atomic
 from genoconv.pipelines.finetune.options import FinetuneConfig
 from genoconv.pipelines.outcome import Outcome as Report
+from genoconv.pipelines.provenance import origin
 from genoconv.pipelines.train.folder import MODEL_CONFIG
 from genoconv.wording import count, printable
 
@@ -90,11 +90,10 @@ def _lines(session: "Session", split: str, members: npt.NDArray[np.int64], predi
 
 def provenance(session: "Session", outcome: "Outcome", results: dict[str, Any], *, planned: int) -> dict[str, Any]:
     """Where a model comes from, for ``config.json``: what it learned from, on what, and how well."""
-    import torch
-
     from genoconv.models.checkpoint import read_config
 
     config = session.config
+    command = session.command or f"genoconv finetune --config {session.folder / 'run.yaml'}"
     ended = "early" if outcome.stopped_early else "steps" if outcome.step >= planned else "minutes"
     return {
         "kind": "fine-tuned",
@@ -107,13 +106,7 @@ def provenance(session: "Session", outcome: "Outcome", results: dict[str, Any], 
         "seconds": round(outcome.seconds, 1),
         "ended_by": ended,
         "results": results,
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "genoconv_version": __version__,
-        "torch_version": torch.__version__,
-        "device": session.machine.describe(),
-        "precision": session.machine.precision,
-        "seed": config.run.seed,
-        "command": session.command or f"genoconv finetune --config {session.folder / 'run.yaml'}",
+        **origin(session.machine, seed=config.run.seed, command=command),
         "base": read_config(config.model)["provenance"],
     }
 

@@ -14,7 +14,7 @@ from genoconv.pipelines.finetune.session import Session
 from genoconv.pipelines.options import note_default_model
 from genoconv.pipelines.outcome import Outcome
 from genoconv.pipelines.resolve import Call
-from genoconv.pipelines.train.config import changes
+from genoconv.pipelines.train.config import refuse_changes
 from genoconv.pipelines.train.folder import CHECKPOINTS, CONFIG, MODEL_CONFIG, RECORDS, held_run, read_inputs
 from genoconv.pipelines.train.run import MAY_CHANGE, find_machine
 
@@ -77,12 +77,7 @@ def _resumed(folder: Path, call: Call[FinetuneConfig]) -> FinetuneConfig:
     changed = replace(call, file=file)
     config = changed.check(changed.values(absolute=True))
     before = Call(FinetuneConfig, file).resolve()
-    may = (*MAY_CHANGE, "epochs", "patience")
-    forbidden = [key for key in changes(before, config) if not key.startswith(may)]
-    if forbidden:
-        raise UsageError(
-            f"--resume {folder}: {', '.join(forbidden)} cannot change within a run; start a new one with -o"
-        )
+    refuse_changes(folder, before, config, may=(*MAY_CHANGE, "epochs", "patience"))
     return config
 
 
@@ -136,9 +131,7 @@ def resume(wanted: FinetuneCall, *, command: str | None = None) -> int:
         session = Session.prepare(config, folder, machine, quiet=wanted.quiet, command=command)
         if held is not None:
             _check_same(folder, session)
-            atomic.write_text(folder / CONFIG, config.to_yaml())
-            what = f"resuming from {checkpoint}" if checkpoint else f"{folder} has no checkpoint yet: from the start"
-            log.info("%s", what)
+            held.resume(config=config.to_yaml(), checkpoint=checkpoint)
         return session.complete(checkpoint, held)
 
 

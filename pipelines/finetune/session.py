@@ -1,7 +1,6 @@
 """One process's part of a fine-tuning run: model and records put together, trained, and written down."""
 
 import logging
-import signal
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +13,7 @@ from genoconv.errors import ModelError, UsageError
 from genoconv.pipelines.finetune.inputs import Dataset, gather
 from genoconv.pipelines.finetune.options import EPOCHS, NOISE, PATIENCE, FinetuneConfig
 from genoconv.pipelines.train.folder import RECORDS, RunFolder, write_json
-from genoconv.pipelines.train.session import advice
+from genoconv.pipelines.train.session import advice, end_by_signal
 from genoconv.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -95,9 +94,7 @@ class Session:
             outcome = loop.run(job, machine=self.machine, folder=self.folder, resume=checkpoint, quiet=self.quiet)
             if held is None:
                 return 0
-            if outcome.signal is not None:
-                log.warning("stopped by %s after step %d", signal.Signals(outcome.signal).name, outcome.step)
-                raise SystemExit(128 + outcome.signal)
+            end_by_signal(outcome)
             self._fill(held, outcome, features, planned=job.settings.max_steps or 0)
         return 0
 

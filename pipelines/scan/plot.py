@@ -1,15 +1,13 @@
 """A picture of a region: the score of every base at every position, and the genes there."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genoconv.atomic import atomic_file
 from genoconv.errors import UsageError
-from genoconv.paths import scratch_dir
+from genoconv.pipelines.pictures import new_figure, require_matplotlib, save_figure
 from genoconv.pipelines.scan.spans import Span
 from genoconv.tokens import decode
 from genoconv.tracks.blocks import BASES, Block
@@ -31,23 +29,18 @@ def check_plot(path: Path, spans: Sequence[Span]) -> None:
         raise UsageError(f"--plot {path}: draws one region of at most {LONGEST:,} bases; give it with --region")
     if path.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise UsageError(f"--plot {path}: give a name ending in .png, .pdf or .svg")
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise UsageError(f"--plot {path}: needs matplotlib: pip install 'genoconv[plot]'") from None
+    require_matplotlib(f"--plot {path}:")
 
 
 def draw(path: Path, blocks: Sequence[Block], *, genes: "pd.DataFrame | None") -> None:
     """Write the heat map; the first four columns of ``blocks`` are the scores of A, C, G, T."""
-    os.environ.setdefault("MPLCONFIGDIR", str(scratch_dir() / "matplotlib"))
-    from matplotlib.figure import Figure
-
     scores = np.concatenate([block.values[:, :4] for block in blocks]).T.astype(np.float64)
     ref = decode(np.concatenate([block.ref for block in blocks]))
     first, last = blocks[0].start + 1, blocks[0].start + scores.shape[1]
     finite = scores[np.isfinite(scores)]
     limit = float(np.quantile(np.abs(finite), 0.99)) if finite.size else 1.0
-    figure = Figure(figsize=(max(8.0, min(24.0, scores.shape[1] / 8)), 3.2), layout="constrained")
+    figure = new_figure(max(8.0, min(24.0, scores.shape[1] / 8)), 3.2, layout="constrained")
+    assert figure is not None  # check_plot
     heat, bars = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [4, 1]})
     image = heat.imshow(
         scores, aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest",
@@ -75,5 +68,4 @@ def draw(path: Path, blocks: Sequence[Block], *, genes: "pd.DataFrame | None") -
             bars.plot([left, right], [row, row], lw=4, color="C0")
             bars.text(left, row + 0.25, f"{gene['name'] or gene['gene_id']} ({gene['strand']})", fontsize=7)
         bars.set_ylim(-1, max(len(genes), 1) + 0.5)
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, dpi=150, format=path.suffix[1:].lower())
+    save_figure(figure, path)

@@ -116,6 +116,24 @@ def changes(old: BaseModel, new: BaseModel) -> list[str]:
     return sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
 
 
+def refuse_changes(folder: Path, old: BaseModel, new: BaseModel, *, may: tuple[str, ...]) -> None:
+    """Refuse to resume the run in ``folder`` with a configuration that would make it another run.
+
+    Args:
+        folder: of the run, for the message.
+        old, new: its configuration and the wanted one.
+        may: how the keys begin that may change.
+
+    Raises:
+        UsageError: other keys differ.
+    """
+    forbidden = [key for key in changes(old, new) if not key.startswith(may)]
+    if forbidden:
+        raise UsageError(
+            f"--resume {folder}: {', '.join(forbidden)} cannot change within a run; start a new one with -o"
+        )
+
+
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():

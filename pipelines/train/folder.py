@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,8 @@ from genoconv import atomic
 from genoconv.errors import DivergedError, ModelError, OutputError
 from genoconv.train.metrics import has_rows
 from genoconv.workfiles import claimed, remove_temporaries
+
+log = logging.getLogger(__name__)
 
 CONFIG, MODEL_CONFIG, GENOME, RECORDS = "run.yaml", "config.json", "genome.json", "data.json"
 METRICS, CHECKPOINTS, PREVIOUS = "metrics.csv", "checkpoints", "previous"
@@ -77,6 +80,14 @@ class RunFolder:
             ) from error
         write_json(self.path / inputs_name, inputs)
         atomic.write_text(self.path / CONFIG, config)
+
+    def resume(self, *, config: str, checkpoint: Path | None) -> None:
+        """Note with which configuration, YAML, the run continues, and log from where."""
+        atomic.write_text(self.path / CONFIG, config)
+        if checkpoint is not None:
+            log.info("resuming from %s", checkpoint)
+        else:
+            log.info("%s has no checkpoint yet: from the start", self.path)
 
     def end(self) -> None:
         """Remove what a finished run has replaced."""

@@ -1,13 +1,12 @@
 """What a person looks at first in a model folder: the curve and the card."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genoconv import __version__, atomic
-from genoconv.paths import scratch_dir
 from genoconv.pipelines.multiqc import write_lines
+from genoconv.pipelines.pictures import new_figure, save_figure
 from genoconv.pipelines.train.assembly import Assembly
 from genoconv.pipelines.train.inputs import Inputs
 
@@ -24,13 +23,11 @@ def write_plot(path: Path, *, rows: "Sequence[Row]", baselines: Sequence[float])
     Returns:
         False where matplotlib is not installed, and nothing is written.
     """
-    os.environ.setdefault("MPLCONFIGDIR", str(scratch_dir() / "matplotlib"))  # its font list stays in our cache
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import EngFormatter
-    except ImportError:
+    figure = new_figure(10, 4.2)
+    if figure is None:
         return False
-    figure = Figure(figsize=(10, 4.2))
+    from matplotlib.ticker import EngFormatter
+
     loss, perplexity = figure.subplots(1, 2)
     figure.subplots_adjust(left=0.07, right=0.985, bottom=0.13, top=0.97, wspace=0.18)
     for axes, name in ((loss, "loss"), (perplexity, "perplexity")):
@@ -48,8 +45,7 @@ def write_plot(path: Path, *, rows: "Sequence[Row]", baselines: Sequence[float])
         shown = f"Markov order {order}{' (best)' if order == best else ''}"
         perplexity.axhline(baselines[order], ls="--", lw=1, color=f"C{2 + order % 7}", label=shown)
     perplexity.legend(frameon=False, fontsize=8)
-    with atomic.atomic_file(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+    save_figure(figure, path)
     return True
 
 

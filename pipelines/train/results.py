@@ -1,15 +1,14 @@
 """What a finished run is worth: its figures beside those of Markov models on the same windows, and its origin."""
 
-import datetime
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genoconv import __version__
 from genoconv.errors import DataError
 from genoconv.pipelines.outcome import Outcome as Report
+from genoconv.pipelines.provenance import origin
 from genoconv.pipelines.train.folder import MODEL_CONFIG
 from genoconv.pipelines.train.inputs import Inputs
 from genoconv.pipelines.train.options import TrainConfig
@@ -140,9 +139,8 @@ def _bases(inputs: Inputs, outcome: "Outcome", split: str) -> int:
 
 def provenance(session: "Session", results: dict[str, Any]) -> dict[str, Any]:
     """Where a model comes from, for ``config.json``: what it learned from, on what, and how well."""
-    import torch
-
     genome, config = session.describe(), session.config
+    command = session.command or f"genoconv train {session.folder / 'run.yaml'}"
     record = {
         "genome": session.inputs.name,
         "demo": session.inputs.demo,
@@ -151,13 +149,7 @@ def provenance(session: "Session", results: dict[str, Any]) -> dict[str, Any]:
         **results,
         "max_minutes": config.run.max_minutes,
         "ended_by": "steps" if results["steps"] == config.run.max_steps else "minutes",
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "genoconv_version": __version__,
-        "torch_version": torch.__version__,
-        "device": session.machine.describe(),
-        "precision": session.machine.precision,
-        "seed": config.run.seed,
-        "command": session.command or f"genoconv train {session.folder / 'run.yaml'}",
+        **origin(session.machine, seed=config.run.seed, command=command),
     }
     if config.init is not None:
         record["init"] = {"folder": str(config.init), "digest": genome["init_sha256"]}

@@ -12,7 +12,7 @@ from genoconv import atomic
 from genoconv.errors import DataError, UsageError
 from genoconv.pipelines.outcome import Outcome
 from genoconv.pipelines.resolve import Call
-from genoconv.pipelines.train.config import changes, configure, default_folder, resolve, split_call
+from genoconv.pipelines.train.config import configure, default_folder, refuse_changes, resolve, split_call
 from genoconv.pipelines.train.folder import (
     CHECKPOINTS,
     CONFIG,
@@ -125,12 +125,7 @@ def resumed(folder: Path, call: Call[TrainConfig]) -> TrainConfig:
     if not file.is_file():
         raise UsageError(f"--resume {folder}: no {file.name} there; this is not a folder of `genoconv train`")
     config = resolve(replace(call, file=file))
-    changed = changes(resolve(Call(TrainConfig, file)), config)
-    forbidden = [key for key in changed if not key.startswith(MAY_CHANGE)]
-    if forbidden:
-        raise UsageError(
-            f"--resume {folder}: {', '.join(forbidden)} cannot change within a run; start a new one with -o"
-        )
+    refuse_changes(folder, resolve(Call(TrainConfig, file)), config, may=MAY_CHANGE)
     return config
 
 
@@ -155,9 +150,7 @@ def resume(
         session = Session.prepare(config, folder, machine, offline=offline, quiet=quiet, command=command)
         if held is not None:
             _check_same(folder, session)
-            atomic.write_text(folder / CONFIG, config.to_yaml())
-            what = f"resuming from {checkpoint}" if checkpoint else f"{folder} has no checkpoint yet: from the start"
-            log.info("%s", what)
+            held.resume(config=config.to_yaml(), checkpoint=checkpoint)
         return session.complete(checkpoint, held)
 
 

@@ -115,9 +115,7 @@ class Session:
             )
             if held is None:
                 return 0
-            if outcome.signal is not None:
-                log.warning("stopped by %s after step %d", signal.Signals(outcome.signal).name, outcome.step)
-                raise SystemExit(128 + outcome.signal)
+            end_by_signal(outcome)
             baselines = measure_baselines(self.inputs, outcome, both_strands=any(self.flips), quiet=self.quiet)
             results = results_of(self.inputs, outcome, baselines)
             self._fill(held, outcome, results)
@@ -256,3 +254,10 @@ def advice(command: str, folder: Path, *, rates: str, first: bool) -> Iterator[N
         if first:
             log.warning("interrupted; resume with: %s", again)
         raise
+
+
+def end_by_signal(outcome: "Outcome") -> None:
+    """Leave with the code of the signal that ended a run early, 128 + its number."""
+    if outcome.signal is not None:
+        log.warning("stopped by %s after step %d", signal.Signals(outcome.signal).name, outcome.step)
+        raise SystemExit(128 + outcome.signal)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from genoconv.atomic import atomic_file, refuse_existing
 from genoconv.errors import DataError, UsageError
+from genoconv.pipelines.pictures import new_figure, require_matplotlib
 from genoconv.variants.reader import open_variants
 from genoconv.variants.records import Record
 
@@ -106,11 +107,9 @@ def _describe(sample: str, records: int, scores: pd.DataFrame, field: str) -> di
 
 
 def _draw(scores: Mapping[str, pd.DataFrame], path: Path) -> None:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError("the plot needs matplotlib: pip install 'genoconv[plot]'") from error
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    require_matplotlib("the plot")
+    figure = new_figure(7, 4, layout="constrained")
+    assert figure is not None
     axes = figure.subplots()
     for sample, frame in scores.items():
         for field in frame:

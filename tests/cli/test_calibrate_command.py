@@ -2,13 +2,13 @@
 
 import json
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import Result
+from option_effects.effects import Effects
 from toy_scoring import write_fasta
 from typer.testing import CliRunner
 from vcf_files import info, lines, text, tiny_model
@@ -252,16 +252,8 @@ def test_a_fine_tuned_model_is_calibrated_by_its_backbone(bench: Bench) -> None:
     assert 0 < float(first["GCONV_PCT"].split(",")[0]) < 100
 
 
-EFFECTS: dict[str, Callable[[Bench], None]] = {}
-
-
-def shows(key: str) -> Callable[[Callable[[Bench], None]], Callable[[Bench], None]]:
-    def keep(test: Callable[[Bench], None]) -> Callable[[Bench], None]:
-        assert key not in EFFECTS
-        EFFECTS[key] = test
-        return test
-
-    return keep
+EFFECTS = Effects()
+shows = EFFECTS.shows
 
 
 @pytest.mark.parametrize("key", [parameter.key for parameter in parameters(CalibrateOptions)])

@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 import torch
 from fasta_files import write_fasta
 from finetune_runs import QUICK, base_model, call, classed_table, finetune, sequences, write_table
+from option_effects.effects import Effects
 
 from genoconv.errors import DataError, GenoconvError, OutputError, UsageError
 from genoconv.models import load_model
@@ -70,17 +70,8 @@ def bench(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     return Bench(tmp_path, base, monkeypatch)
 
 
-EFFECTS: dict[str, Callable[[Bench], None]] = {}
-
-
-def shows(*keys: str) -> Callable[[Callable[[Bench], None]], Callable[[Bench], None]]:
-    def keep(test: Callable[[Bench], None]) -> Callable[[Bench], None]:
-        for key in keys:
-            assert key not in EFFECTS
-            EFFECTS[key] = test
-        return test
-
-    return keep
+EFFECTS = Effects()
+shows = EFFECTS.shows
 
 
 def test_it_learns_and_leaves_a_model_that_predicts(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 from embed_files import small_model
 from fasta_files import random_bases, write_fasta
 from finetune_runs import call, write_table
+from option_effects.effects import Effects
 
 from genoconv.errors import DataError, GenoconvError, ModelError, OutputError, UsageError
 from genoconv.models import load_model, save_model
@@ -70,15 +70,8 @@ def expected(model: Path, *sequences: str) -> np.ndarray:
     return np.concatenate([predictor.predict(torch.from_numpy(encode(s))[None].long()).numpy() for s in sequences])
 
 
-EFFECTS: dict[str, Callable[[Bench], None]] = {}
-
-
-def shows(*keys: str) -> Callable[[Callable[[Bench], None]], Callable[[Bench], None]]:
-    def keep(test: Callable[[Bench], None]) -> Callable[[Bench], None]:
-        EFFECTS.update(dict.fromkeys(keys, test))
-        return test
-
-    return keep
+EFFECTS = Effects()
+shows = EFFECTS.shows
 
 
 @shows("source", "model", "output", "fasta")

@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import pandas as pd
 import pysam.bcftools
 import pytest
 from click.testing import Result
+from option_effects.effects import Effects
 from toy_scoring import write_fasta
 from typer.testing import CliRunner
 from vcf_files import info, lines, text, tiny_model
@@ -303,16 +303,8 @@ def test_an_output_that_is_an_input_is_refused(bench: Bench) -> None:
     assert bed.read_text() == "c\t0\t10\n"
 
 
-EFFECTS: dict[str, Callable[[Bench], None]] = {}
-
-
-def shows(key: str) -> Callable[[Callable[[Bench], None]], Callable[[Bench], None]]:
-    def keep(test: Callable[[Bench], None]) -> Callable[[Bench], None]:
-        assert key not in EFFECTS
-        EFFECTS[key] = test
-        return test
-
-    return keep
+EFFECTS = Effects()
+shows = EFFECTS.shows
 
 
 @pytest.mark.parametrize("key", [parameter.key for parameter in parameters(ScanOptions)])

@@ -3,7 +3,6 @@
 import gzip
 import math
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import pysam.bcftools
 import pytest
 import yaml
 from click.testing import Result
+from option_effects.effects import Effects
 from toy_scoring import write_fasta
 from typer.testing import CliRunner
 from vcf_files import info, lines, text, tiny_model
@@ -62,16 +62,8 @@ class Bench:
         return [record["GCONV_LLR"] for record in self.records(*words, **instead)]
 
 
-EFFECTS: dict[str, Callable[[Bench], None]] = {}
-
-
-def shows(key: str) -> Callable[[Callable[[Bench], None]], Callable[[Bench], None]]:
-    def keep(test: Callable[[Bench], None]) -> Callable[[Bench], None]:
-        assert key not in EFFECTS
-        EFFECTS[key] = test
-        return test
-
-    return keep
+EFFECTS = Effects()
+shows = EFFECTS.shows
 
 
 @pytest.fixture(scope="module")

@@ -12,21 +12,14 @@ from typer.testing import CliRunner
 
 from genoconv.cli.app import app
 from genoconv.errors import GenoconvError
+from option_effects.effects import Effect, Effects
 
-Effect = Callable[["Bench"], None]
-EFFECTS: dict[tuple[str, str], Effect] = {}
+EFFECTS = Effects()
 
 
 def shows(command: str, *keys: str) -> Callable[[Effect], Effect]:
-    """Register the effect of an option, or of options that work together."""
-
-    def keep(test: Effect) -> Effect:
-        for key in keys:
-            assert (command, key) not in EFFECTS
-            EFFECTS[command, key] = test
-        return test
-
-    return keep
+    """Register the effect of an option of ``command``, or of options that work together."""
+    return EFFECTS.shows(*((command, key) for key in keys))
 
 
 class Bench:

@@ -32,7 +32,7 @@ def test_vectors_are_computed_on_the_device_of_the_run(
         return torch.nn.Module.to(self, *values, **named)
 
     found = run.find_machine
-    monkeypatch.setattr(run, "find_machine", lambda settings: replace(found(settings), device=device))
+    monkeypatch.setattr(run, "find_machine", lambda settings, **rest: replace(found(settings, **rest), device=device))
     monkeypatch.setattr(Predictor, "to", to)
     monkeypatch.setattr(vectors, "pooled", noted(vectors.pooled, "computed"))
     monkeypatch.setattr(loop, "run", noted(loop.run, "trained"))
