@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from genoconv.cli import console, reporting
 from genoconv.pipelines.options import Option, Parameter, note_default_model, parameters, to_yaml
-from genoconv.pipelines.outcome import Outcome
+from genoconv.pipelines.outcome import Outcome, refuse_read_files
 from genoconv.pipelines.resolve import Call
 
 R = TypeVar("R", bound=BaseModel)
@@ -81,6 +81,7 @@ def takes(
             if call.print_config:
                 console.data(to_yaml(options))
                 return Outcome(result={"config": options.model_dump(mode="json")})
+            refuse_read_files(options, config=call.file)
             reporting.current.runs(options)
             note_default_model(options)
             return run(options)

@@ -77,6 +77,11 @@ def most_unpacked(packed: int) -> int:
     return _MOST_RATIO * packed + _ALWAYS_ALLOWED
 
 
+def most_in_table(packed: int) -> int:
+    """Bytes that ``packed`` compressed bytes of a table may become: less, as rows of text compress less."""
+    return _MOST_RATIO * packed + _TABLE_ALLOWED
+
+
 def foreign_format(head: bytes) -> str | None:
     """Name of a known format, with the way out; None if not known.
 
@@ -129,7 +134,7 @@ class _Unpacking(io.RawIOBase):
     def readinto(self, buffer: Any, /) -> int:
         size = self._gzip.readinto(buffer)
         self._count += size
-        if self._bounded and self._count > _MOST_RATIO * self._packed.count + _TABLE_ALLOWED:
+        if self._bounded and self._count > most_in_table(self._packed.count):
             raise DataError(
                 f"{self._name}: the first {self._packed.count:,} compressed bytes unpack to more than {_MOST_RATIO}"
                 " times as many, as no table does; unpack it, e.g. with `gunzip`, if you trust it"

@@ -62,6 +62,20 @@ def _paths(options: BaseModel) -> Iterator[tuple[Parameter, Path]]:
                 yield parameter, item
 
 
+def refuse_read_files(options: BaseModel, *, config: Path | None) -> None:
+    """Refuse a file that an option writes and another one, or ``--config``, reads.
+
+    Commands themselves look at the files that no option names.
+
+    Raises:
+        UsageError: there is one.
+    """
+    named = [(parameter.option, path) for parameter, path in _paths(options)]
+    outputs = [path for option, path in named if option.written and path.is_file()]
+    for label, path in [("--config", config), *((option.label, path) for option, path in named if not option.written)]:
+        atomic.refuse_inputs(outputs, inputs={label: path})
+
+
 def described_inputs(options: BaseModel) -> dict[str, list[dict[str, Any]]]:
     """What a run read, by the key of the option that named it; a genome by name is described from its receipt."""
     read = paths_of(options, written=False)

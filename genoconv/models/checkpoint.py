@@ -111,12 +111,12 @@ def load_model(model: Path | str, *, device: str | torch.device = "cpu", dtype: 
 
 
 def model_files(model: Path | str) -> list[Path]:
-    """The files that make a folder a model: what no output may replace.
+    """The files that make a folder a model, and what is known of it, there or not: what no output may replace.
 
     Raises:
         ModelError: no such model.
     """
-    return [model_folder(model) / name for name in (CONFIG_NAME, WEIGHTS_NAME)]
+    return [model_folder(model) / name for name in (CONFIG_NAME, WEIGHTS_NAME, "genome.json", "calibration.npz")]
 
 
 def read_config(model: Path | str) -> dict[str, Any]:

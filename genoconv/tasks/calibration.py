@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,9 @@ def fit(classes: Ids, scores: Values) -> Table:
         grouped = level[classes]
         order = np.argsort(grouped, kind="stable")
         found, starts = np.unique(grouped[order], return_index=True)
-        for class_, part in zip(found.tolist(), np.split(scores[order], starts[1:]), strict=True):
+        bounds = pairwise([*starts.tolist(), len(order)])
+        for class_, (start, end) in zip(found.tolist(), bounds, strict=True):
+            part = scores[order[start:end]]
             if class_ not in rows and len(part) >= LEAST:
                 exact = part.astype(np.float64)
                 quantiles = np.quantile(exact, FRACTIONS, method="weibull").astype(np.float32)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from genoconv import __version__
 from genoconv.atomic import refuse_existing, refuse_inputs
+from genoconv.errors import DataError
 from genoconv.genome.fasta.access import Fasta
 from genoconv.models.checkpoint import model_digest
 from genoconv.models.registry import model_folder
@@ -86,6 +87,7 @@ def fill(options: CalibrateOptions, sampling: Sampling, *, folder: Path) -> Cali
     """Score the samples that ``options`` ask for and store their distributions in ``folder``.
 
     Raises:
+        DataError: the sample is too small for any class.
         ModelError: scores are not finite.
         OutputError: the folder cannot be written.
     """
@@ -97,6 +99,12 @@ def fill(options: CalibrateOptions, sampling: Sampling, *, folder: Path) -> Cali
     variants = sampling.variants(options.variants) if options.variants else []
     if options.variants:
         tables = _tables(options, sampling, by_scan, variants)
+    classes = sum(len(table.ids) for table in tables.values())
+    if not classes:
+        raise DataError(
+            f"{sampling.reference.fasta.path}: no class of changes has {stored.LEAST} scores; calibrate with a larger"
+            " genome or sample"
+        )
     facts = {
         "genoconv": __version__,
         "command": recorded_command("models calibrate", options),
@@ -110,7 +118,6 @@ def fill(options: CalibrateOptions, sampling: Sampling, *, folder: Path) -> Cali
         "variants": len(variants),
     }
     Calibration(facts, tables).save(folder)
-    classes = sum(len(table.ids) for table in tables.values())
     return Calibrated(folder / stored.NAME, len(by_scan.scores), len(variants), classes)
 
 

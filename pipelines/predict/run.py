@@ -13,6 +13,7 @@ import numpy.typing as npt
 from genoconv import __version__
 from genoconv.atomic import refuse_inputs
 from genoconv.errors import ModelError, UsageError
+from genoconv.models.checkpoint import model_files
 from genoconv.models.heads import Predictor
 from genoconv.pipelines.loading import load, with_precision
 from genoconv.pipelines.options import recorded_command
@@ -76,7 +77,8 @@ def predict(options: PredictOptions) -> Summary:
     head = _head(options)
     check_output(options.output, head.columns, force=options.force)
     files = tuple(dict.fromkeys(files_of(options.output, head.columns).values()))
-    inputs = {"INPUT": options.source, "--fasta": options.fasta, "--model": options.model}
+    inputs = {"INPUT": options.source, "--fasta": options.fasta}
+    inputs |= {f"--model ({path.name})": path for path in model_files(options.model)}
     refuse_inputs(files, inputs=inputs)
     rows = Rows(options)
     with claimed(options.output):

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genoconv.errors import DataError, UsageError
-from genoconv.formats import open_binary
+from genoconv.formats import most_in_table, open_binary
 from genoconv.lines import check_rows, numbered_lines, shortened, utf8
 
 _PARQUET = b"PAR1"
 _DNA = re.compile(r"[ACGTNacgtn]{8,}")
-_BATCH = 4096
+# Rows of Parquet held at once; few, as one short dictionary can make every cell of them long.
+_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -110,15 +111,30 @@ def _parquet_rows(table: Table) -> Iterator[tuple[int, list[str]]]:
     import pyarrow as pa
     from pyarrow import parquet
 
-    number = 0
+    number = unpacked = 0
+    most = most_in_table(table.path.stat().st_size)
     with table.path.open("rb") as stream:
         try:
-            for batch in parquet.ParquetFile(stream).iter_batches(_BATCH):
+            file = parquet.ParquetFile(stream)
+            groups = range(file.metadata.num_row_groups)
+            if sum(file.metadata.row_group(group).total_byte_size for group in groups) > most:
+                raise _too_dense(table)
+            for batch in file.iter_batches(_BATCH):
                 for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                     number += 1
-                    yield number, [_cell(value) for value in row]
+                    cells = [_cell(value) for value in row]
+                    unpacked += sum(map(len, cells))
+                    if unpacked > most:
+                        raise _too_dense(table)
+                    yield number, cells
         except pa.ArrowException as error:
             raise DataError(f"{table.source}: damaged: {' '.join(str(error).split())[:200]}") from None
+
+
+def _too_dense(table: Table) -> DataError:
+    return DataError(
+        f"{table.source}: unpacks to more than 100 times its size, as no table does; convert it to TSV if you trust it"
+    )
 
 
 def _cell(value: object) -> str:

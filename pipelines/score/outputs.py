@@ -9,7 +9,6 @@ from pathlib import Path
 from genoconv.atomic import atomic_file, refuse_existing, refuse_inputs, refuse_not_utf8
 from genoconv.errors import DataError, OutputError, UsageError
 from genoconv.models.checkpoint import model_files
-from genoconv.models.registry import model_folder
 from genoconv.pipelines.references import GenomeFiles
 from genoconv.pipelines.score.fields import Fields
 from genoconv.pipelines.score.inputs import Inputs
@@ -63,8 +62,7 @@ class Outputs:
                 raise OutputError(f"{path} is a folder; give the name of a file in it")
         inputs = {"VCF": options.vcf, "--fasta": genome.fasta, "--annotation": genome.annotation}
         inputs |= {"--regions-file": options.regions_file}
-        of_model = [*model_files(options.model), model_folder(options.model) / "genome.json"]
-        inputs |= {f"--model ({path.name})": path for path in of_model}
+        inputs |= {f"--model ({path.name})": path for path in model_files(options.model)}
         inputs |= {f"{path.name}, an index": path for path in (*_indexes(options.vcf), *_indexes(genome.fasta))}
         refuse_inputs(files, inputs=inputs)
         for path in files:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from genoconv.atomic import atomic_file, refuse_existing
+from genoconv.atomic import atomic_file, refuse_existing, refuse_inputs
 from genoconv.errors import DataError, UsageError
 from genoconv.pipelines.pictures import new_figure, require_matplotlib
 from genoconv.variants.reader import open_variants
@@ -32,8 +32,9 @@ def report_scores(samples: Mapping[str, Path], *, table: Path, plot: Path, force
     Raises:
         DataError: a file has no score field.
         OutputError: an output exists or cannot be written.
-        UsageError: matplotlib is not installed.
+        UsageError: an output is an input, or matplotlib is not installed.
     """
+    refuse_inputs([table, plot], inputs={f"sample {name}": path for name, path in samples.items()})
     for path in (table, plot):
         refuse_existing(path, force=force)
     scores = {sample: read_scores(path) for sample, path in samples.items()}

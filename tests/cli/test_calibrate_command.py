@@ -218,6 +218,9 @@ def test_what_it_refuses(bench: Bench) -> None:
         bench.calibrate(genome="hg38")
     with pytest.raises(DataError, match="mostly A, C, G, T"):
         bench.calibrate(fasta=write_fasta(bench.folder / "n.fa", {"n": "N" * 500}))
+    for variants in (0, 5):
+        with pytest.raises(DataError, match=r"n\.fa: no class of changes has 100 scores; calibrate with a larger"):
+            bench.calibrate(fasta=write_fasta(bench.folder / "n.fa", {"n": "ACGT" * 5}), variants=variants)
     with pytest.raises(UsageError, match="--sample"):
         bench.calibrate(sample="many")
     assert not list(bench.model.glob("*.npz"))

@@ -15,6 +15,7 @@ from fasta_files import write_fasta
 from finetune_runs import QUICK, base_model, call, classed_table, finetune, sequences, write_table
 from option_effects.effects import Effects
 
+from genoconv import formats
 from genoconv.errors import DataError, GenoconvError, OutputError, UsageError
 from genoconv.models import load_model
 from genoconv.models.heads import Predictor
@@ -165,6 +166,15 @@ def test_what_a_table_can_hold(bench: Bench) -> None:
     frame = pd.DataFrame({"sequence": SEQUENCES, "label": np.array(CLASSES, bool)})
     frame.to_parquet(bench.folder / "x.parquet")
     assert bench.gathered(table=bench.folder / "x.parquet").labels.names == ("0", "1")
+
+
+@pytest.mark.parametrize("dictionary", [False, True])
+def test_parquet_that_unpacks_beyond_measure(bench: Bench, dictionary: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "_TABLE_ALLOWED", 1 << 16)
+    frame = pd.DataFrame({"sequence": ["ACGT" * 2500] * 100, "label": [0, 1] * 50})
+    frame.to_parquet(bench.folder / "x.parquet", use_dictionary=dictionary, compression="zstd")
+    with pytest.raises(DataError, match=r"x\.parquet: unpacks to more than 100 times its size.*convert it to TSV"):
+        bench.gathered(table=bench.folder / "x.parquet")
 
 
 def test_line_ends_blank_lines_and_quotes(bench: Bench) -> None:

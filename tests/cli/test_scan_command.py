@@ -301,6 +301,14 @@ def test_an_output_that_is_an_input_is_refused(bench: Bench) -> None:
     with pytest.raises(UsageError, match="this output is the input --bed"):
         bench.call("--bed", bed, "--force")
     assert bed.read_text() == "c\t0\t10\n"
+    bed.write_text('regions: ["c:1-10"]\n')
+    with pytest.raises(UsageError, match="this output is the input --config"):
+        bench.call("--config", bed, "--force")
+    table = bench.model / "calibration.npz"
+    table.touch()
+    with pytest.raises(UsageError, match=r"this output is the input --model \(calibration.npz\)"):
+        bench.call("-r", "c:1-10", "--force", "--plot", table)
+    table.unlink()
 
 
 EFFECTS = Effects()

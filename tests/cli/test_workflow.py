@@ -85,8 +85,11 @@ def test_gather_refuses_shards_of_different_runs(shards: list[Path], tmp_path: P
 def test_gather_never_replaces_a_shard(shards: list[Path], tmp_path: Path) -> None:
     before = shards[0].read_bytes()
     result = run_cli("workflow", "gather", *shards, "-o", shards[0], "--force", home=tmp_path)
-    assert "is the input shard 1" in one_clear_line(result, code=2)
+    assert "is the input SHARD..." in one_clear_line(result, code=2)
     assert shards[0].read_bytes() == before
+    options = ("--table", shards[1], "--plot", tmp_path / "x.png", "--force")
+    result = run_cli("workflow", "report", f"one={shards[0]}", f"two={shards[1]}", *options, home=tmp_path)
+    assert "is the input sample two" in one_clear_line(result, code=2)
 
 
 def test_report_counts_alleles_and_scores(shards: list[Path], tmp_path: Path) -> None:
