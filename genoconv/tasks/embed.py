@@ -293,7 +293,7 @@ class _Found:
 
 def _is_blank(span: Span, piece: _Piece) -> bool:
     """Whether a piece is N and nothing else, in either direction."""
-    return bool((span.tokens[piece.start : piece.end] == N).all())
+    return bool(span.tokens[piece.start] == N and (span.tokens[piece.start : piece.end] == N).all())
 
 
 def _tokens(span: Span, piece: _Piece) -> Tokens:

@@ -22,6 +22,9 @@ Value = float | str | None
 Write = Callable[[Record, Mapping[str, Sequence[Value]]], object]
 Put = Callable[[bytes], object]
 
+# Bytes that are compressed together; a call of htslib costs as much as a record.
+_AT_ONCE = 1 << 16
+
 
 def format_value(value: Value) -> str:
     """A number with six significant digits, as htslib prints it; ``.`` for None."""
@@ -114,8 +117,25 @@ def _bgzf(path: Path | None) -> Iterator[Put]:
             raise OutputError(f"{path or 'standard output'}: cannot write; is the disk full?") from error
 
     stream = pysam.BGZFile("-" if path is None else str(path), "w")
+    waiting: list[bytes] = []
+    size = 0
+
+    def put(data: bytes) -> None:
+        nonlocal size
+        waiting.append(data)
+        size += len(data)
+        if size >= _AT_ONCE:
+            flush()
+
+    def flush() -> None:
+        nonlocal size
+        checked(stream.write, b"".join(waiting))
+        waiting.clear()
+        size = 0
+
     try:
-        yield lambda data: checked(stream.write, data)
+        yield put
+        flush()
     except BaseException:
         with contextlib.suppress(OSError), quiet_htslib():
             stream.close()

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.tasks.score import Score, Settings, Strand
@@ -24,7 +25,7 @@ _KEY = re.compile(r"[^0-9A-Za-z_.]+")
 _RESERVED = {ord(c): f"%{ord(c):02X}" for c in "%:;=, \t\r\n"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Fields:
     """The fields of one options.
 
@@ -63,6 +64,7 @@ class Fields:
             tuple(outputs),
         )
 
+    @cached_property
     def _deltas(self) -> dict[str, str]:
         """Names of the differences of the outputs, as :func:`_value` knows them -> the end of their INFO key."""
         if len(self.outputs) == 1:
@@ -72,6 +74,7 @@ class Fields:
             ends = [str(number) for number in range(1, len(ends) + 1)]
         return {f"delta {k}": f"DELTA_{end}" for k, end in enumerate(ends)}
 
+    @cached_property
     def _columns(self) -> list[tuple[int, str, str]]:
         """Index of the window, attribute of :class:`Score`, suffix of the name; for each field in order."""
         more = ["gene"] if self.genes else []
@@ -82,16 +85,16 @@ class Fields:
         return [
             (index, attribute, f"_{width}" if len(self.widths) > 1 else "")
             for index, (width, ranked) in enumerate(zip(self.widths, self.ranked, strict=True))
-            for attribute in ["llr", *self._deltas(), *(("pct", "z") if ranked else ()), *more]
+            for attribute in ["llr", *self._deltas, *(("pct", "z") if ranked else ()), *more]
         ]
 
     def _id(self, attribute: str, suffix: str) -> str:
-        return f"{self.prefix}_{(_SHORT | self._deltas())[attribute]}{suffix}"
+        return f"{self.prefix}_{(_SHORT | self._deltas)[attribute]}{suffix}"
 
     def info_fields(self) -> list[InfoField]:
         """The ``##INFO`` lines."""
         fields = []
-        for index, attribute, suffix in self._columns():
+        for index, attribute, suffix in self._columns:
             where = "gene body" if self.genes else f"{self.widths[index]} bp window"
             what = f"ln P(alt) - ln P(ref) in a {where}, {_REDUCTIONS[self.reduce]}"
             forward = "the gene's own strand" if self.genes else "forward strand"
@@ -108,7 +111,7 @@ class Fields:
                 **{
                     name: f"genoconv: predicted {_KEY.sub('_', output)} of ALT minus that of REF in a {where}, on the"
                     f" scale of the head, {strands[self.strand]}"
-                    for name, output in zip(self._deltas(), self.outputs, strict=True)
+                    for name, output in zip(self._deltas, self.outputs, strict=True)
                 },
             }[attribute]
             type_ = "String" if attribute in ("status", "gene") else "Float"
@@ -118,32 +121,33 @@ class Fields:
     def companions(self) -> list[str]:
         """INFO keys that another run with the same windows may have written and this one does not."""
         written = {field.id for field in self.info_fields()}
-        suffixes = {suffix for _, _, suffix in self._columns()}
+        suffixes = {suffix for _, _, suffix in self._columns}
         every = [self._id(attribute, suffix) for suffix in sorted(suffixes) for attribute in _SHORT]
         return [key for key in every if key not in written]
 
     def info_values(self, record: Record, scores: Sequence[Sequence[Score]]) -> dict[str, list[Value]]:
         """INFO values of a record, one per ALT. A record without ALT gets none, but its status with ``explain``."""
         if not record.alts:
-            return {
-                self._id(attribute, suffix): [str(Status.NO_ALT)]
-                for _, attribute, suffix in self._columns()
-                if attribute == "status"
-            }
+            return {key: [str(Status.NO_ALT)] for key, _, attribute in self._info_columns if attribute == "status"}
         return {
-            self._id(attribute, suffix): [_info(_value(allele[index], attribute)) for allele in scores]
-            for index, attribute, suffix in self._columns()
+            key: [_info(_value(allele[index], attribute)) for allele in scores]
+            for key, index, attribute in self._info_columns
         }
+
+    @cached_property
+    def _info_columns(self) -> list[tuple[str, int, str]]:
+        """INFO key, index of the window and attribute of :class:`Score` of each field."""
+        return [(self._id(attribute, suffix), index, attribute) for index, attribute, suffix in self._columns]
 
     def _table_columns(self, index: int) -> tuple[str, ...]:
         ranks = ("pct", "z") if self.ranked[index] else ()
         gene = ("gene",) if self.genes else ()
-        return ("llr", "forward", "reverse", *self._deltas(), *ranks, *gene, "status")
+        return ("llr", "forward", "reverse", *self._deltas, *ranks, *gene, "status")
 
     def table_header(self) -> str:
         """The first line of ``--tsv``."""
         names = [
-            f"{self._deltas().get(attribute, attribute).lower()}{f'_{width}' if len(self.widths) > 1 else ''}"
+            f"{self._deltas.get(attribute, attribute).lower()}{f'_{width}' if len(self.widths) > 1 else ''}"
             for index, width in enumerate(self.widths)
             for attribute in self._table_columns(index)
         ]

@@ -47,18 +47,14 @@ class Summary:
         """Count a record with its scores; returns the status of each allele."""
         self.records += 1
         statuses = [overall(windows) for windows in alleles] or [Status.NO_ALT]
-        self.alleles.update(map(str, statuses))
-        self.histogram.update(
-            max(-_OUTER, min(_OUTER, math.floor(windows[0].llr / BIN)))
-            for windows in alleles
-            if windows and windows[0].llr is not None
-        )
-        self.long_genes.update(
-            score.gene
-            for windows in alleles
-            for score in windows
-            if score.status == Status.TOO_LONG and score.gene is not None
-        )
+        for status in statuses:
+            self.alleles[str(status)] += 1
+        for windows in alleles:
+            if windows and windows[0].llr is not None:
+                self.histogram[max(-_OUTER, min(_OUTER, math.floor(windows[0].llr / BIN)))] += 1
+            for score in windows:
+                if score.status == Status.TOO_LONG and score.gene is not None:
+                    self.long_genes[score.gene] += 1
         return statuses
 
     def bins(self) -> range:

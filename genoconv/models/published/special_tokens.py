@@ -66,6 +66,8 @@ class Framing:
                 f"{len(ids):,} bases and {self.policy.extra} special tokens do not fit into {self.length:,} tokens; "
                 "raise the length or cut the sequence"
             )
+        if not padding and not self.policy.extra:
+            return ids
         before = [PAD] * padding + [CLS] * self.policy.before
         after = [SEP] * self.policy.after
         return np.concatenate([np.array(before, np.uint8), ids, np.array(after, np.uint8)])
