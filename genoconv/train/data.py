@@ -52,6 +52,23 @@ class Batch(NamedTuple):
     features: Tensor = _NONE
 
 
+class Parcel:
+    """A batch on its way from a reading process: as arrays, which cross as bytes; each tensor would open a socket."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._tokens = batch.tokens
+        self._arrays = {name: value.numpy() for name, value in batch._asdict().items() if isinstance(value, Tensor)}
+
+    def open(self) -> Batch:
+        """The batch."""
+        return Batch(tokens=self._tokens, **{name: torch.from_numpy(array) for name, array in self._arrays.items()})
+
+    def pin_memory(self) -> Batch:
+        """The batch in memory that a GPU copies from by itself; a thread of the loader calls this."""
+        batch = self.open()
+        return batch._replace(**{name: getattr(batch, name).pin_memory() for name in self._arrays})
+
+
 class Item(NamedTuple):
     """One window: its tokens (L,), and what is given with them.
 

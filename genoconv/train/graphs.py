@@ -1,10 +1,13 @@
-"""CUDA graphs of a training step's forward and backward pass.
+"""CUDA graphs of a training step: forward and backward pass, and the update of the weights where nothing else needs
+the gradients.
 
 The host takes longer to launch some hundred kernels one by one than a GPU takes to run them on a small batch. A graph
 is one launch. It belongs to one shape of batch, so it is captured once a shape has come several times in a row.
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,43 +27,102 @@ _LONGEST_ROW = 2**15
 """Tokens: convolutions of longer rows use streams of their own."""
 
 
+class Update:
+    """What changes the weights once their gradients are there: clipping and an optimiser's step.
+
+    Args:
+        optimizer: fused, so that a graph can hold its step; learning rates are read from its groups at every step.
+        clip: norm that gradients are clipped to.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, *, clip: float) -> None:
+        self.optimizer = optimizer
+        self.clip = clip
+        self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
+
+    def __call__(self) -> None:
+        """Take the step, with the gradients that the parameters have."""
+        torch.nn.utils.clip_grad_norm_(self._parameters, self.clip)
+        self.optimizer.step()
+
+    @property
+    def capturable(self) -> bool:
+        """Whether a graph can hold it: fused, and past its first step, which makes the optimiser's state."""
+        stepped = all(p in self.optimizer.state for p in self._parameters)
+        return stepped and all(group.get("fused") for group in self.optimizer.param_groups)
+
+    def rates(self, device: torch.device) -> Tensor:
+        """The learning rates of the groups, (groups,), for a graph to read."""
+        return torch.tensor([group["lr"] for group in self.optimizer.param_groups], device=device)
+
+    def put_rates(self, rates: Tensor) -> None:
+        """Write the learning rates of now into ``rates``; values travel with the launch, so nothing waits."""
+        for rate, group in zip(rates.unbind(), self.optimizer.param_groups, strict=True):
+            rate.fill_(group["lr"])
+
+    @contextmanager
+    def reading(self, rates: Tensor) -> Iterator[None]:
+        """While a graph is captured: the step reads its learning rates from ``rates``."""
+        groups = self.optimizer.param_groups
+        before = [(group["lr"], group["capturable"]) for group in groups]
+        for group, rate in zip(groups, rates.unbind(), strict=True):
+            group.update(lr=rate, capturable=True)
+        try:
+            yield
+        finally:
+            for group, (rate, capturable) in zip(groups, before, strict=True):
+                group.update(lr=rate, capturable=capturable)
+
+
 class GraphedSums:
     """An objective's sums of a batch, through a CUDA graph where that is possible and pays.
 
     Args:
         model: what is trained; its parameters stay where they are.
         objective: gives the sums, the first of which is differentiated, relative to the second.
+
+    Attributes:
+        update: taken by the graph as well, where it is set and can be captured.
+        updated: whether the last call has changed the weights already; its sums are not differentiable then.
     """
 
     def __init__(self, model: nn.Module, objective: "Objective") -> None:
         self.model = model
         self.objective = objective
         self.enabled = True
+        self.update: Update | None = None
+        self.updated = False
         self._shape: tuple[torch.Size, ...] = ()
         self._in_a_row = 0
         self._graph: _Graph | None = None
 
     def __call__(self, batch: "Batch") -> Tensor:
-        """As ``objective.sums(model, batch)``, differentiable in the parameters."""
+        """As ``objective.sums(model, batch)``, differentiable in the parameters unless they are ``updated``."""
+        self.updated = False
         if not self._pays(batch):
             return self.objective.sums(self.model, batch)
         shape = tuple(x.shape for x in batch if isinstance(x, Tensor))
         if self._graph is not None and shape == self._graph.shape:
             self._in_a_row = 0
-            return self._graph(batch)
+            return self._replayed(self._graph, batch)
         # A batch of another shape, such as the last of an epoch, does not end the use of the graph.
         self._in_a_row = self._in_a_row + 1 if shape == self._shape else 1
         self._shape = shape
         if self._in_a_row <= _IN_A_ROW:
             return self.objective.sums(self.model, batch)
         self._graph = None  # before another takes memory of its own
+        update = self.update if self.update is not None and self.update.capturable else None
         try:
-            self._graph = _Graph(self.model, self.objective, batch)
+            self._graph = _Graph(self.model, self.objective, batch, update)
         except RuntimeError as error:
             log.warning("training continues without CUDA graphs: %s", " ".join(str(error).split())[:200])
             self.enabled = False
             return self.objective.sums(self.model, batch)
-        return self._graph(batch)
+        return self._replayed(self._graph, batch)
+
+    def _replayed(self, graph: "_Graph", batch: "Batch") -> Tensor:
+        self.updated = graph.update is not None
+        return graph(batch)
 
     def _pays(self, batch: "Batch") -> bool:
         if not self.enabled or batch.ids.device.type != "cuda" or batch.ids.numel() > _MOST_TOKENS:
@@ -73,15 +135,17 @@ class GraphedSums:
 
 
 class _Graph:
-    """One captured forward and backward pass: the sums, and gradients of their quotient."""
+    """One captured forward and backward pass: the sums, gradients of their quotient and, if wanted, the update."""
 
-    def __init__(self, model: nn.Module, objective: "Objective", batch: "Batch") -> None:
+    def __init__(self, model: nn.Module, objective: "Objective", batch: "Batch", update: Update | None = None) -> None:
+        self.update = update
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.shape = tuple(x.shape for x in batch if isinstance(x, Tensor))
         own: dict[str, Any] = {name: x.clone() for name, x in batch._asdict().items() if isinstance(x, Tensor)}
         self.batch = batch._replace(**own)
         self._graph = torch.cuda.CUDAGraph()
         device = batch.ids.device
+        self._rates = update.rates(device) if update is not None else None
         stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         random = torch.cuda.get_rng_state(device)
 
@@ -101,9 +165,23 @@ class _Graph:
             # Of this thread's calls alone: another one may be pinning the next batch's memory.
             with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
                 self.sums, self.gradients = once()
+                if update is not None:
+                    self._capture(update)
         torch.cuda.set_rng_state(random, device)
 
+    def _capture(self, update: Update) -> None:
+        assert self._rates is not None
+        for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
+            parameter.grad = gradient
+        with update.reading(self._rates):
+            update()
+        for parameter in self.parameters:
+            parameter.grad = None
+
     def __call__(self, batch: "Batch") -> Tensor:
+        if self.update is not None and self._rates is not None:
+            self.update.put_rates(self._rates)
+            return self.replay(batch)
         sums: Tensor = _Replay.apply(self, batch, *self.parameters)  # type: ignore[no-untyped-call]
         return sums
 

@@ -21,7 +21,7 @@ from genoconv.train.callbacks import Measuring, Pacing
 from genoconv.train.checkpoints import Checkpoints, Restored, read_checkpoint
 from genoconv.train.clock import Clock
 from genoconv.train.cluster import is_worker
-from genoconv.train.data import Batch, Share, TrainingBatches, leave_signals_to_parent
+from genoconv.train.data import Batch, Parcel, Share, TrainingBatches, leave_signals_to_parent
 from genoconv.train.display import Display
 from genoconv.train.held_out import HeldOut
 from genoconv.train.interrupts import Interrupts
@@ -34,6 +34,9 @@ from genoconv.train.pace import Pace
 from genoconv.train.settings import Stage
 from genoconv.train.validating import Validating
 from genoconv.train.workers import is_lost_connection, workers
+
+_AHEAD = 8
+"""Batches that each reading process is ahead: steps do not wait while the next epoch is drawn."""
 
 # What Lightning does by itself and we do otherwise: checkpoints, bar, summary, shares of the data.
 _SILENT: dict[str, Any] = {
@@ -146,7 +149,6 @@ class _Parts:
             max_steps=-1,  # the pace ends it
             max_epochs=-1,
             accumulate_grad_batches=job.data.accumulate,
-            gradient_clip_val=job.optim.clip,
             callbacks=[pacing, measuring, checkpoints, validating],
             logger=_tensorboard(folder) if settings.tensorboard else False,
             **_SILENT,
@@ -234,6 +236,8 @@ def _loader(batches: TrainingBatches, workers: int) -> DataLoader[Batch]:
     return DataLoader(
         batches,
         batch_size=None,
+        collate_fn=Parcel,  # type: ignore[arg-type]  # of one batch
+        prefetch_factor=_AHEAD if min(workers, cores) else None,
         num_workers=min(workers, cores),  # the order of the data does not depend on it
         worker_init_fn=leave_signals_to_parent,
         pin_memory=torch.cuda.is_available(),

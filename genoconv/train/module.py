@@ -1,5 +1,6 @@
 """A model and its objective as a LightningModule: the training step and the optimiser."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,8 @@ from torch import Tensor, nn
 
 from genoconv.errors import DivergedError, UsageError
 from genoconv.train.clock import Clock
-from genoconv.train.data import Batch
-from genoconv.train.graphs import GraphedSums
+from genoconv.train.data import Batch, Parcel
+from genoconv.train.graphs import GraphedSums, Update
 from genoconv.train.objectives import Objective
 from genoconv.train.optim import adamw, apply_settings, rate_multiplier
 from genoconv.train.settings import OptimSettings
@@ -43,11 +44,16 @@ class Learner(pl.LightningModule):
         self.state: dict[str, Any] = {}
         self._rate = 0.0
         self._graphed = GraphedSums(model, objective)
+        self._update: Update | None = None
+
+    def on_before_batch_transfer(self, batch: Batch | Parcel, dataloader_idx: int) -> Batch:
+        """A batch as it comes from the loader, which opens those that it pins."""
+        return batch.open() if isinstance(batch, Parcel) else batch
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Mean loss of one batch, and its ``sums``, which Lightning does not divide by what is accumulated."""
         dropout = np.random.SeedSequence([self.seed, self.clock.batches, self.global_rank])
-        torch.manual_seed(int(dropout.generate_state(1)[0]))
+        _generator(self.device).manual_seed(int(dropout.generate_state(1)[0]))
         sums = self.sums(batch)
         self._rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
         self.clock.count(batch.tokens)
@@ -75,21 +81,34 @@ class Learner(pl.LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate_multiplier(self.optim, self.clock.progress))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
     ) -> None:
-        """Clip the norm of all gradients; Lightning's own refuses to do so beside a fused optimiser in bf16."""
-        if gradient_clip_val is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+        """Compute the gradients, clip the norm of all of them, step; a graph may have done it all in the closure."""
+        assert optimizer_closure is not None
+        optimizer_closure()
+        if not self._graphed.updated:
+            assert self._update is not None
+            self._update()
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
+        """Before the gradients of a step, unless a graph keeps its own."""
+        if not self._graphed.updated:
+            optimizer.zero_grad()
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Nothing is left of it where a graph has taken the step."""
+        if not self._graphed.updated:
+            loss.backward()  # type: ignore[no-untyped-call]
 
     def on_train_start(self) -> None:
         """Settings win over what a checkpoint remembers of them, so that a resumed run can be given a lower rate."""
         schedule = self.lr_schedulers()
         assert isinstance(schedule, torch.optim.lr_scheduler.LambdaLR)
         apply_settings(schedule, self.model, self.optim)
+        self._update = Update(schedule.optimizer, clip=self.optim.clip)
+        if self.trainer.accumulate_grad_batches == 1:
+            self._graphed.update = self._update
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Counters beside the weights; plain numbers, so that loading unpickles nothing."""
@@ -98,3 +117,8 @@ class Learner(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the counters up again."""
         self.clock.restore(checkpoint["genoconv"])
+
+
+def _generator(device: torch.device) -> torch.Generator:
+    """The one that dropout on a device draws from; torch.manual_seed asks every kind of device, which takes longer."""
+    return torch.cuda.default_generators[device.index or 0] if device.type == "cuda" else torch.default_generator

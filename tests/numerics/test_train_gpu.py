@@ -11,7 +11,7 @@ from train_runs import patterned_genome, train_tiny
 
 from genoconv.models import HyenaDNA, ModelConfig
 from genoconv.train.data import Batch
-from genoconv.train.graphs import GraphedSums
+from genoconv.train.graphs import GraphedSums, Update
 from genoconv.train.objectives.next_base import NextBase
 
 pytestmark = [
@@ -72,6 +72,37 @@ def test_gradients_of_graphed_steps_add_up() -> None:
     (sums[0] / sums[1].clamp(min=1.0)).backward()
     for parameter, a, b in zip(model.parameters(), first, second, strict=True):
         assert torch.allclose(parameter.grad, a + b, rtol=1e-4, atol=1e-7)
+
+
+def test_a_graph_with_the_update_leaves_the_weights_that_separate_steps_leave() -> None:
+    weights, sums = {}, {}
+    for whole in (True, False):
+        torch.manual_seed(0)
+        model, objective = HyenaDNA(CONFIG).cuda().train(), NextBase()
+        optimizer = torch.optim.AdamW([{"params": model.parameters(), "lr": 1e-3}], fused=True)
+        graphed, update = GraphedSums(model, objective), Update(optimizer, clip=0.5)
+        graphed.update = update if whole else None
+        for number in range(12):
+            optimizer.param_groups[0]["lr"] = 1e-3 * (12 - number) / 12
+            torch.manual_seed(number)
+            with torch.autocast("cuda", dtype=torch.bfloat16):
+                sums[whole] = graphed(batch_of(number)).detach()
+            assert graphed.updated is (whole and number >= 3)
+            if not graphed.updated:
+                optimizer.zero_grad()
+                with torch.autocast("cuda", dtype=torch.bfloat16):
+                    torch.manual_seed(number)
+                    found = objective.sums(model, batch_of(number))
+                (found[0] / found[1]).backward()
+                update()
+        assert type(optimizer.param_groups[0]["lr"]) is float
+        assert float(optimizer.state[next(model.parameters())]["step"]) == 12
+        weights[whole] = torch.cat([p.detach().flatten() for p in model.parameters()])
+    torch.manual_seed(0)
+    first = torch.cat([p.detach().flatten() for p in HyenaDNA(CONFIG).parameters()]).cuda()
+    assert torch.allclose(sums[True], sums[False], rtol=1e-3)
+    # A learning rate or a norm that a graph keeps from its capture moves weights elsewhere.
+    assert float((weights[True] - weights[False]).norm()) < 0.05 * float((weights[False] - first).norm())
 
 
 def test_a_run_learns_the_same_with_and_without_graphs(

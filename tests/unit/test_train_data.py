@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from genoconv.genome.fasta.access import Fasta
 from genoconv.models.likelihood import next_base_sums
 from genoconv.tokens import PAD, encode, reverse_complement
-from genoconv.train.data import Batch, Item, Share, TrainingBatches, WindowReader, collate
+from genoconv.train.data import Batch, Item, Parcel, Share, TrainingBatches, WindowReader, collate
 from genoconv.train.settings import DataSettings, Stage
 
 BASES = random_bases(6000, seed=4, letters="ACGTacgtN")
@@ -34,8 +34,8 @@ def batches(reader: WindowReader, *, share: Share = Share(), flips: bool = True)
 
 
 def first(data: TrainingBatches, count: int, *, workers: int = 0) -> list[torch.Tensor]:
-    loader = iter(DataLoader(data, batch_size=None, num_workers=workers))
-    return [next(loader).ids for _ in range(count)]
+    loader = iter(DataLoader(data, batch_size=None, num_workers=workers, collate_fn=Parcel))
+    return [next(loader).open().ids for _ in range(count)]
 
 
 def equal(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:

@@ -11,7 +11,9 @@ from genoconv.train.data import Batch
 class _Graph:
     made: list[int]
 
-    def __init__(self, model: nn.Module, objective: object, batch: Batch) -> None:
+    update = None
+
+    def __init__(self, model: nn.Module, objective: object, batch: Batch, update: object = None) -> None:
         self.shape = tuple(x.shape for x in batch if isinstance(x, torch.Tensor))
         self.made.append(batch.ids.shape[1])
 

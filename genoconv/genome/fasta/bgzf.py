@@ -10,6 +10,7 @@ import weakref
 import zlib
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,10 @@ import numpy.typing as npt
 
 _MOST = 1 << 16
 _GZIP = 31  # for zlib: a gzip header and its check sum
+_KEPT = 1 << 10
+"""Blocks of a file that stay decompressed, 64 MiB: windows of a small genome are read again and again."""
+_FEW = 4
+"""Blocks of a read up to which they are looked for there; a longer one would push out what others come back to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,9 @@ class BgzfFile:
         self._packed: list[int] = blocks.packed.tolist()
         self._plain: list[int] = blocks.plain.tolist()
         self._descriptor = os.open(path, os.O_RDONLY)
+        self._content = lru_cache(_KEPT)(
+            _content
+        )  # safe with threads; of a function, which does not keep the file open
         weakref.finalize(self, os.close, self._descriptor)
 
     @property
@@ -114,17 +122,26 @@ class BgzfFile:
         packed, plain = self._packed[start : stop + 1], self._plain[start : stop + 1]
         if stop == len(self._packed):
             packed.append(packed[-1] + _MOST)
-        base = packed[0]
-        raw = memoryview(os.pread(self._descriptor, packed[-1] - base, base))
         sizes = [after - before for before, after in itertools.pairwise(plain)]
         if stop == len(self._packed):
             sizes.append(-1)
-        content = [
-            _inflate(raw[here - base : there - base], size)
-            for here, there, size in zip(packed, packed[1:], sizes, strict=False)
-        ]
+        if stop - start <= _FEW:
+            spans = zip(packed, packed[1:], sizes, strict=False)
+            content = [self._content(self._descriptor, here, there, size) for here, there, size in spans]
+        else:
+            base = packed[0]
+            raw = memoryview(os.pread(self._descriptor, packed[-1] - base, base))
+            content = [
+                _inflate(raw[here - base : there - base], size)
+                for here, there, size in zip(packed, packed[1:], sizes, strict=False)
+            ]
         skip = first - plain[0]
         return (content[0] if len(content) == 1 else b"".join(content))[skip : skip + last - first]
+
+
+def _content(descriptor: int, here: int, there: int, size: int) -> bytes:
+    """Content of the block between two offsets of a file."""
+    return _inflate(memoryview(os.pread(descriptor, there - here, here)), size)
 
 
 def _inflate(block: memoryview, size: int) -> bytes:
