@@ -1,11 +1,12 @@
 """What a longer view is worth: held-out perplexity of the same bases, with more and more of what lies before them.
 
     python benchmarks/context.py MODEL... --config benchmarks/configs/whole-genes.yaml [--contexts 1024 4096 ... 0]
+    python benchmarks/context.py MODEL... --fasta PGF.fa.gz --name beyond [--contexts ...]
 
-Reads the held-out windows (validation and test) of a configuration of ``genoconv train``, cuts each into pieces of so
-many bases, and lets each model read every piece by itself; 0 is the whole window. Longer pieces are longer views; the
-bases that are counted are the same for all, those that do not begin a piece of the shortest kind. On a GPU in bf16.
-Writes ``context-NAME.json`` and ``.md``.
+Reads the held-out windows (validation and test) of a configuration of ``genoconv train``, or whole contigs of FASTA
+files that no model learned from, cuts each into pieces of so many bases, and lets each model read every piece by
+itself; 0 is the whole window. Longer pieces are longer views; the bases that are counted are the same for all, those
+that do not begin a piece of the shortest kind. On a GPU in bf16. Writes ``context-NAME.json`` and ``.md``.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 from recorded import commit, today, versions
 
+from genoconv.genome.fasta.access import Fasta
 from genoconv.models import HyenaDNA, load_model
 from genoconv.models.likelihood import next_base_sums
 from genoconv.pipelines.resolve import Call
@@ -40,6 +42,27 @@ def held_out(inputs: Inputs) -> dict[str, list[Tokens]]:
             source.fasta.tokens(row.contig, row.start, row.end) for frame in windows for row in frame.itertuples()
         ]
     return found
+
+
+def configured(options: argparse.Namespace) -> dict[str, list[Tokens]]:
+    """The held-out windows of the sources of a configuration that are asked for."""
+    filled = options.output / f"{options.config.stem}.filled.yaml"
+    filled.write_text(options.config.read_text().replace("DATA/", f"{options.data.resolve()}/"))
+    config = resolve(Call(TrainConfig, filled))
+    filled.unlink()
+    inputs = gather(config, max_length=config.sizes().max_bases, offline=True, quiet=True)
+    return {name: some for name, some in held_out(inputs).items() if name in (options.sources or [name])}
+
+
+def contigs(paths: list[Path]) -> dict[str, list[Tokens]]:
+    """Whole contigs, by file."""
+    files = {path.name.split(".")[0]: Fasta(path) for path in paths}
+    return {name: [file.tokens(*contig) for contig in whole(file)] for name, file in files.items()}
+
+
+def whole(file: Fasta) -> list[tuple[str, int, int]]:
+    """Where the contigs of a file begin and end."""
+    return [(contig, 0, length) for contig, length in file.contigs.items()]
 
 
 def pieces(window: Tokens, context: int, *, counted: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -73,7 +96,7 @@ def measure(path: Path, windows: dict[str, list[Tokens]], options: argparse.Name
     model = load_model(path, device=device)
     rows = []
     for context in options.contexts:
-        if context > model.config.max_bases:
+        if context > (model.config.input_limit or context):
             continue
         sums = {
             name: loss(model, some, context, counted=min(c for c in options.contexts if c), tokens=options.tokens)
@@ -109,7 +132,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL")
     data = Path(os.environ.get("GENOCONV_TEST_DATA", ROOT.parent / "shared" / "data"))
-    parser.add_argument("--config", type=Path, required=True, help="of genoconv train; DATA in it is --data")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--fasta", type=Path, nargs="+", help="whole contigs of these; give --name")
+    source.add_argument("--config", type=Path, help="of genoconv train; DATA in it is --data")
     parser.add_argument("--data", type=Path, default=data, help="folder of the test data")
     parser.add_argument("--contexts", type=int, nargs="+", default=[1_024, 4_096, 32_768, 131_072, 0])
     parser.add_argument("--sources", nargs="*", help="of the configuration; default: all")
@@ -118,12 +143,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
-    filled = options.output / f"{options.config.stem}.filled.yaml"
-    filled.write_text(options.config.read_text().replace("DATA/", f"{options.data.resolve()}/"))
-    config = resolve(Call(TrainConfig, filled))
-    filled.unlink()
-    inputs = gather(config, max_length=config.sizes().max_bases, offline=True, quiet=True)
-    windows = {name: some for name, some in held_out(inputs).items() if name in (options.sources or [name])}
+    windows = contigs(options.fasta) if options.fasta else configured(options)
     rows = [row for path in options.models for row in measure(path, windows, options)]
     facts = {
         "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {os.cpu_count()} cores",
@@ -131,7 +151,12 @@ def main() -> None:
         "commit": commit(),
         "date": today(),
     }
-    write(options.output / f"context-{options.name or options.config.stem}", rows, [*windows, "all"], facts)
+    write(
+        options.output / f"context-{options.name or (options.config or options.fasta[0]).stem}",
+        rows,
+        [*windows, "all"],
+        facts,
+    )
 
 
 if __name__ == "__main__":

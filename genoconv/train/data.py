@@ -243,7 +243,7 @@ class TrainingBatches(IterableDataset[Batch]):
     Args:
         reader: the training windows.
         stages: lengths to cut windows to, and for how many of *this process's* batches (None: for ever).
-        tokens_per_batch: bases in a batch, padding included.
+        tokens_per_batch: bases in a batch, padding included; a longer window is a batch by itself.
         flips: read a random half of the windows on the other strand; for all, or for each window, shape (windows,).
         noise: share of the bases that are replaced by random ones, others each time that a window is read.
         seed: decides order, cuts, flips and noise.
@@ -327,7 +327,8 @@ class TrainingBatches(IterableDataset[Batch]):
             lengths, seed = np.minimum(self.reader.lengths, self.stages[stage].length), self.seed + stage
             drawn = None if self.often is None else drawn_windows(self.often, seed=seed, epoch=epoch)
             chosen = lengths if drawn is None else lengths[drawn]
-            plan = batch_plan(chosen.tolist(), tokens_per_batch=self.tokens_per_batch, seed=seed, epoch=epoch)
+            tokens = max(self.tokens_per_batch, int(lengths.max(initial=0)))
+            plan = batch_plan(chosen.tolist(), tokens_per_batch=tokens, seed=seed, epoch=epoch)
             if drawn is not None:
                 plan = [drawn[members].tolist() for members in plan]
             self._current = (stage, epoch), plan

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from genoconv.tokens import PAD
+
 if TYPE_CHECKING:
     from genoconv.train.data import Batch
     from genoconv.train.objectives import Objective
@@ -25,6 +27,8 @@ _MOST_TOKENS = 2**18
 """Tokens up to which a batch is small: beyond, kernels take longer than launches, and a graph only keeps memory."""
 _LONGEST_ROW = 2**15
 """Tokens: convolutions of longer rows use streams of their own."""
+_CHEAP_TOKENS = 2**16
+"""Tokens of a graph that a GPU computes sooner than the host launches a step: any smaller batch may fill it up."""
 
 
 class Update:
@@ -101,11 +105,11 @@ class GraphedSums:
         self.updated = False
         if not self._pays(batch):
             return self.objective.sums(self.model, batch)
-        shape = tuple(x.shape for x in batch if isinstance(x, Tensor))
-        if self._graph is not None and shape == self._graph.shape:
+        if self._graph is not None and self._graph.fits(batch):
             self._in_a_row = 0
             return self._replayed(self._graph, batch)
-        # A batch of another shape, such as the last of an epoch, does not end the use of the graph.
+        # A batch of another shape does not end the use of the graph.
+        shape = tuple(x.shape for x in batch if isinstance(x, Tensor))
         self._in_a_row = self._in_a_row + 1 if shape == self._shape else 1
         self._shape = shape
         if self._in_a_row <= _IN_A_ROW:
@@ -185,11 +189,34 @@ class _Graph:
         sums: Tensor = _Replay.apply(self, batch, *self.parameters)  # type: ignore[no-untyped-call]
         return sums
 
+    def fits(self, batch: "Batch") -> bool:
+        """Whether the graph serves a batch: one of its shape, or a smaller one of sequence alone, which is padded.
+
+        So the last batch of an epoch is no step without a graph. It costs as much as a whole one.
+        """
+        if tuple(x.shape for x in batch if isinstance(x, Tensor)) == self.shape:
+            return True
+        own = self.batch
+        if batch.targets.numel() or batch.features.numel() or own.targets.numel() or own.features.numel():
+            return False
+        kinds = zip((batch.weights, batch.strata), (own.weights, own.strata), strict=True)
+        if any(bool(theirs.numel()) != bool(mine.numel()) for theirs, mine in kinds):
+            return False
+        smaller = all(n <= most for n, most in zip(batch.ids.shape, own.ids.shape, strict=True))
+        return smaller and own.ids.numel() <= max(_CHEAP_TOKENS, 2 * batch.ids.numel())
+
     def replay(self, batch: "Batch") -> Tensor:
-        """Run the graph on the values of ``batch``."""
-        for static, value in zip(self.batch, batch, strict=True):
-            if isinstance(static, Tensor) and isinstance(value, Tensor) and static.numel():
-                static.copy_(value, non_blocking=True)
+        """Run the graph on the values of ``batch``; padding is no target, so what it weighs does not matter."""
+        own, (rows, length) = self.batch, batch.ids.shape
+        if batch.ids.shape != own.ids.shape:
+            own.ids.fill_(PAD)
+            parts = ((own.ids, batch.ids), (own.weights, batch.weights), (own.strata, batch.strata))
+            for static, value in ((all_of, part) for all_of, part in parts if part.numel()):
+                static[:rows, :length].copy_(value, non_blocking=True)
+        else:
+            for mine, theirs in zip(own, batch, strict=True):
+                if isinstance(mine, Tensor) and isinstance(theirs, Tensor) and mine.numel():
+                    mine.copy_(theirs, non_blocking=True)
         self._graph.replay()
         return self.sums.clone()
 

@@ -189,7 +189,7 @@ def _fit(parts: _Parts, machine: Machine, restored: Restored | None) -> None:
     except (GenoconvError, OSError, MemoryError):
         raise
     except torch.OutOfMemoryError as error:
-        batch = parts.batches.tokens_per_batch
+        batch = max(parts.batches.tokens_per_batch, parts.job.longest)
         raise TrainingError(
             f"out of GPU memory with batches of {batch:,} bases: lower data.tokens_per_batch and raise data.accumulate,"
             " or set run.activation_checkpointing=true"
@@ -222,7 +222,7 @@ def _batches(job: Job, share: Share) -> TrainingBatches:
     return TrainingBatches(
         job.train,
         stages=[Stage(length=stage.length, steps=stage.steps and stage.steps * data.accumulate) for stage in plan],
-        tokens_per_batch=max(data.tokens_per_batch, longest),
+        tokens_per_batch=data.tokens_per_batch,
         flips=job.flips,
         seed=job.settings.seed,
         share=share,

@@ -23,7 +23,8 @@ class DataSettings(_Strict):
     """How windows become batches.
 
     Attributes:
-        tokens_per_batch: bases, padding included, in what one device computes at a time.
+        tokens_per_batch: bases, padding included, in what one device computes at a time; a longer window is computed
+            by itself.
         accumulate: such batches in one optimiser step, on every device.
         stages: sequence-length warm-up: shorter windows first, more of them, so that tokens a step stay constant.
             Empty: as ``length_warmup`` says.

@@ -2,6 +2,7 @@
 
 import csv
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,24 @@ def test_a_graph_takes_the_same_step_with_the_same_dropout(weighted: bool) -> No
     assert graphed._graph is not None
 
 
+def test_a_smaller_batch_goes_through_the_same_graph() -> None:
+    torch.manual_seed(0)
+    model, objective = HyenaDNA(replace(CONFIG, embed_dropout=0.0, resid_dropout=0.0)).cuda().train(), NextBase()
+    graphed = GraphedSums(model, objective)
+    for seed in range(4):
+        step(graphed, model, batch_of(seed, weighted=True))
+    graph = graphed._graph
+    whole = batch_of(8, weighted=True)
+    smaller = whole._replace(ids=whole.ids[:3, :200], weights=whole.weights[:3, :200].contiguous(), tokens=600)
+    for batch in (smaller, whole):
+        want, gradients = step(lambda batch: objective.sums(model, batch), model, batch)
+        got, found = step(graphed, model, batch)
+        assert torch.allclose(got, want, rtol=1e-4)
+        for a, b in zip(found, gradients, strict=True):
+            assert float((a - b).norm()) <= 2e-2 * float(b.norm()) + 1e-9
+    assert graphed._graph is graph
+
+
 def test_gradients_of_graphed_steps_add_up() -> None:
     torch.manual_seed(0)
     model, objective = HyenaDNA(CONFIG).cuda().train(), NextBase()
@@ -86,13 +105,11 @@ def test_a_graph_with_the_update_leaves_the_weights_that_separate_steps_leave() 
             optimizer.param_groups[0]["lr"] = 1e-3 * (12 - number) / 12
             torch.manual_seed(number)
             with torch.autocast("cuda", dtype=torch.bfloat16):
-                sums[whole] = graphed(batch_of(number)).detach()
+                found = graphed(batch_of(number))
+            sums[whole] = found.detach()
             assert graphed.updated is (whole and number >= 3)
             if not graphed.updated:
                 optimizer.zero_grad()
-                with torch.autocast("cuda", dtype=torch.bfloat16):
-                    torch.manual_seed(number)
-                    found = objective.sums(model, batch_of(number))
                 (found[0] / found[1]).backward()
                 update()
         assert type(optimizer.param_groups[0]["lr"]) is float

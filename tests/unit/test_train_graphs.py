@@ -17,6 +17,9 @@ class _Graph:
         self.shape = tuple(x.shape for x in batch if isinstance(x, torch.Tensor))
         self.made.append(batch.ids.shape[1])
 
+    def fits(self, batch: Batch) -> bool:
+        return tuple(x.shape for x in batch if isinstance(x, torch.Tensor)) == self.shape
+
     def __call__(self, batch: Batch) -> str:
         return "graph"
 
@@ -41,3 +44,38 @@ def test_a_batch_of_another_shape_does_not_end_a_graph(monkeypatch: pytest.Monke
     assert ways([5, 8, 5, 8, 5, 8]) == "sgsgsg"  # the last batch of each epoch
     assert ways([9, 9, 9, 9]) == "sssg"  # the next stage of a run
     assert _Graph.made == [8, 9]
+
+
+@pytest.mark.parametrize(
+    ("rows", "length", "weighted", "targets", "served"),
+    [
+        (4, 16, True, 0, True),
+        (3, 16, True, 0, True),
+        (1, 5, True, 0, True),
+        (5, 16, True, 0, False),
+        (2, 17, True, 0, False),
+        (3, 16, False, 0, False),
+        (3, 16, True, 3, False),
+    ],
+)
+def test_a_graph_serves_smaller_batches_of_the_same_kind(
+    rows: int, length: int, weighted: bool, targets: int, served: bool
+) -> None:
+    def batch(rows: int, length: int, *, weighted: bool = True, targets: int = 0) -> Batch:
+        weights = torch.ones(rows, length) if weighted else torch.empty(0)
+        return Batch(torch.zeros(rows, length, dtype=torch.uint8), weights, rows * length, torch.zeros(targets))
+
+    graph = graphs._Graph.__new__(graphs._Graph)
+    graph.batch = batch(4, 16)
+    graph.shape = tuple(x.shape for x in graph.batch if isinstance(x, torch.Tensor))
+    assert graph.fits(batch(rows, length, weighted=weighted, targets=targets)) is served
+
+
+def test_a_large_graph_is_not_filled_up_for_a_small_batch() -> None:
+    def batch(length: int) -> Batch:
+        return Batch(torch.zeros(1, length, dtype=torch.uint8), torch.empty(0), length, torch.empty(0))
+
+    graph = graphs._Graph.__new__(graphs._Graph)
+    graph.batch, graph.shape = batch(2**17), ()
+    assert not graph.fits(batch(2**15))
+    assert graph.fits(batch(2**16))
