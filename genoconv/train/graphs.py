@@ -192,7 +192,7 @@ class _Graph:
     def fits(self, batch: "Batch") -> bool:
         """Whether the graph serves a batch: one of its shape, or a smaller one of sequence alone, which is padded.
 
-        So the last batch of an epoch is no step without a graph. It costs as much as a whole one.
+        So the last batch of an epoch also goes through the graph. It costs as much as a whole one.
         """
         if tuple(x.shape for x in batch if isinstance(x, Tensor)) == self.shape:
             return True
@@ -206,7 +206,7 @@ class _Graph:
         return smaller and own.ids.numel() <= max(_CHEAP_TOKENS, 2 * batch.ids.numel())
 
     def replay(self, batch: "Batch") -> Tensor:
-        """Run the graph on the values of ``batch``; padding is no target, so what it weighs does not matter."""
+        """Run the graph on the values of ``batch``; padding is never a target, so its weight has no effect."""
         own, (rows, length) = self.batch, batch.ids.shape
         if batch.ids.shape != own.ids.shape:
             own.ids.fill_(PAD)

@@ -16,7 +16,7 @@ from genoconv.errors import Interrupted, ModelError, OutputError, TrainingError,
 from genoconv.models import load_model
 from genoconv.pipelines.train import run as pipeline
 from genoconv.pipelines.train import session
-from genoconv.train import callbacks, loop
+from genoconv.train import loop, validating
 from genoconv.train.checkpoints import newest_checkpoint
 from genoconv.train.metrics import read_rows
 from genoconv.train.module import Learner
@@ -124,7 +124,7 @@ def test_a_signal_at_any_moment_leaves_a_run_that_can_go_on(
     folder = tmp_path / "run"
     owner, name, number, code, saved = {
         "before the first step": (loop, "_batches", 1, 143, None),
-        "validation": (callbacks, "measure", 1, 143, 4),
+        "validation": (validating, "measure", 1, 143, 4),
         "after training": (session, "measure_baselines", 1, 143, 6),
         "second": (Learner, "training_step", 5, 143, None),
     }[moment]
