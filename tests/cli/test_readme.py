@@ -9,6 +9,9 @@ import pytest
 from fasta_files import random_bases, write_fasta
 from vcf_files import tiny_model
 
+from genoconv.models.checkpoint import save_model
+from genoconv.models.config import ModelConfig
+from genoconv.models.heads import HeadConfig, Predictor
 from support import ROOT, cli_environment, run_cli, shell_path
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -31,8 +34,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pages")
     tiny_model(path / "model", max_length=2048)
     (path / "calls.vcf").write_text(CALLS)
+    tiny_model(path / "mine", max_length=2048)
+    predictor(path / "runs" / "promoters")
+    write_fasta(path / "new.fa", {f"s{n}": random_bases(251, seed=n) for n in (1, 2, 3)})
     write_fasta(path / "sequences.fa", {name: random_bases(n, seed=n) for name, n in SEQUENCES.items()})
     return path
+
+
+def predictor(folder: Path) -> None:
+    """A model folder with a head for two classes, 0 and 1."""
+    folder.parent.mkdir()
+    sizes = ModelConfig(d_model=8, n_layer=1, max_length=256, filter_order=8)
+    save_model(Predictor(sizes, HeadConfig(kind="binary", labels=("0", "1"))), folder, provenance={"source": "a test"})
 
 
 def blocks(page: Path) -> list[tuple[str, list[str]]]:
@@ -62,6 +75,7 @@ def test_what_a_page_shows_is_what_happens(page: Path, folder: Path) -> None:
         assert run_cli("genomes", "fetch", "demo", "-q", home=folder / "home").returncode == 0
     for line, expected in shown:
         text = re.sub(r"--max-minutes \S+", "--max-steps 2", line)
+        text = text.replace("--sample 20k --variants 300", "--sample 2k --variants 30")
         assert shlex.split(text), line
         result = subprocess.run(
             ["bash", "-c", text],
