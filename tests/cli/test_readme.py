@@ -75,7 +75,7 @@ def test_what_a_page_shows_is_what_happens(page: Path, folder: Path) -> None:
         assert run_cli("genomes", "fetch", "demo", "-q", home=folder / "home").returncode == 0
     for line, expected in shown:
         text = re.sub(r"--max-minutes \S+", "--max-steps 2", line)
-        text = text.replace("--sample 20k --variants 300", "--sample 2k --variants 30")
+        text = text.replace("--sample 20k --variants 300", "--sample 2k --variants 120")
         assert shlex.split(text), line
         result = subprocess.run(
             ["bash", "-c", text],
