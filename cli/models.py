@@ -137,13 +137,18 @@ def _facts(facts: dict[str, Any]) -> dict[str, object]:
         "sizes": f"{count(sizes['n_layer'], 'layer')} of {sizes['d_model']}, MLP {sizes['d_inner']}",
         "filters": f"network of width {sizes['filter_order']}, {sizes['emb_dim']} positional features, "
         f"decay above {sizes['modulation_shift']}",
-        "head": f"{head['kind']}: {', '.join(head['labels'])}" if "labels" in head else "the next base",
+        "head": _head(head) if "labels" in head else "the next base",
         "max length": f"{facts['max_length']:,} tokens",
         "tokenizer": f"{tokenizer['unit']}: {' '.join(tokenizer['vocabulary'])}",
         "weights": f"{facts['weights_bytes']:,} bytes, sha256 {facts['weights_sha256']}",
         "digest": facts["model_digest"],
         "written by": f"genoconv {facts['genoconv_version']}",
     }
+
+
+def _head(head: dict[str, Any]) -> str:
+    each = " for every base" if head.get("pooling") == "none" else ""
+    return f"{head['kind']}{each}: {', '.join(head['labels'])}"
 
 
 @app.command("list")

@@ -1,7 +1,11 @@
 """bigWig tracks, for genome browsers."""
 
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from genoconv.errors import DataError, UsageError
 from genoconv.tracks.blocks import Blocks
@@ -54,3 +58,58 @@ def write_spans(path: Path, spans: Sequence[tuple[str, int, int, float]], *, con
     used = {contig for contig, *_ in spans}
     lengths = {name: length for name, length in contigs.items() if name in used}
     pybigtools.open(str(path), "w").write(lengths, iter(spans))
+
+
+_MAGIC = (bytes.fromhex("888ffc26"), bytes.fromhex("26fc8f88"))
+
+
+def is_bigwig(path: Path) -> bool:
+    """Whether a file begins as a bigWig does."""
+    with path.open("rb") as stream:
+        return stream.read(4) in _MAGIC
+
+
+class BigWig:
+    """A bigWig track that is read.
+
+    Attributes:
+        path: the file.
+        contigs: name -> length in bases.
+
+    Raises:
+        DataError: damaged, or not a bigWig.
+        UsageError: pybigtools is not installed.
+        OSError: the file cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            import pybigtools
+        except ImportError:
+            raise UsageError(f"{path}: a bigWig needs pybigtools: pip install 'genoconv[bigwig]'") from None
+
+        self.path = path
+        self._errors = (pybigtools.BBIReadError, ValueError, KeyError, OSError)
+        stream = path.open("rb")  # pybigtools takes a path by its suffix only, and prints errors
+        weakref.finalize(self, stream.close)
+        try:
+            self._track = pybigtools.open(stream)
+            self.contigs: dict[str, int] = self._track.chroms()
+        except self._errors as error:
+            raise DataError(f"{path}: damaged, or not a bigWig: {_line(error)}") from None
+
+    def values(self, contig: str, start: int, end: int) -> npt.NDArray[np.float32]:
+        """(end - start,) values of bases, 0-based half-open; NaN where the track has none.
+
+        Raises:
+            DataError: the file is damaged.
+        """
+        try:
+            found = self._track.values(contig, start, end, fillna=None)
+        except self._errors as error:
+            raise DataError(f"{self.path}: cannot be read at {contig}:{start + 1}-{end}: {_line(error)}") from None
+        return np.asarray(found, np.float32)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -29,7 +29,7 @@ def baselines(session: "Session", features: Array | None) -> Iterator[tuple[str,
     from genoconv.train.probes import gc_share, kmer_shares
 
     data = session.data
-    both = session.config.strand == "both"
+    both = session.config.both_strands
 
     def sequences(members: Numbers) -> list[npt.NDArray[np.uint8]]:
         return [data.sequences[number] for number in members]
@@ -43,7 +43,7 @@ def baselines(session: "Session", features: Array | None) -> Iterator[tuple[str,
     yield f"shares of {KS[chosen]}-mers", found
     if features is not None:
         yield "frozen model, linear", _linear(session, [lambda members: features[members]])[1]
-    untrained = _untrained(session)
+    untrained = untrained_model(session)
     yield "random weights, linear", _linear(session, [lambda members: pooled(untrained, sequences(members))])[1]
 
 
@@ -54,17 +54,16 @@ def _linear(session: "Session", choices: list[Callable[[Numbers], Array]]) -> tu
     data, head = session.data, session.model.head.config
     train, valid = data.members("train"), data.members("valid")
     train = train[:: -(-len(train) // _MOST_RECORDS)]
-    targets = data.labels.targets
     probes = []
     for features in choices:
-        held_out = features(valid), targets[valid]
-        probes.append(fit_probe(head, features(train), targets[train], valid=held_out))
+        held_out = features(valid), data.labels.known(valid)
+        probes.append(fit_probe(head, features(train), data.labels.known(train), valid=held_out))
     best = min(range(len(probes)), key=lambda number: probes[number].loss)
     splits = [split for split in ("valid", "test") if len(data.members(split))]
     return best, {split: probes[best].predict(choices[best](data.members(split))) for split in splits}
 
 
-def _untrained(session: "Session") -> "Predictor":
+def untrained_model(session: "Session") -> "Predictor":
     """The same network and pooling with random weights."""
     import torch
 

@@ -3,8 +3,9 @@
 import hashlib
 import logging
 from collections import Counter
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +15,13 @@ from genoconv.pipelines.finetune import splits
 from genoconv.pipelines.finetune.labels import Labels, understand
 from genoconv.pipelines.finetune.leaks import K, Leaks, find_leaks
 from genoconv.pipelines.finetune.options import FinetuneConfig
-from genoconv.pipelines.records.record import Record, Source, Wanted
+from genoconv.pipelines.records.record import Wanted
 from genoconv.pipelines.records.sources import open_source
 from genoconv.tokens import UNK, Tokens, reverse_complement
 from genoconv.wording import count, listed
+
+if TYPE_CHECKING:
+    from genoconv.pipelines.finetune.bases import BaseLabels
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +45,7 @@ class Dataset:
     name: str
     names: list[str]
     sequences: list[Tokens]
-    labels: Labels
+    labels: "Labels | BaseLabels"
     splits: npt.NDArray[np.str_]
     split_rule: str
     leaks: Leaks
@@ -50,19 +54,14 @@ class Dataset:
         """Numbers of the records of a split."""
         return np.flatnonzero(self.splits == split)
 
-    def groups(self) -> list[object]:
-        """The class of each record, where it has one; equal for all others."""
-        if self.labels.kind in ("binary", "multiclass"):
-            return list(self.labels.targets[:, 0].tolist())
-        return [0] * len(self.names)
-
     def describe(self) -> dict[str, Any]:
         """For ``data.json``: what a resumed run must find again."""
         digest = hashlib.sha256()
         for name, tokens, target, split in zip(
             self.names, self.sequences, self.labels.targets, self.splits.tolist(), strict=True
         ):
-            digest.update(f"{name}\t{len(tokens)}\t{split}\t{target.tobytes().hex()}\n".encode())
+            digest.update(f"{name}\t{len(tokens)}\t{split}\n".encode())
+            digest.update(target.tobytes())
             digest.update(tokens.tobytes())
         bases = {split: sum(len(self.sequences[n]) for n in self.members(split)) for split in splits.SPLITS}
         return {
@@ -78,6 +77,7 @@ class Dataset:
                 "left_out": int((self.splits == "").sum()),
             },
             "records_sha256": digest.hexdigest(),
+            **self.labels.describe(),
         }
 
 
@@ -103,25 +103,78 @@ def gather(config: FinetuneConfig) -> Dataset:
     columns = list(zip(*(record.labels for record in records), strict=True))
     labels = understand(columns, names=source.labels, where=where, task=config.task)
     sequences = [reverse_complement(r.tokens) if r.strand == "-" else r.tokens for r in records]
-    plain = Dataset(source.name, [r.name for r in records], sequences, labels, np.array([]), "", _NONE)
-    found, rule = _split(config, source, records, plain.groups())
-    splits.check(found, source=source.name)
-    leaks = find_leaks(sequences, found == "train")
+    found, rule = split_records(config, source, records, labels.groups())
+    names = [record.name for record in records]
+    data = checked(config, Dataset(source.name, names, sequences, labels, found, rule, _NONE))
+    log_notes(config, data, [*source.notes, *_notes(data, labels)])
+    return data
+
+
+def checked(config: FinetuneConfig, data: Dataset) -> Dataset:
+    """A data set with its leaks, which are perhaps left out.
+
+    Raises:
+        DataError: no record for training or validation.
+    """
+    found = data.splits.copy()
+    splits.check(found, source=data.name)
+    leaks = find_leaks(data.sequences, found == "train")
     if config.drop_leaks:
         found[leaks.records] = ""
-        splits.check(found, source=f"{source.name}: without the records that --drop-leaks leaves out")
-    data = Dataset(source.name, plain.names, sequences, labels, found, rule, leaks)
-    for note in (*source.notes, *_notes(data), _leak_note(data, dropped=config.drop_leaks)):
-        log.info("%s: %s", source.name, note)
-    return data
+        splits.check(found, source=f"{data.name}: without the records that --drop-leaks leaves out")
+    return replace(data, splits=found, leaks=leaks)
+
+
+def log_notes(config: FinetuneConfig, data: Dataset, understood: Sequence[str]) -> None:
+    """Log what was understood, sizes and leaks."""
+    for note in (*understood, *_sizes(data), _leak_note(data, dropped=config.drop_leaks)):
+        log.info("%s: %s", data.name, note)
 
 
 _NONE = Leaks(np.empty(0, np.int64), np.empty(0, np.int64), 0)
 
 
-def _split(
-    config: FinetuneConfig, source: Source, records: list[Record], groups: list[object]
+class _Source(Protocol):
+    """See :class:`.records.record.Source`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def has_split(self) -> bool: ...
+
+    @property
+    def placed(self) -> bool: ...
+
+
+class _Placed(Protocol):
+    """See :class:`.records.record.Record`."""
+
+    @property
+    def where(self) -> str: ...
+
+    @property
+    def contig(self) -> str: ...
+
+    @property
+    def split(self) -> str: ...
+
+
+def split_records(
+    config: FinetuneConfig, source: _Source, records: Sequence[_Placed], groups: list[object]
 ) -> tuple[npt.NDArray[np.str_], str]:
+    """The split of each record, and the rule in words.
+
+    Args:
+        config: what was asked for.
+        source: of the records.
+        records: with their places.
+        groups: class of each record, or equal for all.
+
+    Raises:
+        UsageError: options that do not fit the source.
+        DataError: a value of the split column that is none.
+    """
     fractions, seed = (config.valid_fraction, config.test_fraction), config.run.seed
     if source.has_split:
         if config.valid or config.test or config.split_by != "auto":
@@ -147,8 +200,7 @@ def _split(
     return splits.stratified(groups, fractions=fractions, seed=seed), "chance within each class"
 
 
-def _notes(data: Dataset) -> list[str]:
-    labels = data.labels
+def _notes(data: Dataset, labels: Labels) -> list[str]:
     notes = [f"{labels.kind}, because {labels.reason}" if labels.reason != "as --task says" else labels.kind]
     if labels.kind in ("binary", "multiclass"):
         counts = Counter(int(number) for number in labels.targets[:, 0])
@@ -158,11 +210,15 @@ def _notes(data: Dataset) -> list[str]:
             notes[0] += f"; positive is {listed([labels.names[1]])}"
     else:
         notes[0] += f": {listed(labels.names, limit=_SHOWN_CLASSES)}"
+    return notes
+
+
+def _sizes(data: Dataset) -> list[str]:
     parts = ", ".join(f"{split} {len(data.members(split)):,}" for split in splits.SPLITS)
     lengths = [len(sequence) for sequence in data.sequences]
-    notes.append(
+    notes = [
         f"{count(len(lengths), 'record')} of {min(lengths):,} to {max(lengths):,} bases; {parts}, by {data.split_rule}"
-    )
+    ]
     odd = sum(bool((sequence == UNK).any()) for sequence in data.sequences)
     if odd:
         notes.append(f"{count(odd, 'record')} with letters other than A, C, G, T and N, which are read as unknown")

@@ -4,14 +4,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from genoconv.errors import DataError, UsageError
 from genoconv.lines import shortened
+from genoconv.tokens import Tokens
 from genoconv.wording import count, listed
+
+if TYPE_CHECKING:
+    from genoconv.train.data import Reader
 
 TASKS = ("binary", "multiclass", "multilabel", "regression")
 _MOST_CLASSES = 1000
@@ -38,6 +42,28 @@ class Labels:
     names: tuple[str, ...]
     targets: Targets
     reason: str
+
+    def known(self, members: npt.NDArray[np.int64]) -> Targets:
+        """Targets (M, C) of some records."""
+        return self.targets[members]
+
+    def groups(self) -> list[object]:
+        """The class of each record, where it has one; equal for all others."""
+        return list(self.targets[:, 0].tolist()) if self.kind in ("binary", "multiclass") else [0] * len(self.targets)
+
+    def reader(self, sequences: Sequence[Tokens], members: npt.NDArray[np.int64], features: Targets | None) -> "Reader":
+        """What training reads of some records; with their pooled vectors, where those stay as they are."""
+        from genoconv.train.records import RecordReader
+
+        return RecordReader(
+            [sequences[number] for number in members],
+            self.targets[members],
+            features=None if features is None else features[members],
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """For ``data.json``, beside what is the same for all labels."""
+        return {}
 
 
 def understand(

@@ -3,10 +3,20 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from genoconv.pipelines.options import RUN, Options, argument, option, to_yaml
-from genoconv.pipelines.shared_options import SHIPPED_MODEL, Force, Names, Precision, Quiet, ResumedRun, TrainingDevice
+from genoconv.pipelines.shared_options import (
+    SHIPPED_MODEL,
+    TRAINED_WINDOW,
+    Force,
+    Names,
+    Precision,
+    Quiet,
+    ResumedRun,
+    TrainingDevice,
+    several,
+)
 from genoconv.train.settings import DataSettings, HeadOptimSettings, RunSettings
 
 DATA, LABELS, HEAD, SPLITS = "Input", "Labels", "Head and training", "Splits"
@@ -44,7 +54,11 @@ class FinetuneConfig(Options):
 
     table: Annotated[
         Path | None,
-        argument("TABLE", help="CSV, TSV or Parquet with sequence and label; BED with --fasta; FASTA with --labels."),
+        argument(
+            "TABLE",
+            help="CSV, TSV or Parquet with sequence and label; BED with --fasta; FASTA with --labels. With --per-base:"
+            " windows as BED with --fasta, or a FASTA.",
+        ),
     ] = None
     model: Annotated[
         Path,
@@ -64,6 +78,29 @@ class FinetuneConfig(Options):
         Path | None,
         option(
             "--labels", metavar="FILE", panel=DATA, help="Labels of a FASTA: a table with the columns id and label."
+        ),
+    ] = None
+    per_base: Annotated[
+        tuple[Path, ...],
+        BeforeValidator(several),
+        option(
+            "--per-base",
+            metavar="FILE",
+            panel=LABELS,
+            help="Predict every base: its values in this bigWig (repeat for several), or the intervals of this BED file"
+            " that it is in.",
+        ),
+    ] = ()
+    window: Annotated[
+        int | None,
+        Field(ge=2),
+        option(
+            "--window",
+            "-w",
+            metavar="N",
+            panel=LABELS,
+            default=TRAINED_WINDOW,
+            help="With --per-base: longer intervals, and contigs, are cut into windows of at most N bases.",
         ),
     ] = None
     label: Annotated[
@@ -141,9 +178,14 @@ class FinetuneConfig(Options):
         option("--pooling", panel=HEAD, help="How the states of all bases become one vector."),
     ] = "mean"
     strand: Annotated[
-        Literal["forward", "both"],
-        option("--strand", panel=HEAD, help="Read as given, or also in reverse complement and average."),
-    ] = "forward"
+        Literal["forward", "both"] | None,
+        option(
+            "--strand",
+            panel=HEAD,
+            default="forward; both with --per-base",
+            help="Read as given, or also in reverse complement and average.",
+        ),
+    ] = None
     noise: Annotated[
         float | None,
         Field(ge=0, le=0.5),
@@ -182,6 +224,11 @@ class FinetuneConfig(Options):
     data: DataSettings = DataSettings()
     optim: FinetuneOptim = FinetuneOptim()
     run: FinetuneRun = FinetuneRun()
+
+    @property
+    def both_strands(self) -> bool:
+        """Whether sequences are also read in reverse complement."""
+        return self.strand == "both" or (self.strand is None and bool(self.per_base))
 
     def to_yaml(self) -> str:
         """As a file that ``genoconv finetune --config`` takes."""

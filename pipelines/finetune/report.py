@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from genoconv import __version__, atomic
 from genoconv.pipelines.pictures import new_figure, save_figure
-from genoconv.wording import printable
+from genoconv.wording import count, printable
 
 if TYPE_CHECKING:
+    from genoconv.models.heads import HeadConfig
     from genoconv.pipelines.finetune.session import Session
 
 PLOT, CARD = "finetune.png", "README.md"
@@ -40,7 +41,7 @@ def write_plot(path: Path, *, splits: dict[str, Any], figure: str) -> bool:
         axes.annotate(f" {value:.3f}", (max(value, high or value), place), va="center", fontsize=8)
     axes.set_yticks(range(len(rows)), [name for name, *_ in rows])
     axes.invert_yaxis()
-    axes.set_xlabel(f"{figure} on the {_SPLITS[split]} ({found['records']:,} records), with 95 % bootstrap intervals")
+    axes.set_xlabel(f"{figure} on the {_SPLITS[split]} ({_size(found)}), with 95 % bootstrap intervals")
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(x=0.12)
     save_figure(picture, path)
@@ -64,16 +65,24 @@ Use it with `genoconv predict`, or `genoconv.load_model(DIR).predict(ids)`.
 |---|---|
 | task | {head.kind}, {printable(", ".join(head.columns[:20]))} |
 | trained | {_MODES[config.mode]}, {steps:,} steps |
-| head | {head.pooling} over all bases{", both strands" if head.both_strands else ""}, one linear layer |
+| head | {_seen(head)}, one linear layer |
 | records | {sizes}; by {printable(data.split_rule)} |
 | training records that are like held-out ones | {alike} |
 
 {_tables(results)}
 {_PLOT if plotted else ""}
 `run.yaml` repeats the run (`genoconv finetune --config run.yaml -o OTHER`), `predictions.tsv` holds the predictions for
-validation and test, `metrics.csv` the loss over the run.
+validation and test{" (their mean in each window)" if head.per_base else ""}, `metrics.csv` the loss over the run.
 """
     atomic.write_text(path, text)
+
+
+def _seen(head: "HeadConfig") -> str:
+    """What the linear layer sees, in words."""
+    if not head.per_base:
+        return f"{head.pooling} over all bases{', both strands' if head.both_strands else ''}"
+    strands = "" if not head.both_strands else ", both strands side by side" if head.stranded else ", both strands"
+    return f"every base from its own state{strands}"
 
 
 _PLOT = f"""
@@ -86,13 +95,20 @@ def _tables(results: dict[str, Any]) -> str:
     parts = []
     for split, found in results.items():
         names = list(found["rows"]["this model"]["figures"])
-        lines = [f"On the {_SPLITS[split]}, {found['records']:,} records, with 95 % bootstrap intervals:", ""]
+        lines = [f"On the {_SPLITS[split]}, {_size(found)}, with 95 % bootstrap intervals:", ""]
         lines += [f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
         for row, values in found["rows"].items():
             cells = [_cell(values["figures"][name], values["intervals"][name]) for name in names]
             lines.append(f"| {row} | {' | '.join(cells)} |")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
+
+
+def _size(found: dict[str, Any]) -> str:
+    """How much was measured; of bases, intervals are over the windows that they lie in."""
+    if "bases" in found:
+        return f"{count(found['bases'], 'base')} of {count(found['records'], 'window')}"
+    return f"{found['records']:,} records"
 
 
 def _cell(value: float | None, interval: list[float | None]) -> str:

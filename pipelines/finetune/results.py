@@ -49,7 +49,7 @@ def evaluate(session: "Session", features: Array | None, frozen: dict[str, Rows]
         vectors = pooled(model, [data.sequences[n] for n in members]) if features is None else features[members]
         predicted = predictions(model, vectors)
         rows = {THIS: predicted, **{name: some[split] for name, some in frozen.items()}}
-        measured = {name: _measured(session, some, data.labels.targets[members]) for name, some in rows.items()}
+        measured = {name: _measured(session, some, data.labels.known(members)) for name, some in rows.items()}
         found[split] = {"records": len(members), "rows": measured}
         lines += _lines(session, split, members, predicted)
     names = "\t".join(printable(name) for name in model.head.config.columns)
@@ -63,20 +63,19 @@ def _measured(session: "Session", predicted: Array, targets: Array) -> dict[str,
     head, seed = session.model.head.config, session.config.run.seed
     ranges = evaluation.intervals(head, predicted, targets, resamples=evaluation.RESAMPLES, seed=seed)
     return {
-        "figures": {name: _rounded(value) for name, value in evaluation.figures(head, predicted, targets).items()},
-        "intervals": {name: [_rounded(end) for end in ends] for name, ends in ranges.items()},
+        "figures": {name: rounded(value) for name, value in evaluation.figures(head, predicted, targets).items()},
+        "intervals": {name: [rounded(end) for end in ends] for name, ends in ranges.items()},
     }
 
 
-def _rounded(value: float) -> float | None:
+def rounded(value: float) -> float | None:
     return None if np.isnan(value) else round(float(value), 5)
 
 
 def _lines(session: "Session", split: str, members: npt.NDArray[np.int64], predicted: Array) -> list[str]:
     labels = session.data.labels
     found = []
-    for number, row in zip(members.tolist(), predicted.tolist(), strict=True):
-        target = labels.targets[number]
+    for number, target, row in zip(members.tolist(), labels.known(members), predicted.tolist(), strict=True):
         if labels.kind in ("binary", "multiclass"):
             label = labels.names[int(target[0])]
         elif labels.kind == "multilabel":

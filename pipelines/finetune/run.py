@@ -61,12 +61,29 @@ def understand(call: Call[FinetuneOptions]) -> FinetuneCall:
         missing = [name for name, value in (("TABLE", config.table), ("--output", folder)) if value is None]
         if missing:
             raise UsageError(f"missing: {', '.join(missing)}")
-        if config.noise and config.mode == "head":
-            raise UsageError("--noise changes what the model reads; it goes with --mode lora and full")
+        _check_options(config)
         note_default_model(config)
     where = resume if resume is not None else folder
     assert where is not None
     return FinetuneCall(config, where, resume is not None, bool(own["force"]), bool(own["quiet"]))
+
+
+def _check_options(config: FinetuneConfig) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        UsageError: they do not.
+    """
+    if config.noise and config.mode == "head":
+        raise UsageError("--noise changes what the model reads; it goes with --mode lora and full")
+    if not config.per_base:
+        if config.window is not None:
+            raise UsageError("--window cuts the windows of --per-base; other records are read as they are")
+        return
+    if config.pooling != "mean":
+        raise UsageError(f"--pooling {config.pooling}: with --per-base every base is predicted from its own state")
+    if config.label_file is not None:
+        raise UsageError("--labels holds the labels of whole records; with --per-base give the targets there")
 
 
 def _resumed(folder: Path, call: Call[FinetuneConfig]) -> FinetuneConfig:
@@ -151,4 +168,5 @@ def _check_same(folder: Path, session: Session) -> None:
 def _refuse_inputs(wanted: FinetuneCall) -> None:
     config = wanted.config
     inputs = {"TABLE": config.table, "--model": config.model, "--fasta": config.fasta, "--labels": config.label_file}
+    inputs |= {f"--per-base {path.name}": path for path in config.per_base}
     atomic.refuse_inputs([wanted.folder], inputs=inputs)

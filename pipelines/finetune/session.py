@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genoconv.errors import ModelError, UsageError
+from genoconv.pipelines.finetune.bases import BaseLabels, gather_bases
 from genoconv.pipelines.finetune.inputs import Dataset, gather
 from genoconv.pipelines.finetune.options import EPOCHS, NOISE, PATIENCE, FinetuneConfig
 from genoconv.pipelines.train.folder import RECORDS, RunFolder, write_json
@@ -59,7 +60,7 @@ class Session:
     ) -> "Session":
         """Read and check all that the run needs; nothing is written."""
         quiet = quiet or not machine.is_first
-        data = gather(config)
+        data = _data(config)
         model = _model(config, data).to(machine.device)
         return cls(config=config, folder=folder, machine=machine, model=model, data=data, quiet=quiet, command=command)
 
@@ -100,9 +101,13 @@ class Session:
 
     def _features(self) -> Array | None:
         """The vectors of all records, where they stay as they are; those of some of them scale the head in any case."""
+        from genoconv.pipelines.finetune.base_vectors import sample
         from genoconv.pipelines.finetune.vectors import pooled
 
         train = self.data.members("train")
+        if self.config.per_base:
+            self._scale(sample(self, train).vectors(self.model))
+            return None
         cached = self.config.mode == "head" and self.config.pooling != "attention"
         wanted = np.arange(len(self.data.sequences)) if cached else train[:: -(-len(train) // _LOOKED_AT)]
         bases = sum(len(self.data.sequences[number]) for number in wanted)
@@ -117,9 +122,9 @@ class Session:
         head = self.model.head
         head.standardise(torch.from_numpy(vectors))
         if self.data.labels.kind == "regression":
-            known = self.data.labels.targets[self.data.members("train")]
-            head.offset.copy_(torch.from_numpy(known.mean(0)))
-            spread = known.std(0)
+            known = self.data.labels.known(self.data.members("train"))
+            head.offset.copy_(torch.from_numpy(np.nanmean(known, 0, dtype=np.float64)))
+            spread = np.nanstd(known, 0, dtype=np.float64)
             head.unit.copy_(torch.from_numpy(np.where(spread > 0, spread, 1).astype(np.float32)))
 
     @cached_property
@@ -134,7 +139,7 @@ class Session:
         kind = self.data.labels.kind
         if self.config.class_weights == "none" or kind == "regression":
             return None
-        targets = self.data.labels.targets[self.data.members("train")]
+        targets = self.data.labels.known(self.data.members("train"))
         if kind == "multilabel":
             positive = targets.mean(0)
             return [float(w) for w in (1 - positive).clip(1e-3) / positive.clip(1e-3)]
@@ -143,16 +148,10 @@ class Session:
 
     def _job(self, features: Array | None) -> "Job":
         from genoconv.train.job import Job
-        from genoconv.train.records import RecordReader
         from genoconv.train.settings import Stage
 
-        def reader(split: str) -> RecordReader:
-            members = self.data.members(split)
-            return RecordReader(
-                [self.data.sequences[number] for number in members],
-                self.data.labels.targets[members],
-                features=None if features is None else features[members],
-            )
+        def reader(split: str) -> "Reader":
+            return self.data.labels.reader(self.data.sequences, self.data.members(split), features)
 
         train = reader("train")
         present = [split for split in ("valid", "test") if len(self.data.members(split))]
@@ -206,6 +205,7 @@ class Session:
     def _fill(self, held: RunFolder, outcome: "Outcome", features: Array | None, *, planned: int) -> None:
         """Write what makes the folder of a run a model folder, the weights and ``config.json`` last."""
         from genoconv.models.checkpoint import save_model
+        from genoconv.pipelines.finetune.base_results import evaluate_bases
         from genoconv.pipelines.finetune.report import CARD, PLOT, write_card, write_plot
         from genoconv.pipelines.finetune.results import evaluate, main_figure, provenance, summary
 
@@ -213,7 +213,10 @@ class Session:
         if self.config.mode == "lora":
             self._merge()
         write_json(held.path / RECORDS, self.describe())
-        results = evaluate(self, features, self._baselines(features))
+        if self.config.per_base:
+            results = evaluate_bases(self)
+        else:
+            results = evaluate(self, features, self._baselines(features))
         plotted = write_plot(held.path / PLOT, splits=results, figure=main_figure(results))
         if not plotted:
             log.info("no %s: matplotlib is missing; pip install 'genoconv[plot]'", PLOT)
@@ -256,6 +259,14 @@ class Session:
         return found
 
 
+def _data(config: FinetuneConfig) -> Dataset:
+    if not config.per_base:
+        return gather(config)
+    from genoconv.models.checkpoint import model_config
+
+    return gather_bases(config, longest=model_config(config.model).max_bases)
+
+
 def _model(config: FinetuneConfig, data: Dataset) -> "Predictor":
     """The model to start from, with a new head for the labels of ``data``."""
     import torch
@@ -267,8 +278,9 @@ def _model(config: FinetuneConfig, data: Dataset) -> "Predictor":
     head = HeadConfig(
         kind=data.labels.kind,
         labels=data.labels.names,
-        pooling=config.pooling,
-        both_strands=config.strand == "both",
+        pooling="none" if config.per_base else config.pooling,
+        both_strands=config.both_strands,
+        stranded=isinstance(data.labels, BaseLabels) and data.labels.stranded,
     )
     torch.manual_seed(config.run.seed)
     model = Predictor.on(load_model(config.model), head)

@@ -1,6 +1,7 @@
 """Records of a BED file: intervals of a FASTA, labelled by further columns."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from genoconv.contigs import match_contigs
 from genoconv.errors import DataError, UsageError
@@ -15,19 +16,44 @@ from genoconv.wording import listed
 _NAMES = ("chrom", "chr", "contig", "chromosome", "seqid")
 
 
+class Interval(NamedTuple):
+    """A row of a BED file: what a :class:`.Record` has but its sequence, and the name of its contig in the FASTA."""
+
+    where: str
+    name: str
+    contig: str
+    start: int
+    end: int
+    strand: str
+    labels: tuple[str, ...]
+    split: str
+    target: str
+
+
 class BedRecords:
+    """Intervals of a BED file; a :class:`.Source`.
+
+    Attributes:
+        fasta: their sequence.
+        width: number of columns.
+        has_header: whether they have names.
+        has_strand: whether one of them holds the strand.
+    """
+
     placed = True
 
     def __init__(self, wanted: Wanted) -> None:
         assert wanted.fasta is not None
         self._path = wanted.path
-        self._fasta = Fasta(wanted.fasta)
+        self.fasta = Fasta(wanted.fasta)
         self.name = str(wanted.path)
         header = self._header()
         self._columns = self._choose(header, wanted)
         self.labels = label_names(self._columns)
         self.has_split = self._columns.split is not None
         self.notes = list(self._columns.found)
+        self.width, self.has_header = len(header), header[0] != "1"
+        self.has_strand = self._place("strand", 5) is not None
         self._contigs = self._match()
 
     def _lines(self) -> Iterator[tuple[int, str]]:
@@ -80,7 +106,7 @@ class BedRecords:
 
     def _match(self) -> dict[str, str]:
         """Contig of the BED file -> of the FASTA, after a look at every row."""
-        contigs = self._fasta.contigs
+        contigs = self.fasta.contigs
         rows = [(where, cells[0], end) for where, cells, _, end in self._rows()]
         if not rows:
             raise DataError(f"{self.name}: no intervals in this BED file")
@@ -88,7 +114,7 @@ class BedRecords:
         for where, contig, end in rows:
             if contig not in names:
                 raise DataError(
-                    f"{where}: no contig {shortened(contig)} in {self._fasta.path}; it has {listed(contigs)}"
+                    f"{where}: no contig {shortened(contig)} in {self.fasta.path}; it has {listed(contigs)}"
                 )
             if end > contigs[names[contig]]:
                 length = contigs[names[contig]]
@@ -96,15 +122,22 @@ class BedRecords:
         return names
 
     def records(self) -> Iterator[Record]:
+        for row in self.intervals():
+            where, name, contig, start, end, strand, labels, split, target = row
+            tokens = self.fasta.tokens(target, start, end)
+            yield Record(where, name, contig, start, end, strand, tokens, labels, split)
+
+    def intervals(self) -> Iterator[Interval]:
+        """Rows, without their sequence."""
         strand_at, name_at = self._place("strand", 5), self._place("name", 3)
         for where, cells, start, end in self._rows():
-            tokens = self._fasta.tokens(self._contigs[cells[0]], start, end)
             strand = cells[strand_at] if strand_at is not None else "."
             if strand not in ("+", "-", "."):
                 raise DataError(f"{where}: strand {shortened(strand)}; expected +, - or .")
             name = cells[name_at] if name_at is not None else ""
             name = name if name not in ("", ".") else f"{cells[0]}:{start + 1}-{end}"
-            yield Record(where, name, cells[0], start, end, strand, tokens, *labelled(cells, self._columns))
+            found = labelled(cells, self._columns)
+            yield Interval(where, name, cells[0], start, end, strand, *found, self._contigs[cells[0]])
 
     def _place(self, name: str, usual: int) -> int | None:
         """Column of the strand or the name: that of the header, or its place in BED unless it holds a label."""

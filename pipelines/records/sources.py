@@ -18,19 +18,29 @@ def open_source(wanted: Wanted) -> Source:
         DataError: the file cannot be used.
     """
     path = wanted.path
-    is_fasta = str(path) == "-" or _first_byte(path) == b">"
-    if wanted.fasta is not None and is_fasta:
+    fasta = is_fasta(path)
+    if wanted.fasta is not None and fasta:
         raise UsageError(f"--fasta goes with a BED file; {path} has its sequence itself")
-    if wanted.label_file is not None and not is_fasta:
+    if wanted.label_file is not None and not fasta:
         raise UsageError(f"--labels goes with a FASTA; {path} is not one")
-    if is_fasta:
+    if fasta:
         return FastaRecords(wanted)
-    name = path.name.lower().removesuffix(".gz").removesuffix(".bgz")
-    if wanted.fasta is not None or name.endswith((".bed", ".narrowpeak", ".broadpeak")):
+    if wanted.fasta is not None or is_bed(path):
         if wanted.fasta is None:
             raise UsageError(f"{path}: a BED file needs its sequence: add --fasta FILE")
         return BedRecords(wanted)
     return TableRecords(wanted)
+
+
+def is_fasta(path: Path) -> bool:
+    """Whether a file is a FASTA, by its first letter; standard input is."""
+    return str(path) == "-" or _first_byte(path) == b">"
+
+
+def is_bed(path: Path) -> bool:
+    """Whether a file is BED, by its name."""
+    name = path.name.lower().removesuffix(".gz").removesuffix(".bgz")
+    return name.endswith((".bed", ".narrowpeak", ".broadpeak"))
 
 
 def _first_byte(path: Path) -> bytes:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from base_genomes import small_genome
 from fasta_files import write_fasta
 from finetune_runs import QUICK, base_model, call, classed_table, finetune, sequences, write_table
 from option_effects.effects import Effects
@@ -78,7 +79,8 @@ shows = EFFECTS.shows
 def test_it_learns_and_leaves_a_model_that_predicts(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "genoconv")
     record = bench.run("--epochs", 40)
-    assert record["head"] == {"kind": "binary", "labels": ["0", "1"], "pooling": "mean", "both_strands": False}
+    head = {"kind": "binary", "labels": ["0", "1"], "pooling": "mean", "both_strands": False, "stranded": False}
+    assert record["head"] == head
     figures = record["provenance"]["results"]["test"]["rows"]["this model"]["figures"]
     assert figures["auroc"] > 0.9
     assert "binary, because column label holds 2 classes: 0 (30), 1 (30); positive is 1" in caplog.text
@@ -425,7 +427,7 @@ class StopError(Exception):
     """Ends a run where it would begin to compute."""
 
 
-def job(bench: Bench, *words: object) -> Any:
+def job(bench: Bench, *words: object, table: Path | None = None) -> Any:
     """What the training loop is given, and where it is to compute."""
     found: list[Any] = []
 
@@ -436,7 +438,7 @@ def job(bench: Bench, *words: object) -> Any:
     with bench.monkeypatch.context() as patch:
         patch.setattr("genoconv.train.loop.run", spy)
         with pytest.raises(SystemExit) as caught:
-            call("finetune", bench.table, "-m", bench.base, "-o", bench.out, "--force", *words)
+            call("finetune", table or bench.table, "-m", bench.base, "-o", bench.out, "--force", *words)
         assert isinstance(caught.value.__cause__, StopError)
     return found[0]
 
@@ -460,6 +462,20 @@ def _(bench: Bench) -> None:
     table = write_table(bench.table, ["sequence", "label", "other"], rows)
     assert bench.gathered("--label", "other", table=table).labels.kind == "regression"
     assert bench.gathered("--task", "regression", table=table).labels.names == ("label",)
+
+
+@shows("per_base", "window")
+def _(bench: Bench) -> None:
+    genome = small_genome(bench.folder, contigs=1, length=3000)
+    words = ("-f", genome.fasta, "--per-base", genome.plain)
+    model = job(bench, *words, table=genome.windows)[0].model
+    assert (model.head.config.pooling, model.head.config.both_strands) == ("none", True)
+    found = job(bench, *words, "--window", 60, table=genome.windows)[0]
+    assert set(found.train.lengths.tolist()) == {50}
+    with pytest.raises(UsageError, match=r"--window 101: this model reads up to 100 bases"):
+        job(bench, *words, "--window", 101, table=genome.windows)
+    with pytest.raises(UsageError, match=r"--window cuts the windows of --per-base"):
+        job(bench, "--window", 60)
 
 
 @shows("split_column")
