@@ -6,6 +6,7 @@ The measure is tokens a second of the prepared model on full batches of one wind
 kept. ``score-variants`` annotates 28,998 variants of 1000 Genomes (``genomes/b37_chr20_1_2M``), ``embed`` pools and
 ``scan`` scores the 7.2 Mb of ``windows_hg38``, in windows of the same length. Commands run in this process a second
 time, so that what is made once (kernels, filters) is there; their time is all of it, reading and writing included.
+``long`` scores 249,000 SNVs, once, the start of processes included; the tokens that those read are not counted.
 Starting is measured by the installed command on one record: its wall time. Random weights, whose speed is that of
 trained ones. Writes ``throughput-<device>.json`` and ``.md``.
 """
@@ -27,6 +28,7 @@ from typing import Any
 
 import torch
 
+from genoconv.genome.fasta.access import Fasta
 from genoconv.models import HyenaDNA, load_model, preset, save_model
 from genoconv.models.devices import DTYPES, resolve_device, resolve_precision
 from genoconv.pipelines.embed.options import EmbedOptions
@@ -37,6 +39,7 @@ from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.pipelines.score.run import score_variants
 from genoconv.tasks.likelihood import CausalLikelihood
 from genoconv.tasks.scan import Scanner
+from genoconv.tokens import decode
 
 ROOT = Path(__file__).resolve().parent.parent
 GENOCONV = shutil.which("genoconv") or str(Path(sys.executable).with_name("genoconv"))
@@ -130,6 +133,33 @@ def _records(vcf: Path) -> Iterator[bytes]:
         yield from (line for line in lines if not line.startswith(b"#"))
 
 
+def measure_long(options: argparse.Namespace, folder: Path, work: Path, common: Row) -> Row:
+    """SNVs at every fourth base of a megabase: enough for several processes to share a GPU."""
+    fasta, vcf = work / "z.fa.gz", work / "every.vcf"
+    shutil.copy(options.data / "genomes/b37_chr20_1_2M/z.fa.gz", fasta)
+    genome = Fasta(fasta)
+    [(contig, length)] = genome.contigs.items()
+    bases = decode(genome.tokens(contig, 0, length))
+    head = (
+        f"##fileformat=VCFv4.2\n##contig=<ID={contig},length={length}>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    )
+    other = dict(zip("ACGT", "CGTA", strict=True))
+    sites = [n for n in range(options.window, length - options.window, 4) if bases[n] in other]
+    rows = [f"{contig}\t{n + 1}\t.\t{bases[n]}\t{other[bases[n]]}\t.\t.\t.\n" for n in sites]
+    vcf.write_text(head + "".join(rows))
+    wanted = ScoreOptions(
+        vcf=vcf, fasta=fasta, model=folder, output=work / "every.vcf.gz", window=str(options.window), force=True,
+        quiet=True, **common,
+    )  # fmt: skip
+    began = time.perf_counter()
+    found = score_variants(wanted)
+    seconds = time.perf_counter() - began
+    return {
+        "command": "score-variants .vcf.gz, many", "amount": f"{len(rows):,} records", "seconds": seconds,
+        "per second": len(rows) / seconds, "steady": len(rows) / found.seconds, "tokens/s": None,
+    }  # fmt: skip
+
+
 def measure_scan(options: argparse.Namespace, folder: Path, work: Path, common: Row, suffix: str) -> Row:
     wanted = ScanOptions(
         fasta=_copied(options, work), model=folder, output=work / f"scan{suffix}", window=options.window, force=True,
@@ -199,7 +229,7 @@ def main() -> None:
     parser.add_argument("--window", type=int, default=1024)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto", choices=["auto", "32", "bf16"])
-    parser.add_argument("--only", nargs="+", default=["score", "embed", ".npy", ".zarr", ".bw", "start"])
+    parser.add_argument("--only", nargs="+", default=["score", "long", "embed", ".npy", ".zarr", ".bw", "start"])
     parser.add_argument("--profile", type=Path, help="folder for tables of the host's time")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
@@ -228,11 +258,14 @@ def main() -> None:
                 continue
             if one == "score":
                 row = measure_score(options, folder, work, common)
+            elif one == "long":
+                row = measure_long(options, folder, work, common)
             elif one == "embed":
                 row = measure_embed(options, folder, work, common)
             else:
                 row = measure_scan(options, folder, work, common, one)
-            row["of the forward rate"] = row["tokens/s"] / facts["forward, tokens/s"]
+            read = row["tokens/s"]
+            row["of the forward rate"] = None if read is None else read / facts["forward, tokens/s"]
             rows.append(row)
             print(json.dumps(row), flush=True)
             report(options, rows, facts, device)
@@ -256,6 +289,8 @@ def report(options: argparse.Namespace, rows: list[Row], facts: Row, device: str
 
 
 def _cell(value: object) -> str:
+    if value is None:
+        return ""
     return (
         f"{value:,.2f}"
         if isinstance(value, float) and value < 100

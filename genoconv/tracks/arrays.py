@@ -15,14 +15,17 @@ CHUNK, SHARD = 1 << 16, 1 << 22
 
 def write_npy(path: Path, blocks: Blocks, *, contig: str, length: int) -> None:
     """(length, k) of one contig in the blocks' type; NaN where there is no value. Memory does not grow with it."""
-    array = None
+    array, filled = None, 0
     for block in blocks(contig):
         if array is None:
             shape = (length, block.values.shape[1])
             array = np.lib.format.open_memmap(path, mode="w+", dtype=block.values.dtype, shape=shape)
-            array[:] = np.nan
-        array[block.start : block.start + len(block.values)] = block.values
+        end = block.start + len(block.values)
+        array[filled : block.start] = np.nan
+        array[block.start : end] = block.values
+        filled = max(filled, end)
     assert array is not None
+    array[filled:] = np.nan
     array.flush()
 
 

@@ -50,7 +50,7 @@ _MISMATCHES_NAMED = 5
 _SHORT = 1000
 _MEASURED_RECORDS = 1024
 # Records of a run that is worth several processes on one GPU.
-_LONG = 200_000
+_LONG = 60_000
 
 Scores = list[list[list[Score]]]
 Compute = Callable[..., AbstractContextManager[Iterator[tuple[list[Record], Scores]]]]
