@@ -101,23 +101,19 @@ DEVICE void whole_columns(const Job& job, const Operands& x, int row, int tile) 
 
 // Two steps: a block has columns, its warps share out j1'' and then f1'.
 DEVICE void split_columns(const Job& job, int row, int tile) {
-  static_assert(Columns::kWarps == 8, "a warp has two of the sixteen j1''");
-  constexpr bool kKept = Columns::kTiles <= 2;  // else values are loaded again, from the cache
+  constexpr int kOwn = 16 / Columns::kWarps;  // of the sixteen j'' that one warp has
   const u32 word = shared_base() + Columns::kPeaks;
   if (warp_index() == 0) store_shared4(word + 4 * lane_index(), 0);
-  Values kept[kKept ? 2 : 1];
+  Values kept[kOwn];
   u32 most = 0;
   {
-    Loads loads[kKept ? 2 : 1];
-    if constexpr (kKept) {
+    Loads loads[kOwn];
 #pragma unroll
-      for (int h = 0; h < 2; h++) loads[h].ask(job, row, tile, warp_index() + 8 * h);
-    }
+    for (int h = 0; h < kOwn; h++) loads[h].ask(job, row, tile, warp_index() + Columns::kWarps * h);
 #pragma unroll
-    for (int h = 0; h < 2; h++) {
-      if constexpr (!kKept) loads[0].ask(job, row, tile, warp_index() + 8 * h);
-      loads[kKept ? h : 0].values(kept[kKept ? h : 0]);
-      const u32 own = peak_of(kept[kKept ? h : 0]);
+    for (int h = 0; h < kOwn; h++) {
+      loads[h].values(kept[h]);
+      const u32 own = peak_of(kept[h]);
       most = own > most ? own : most;
     }
   }
@@ -127,14 +123,9 @@ DEVICE void split_columns(const Job& job, int row, int tile) {
   const u32 code = code_of(load_shared4(word));
   if (warp_index() == 0) job.note(code, row, tile);
 #pragma unroll
-  for (int h = 0; h < 2; h++) {
-    const int j = warp_index() + 8 * h;
-    if constexpr (!kKept) {
-      Loads loads;
-      loads.ask(job, row, tile, j);
-      loads.values(kept[0]);
-    }
-    const Operands x = operands_of(kept[kKept ? h : 0], scale_in(code), j);
+  for (int h = 0; h < kOwn; h++) {
+    const int j = warp_index() + Columns::kWarps * h;
+    const Operands x = operands_of(kept[h], scale_in(code), j);
     transform_columns(job.matrix, x, [&](int m, ColumnSums& re, ColumnSums& im) {
 #pragma unroll
       for (int c = 0; c < Columns::kProducts; c += 2) {

@@ -107,9 +107,7 @@ class _Passes:
         lines, codes = workspace
         shape = (x.shape[0], plan.radix, plan.lines, x.shape[-1], *host.strides(x, gate))
         run = self.prepared(kernel, (x, gate, lines, t.columns_in, t.second, t.twiddles, codes, ranges, *shape))
-        return lambda first, count, stream: run(
-            first, count, grid=plan.column_grid("columns_in", count, dtype=dtype), stream=stream
-        )
+        return lambda first, count, stream: run(first, count, grid=plan.column_grid(count), stream=stream)
 
     def columns_out(
         self,
@@ -133,9 +131,7 @@ class _Passes:
         tensors = (to, gate, also, also_gate, lines, t.columns_out, t.second, t.twiddles, scales, ranges)
         shape = (to.shape[0], plan.radix, plan.lines, to.shape[-1], kernels.bits(factor))
         run = self.prepared(kernel, (*tensors, *shape, *host.strides(to, gate, also, also_gate)))
-        return lambda first, count, stream: run(
-            first, count, grid=plan.column_grid("columns_out", count, dtype=dtype), stream=stream
-        )
+        return lambda first, count, stream: run(first, count, grid=plan.column_grid(count), stream=stream)
 
     def lines(
         self, workspace: tuple[Tensor, Tensor], spectrum: StoredSpectrum, ranges: Tensor, *, batches: int

@@ -20,7 +20,7 @@ from genoconv.ops.longconv.three_pass.tables import SECOND
 LONGEST = 1 << 24
 COLUMN_WARPS = 8
 _MOST_RADIX = 64  # of one product: more would be spilled
-_GOOD_RADIX = 32  # of the first of two steps
+_GOOD_RADIX = 32  # of the first of two steps, where lines are longer than the shortest
 _MANTISSAS = (4, 5, 6, 7)  # sizes are these times powers of two, so at most a quarter is padding
 _POINTS = (4096, 8192, 16384)  # of a line
 _GROUP_BYTES = 60 * 2**20
@@ -111,12 +111,12 @@ class ThreePassPlan(Plan):
     def columns(self, way: str, *, dtype: str, aligned: bool, gated: bool = False, second: bool = False) -> Kernel:
         """`columns_in` or `columns_out`. dtype: of rows, or "float32" for filters. second: there are two results."""
         defines = {
-            "PLAN_WARPS": COLUMN_WARPS,
+            "PLAN_WARPS": self.column_warps,
             "COLUMN_TILES": self.column_tiles,
             "COLUMN_SPLIT": int(self.split),
             "COLUMN_SPAN": self.column_span,
             "COLUMN_GATES_FIRST": int(self.column_tiles <= 2),
-            "COLUMN_BLOCKS": self.column_blocks(way, dtype=dtype),
+            "COLUMN_BLOCKS": self.column_blocks,
             "LINE_POINTS": self.points,
             "IO_BF16": int(dtype == "bfloat16"),
             "IO_SINGLE": int(dtype == "float32"),
@@ -125,7 +125,7 @@ class ThreePassPlan(Plan):
         }
         defines |= {"GATE_IN": int(gated)} if way == "columns_in" else {"GATE_FIRST": int(gated), "SECOND": int(second)}
         smem = column_bytes(self.radix, span=self.column_span, split=self.split)
-        return Kernel(f"three_pass/{way}", tuple(sorted(defines.items())), smem, 32 * COLUMN_WARPS)
+        return Kernel(f"three_pass/{way}", tuple(sorted(defines.items())), smem, 32 * self.column_warps)
 
     def line_kernel(self, name: str, *, gate_out: bool = True) -> Kernel:
         """`lines`, `line_spectra` or `line_gradients`."""
@@ -168,18 +168,24 @@ class ThreePassPlan(Plan):
         """Columns of a warp: two tiles of 32, or one where registers or shared memory are short."""
         return 64 if self.column_tiles == 1 else 32
 
-    def column_blocks(self, way: str, *, dtype: str) -> int:
+    @property
+    def column_warps(self) -> int:
+        """Warps of a block of a column pass: with 16, one block has a multiprocessor, as its shared memory allows."""
+        return 2 * COLUMN_WARPS if self.split and self.column_tiles > 2 else COLUMN_WARPS
+
+    @property
+    def column_blocks(self) -> int:
         """Blocks of a column pass that share a multiprocessor, by the registers of a thread."""
-        return 2
+        return 2 * COLUMN_WARPS // self.column_warps
 
     @property
     def column_places(self) -> int:
         """Blocks that share a row's columns."""
         return self.points // (self.column_span * (1 if self.split else COLUMN_WARPS))
 
-    def column_grid(self, way: str, rows: int, *, dtype: str) -> int:
-        """Blocks of a column pass over so many rows: a multiple of :meth:`column_places` where columns are whole."""
-        places, room = self.column_places, self.card.sm_count * self.column_blocks(way, dtype=dtype)
+    def column_grid(self, rows: int) -> int:
+        """Blocks of a column pass over so many rows: a multiple of :attr:`column_places` where columns are whole."""
+        places, room = self.column_places, self.card.sm_count * self.column_blocks
         return min(rows * places, room) if self.split else places * min(rows, max(1, room // places))
 
     @property
@@ -248,17 +254,14 @@ def column_bytes(radix: int, *, span: int, split: bool) -> int:
 def _factors(size: int, card: Card) -> tuple[int, bool, int] | None:
     """(r1, whether columns have a second step, L) of a transform, or None where nothing fits."""
     fitting = [points for points in _POINTS if line_bytes(points, 2) <= card.smem]
-    for points in fitting[:1]:
+    shortest, longer = fitting[:1], fitting[1:]
+    for points in shortest:
         if size % points == 0 and 3 <= size // points <= _MOST_RADIX:
             return size // points, False, points
-    for most in (_GOOD_RADIX, _MOST_RADIX):
-        for points in fitting:
-            radix = size // (points * SECOND)
-            if (
-                size % (points * SECOND) == 0
-                and 1 <= radix <= most
-                and column_bytes(radix, span=32, split=True) <= card.smem
-            ):
+    for tried, most in ((shortest, _MOST_RADIX), (longer, _GOOD_RADIX), (longer, _MOST_RADIX)):
+        for points in tried:
+            radix, rest = divmod(size, points * SECOND)
+            if not rest and 1 <= radix <= most and column_bytes(radix, span=32, split=True) <= card.smem:
                 return radix, True, points
     return None
 
