@@ -10,7 +10,7 @@ from genoconv.errors import DataError
 from genoconv.formats import STDIN, compression, compression_of, lacks_bgzf_end, open_binary
 from genoconv.variants.bcf_file import BcfFile
 from genoconv.variants.records import VariantFile
-from genoconv.variants.vcf_text import VcfText
+from genoconv.variants.vcf_text import LONGEST_LINE, VcfText
 from genoconv.workfiles import temporary_prefix
 
 
@@ -54,10 +54,14 @@ def _is_bcf(path: Path, name: str) -> bool:
     if not start:
         raise DataError(f"{name}: the file is empty (0 bytes); a VCF has at least a header line")
     with open_binary(path) as unpacked:
-        if not unpacked.peek(5).startswith(b"BCF\x02"):
-            return False
+        head = unpacked.peek(9)[:9]
+    if not head.startswith(b"BCF\x02"):
+        return False
     if compression_of(start) == "gzip":
         raise DataError(
             f"{name}: BCF in plain gzip, where BCF needs bgzip; unpack it with `gunzip`, which makes it readable"
         )
+    size = int.from_bytes(head[5:], "little")
+    if size > LONGEST_LINE:  # htslib would take as much memory
+        raise DataError(f"{name}: a header of {size:,} bytes; more than {LONGEST_LINE:,} are no header of BCF")
     return True

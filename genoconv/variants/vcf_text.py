@@ -17,7 +17,7 @@ from genoconv.variants.records import COLUMNS, Record, VariantFile, decode
 log = logging.getLogger(__name__)
 
 # Bytes. A record of a million samples with likelihoods has a tenth of it.
-_LONGEST_LINE = 1 << 28
+LONGEST_LINE = 1 << 28
 _MOST_HEADER_LINES = 1 << 22
 _MOST_DIGITS = 18
 
@@ -37,8 +37,8 @@ class VcfText(VariantFile):
                 source=self.name,
                 kind="VCF",
                 own=b"##fileformat=VCF",
-                longest=_LONGEST_LINE,
-                most_idle=_LONGEST_LINE,
+                longest=LONGEST_LINE,
+                most_idle=LONGEST_LINE,
             )
             with closing(lines):
                 yield lines

@@ -189,7 +189,7 @@ def test_a_vcf_carries_bytes_that_are_not_utf8(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", TABLES)
 def test_lines_have_a_limit(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vcf_text, "_LONGEST_LINE", lines.LONGEST_LINE)
+    monkeypatch.setattr(vcf_text, "LONGEST_LINE", lines.LONGEST_LINE)
     content, read = READERS[kind]
     path = tmp_path / "file"
     path.write_bytes(content + b"x" * (lines.LONGEST_LINE + (1 << 20)))
@@ -234,7 +234,7 @@ def test_runs_of_comments_and_blank_lines_have_a_limit(
     tmp_path: Path, kind: str, filler: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     most = 1 << 19
-    monkeypatch.setattr(vcf_text, "_LONGEST_LINE", most)
+    monkeypatch.setattr(vcf_text, "LONGEST_LINE", most)
     monkeypatch.setitem(lines.numbered_lines.__kwdefaults__, "most_idle", most)
     content, read = READERS[kind]
     path = tmp_path / "file"
