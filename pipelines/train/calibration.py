@@ -23,6 +23,8 @@ _LEAST_SECONDS = 1.0
 _MEASURING = 0.05
 # An average SNV class of three bases has 150 scores; an insertion or deletion class has the 100 that it must have.
 _LEAST_POSITIONS, _LEAST_VARIANTS = 5_000, 1_400
+# Training computes forward, backward and update, and validates in between; scoring is forward alone.
+_FORWARD_SPEEDUP = 2.0
 # Of the time, where both kinds of scores fit: score-variants is the slower.
 _FOR_SCANNING = 1 / 3
 
@@ -34,7 +36,7 @@ class Size(NamedTuple):
     variants: int
 
 
-def calibrate_run(session: "Session", *, seconds: float) -> None:
+def calibrate_run(session: "Session", *, seconds: float, tokens: int) -> None:
     """Calibrate the model in the folder of a finished run, on the genome of its first source, or log why not.
 
     The size of the sample follows from the measured speed of the machine; everything else from the size. What goes
@@ -43,6 +45,7 @@ def calibrate_run(session: "Session", *, seconds: float) -> None:
     Args:
         session: that has written the model folder.
         seconds: that the run took.
+        tokens: that it read in them.
 
     Raises:
         Interrupted: Ctrl-C; says how to calibrate later.
@@ -58,7 +61,7 @@ def calibrate_run(session: "Session", *, seconds: float) -> None:
             return
         options = CalibrateOptions(model=folder, fasta=fasta, device=session.config.run.device, quiet=session.quiet)
         with claimed(folder / NAME):
-            _calibrate(options, budget, later=later)
+            _calibrate(options, budget, rate=tokens / max(seconds, 1e-9), later=later)
     except (GenoconvError, torch.OutOfMemoryError) as error:
         log.warning("the model is complete but not calibrated (%s); to calibrate it: %s", error, later)
     except KeyboardInterrupt as stop:
@@ -70,7 +73,7 @@ def time_for(seconds: float) -> float:
     return min(SHARE * seconds, MOST_SECONDS)
 
 
-def _calibrate(options: CalibrateOptions, budget: float, *, later: str) -> None:
+def _calibrate(options: CalibrateOptions, budget: float, *, rate: float, later: str) -> None:
     from genoconv.genome.fasta.access import Fasta
     from genoconv.pipelines.loading import load, with_precision
     from genoconv.pipelines.models.calibrate import fill
@@ -79,8 +82,11 @@ def _calibrate(options: CalibrateOptions, budget: float, *, later: str) -> None:
 
     options = with_precision(options)
     assert options.fasta is not None
-    sampling = Sampling.prepare(options, load(options), Reference(Fasta(options.fasta)))
-    size = affordable(sampling, budget)
+    model, size = load(options), None
+    # Even to measure the speed takes a window or two, which must not take longer than all the time there is.
+    if model.config.max_bases / (_FORWARD_SPEEDUP * max(rate, 1e-9)) < budget:
+        sampling = Sampling.prepare(options, model, Reference(Fasta(options.fasta)))
+        size = affordable(sampling, budget)
     if size is None:
         log.info("too few scores could be sampled in %.0f seconds to calibrate the model; to do it: %s", budget, later)
         return

@@ -121,7 +121,7 @@ class Session:
             self._fill(held, outcome, results)
         log.info("%s; model in %s", summary(results), self.folder)
         if self.config.run.calibrate:
-            calibrate_run(self, seconds=outcome.seconds)
+            calibrate_run(self, seconds=outcome.seconds, tokens=outcome.tokens)
         return 0
 
     @cached_property

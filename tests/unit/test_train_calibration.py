@@ -129,6 +129,16 @@ def test_a_short_run_has_none_and_says_how(
     assert any("too short to calibrate" in line and "genoconv models calibrate" in line for line in caplog.messages)
 
 
+def test_a_window_that_takes_longer_than_all_the_time_is_not_read(
+    fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(calibration, "_FORWARD_SPEEDUP", 1e-9)
+    monkeypatch.setattr(calibration, "affordable", lambda *_: pytest.fail("measured"))
+    with caplog.at_level(logging.INFO, logger="genoconv"):
+        train(tmp_path / "run", fasta)
+    assert any("too few scores could be sampled in 5 seconds" in line for line in caplog.messages)
+
+
 @dataclass
 class Machine:
     """As fast as it says."""
