@@ -4,16 +4,29 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from genoconv.errors import Interrupted, UsageError
 from genoconv.progress import Advance
+from genoconv.tokens import Tokens
 
 if TYPE_CHECKING:
     from genoconv.tasks.embed import Span
 
 log = logging.getLogger(__name__)
 
+
+class Named(Protocol):
+    """A stretch of sequence with a name, such as :class:`.embed.Span`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def tokens(self) -> Tokens: ...
+
+
+Some = TypeVar("Some", bound=Named)
 Marked: TypeAlias = "tuple[list[Span], str]"
 """Spans, and the digest of the input up to their end."""
 
@@ -38,13 +51,13 @@ def resumable(output: Path, *, kept: str, finished: Callable[[], int]) -> Iterat
         raise
 
 
-def marked(pieces: "Iterable[list[Span]]", digest: Callable[[], str]) -> Iterator[Marked]:
+def marked(pieces: Iterable[list[Some]], digest: Callable[[], str]) -> Iterator[tuple[list[Some], str]]:
     """Pieces with the digest of the input up to their end, taken before more is read."""
     for spans in pieces:
         yield spans, digest()
 
 
-def pass_over(pieces: Iterator[Marked], finished: Sequence[str], *, name: str, advance: Advance) -> int:
+def pass_over(pieces: Iterator[tuple[list[Some], str]], finished: Sequence[str], *, name: str, advance: Advance) -> int:
     """Read again, and no more, the pieces that an interrupted run finished; returns their bases.
 
     Args:

@@ -47,14 +47,18 @@ class Spool:
         dtype: of the vectors.
         run: as for :class:`Journal`.
         resume: continue from what an interrupted run left.
+        per_base: whether a line of the table stands for as many vectors as its interval has bases, in their order.
 
     Attributes:
         finished: what :meth:`append` was given as ``mark`` for each piece of the interrupted run.
-        rows: how many there are by now.
+        rows: how many vectors there are by now.
     """
 
-    def __init__(self, output: Path, *, width: int, dtype: str, run: Mapping[str, Any], resume: bool) -> None:
+    def __init__(
+        self, output: Path, *, width: int, dtype: str, run: Mapping[str, Any], resume: bool, per_base: bool = False
+    ) -> None:
         self.width = width
+        self.per_base = per_base
         self._output = output
         self.dtype = np.dtype(dtype)
         self._vectors, self._table = (work_path(output, what) for what in ("rows", "table"))
@@ -92,7 +96,7 @@ class Spool:
         """Add a finished piece; on disk when this returns.
 
         Args:
-            vectors: arrays (n, width), together as many rows as ``rows``.
+            vectors: arrays (n, width), together as many rows as ``rows``, or as they have bases.
             rows: their places.
             mark: comes back as part of :attr:`finished` in a run that resumes here.
 
@@ -100,7 +104,8 @@ class Spool:
             OutputError: the disk is full, or a value is beyond the range of the type.
         """
         data = self._packed(vectors)
-        assert len(data) == len(rows) * self._row_bytes
+        added = sum(row.end - row.start for row in rows) if self.per_base else len(rows)
+        assert len(data) == added * self._row_bytes
         text = "".join(f"{row.name}\t{row.contig}\t{row.start}\t{row.end}\t{row.strand}\n" for row in rows).encode()
         for path, stream, part in zip((self._vectors, self._table), self._files, (data, text), strict=True):
             try:
@@ -110,8 +115,8 @@ class Spool:
             except OSError as error:
                 raise OutputError(f"{path}: cannot keep finished rows there: {error.strerror}") from error
         # Counted first: an interruption in between must not take these rows for none.
-        self.rows += len(rows)
-        self._journal.append({"rows": len(rows), "table": len(text), "sha256": _digest(data, text), "mark": mark})
+        self.rows += added
+        self._journal.append({"rows": added, "table": len(text), "sha256": _digest(data, text), "mark": mark})
 
     def _packed(self, vectors: Sequence[Array]) -> bytes:
         if not vectors:
@@ -134,6 +139,21 @@ class Spool:
         stream.seek(0)
         while data := stream.read(self.block * self._row_bytes):
             yield np.frombuffer(data, self.dtype).reshape(-1, self.width)
+
+    def intervals(self) -> Iterator[tuple[Row, int]]:
+        """Lines of the table, each with the number of its first vector, where they stand for the bases of intervals."""
+        first = 0
+        with self._table.open(encoding="utf-8", newline="\n") as lines:
+            for line in lines:
+                name, contig, start, end, strand = line.rstrip("\n").split("\t")
+                yield Row(name, contig, int(start), int(end), strand), first
+                first += int(end) - int(start)
+
+    def read(self, first: int, count: int) -> Array:
+        """Vectors ``first`` to ``first + count``, (count, width)."""
+        stream = self._files[0]
+        stream.seek(first * self._row_bytes)
+        return np.frombuffer(stream.read(count * self._row_bytes), self.dtype).reshape(-1, self.width)
 
     def lines(self) -> Iterator[list[str]]:
         """The table, tabs between the columns of :class:`Row`, as many rows at a time as :meth:`vectors` gives."""

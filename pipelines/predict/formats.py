@@ -16,7 +16,7 @@ from genoconv.pipelines.spool import Spool
 from genoconv.tracks.bigwig import write_spans
 from genoconv.wording import printable
 
-_PLACE = ("name", "contig", "start", "end", "strand")
+PLACE = ("name", "contig", "start", "end", "strand")
 _EXTRAS = {".tsv": ("", ""), ".parquet": ("pyarrow", "parquet"), ".bw": ("pybigtools", "bigwig")}
 
 
@@ -86,29 +86,36 @@ def write(
 def _write_tsv(output: Path, spool: Spool, columns: Sequence[str], metadata: Mapping[str, Any]) -> None:
     with atomic_file(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         stream.write(f"## {json.dumps(metadata)}\n")
-        stream.write("\t".join((*_PLACE, *map(printable, columns))) + "\n")
+        stream.write("\t".join((*PLACE, *map(printable, columns))) + "\n")
         for values, lines in zip(spool.vectors(), spool.lines(), strict=True):
             for row, line in zip(values.tolist(), lines, strict=True):
                 shown = "\t".join("nan" if value != value else f"{value:.7g}" for value in row)
                 stream.write(f"{line.rstrip(chr(10))}\t{shown}\n")
 
 
+def parquet_schema(columns: Sequence[str], metadata: Mapping[str, Any]) -> Any:
+    """Columns of a Parquet file of predictions, with where they come from."""
+    import pyarrow as pa
+
+    types = {"start": pa.int64(), "end": pa.int64()}
+    fields = [pa.field(name, types.get(name, pa.string()), nullable=False) for name in PLACE]
+    names = [f"prediction_{name}" if name in PLACE else name for name in columns]
+    fields += [pa.field(name, pa.float32(), nullable=False) for name in names]
+    return pa.schema(fields, {"genoconv": json.dumps(metadata)})
+
+
 def _write_parquet(output: Path, spool: Spool, columns: Sequence[str], metadata: Mapping[str, Any]) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    types = {"start": pa.int64(), "end": pa.int64()}
-    fields = [pa.field(name, types.get(name, pa.string()), nullable=False) for name in _PLACE]
-    names = [f"prediction_{name}" if name in _PLACE else name for name in columns]
-    fields += [pa.field(name, pa.float32(), nullable=False) for name in names]
-    schema = pa.schema(fields, {"genoconv": json.dumps(metadata)})
+    schema = parquet_schema(columns, metadata)
     with contextlib.ExitStack() as stack:
         sink = stack.enter_context(stack.enter_context(atomic_file(output)).open("wb"))
         writer = stack.enter_context(parquet.ParquetWriter(sink, schema, compression="zstd"))
-        places = zip(*(spool.column(name) for name in _PLACE), strict=True)
+        places = zip(*(spool.column(name) for name in PLACE), strict=True)
         for values, place in zip(spool.vectors(), places, strict=True):
             arrays = [*place, *(np.ascontiguousarray(values[:, k]) for k in range(values.shape[1]))]
-            typed = [pa.array(array, field.type) for array, field in zip(arrays, fields, strict=True)]
+            typed = [pa.array(array, field.type) for array, field in zip(arrays, schema, strict=True)]
             writer.write_table(pa.Table.from_arrays(typed, schema=schema))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from genoconv.errors import UsageError
 from genoconv.genome.fasta.records import read_records
 from genoconv.pipelines.predict.options import PredictOptions
+from genoconv.pipelines.records.bed_records import BedRecords
 from genoconv.pipelines.records.record import Wanted
 from genoconv.pipelines.records.sources import open_source
 from genoconv.tasks.embed import Span
@@ -20,6 +21,7 @@ class Rows:
     Attributes:
         name: of the input, for messages.
         records: read so far.
+        contigs: name -> length in bases of those read so far.
         bases: of the spans so far.
     """
 
@@ -53,9 +55,11 @@ class Rows:
 
     def _whole(self) -> Iterator[Span]:
         assert self._source is not None
+        lengths = self._source.lengths() if isinstance(self._source, BedRecords) else {}
         for record in self._source.records():
             self.records += 1
-            self.contigs[record.contig] = max(self.contigs.get(record.contig, 0), record.end)
+            known = lengths.get(record.contig, record.end)
+            self.contigs[record.contig] = max(self.contigs.get(record.contig, 0), known)
             tokens = reverse_complement(record.tokens) if record.strand == "-" else record.tokens
             yield Span(record.name, record.contig, record.start, record.end, record.strand, tokens)
 

@@ -17,13 +17,16 @@ from genoconv.models.checkpoint import model_files
 from genoconv.models.heads import Predictor
 from genoconv.pipelines.loading import load, with_precision
 from genoconv.pipelines.options import recorded_command
+from genoconv.pipelines.predict.base_formats import write_bases
+from genoconv.pipelines.predict.bases import cell, check_options, compute_bases, not_finite
 from genoconv.pipelines.predict.formats import check_output, files_of, write
 from genoconv.pipelines.predict.inputs import Rows
 from genoconv.pipelines.predict.options import PredictOptions
 from genoconv.pipelines.provenance import file_name
 from genoconv.pipelines.resuming import marked, pass_over
 from genoconv.pipelines.spool import Row, Spool
-from genoconv.progress import progress_bar
+from genoconv.progress import Advance, progress_bar
+from genoconv.tasks.bases import BaseOutputs
 from genoconv.tasks.embed import Span, chunked
 from genoconv.tasks.journal import refuse_finished_pieces
 from genoconv.tasks.predict import PooledVectors, predictions
@@ -75,6 +78,8 @@ def predict(options: PredictOptions) -> Summary:
     if options.stride is not None and options.window is not None and options.stride > options.window:
         log.info("--stride exceeds --window: bases between windows are not read")
     head = _head(options)
+    if head.per_base:
+        check_options(options, head)
     check_output(options.output, head.columns, force=options.force)
     files = tuple(dict.fromkeys(files_of(options.output, head.columns).values()))
     inputs = {"INPUT": options.source, "--fasta": options.fasta}
@@ -103,11 +108,17 @@ def _spooled(options: PredictOptions, rows: Rows, model: Predictor, files: tuple
     facts = _facts(options, model)
     columns = model.head.config.columns
     described = {**facts, "device": options.device, "batch size": options.batch_size}
-    spooled = Spool(options.output, width=len(columns), dtype="float32", run=described, resume=options.resume)
+    per_base = model.head.config.per_base
+    spooled = Spool(
+        options.output, width=len(columns), dtype="float32", run=described, resume=options.resume, per_base=per_base
+    )
     with spooled as spool, spool.resumable():
         summary = _compute(options, rows, model, spool, files)
-        middle = _middle(options)
-        write(options.output, spool, columns=columns, metadata=facts, contigs=rows.contigs, middle=middle)
+        if per_base:
+            write_bases(options.output, spool, columns=columns, metadata=facts, contigs=rows.contigs)
+        else:
+            middle = _middle(options)
+            write(options.output, spool, columns=columns, metadata=facts, contigs=rows.contigs, middle=middle)
     return summary
 
 
@@ -128,6 +139,7 @@ def _facts(options: PredictOptions, model: Predictor) -> dict[str, Any]:
         "genoconv": __version__,
         "model": {"name": file_name(options.model), "sha256": model_digest(options.model)},
         "task": head.kind,
+        **({"each": "base"} if head.per_base else {}),
         "strand": "both" if both else "forward",
         "window": options.window,
         "stride": options.stride or options.window,
@@ -139,17 +151,26 @@ def _facts(options: PredictOptions, model: Predictor) -> dict[str, Any]:
 
 def _compute(options: PredictOptions, rows: Rows, model: Predictor, spool: Spool, files: tuple[Path, ...]) -> Summary:
     both = None if options.strand is None else options.strand == "both"
-    vectors = PooledVectors(model, both_strands=both, batch_size=options.batch_size)
     resumed = spool.rows
     began = time.monotonic()
     with progress_bar("Predicting", unit="bases", quiet=options.quiet) as advance:
-        pieces = marked(chunked(rows.spans(), tokens=options.chunk), rows.digest)
-        pass_over(pieces, spool.finished, name=rows.name, advance=advance)
-        for spans, digest in pieces:
-            found = predictions(model, vectors([_forward(span) for span in spans], advance=advance))
-            _check_finite(options, spans, found)
-            spool.append([found], list(_places(spans)), mark=digest)
+        if model.head.config.per_base:
+            outputs = BaseOutputs(model, both_strands=both, batch_size=options.batch_size)
+            compute_bases(options, rows, outputs, spool, advance=advance)
+        else:
+            _compute_rows(
+                options, rows, PooledVectors(model, both_strands=both, batch_size=options.batch_size), spool, advance
+            )
     return Summary(options.output, files, rows.records, spool.rows, resumed, rows.bases, time.monotonic() - began)
+
+
+def _compute_rows(options: PredictOptions, rows: Rows, vectors: PooledVectors, spool: Spool, advance: Advance) -> None:
+    pieces = marked(chunked(rows.spans(), tokens=options.chunk), rows.digest)
+    pass_over(pieces, spool.finished, name=rows.name, advance=advance)
+    for spans, digest in pieces:
+        found = predictions(vectors.model, vectors([_forward(span) for span in spans], advance=advance))
+        _check_finite(options, spans, found)
+        spool.append([found], list(_places(spans)), mark=digest)
 
 
 def _forward(span: Span) -> Span:
@@ -159,18 +180,11 @@ def _forward(span: Span) -> Span:
 
 def _places(spans: list[Span]) -> Iterator[Row]:
     for span in spans:
-        yield Row(_cell(span.name), _cell(span.contig), span.start, span.end, span.strand)
-
-
-def _cell(text: str) -> str:
-    return text.replace("\t", " ").replace("\n", " ")
+        yield Row(cell(span.name), cell(span.contig), span.start, span.end, span.strand)
 
 
 def _check_finite(options: PredictOptions, spans: list[Span], found: npt.NDArray[np.float32]) -> None:
     odd = np.flatnonzero(~np.isfinite(found).all(1))
     for number in odd.tolist():
         if len(spans[number].tokens):
-            raise ModelError(
-                f"{options.model}: its predictions are not finite (first for {spans[number].name}); its weights are out"
-                f" of range for --precision {options.precision}, or it was damaged in training"
-            )
+            raise not_finite(options, first=spans[number].name)

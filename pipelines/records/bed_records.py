@@ -139,6 +139,10 @@ class BedRecords:
             found = labelled(cells, self._columns)
             yield Interval(where, name, cells[0], start, end, strand, *found, self._contigs[cells[0]])
 
+    def lengths(self) -> dict[str, int]:
+        """Bases of each contig that the file names."""
+        return {name: self.fasta.contigs[target] for name, target in self._contigs.items()}
+
     def _place(self, name: str, usual: int) -> int | None:
         """Column of the strand or the name: that of the header, or its place in BED unless it holds a label."""
         names = [column.lower() for column in self._columns.names]

@@ -261,3 +261,99 @@ def expected_logits(model: Path, sequence: str) -> np.ndarray:
     assert isinstance(predictor, Predictor)
     with torch.no_grad():
         return predictor.outputs(torch.from_numpy(encode(sequence))[None].long())[0].numpy()
+
+
+@pytest.fixture(scope="module")
+def base_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return head_folder(tmp_path_factory.mktemp("models") / "bases", pooling="none", both_strands=True)
+
+
+@pytest.fixture
+def each(bench: Bench, base_model_folder: Path) -> Bench:
+    """A bench whose model predicts every base."""
+    bench.model = base_model_folder
+    return bench
+
+
+def each_base(model: Path, sequence: str) -> np.ndarray:
+    predictor = load_model(model)
+    assert isinstance(predictor, Predictor)
+    return predictor.predict(torch.from_numpy(encode(sequence))[None].long())[0].numpy()
+
+
+def test_every_base_has_a_prediction_in_every_format(each: Bench) -> None:
+    import pybigtools
+
+    write_fasta(each.fasta, {**SEQUENCES, "n": "N" * 70, "m": "ACGTN" + SEQUENCES["a"]})
+    found = each.run()
+    assert len(found) == 40 + 250 + 97 + 70 + 45
+    assert found.columns.tolist() == ["name", "contig", "start", "end", "strand", "x", "y"]
+    for name, sequence in SEQUENCES.items():
+        rows = found[found["contig"] == name]
+        assert rows["start"].tolist() == list(range(len(sequence)))
+        assert (rows["end"] == rows["start"] + 1).all()
+        np.testing.assert_allclose(rows[["x", "y"]], each_base(each.model, sequence), atol=1e-5)
+    assert found[found["contig"] == "n"]["x"].isna().all()
+    assert found[found["contig"] == "m"]["x"].isna().tolist() == [False] * 4 + [True] + [False] * 40
+    call("predict", each.fasta, "-m", each.model, "-o", each.folder / "o.parquet", "--device", "cpu")
+    pd.testing.assert_frame_equal(pd.read_parquet(each.folder / "o.parquet"), found, check_dtype=False, atol=1e-6)
+    call("predict", each.fasta, "-m", each.model, "-o", each.folder / "o.bw", "--device", "cpu")
+    with pybigtools.open(str(each.folder / "o.y.bw")) as track:
+        assert track.chroms() == {"a": 40, "b": 250, "c": 97, "m": 45}
+        values = np.asarray(track.values("b", fillna=None))
+        np.testing.assert_allclose(values, found[found["contig"] == "b"]["y"], atol=1e-6)
+        assert np.isnan(track.values("m", fillna=None)).sum() == 1
+
+
+def test_an_interval_on_the_reverse_strand_has_its_predictions_in_place(each: Bench) -> None:
+    bed = each.folder / "x.bed"
+    bed.write_text("b\t10\t230\tn1\t0\t+\nb\t10\t230\tn2\t0\t-\n")
+    found = each.run("-f", each.fasta, source=bed)
+    one, two = (found[found["name"] == name] for name in ("n1", "n2"))
+    assert two["start"].tolist() == list(range(10, 230))
+    opposite = SEQUENCES["b"][10:230].translate(str.maketrans("ACGT", "TGCA"))[::-1]
+    np.testing.assert_allclose(two[["x", "y"]], each_base(each.model, opposite)[::-1], atol=1e-5)
+    # Averaged over the strands, a base has one prediction, whichever strand its interval is on.
+    np.testing.assert_allclose(one[["x", "y"]], two[["x", "y"]], atol=1e-5)
+    each.model = head_folder(each.folder / "one", pooling="none")
+    found = each.run("-f", each.fasta, source=bed)
+    one, two = (found[found["name"] == name] for name in ("n1", "n2"))
+    assert not np.allclose(one["x"], two["x"], atol=1e-3)
+    with pytest.raises(DataError, match=r"intervals overlap at b:11, and a track has one value per base"):
+        call("predict", bed, "-f", each.fasta, "-m", each.model, "-o", each.folder / "o.bw", "--device", "cpu")
+
+
+def test_bases_of_an_interrupted_run_are_kept(each: Bench) -> None:
+    each.run("--set", "chunk=64")
+    whole = each.out.read_bytes()
+    each.out.unlink()
+    words = ("predict", each.fasta, "-m", each.model, "-o", each.out, "--set", "chunk=64", "--device", "cpu")
+    from genoconv.tasks.bases import BaseOutputs
+
+    read, calls = BaseOutputs.predictions, [0]
+
+    def stop(self: BaseOutputs, stretches: object, **rest: object) -> object:
+        calls[0] += 1
+        if calls[0] == 4:
+            raise DataError("stop")
+        return read(self, stretches, **rest)  # type: ignore[arg-type]
+
+    with each.monkeypatch.context() as patch:
+        patch.setattr(BaseOutputs, "predictions", stop)
+        with pytest.raises(DataError, match="stop"):
+            call(*words)
+        calls[0] = 10
+        call(*words, "--resume")
+        assert calls[0] == 10 + 4  # 387 bases in pieces of 64: seven, of which three were finished
+    assert each.out.read_bytes() == whole
+
+
+def test_options_that_a_model_of_bases_has_not(each: Bench) -> None:
+    with pytest.raises(UsageError, match="--window makes one row per window; this model predicts every base"):
+        each.run("-w", 20)
+    each.model = head_folder(each.folder / "two", pooling="none", both_strands=True, stranded=True)
+    with pytest.raises(UsageError, match="--strand forward: this model was trained to read both strands"):
+        each.run("--strand", "forward")
+    each.model = head_folder(each.folder / "own", pooling="none", stranded=True)
+    with pytest.raises(UsageError, match="--strand both: what this model predicts belongs to one strand"):
+        each.run("--strand", "both")

@@ -1,0 +1,121 @@
+"""Files of predictions for every base: TSV, Parquet, and a bigWig track per output; made from the spool."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genoconv.atomic import atomic_file
+from genoconv.errors import DataError
+from genoconv.pipelines.predict.formats import PLACE, files_of, parquet_schema
+from genoconv.pipelines.spool import Array, Row, Spool
+from genoconv.tracks.bigwig import write_bigwig
+from genoconv.tracks.blocks import Block
+from genoconv.wording import printable
+
+_BLOCK = 1 << 16
+"""Bases that are read back at once."""
+
+
+def write_bases(
+    output: Path, spool: Spool, *, columns: Sequence[str], metadata: Mapping[str, Any], contigs: Mapping[str, int]
+) -> None:
+    """Write predictions for all bases.
+
+    Args:
+        output: decides the format.
+        spool: the bases.
+        columns: names of the predictions.
+        metadata: where they come from.
+        contigs: lengths of the contigs.
+
+    Raises:
+        DataError: intervals that no track can hold.
+    """
+    if output.suffix == ".tsv":
+        _write_tsv(output, spool, columns, metadata)
+    elif output.suffix == ".parquet":
+        _write_parquet(output, spool, columns, metadata)
+    else:
+        blocks = _Blocks(spool, name=output.name)
+        lengths = {name: contigs[name] for name in blocks.contigs}
+        for column, (_, path) in enumerate(files_of(output, columns).items()):
+            with atomic_file(path) as temporary:
+                write_bigwig(temporary, blocks, column=column, contigs=lengths)
+
+
+def _blocks(spool: Spool, row: Row, first: int) -> Iterator[tuple[int, Array]]:
+    """Starts of parts of an interval, and the vectors of their bases."""
+    for start in range(row.start, row.end, _BLOCK):
+        count = min(_BLOCK, row.end - start)
+        yield start, spool.read(first + start - row.start, count)
+
+
+def _write_tsv(output: Path, spool: Spool, columns: Sequence[str], metadata: Mapping[str, Any]) -> None:
+    with atomic_file(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        stream.write(f"## {json.dumps(metadata)}\n")
+        stream.write("\t".join((*PLACE, *map(printable, columns))) + "\n")
+        for row, first in spool.intervals():
+            for start, values in _blocks(spool, row, first):
+                for place, numbers in enumerate(values.tolist(), start):
+                    shown = "\t".join("nan" if value != value else f"{value:.7g}" for value in numbers)
+                    stream.write(f"{row.name}\t{row.contig}\t{place}\t{place + 1}\t{row.strand}\t{shown}\n")
+
+
+def _write_parquet(output: Path, spool: Spool, columns: Sequence[str], metadata: Mapping[str, Any]) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    schema = parquet_schema(columns, metadata)
+    with contextlib.ExitStack() as stack:
+        sink = stack.enter_context(stack.enter_context(atomic_file(output)).open("wb"))
+        writer = stack.enter_context(parquet.ParquetWriter(sink, schema, compression="zstd"))
+        for row, first in spool.intervals():
+            for start, values in _blocks(spool, row, first):
+                texts = [pa.repeat(text, len(values)) for text in (row.name, row.contig, row.strand)]
+                places = np.arange(start, start + len(values))
+                numbers = [pa.array(np.ascontiguousarray(values[:, k]), pa.float32()) for k in range(values.shape[1])]
+                arrays = [*texts[:2], pa.array(places), pa.array(places + 1), texts[2], *numbers]
+                writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+
+
+class _Blocks:
+    """Predictions by contig and position; see :class:`.tracks.blocks.Blocks`.
+
+    Attributes:
+        contigs: that have intervals.
+
+    Raises:
+        DataError: two intervals overlap, or no base has a prediction.
+    """
+
+    def __init__(self, spool: Spool, *, name: str) -> None:
+        self._spool = spool
+        found: dict[str, list[tuple[Row, int]]] = {}
+        for row, first in spool.intervals():
+            found.setdefault(row.contig, []).append((row, first))
+        for contig, rows in found.items():
+            rows.sort(key=lambda some: some[0].start)
+            for (before, _), (after, _) in pairwise(rows):
+                if before.end > after.start:
+                    raise DataError(
+                        f"intervals overlap at {contig}:{after.start + 1}, and a track has one value per base; write"
+                        " .tsv or .parquet"
+                    )
+        self._rows = found
+        self.contigs = sorted(contig for contig in found if self._has_values(contig))
+        if not self.contigs:
+            raise DataError(f"{name}: no value to write; a track needs one")
+
+    def _has_values(self, contig: str) -> bool:
+        return any(bool(np.isfinite(block.values).any()) for block in self(contig))
+
+    def __call__(self, contig: str | None = None, /) -> Iterator[Block]:
+        for name in self.contigs if contig is None else (contig,):
+            for row, first in self._rows[name]:
+                for start, values in _blocks(self._spool, row, first):
+                    yield Block(name, start, np.empty(0, np.uint8), values)
