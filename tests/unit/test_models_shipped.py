@@ -21,7 +21,7 @@ from support import ROOT
 
 NAME = str(SHIPPED_MODEL)
 MOST_BYTES = 15_000_000
-RECORDED = -0.91769
+RECORDED = -1.00889
 """Nats; float32 on a CPU, torch 2.13."""
 
 
