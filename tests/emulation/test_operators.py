@@ -7,7 +7,7 @@ from hyena_operators import Call, faults, small_calls
 pytestmark = pytest.mark.skipif(not harness.available(), reason="needs g++ with C++20")
 
 
-@pytest.mark.parametrize("call", small_calls(), ids=str)
+@pytest.mark.parametrize("call", list(small_calls()), ids=str)
 def test_kernels_agree_with_float64(call: Call) -> None:
     with operators.machine() as gpu:
         found = call.results()

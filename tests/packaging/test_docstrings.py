@@ -35,7 +35,7 @@ def raised(function: Callable[..., Any]) -> set[str]:
     return {call.func.id for call in calls if isinstance(call, ast.Call) and isinstance(call.func, ast.Name)}
 
 
-@pytest.mark.parametrize("function", public())
+@pytest.mark.parametrize("function", list(public()))
 def test_a_docstring_names_parameters_and_errors(function: Callable[..., Any]) -> None:
     text = inspect.getdoc(function) or ""
     takes = [name for name in inspect.signature(function).parameters if name != "self"]
