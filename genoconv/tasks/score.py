@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from genoconv.tasks.batching import computing
 from genoconv.tasks.comparison import Advance, Comparison, Comparisons, Reduce
-from genoconv.tasks.deltas import HeadOutputs
+from genoconv.tasks.deltas import Alignment, HeadOutputs, Outputs
+from genoconv.tasks.deltas import Strand as Reading
 from genoconv.tasks.likelihood import CausalLikelihood
 from genoconv.tasks.substitutions import Place, find_substitutions, fitting, windows_around
 from genoconv.tokens import reverse_complement
@@ -53,7 +51,7 @@ class Score(NamedTuple):
     gene whose body is the window, where windows are genes and one covers the allele. ``pct`` and ``z`` say where
     ``llr`` lies among like variants (see :mod:`genoconv.tasks.calibration`), where the model is calibrated for it.
     ``delta`` are the outputs of a fine-tuned head for the alternative less those for the reference, also the mean over
-    strands.
+    strands; of a head that predicts every base, the greatest change of one.
     """
 
     status: Status
@@ -105,6 +103,7 @@ class _Plan(NamedTuple):
     status: Status
     strands: tuple[Comparison, ...] = ()
     gene: str | None = None
+    alignment: Alignment | None = None
 
 
 class VariantScorer:
@@ -238,7 +237,9 @@ class VariantScorer:
             return _Plan(Status.TOO_LONG)
         if unknown_fraction(pair.ref) > N_RICH:
             return _Plan(Status.N_RICH, gene=gene)
-        return _Plan(Status.OK, tuple(self._strands(pair, compared)), gene)
+        places = Alignment(pair.ref_site[0], pair.alt_site[0], len(allele.ref), len(allele.alt))
+        moved = places.ref_bases != places.alt_bases or places.ref_start != places.alt_start
+        return _Plan(Status.OK, tuple(self._strands(pair, compared)), gene, places if moved else None)
 
     def _strands(self, pair: Haplotypes, compared: Comparisons) -> list[Comparison]:
         found = []
@@ -251,7 +252,7 @@ class VariantScorer:
             found.append(compared.add(ref, alt, ref_site, alt_site))
         return found
 
-    def _score(self, plan: _Plan, compared: Comparisons, outputs: npt.NDArray[np.float64] | None) -> Score:
+    def _score(self, plan: _Plan, compared: Comparisons, outputs: Outputs | None) -> Score:
         if not plan.strands:
             return Score(plan.status, gene=plan.gene)
         values = [compared.difference(strand) for strand in plan.strands]
@@ -264,14 +265,13 @@ class VariantScorer:
             None if strand == Strand.REVERSE else values[0] + 0.0,
             None if strand == Strand.FORWARD else values[-1] + 0.0,
             plan.gene,
-            delta=None if outputs is None else _delta(plan, outputs),
+            delta=None if outputs is None else outputs.delta(self._readings(plan), plan.alignment),
         )
 
-
-def _delta(plan: _Plan, outputs: npt.NDArray[np.float64]) -> list[float]:
-    """Outputs of the alternative less those of the reference, the mean over the strands that were read."""
-    strands = [outputs[strand.alt_row] - outputs[strand.ref_row] for strand in plan.strands]
-    return [float(value) + 0.0 for value in np.mean(strands, axis=0)]
+    def _readings(self, plan: _Plan) -> list[Reading]:
+        backwards = {Strand.BOTH: (False, True), Strand.FORWARD: (False,), Strand.REVERSE: (True,)}
+        directions = backwards[self.settings.strand]
+        return [Reading(s.ref_row, s.alt_row, back) for s, back in zip(plan.strands, directions, strict=True)]
 
 
 @contextmanager

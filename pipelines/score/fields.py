@@ -37,6 +37,7 @@ class Fields:
         explain: also the strands and the status.
         ranked: for each window, whether the model is calibrated for it.
         outputs: names of the outputs of a fine-tuned model; each has a field with its difference.
+        per_base: whether that model predicts every base.
     """
 
     prefix: str
@@ -47,12 +48,19 @@ class Fields:
     explain: bool
     ranked: tuple[bool, ...]
     outputs: tuple[str, ...] = ()
+    per_base: bool = False
 
     @classmethod
     def of(
-        cls, options: ScoreOptions, settings: Settings, *, ranked: Sequence[bool] = (), outputs: Sequence[str] = ()
+        cls,
+        options: ScoreOptions,
+        settings: Settings,
+        *,
+        ranked: Sequence[bool] = (),
+        outputs: Sequence[str] = (),
+        per_base: bool = False,
     ) -> "Fields":
-        """The fields of a run with these settings; ``ranked`` and ``outputs`` as of the attributes."""
+        """The fields of a run with these settings; the others as of the attributes."""
         return cls(
             options.info_prefix,
             settings.widths,
@@ -62,6 +70,7 @@ class Fields:
             options.explain,
             tuple(ranked) or (False,) * len(settings.widths),
             tuple(outputs),
+            per_base,
         )
 
     @cached_property
@@ -91,6 +100,14 @@ class Fields:
     def _id(self, attribute: str, suffix: str) -> str:
         return f"{self.prefix}_{(_SHORT | self._deltas)[attribute]}{suffix}"
 
+    def _change(self, output: str, where: str, strands: str) -> str:
+        """What the field of an output of a fine-tuned model holds."""
+        if self.per_base:
+            return f"genoconv: greatest change at a base of the {where} of predicted {output}, ALT minus REF, {strands}"
+        return (
+            f"genoconv: predicted {output} of ALT minus that of REF in a {where}, on the scale of the head, {strands}"
+        )
+
     def info_fields(self) -> list[InfoField]:
         """The ``##INFO`` lines."""
         fields = []
@@ -109,8 +126,7 @@ class Fields:
                 "gene": "genoconv: gene whose body is the window",
                 "status": f"genoconv: ok, or why there is no score in the {where}",
                 **{
-                    name: f"genoconv: predicted {_KEY.sub('_', output)} of ALT minus that of REF in a {where}, on the"
-                    f" scale of the head, {strands[self.strand]}"
+                    name: self._change(_KEY.sub("_", output), where, strands[self.strand])
                     for name, output in zip(self._deltas, self.outputs, strict=True)
                 },
             }[attribute]

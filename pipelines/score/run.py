@@ -83,7 +83,7 @@ def score_variants(options: ScoreOptions) -> Summary | Forecast:
         for caution in cautions:
             log.warning("%s: %s", options.model, caution)
         ranked = [table is not None for table in calibration.tables]
-        fields = Fields.of(options, settings, ranked=ranked, outputs=_outputs(options))
+        fields = Fields.of(options, settings, ranked=ranked, **_outputs(options))
         header, replaced = _header(inputs, fields, provenance)
         outputs.check_records(header, inputs)
         scorer = _scorer(options, model, reference, inputs.names, settings)
@@ -108,12 +108,12 @@ def score_variants(options: ScoreOptions) -> Summary | Forecast:
     return summary
 
 
-def _outputs(options: ScoreOptions) -> tuple[str, ...]:
-    """Names of the outputs of a fine-tuned model; none of others."""
+def _outputs(options: ScoreOptions) -> dict[str, Any]:
+    """Of a fine-tuned model, what :meth:`.Fields.of` takes; nothing of others."""
     from genoconv.models.checkpoint import read_head
 
     head = read_head(options.model)
-    return head.columns if head is not None else ()
+    return {} if head is None else {"outputs": head.columns, "per_base": head.per_base}
 
 
 def _work_on(

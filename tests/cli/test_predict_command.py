@@ -357,3 +357,50 @@ def test_options_that_a_model_of_bases_has_not(each: Bench) -> None:
     each.model = head_folder(each.folder / "own", pooling="none", stranded=True)
     with pytest.raises(UsageError, match="--strand both: what this model predicts belongs to one strand"):
         each.run("--strand", "both")
+
+
+def scored(each: Bench, variants: list[tuple[int, str, str]], *words: object) -> pd.DataFrame:
+    vcf, table = each.folder / "in.vcf", each.folder / "out.tsv"
+    rows = "".join(f"b\t{position}\t.\t{ref}\t{alt}\t.\t.\t.\n" for position, ref, alt in variants)
+    vcf.write_text(f"##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n{rows}")
+    out = ("-o", each.folder / "out.vcf", "--tsv", table, "--force", "-w", 80, "--grid", 1, "--device", "cpu")
+    call("score-variants", vcf, "-f", each.fasta, "-m", each.model, *out, *words)
+    return pd.read_csv(table, sep="\t")
+
+
+@pytest.mark.parametrize("strand", ["both", "forward", "reverse"])
+def test_a_variant_has_the_greatest_change_of_a_base(each: Bench, strand: str) -> None:
+    sequence = SEQUENCES["b"]
+    alt = "C" if sequence[120] != "C" else "G"
+    assert sequence[121:126] == "CGCAA"  # alleles are trimmed at the start alone
+    variants = [(121, sequence[120], alt), (122, "C", "CGATTACA"), (122, "CGCAA", "C")]
+    found = scored(each, variants, "--strand", strand)
+    window = sequence[80:160]
+    ref = each_base(each.model, window)
+    changed = each_base(each.model, window[:40] + alt + window[41:])
+    assert found.loc[0, ["delta_x", "delta_y"]].tolist() == pytest.approx(greatest(changed - ref), abs=2e-5)
+    window = sequence[82:162]  # centred on the first base that differs
+    ref, longer = each_base(each.model, window), each_base(each.model, (window[:40] + "GATTACA" + window[40:])[:80])
+    change = np.concatenate([longer[:40] - ref[:40], longer[47:] - ref[40:73]])
+    assert found.loc[1, ["delta_x", "delta_y"]].tolist() == pytest.approx(greatest(change), abs=2e-5)
+    shorter = each_base(each.model, window[:40] + sequence[126:166])
+    change = np.concatenate([shorter[:40] - ref[:40], shorter[40:76] - ref[44:]])
+    assert found.loc[2, ["delta_x", "delta_y"]].tolist() == pytest.approx(greatest(change), abs=2e-5)
+    header = (each.folder / "out.vcf").read_text()
+    assert "greatest change at a base of the 80 bp window of predicted x, ALT minus REF" in header
+
+
+def greatest(change: np.ndarray) -> list[float]:
+    return [float(column[np.abs(column).argmax()]) for column in change.T]
+
+
+def test_stranded_predictions_change_on_either_strand(each: Bench) -> None:
+    each.model = head_folder(each.folder / "own", pooling="none", both_strands=True, stranded=True)
+    sequence = SEQUENCES["b"]
+    alt = "C" if sequence[120] != "C" else "G"
+    variants = [(121, sequence[120], alt)]
+    forward, reverse, both = (
+        scored(each, variants, "--strand", s)["delta_x"][0] for s in ("forward", "reverse", "both")
+    )
+    assert both == max(forward, reverse, key=abs)
+    assert forward != pytest.approx(reverse, abs=1e-4)
