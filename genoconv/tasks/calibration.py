@@ -9,7 +9,9 @@ not used; an SNV then falls back on the next coarser class, an indel has no plac
 
 import io
 import json
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +32,12 @@ Exact = npt.NDArray[np.float64]
 NAME = "calibration.npz"
 FORMAT_VERSION = 1
 LEAST = 100
+_MOST_BYTES = 1 << 28
+# What a damaged archive, or an array or JSON in it, brings about.
+_DAMAGED = (
+    ValueError, LookupError, TypeError, AttributeError, EOFError, OSError, MemoryError, OverflowError,
+    NotImplementedError, RecursionError, zipfile.BadZipFile, zlib.error, struct.error,
+)  # fmt: skip
 """Scores that make a class."""
 
 _TAIL = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005)
@@ -192,6 +200,8 @@ class Calibration:
         remedy = "make it again with `genoconv models calibrate --force`, or delete it"
         try:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
+                if sum(member.file_size for member in stored.zip.infolist()) > _MOST_BYTES:
+                    raise ValueError(f"more than {_MOST_BYTES:,} bytes, unpacked")
                 about = json.loads(str(stored["about"]))
                 version = about["format_version"]
                 if about["format"] != "genoconv-calibration" or version != FORMAT_VERSION:
@@ -202,7 +212,7 @@ class Calibration:
                 tables = {name: Table(*(stored[f"{name}.{part}"] for part in _PARTS)) for name in names}
                 for table in tables.values():
                     _check(table)
-        except (ValueError, LookupError, TypeError, EOFError, OSError, zipfile.BadZipFile, RecursionError) as error:
+        except _DAMAGED as error:
             raise ModelError(f"{path}: damaged or not a calibration ({error}); {remedy}") from error
         return cls(about, tables)
 

@@ -188,6 +188,10 @@ def _fit(parts: _Parts, machine: Machine, restored: Restored | None) -> None:
         parts.trainer.fit(parts.learner, loader, ckpt_path=checkpoint, weights_only=True)
     except (GenoconvError, OSError, MemoryError):
         raise
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # which Lightning turns into exit code 1
+            raise KeyboardInterrupt from None
+        raise
     except torch.OutOfMemoryError as error:
         batch = max(parts.batches.tokens_per_batch, parts.job.longest)
         raise TrainingError(

@@ -68,7 +68,7 @@ class BedRecords:
         width = 0
         for _, text in self._lines():
             cells = _split(text.lstrip("#"))
-            if cells[0].lower() in _NAMES:
+            if cells and cells[0].lower() in _NAMES:
                 return tuple(cells)
             if not text.startswith("#"):
                 width = len(cells)
@@ -95,7 +95,7 @@ class BedRecords:
     def _rows(self) -> Iterator[tuple[str, list[str], int, int]]:
         for number, text in self._lines():
             cells = _split(text)
-            if text.startswith("#") or cells[0].lower() in _NAMES:
+            if text.startswith("#") or (cells and cells[0].lower() in _NAMES):
                 continue
             where = f"{self.name}: line {number}"
             if len(cells) != len(self._columns.names):

@@ -9,6 +9,7 @@ from pathlib import Path
 from genoconv.errors import DataError, UsageError
 from genoconv.formats import most_in_table, open_binary
 from genoconv.lines import check_rows, numbered_lines, shortened, utf8
+from genoconv.wording import printable
 
 _PARQUET = b"PAR1"
 _DNA = re.compile(r"[ACGTNacgtn]{8,}")
@@ -104,7 +105,7 @@ def _parquet_header(path: Path) -> tuple[str, ...]:
         with path.open("rb") as stream:
             return tuple(parquet.ParquetFile(stream).schema_arrow.names)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: damaged, or not Parquet: {' '.join(str(error).split())[:200]}") from None
+        raise DataError(f"{path}: damaged, or not Parquet: {_said(error)}") from None
 
 
 def _parquet_rows(table: Table) -> Iterator[tuple[int, list[str]]]:
@@ -127,8 +128,12 @@ def _parquet_rows(table: Table) -> Iterator[tuple[int, list[str]]]:
                     if unpacked > most:
                         raise _too_dense(table)
                     yield number, cells
-        except pa.ArrowException as error:
-            raise DataError(f"{table.source}: damaged: {' '.join(str(error).split())[:200]}") from None
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{table.source}: damaged: {_said(error)}") from None
+
+
+def _said(error: Exception) -> str:
+    return printable(" ".join(str(error).split()))[:200]
 
 
 def _too_dense(table: Table) -> DataError:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from genoconv.atomic import atomic_file, refuse_existing, refuse_inputs
 from genoconv.errors import DataError, UsageError
+from genoconv.lines import shortened
 from genoconv.pipelines.pictures import new_figure, require_matplotlib
 from genoconv.variants.reader import open_variants
 from genoconv.variants.records import Record
@@ -94,8 +95,8 @@ def _values(text: str | None, record: Record, *, field: str, name: str) -> list[
         values = []
     if len(values) != len(record.alts):
         raise DataError(
-            f"{name}: {record.contig}:{record.start + 1}: {field}={text[:80]} for {len(record.alts)} ALT alleles; "
-            "expected one number or dot for each"
+            f"{name}: {record.contig}:{record.start + 1}: {field}={shortened(text)} for {len(record.alts)} ALT alleles;"
+            " expected one number or dot for each"
         )
     return values
 

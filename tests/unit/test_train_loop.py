@@ -103,14 +103,18 @@ def test_stopping_and_going_on_is_the_same_as_not_stopping(fasta: Path, tmp_path
     assert not same_weights(whole, train_tiny(tmp_path / "seed", fasta, *HARD, "run.seed=1"))
 
 
-def test_ctrl_c_outside_of_the_steps_carries_the_advice(
-    fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("during", ["measuring", "a step"])
+def test_ctrl_c_that_leaves_at_once_carries_the_advice(
+    fasta: Path, tmp_path: Path, during: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def act() -> None:
         raise KeyboardInterrupt
 
     folder = tmp_path / "run"
-    at_call(monkeypatch, session, "measure_baselines", 1, act)
+    if during == "a step":
+        at_call(monkeypatch, Learner, "training_step", 2, act)
+    else:
+        at_call(monkeypatch, session, "measure_baselines", 1, act)
     with pytest.raises(Interrupted, match=f"resume with: genoconv train --resume {folder}"):
         train_tiny(folder, fasta)
     assert "go on with" not in caplog.text  # said once, by the command

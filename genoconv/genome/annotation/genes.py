@@ -11,7 +11,7 @@ from genoconv.errors import DataError
 from genoconv.formats import open_binary
 from genoconv.genome.annotation.gff import Row, RowReader, kind_of
 from genoconv.genome.annotation.loci import CodingLoci, Gene, TranscriptLoci, gene_id_of, outside
-from genoconv.wording import count, listed
+from genoconv.wording import count, listed, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +61,7 @@ def read_genes(
         reader = RowReader(stream, source=source)
         genes = _collect(reader, circular)
     if not genes:
-        seen = ", ".join(name for name, _ in reader.features.most_common(6))
+        seen = ", ".join(printable(name)[:40] for name, _ in reader.features.most_common(6))
         found = f"its features are {seen}" if seen else "it has no rows"
         raise DataError(f"{source}: no genes: no rows of gene, transcript or CDS features; {found}")
     if contigs is not None:
