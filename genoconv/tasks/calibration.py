@@ -113,7 +113,7 @@ class Table:
         q_low, q_high = (self.quantiles[rows, at].astype(np.float64) for at in (low, high))
         with np.errstate(divide="ignore", invalid="ignore"):
             share = np.where(equal | (q_high == q_low), 0.5, (values - q_low) / (q_high - q_low))
-        fractions: Exact = (p_low + share.clip(0, 1) * (p_high - p_low)).clip(least, 1 - least)
+        fractions: Exact = p_low + share.clip(0, 1) * (p_high - p_low)
         return fractions
 
     def _rank(self, rows: npt.NDArray[np.int64], values: Values, *, side: str) -> npt.NDArray[np.int64]:

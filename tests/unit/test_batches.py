@@ -50,6 +50,9 @@ def test_padding_fraction_by_hand() -> None:
 def test_a_window_larger_than_a_batch_is_named() -> None:
     with pytest.raises(UsageError, match=r"window 1 has 2,000 tokens, more than the 1,000 of a batch"):
         batch_plan([5, 2000], tokens_per_batch=1000, seed=0, epoch=0)
+    assert batch_plan([1000], tokens_per_batch=1000, seed=0, epoch=0) == [[0]]
+    with pytest.raises(UsageError, match=r"window 0 has 1,001 tokens"):
+        batch_plan([1001], tokens_per_batch=1000, seed=0, epoch=0)
 
 
 def test_padding_is_on_the_right() -> None:

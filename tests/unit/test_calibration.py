@@ -97,6 +97,9 @@ def test_indels_by_length() -> None:
     assert indel_class(0, 1) == INSERTION
     assert indel_class(2, 0) == DELETION + 1
     assert indel_class(0, 50) == INSERTION + len(LENGTHS) - 1
+    of_length = [indel_class(length, 0) - DELETION for length in range(1, 51)]
+    assert [of_length.index(class_) + 1 for class_ in range(len(LENGTHS))] == [1, 2, 3, 4, 7, 13, 25]
+    assert of_length == sorted(of_length)
     assert [indel_class(*pair) for pair in ((1, 2), (0, 51), (0, 0), (2, 2))] == [-1] * 4
 
 
@@ -243,7 +246,7 @@ def test_it_is_stored_whole_and_the_same_bytes_each_time(tmp_path: Path) -> None
     assert Calibration.load(tmp_path / "c") is None
 
 
-@pytest.mark.parametrize("damage", ["cut", "text", "pickle", "classes", "version"])
+@pytest.mark.parametrize("damage", ["cut", "text", "pickle", "classes", "format", "version"])
 def test_a_damaged_one_is_refused(tmp_path: Path, damage: str) -> None:
     table = fit(np.full(500, INSERTION, np.int32), np.arange(500, dtype=np.float32))
     Calibration({}, {"sum": table}).save(tmp_path)
@@ -259,6 +262,8 @@ def test_a_damaged_one_is_refused(tmp_path: Path, damage: str) -> None:
         rest = (getattr(table, part)[:1] for part in ("counts", "means", "deviations", "quantiles"))
         wrong = Table(np.array([CLASSES], np.int32), *rest)
         Calibration({}, {"sum": wrong}).save(tmp_path)
+    elif damage == "format":
+        Calibration({"format": "another"}, {"sum": table}).save(tmp_path)
     else:
         Calibration({"format_version": 99}, {"sum": table}).save(tmp_path)
     with pytest.raises(ModelError, match=r"calibration.npz: .*genoconv models calibrate --force"):

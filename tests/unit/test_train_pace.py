@@ -127,3 +127,28 @@ def test_processes_measure_together_and_so_in_less_time(fasta: Fasta, monkeypatc
         Pace(clock, every=None, held_out=held_out(fasta, bases=1_000), world=world).step_done(1.0, 1000)
         reserves.append(clock.reserve)
     assert reserves[0] == pytest.approx(4 * reserves[1])
+
+
+def test_the_first_step_does_not_count_for_the_next_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It also compiles and allocates."""
+    machine = Machine(monkeypatch, step=1, speed=1)
+    pace = Pace(Clock(max_steps=None, max_seconds=100), every=None, held_out=[], world=1)
+    for seconds in (40, 1):
+        pace.step_done(seconds, 1000)
+    machine.now += 85
+    assert not pace.is_over()
+    machine.now += 14.5
+    assert pace.is_over()
+
+
+@pytest.mark.parametrize(("seconds", "affordable"), [(34, True), (36, False)])
+def test_a_validation_beside_the_points_leaves_time_for_them(
+    fasta: Fasta, monkeypatch: pytest.MonkeyPatch, seconds: float, affordable: bool
+) -> None:
+    """One was measured, this one, four points and the last are to come: seven in a quarter of 1,000 seconds."""
+    Machine(monkeypatch, step=1, speed=1)
+    valid = held_out(fasta, bases=1000)[0]
+    pace = Pace(Clock(max_steps=None, max_seconds=1000), every=None, held_out=[valid], world=1)
+    pace.measured(valid, seconds)
+    pace.step_done(1, 1000)
+    assert pace.validation_is_due(100) == affordable
