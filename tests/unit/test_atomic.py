@@ -106,3 +106,15 @@ def test_an_output_is_never_an_input(tmp_path):
     for output, name in ((fasta, "--fasta"), (link, "--fasta"), (model, "--model"), (tmp_path / "runs", "--model")):
         with pytest.raises(UsageError, match=name):
             atomic.refuse_inputs([output], inputs=inputs)
+
+
+def test_an_output_may_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        atomic.write_text(tmp_path / "a.txt", "a")
+        with atomic.atomic_dir(tmp_path / "b") as folder:
+            (folder / "c").write_text("c")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "b").stat().st_mode & 0o777 == 0o750

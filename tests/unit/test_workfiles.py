@@ -1,16 +1,18 @@
 """Work files beside an output: one process holds them, links are never followed, dead processes leave nothing."""
 
 import errno
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from genoconv import workfiles
+from genoconv import processes, workfiles
 from genoconv.atomic import atomic_dir, atomic_file
 from genoconv.errors import OutputError, UsageError
 from genoconv.tasks.journal import Journal, journal_path, refuse_finished_pieces
@@ -180,3 +182,51 @@ def test_a_full_disk_names_the_journal(tmp_path: Path, monkeypatch: pytest.Monke
     os.close(stream.fileno())  # nothing can be written any more
     stream.close()
     assert stream.closed
+
+
+FORKED = """
+import os, signal, sys
+from pathlib import Path
+from genoconv.workfiles import claimed
+with claimed(Path(sys.argv[1])):
+    if not os.fork():
+        sys.stdin.read()  # lives on, until the test lets it end
+        os._exit(0)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_child_of_a_killed_process_holds_nothing(tmp_path: Path) -> None:
+    output = tmp_path / "out.vcf"
+    killed = subprocess.Popen([sys.executable, "-c", FORKED, str(output)], stdin=subprocess.PIPE)
+    assert killed.wait(timeout=60) == -signal.SIGKILL
+    try:
+        with claimed(output):
+            pass
+    finally:
+        assert killed.stdin is not None
+        killed.stdin.close()
+
+
+def test_a_lock_that_its_last_holder_removes_meanwhile_is_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = work_path(tmp_path / "out.vcf", "lock")
+    flock, calls = fcntl.flock, []
+
+    def late(stream: Any, how: int) -> None:
+        calls.append(how)
+        if len(calls) == 1:
+            lock.unlink()
+        flock(stream, how)
+
+    monkeypatch.setattr("genoconv.workfiles.fcntl.flock", late)
+    with claimed(tmp_path / "out.vcf"):
+        assert len(calls) == 2
+        assert lock.exists()
+
+
+def test_a_process_has_ended_whose_id_another_has_now() -> None:
+    host, pid, start = processes.tag().split("-")
+    assert not processes.ended(f"{host}-{pid}-{start}")
+    assert processes.ended(f"{host}-{pid}-{int(start) - 1}")
