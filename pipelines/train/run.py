@@ -103,6 +103,8 @@ def train(
             :func:`.loop.run`.
         TrainingError: the loss is NaN or exploded.
     """
+    if config.init is not None:
+        atomic.refuse_inputs([folder], inputs={"--init": config.init})
     machine = find_machine(config.run, folder=folder)
     with held_run(folder, first=machine.is_first, force=force) as held:
         session = Session.prepare(config, folder, machine, offline=offline, quiet=quiet, command=command)

@@ -12,7 +12,16 @@ from pathlib import Path
 import pytest
 import torch
 from fasta_files import write_fasta
-from train_runs import patterned_bases, patterned_genome, resumed, same_weights, tiny_config, train_tiny, weights
+from train_runs import (
+    configuration,
+    patterned_bases,
+    patterned_genome,
+    resumed,
+    same_weights,
+    tiny_config,
+    train_tiny,
+    weights,
+)
 
 import genoconv
 from genoconv.errors import DataError, OutputError, TrainingError, UsageError
@@ -248,3 +257,12 @@ def test_contigs_too_short_for_a_window_are_counted_and_named(tmp_path: Path, ca
     assert "44 contigs shorter than 32 left out" in (folder / "README.md").read_text()
     with pytest.raises(DataError, match="no windows: 44 contigs shorter than 32 left out"):
         train_tiny(tmp_path / "none", write_fasta(tmp_path / "short.fa", short))
+
+
+def test_the_model_that_training_starts_from_is_not_replaced(fasta: Path, tmp_path: Path) -> None:
+    folder = train_tiny(tmp_path / "run", fasta, max_steps=1)
+    before = weights(folder)
+    config = configuration(options={"fasta": str(fasta), "init": str(folder), "run.max_steps": 1})
+    with pytest.raises(UsageError, match="this output is the input --init; choose another name"):
+        pipeline.train(config, folder=folder, force=True, quiet=True)
+    assert all(torch.equal(before[name], tensor) for name, tensor in weights(folder).items())
