@@ -106,7 +106,10 @@ def gather(config: FinetuneConfig) -> Dataset:
     found, rule = split_records(config, source, records, labels.groups())
     names = [record.name for record in records]
     data = checked(config, Dataset(source.name, names, sequences, labels, found, rule, _NONE))
+    lack = labels.check_training(data.members("train"), source=source.name)
     log_notes(config, data, [*source.notes, *_notes(data, labels)])
+    if lack:
+        log.warning("%s: %s", source.name, lack)
     return data
 
 

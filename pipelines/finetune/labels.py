@@ -47,6 +47,30 @@ class Labels:
         """Targets (M, C) of some records."""
         return self.targets[members]
 
+    def check_training(self, members: npt.NDArray[np.int64], *, source: str) -> str | None:
+        """What the training records lack that others have, in words; None where nothing.
+
+        Raises:
+            DataError: they are all alike, so that nothing can be learned.
+        """
+        known = self.known(members)
+        if self.kind == "regression" or self.kind == "multilabel":
+            same = [name for name, column in zip(self.names, known.T, strict=True) if (column == column[0]).all()]
+            if len(same) == len(self.names) or (same and self.kind == "regression"):
+                raise DataError(
+                    f"{source}: {listed(same)} is the same in every training record; nothing can be learned"
+                )
+            return f"{listed(same)} is the same in every training record" if same else None
+        there = set(known[:, 0].astype(int).tolist())
+        if len(there) < 2:
+            [only] = there
+            raise DataError(
+                f"{source}: every training record is of class {shortened(self.names[only])}; nothing can be learned:"
+                " change the splits"
+            )
+        lacking = [name for number, name in enumerate(self.names) if number not in there]
+        return f"no training record of {listed(lacking)}, which cannot be learned" if lacking else None
+
     def groups(self) -> list[object]:
         """The class of each record, where it has one; equal for all others."""
         return list(self.targets[:, 0].tolist()) if self.kind in ("binary", "multiclass") else [0] * len(self.targets)
@@ -84,7 +108,9 @@ def understand(
     for name, column in zip(names, columns, strict=True):
         for place, value in zip(where, column, strict=True):
             if not value and task != "multilabel":
-                raise DataError(f"{place}: no label in column {name}; fill it in, or remove the record")
+                lists = any(_SEPARATOR in other for other in column)
+                rest = "add --task multilabel if that means none" if lists else "fill it in, or remove the record"
+                raise DataError(f"{place}: no label in column {name}; {rest}")
     if len(columns) > 1:
         return _several(columns, names=names, where=where, task=task)
     [column], [name] = columns, names

@@ -288,6 +288,24 @@ FAULTS: dict[str, tuple[list[str], list[list[object]], tuple[str, ...], str]] = 
         r"line 62: split 'both'; expected train, valid or test",
     ),
     "no training": (["sequence", "label", "split"], [[*row, "test"] for row in GOOD], (), r"no record for training"),
+    "a class in test only": (
+        ["sequence", "label", "split"],
+        [[s, n % 2, "test" if n % 2 else ("train", "valid")[n % 4 // 2]] for n, s in enumerate(SEQUENCES)],
+        (),
+        r"every training record is of class '0'; nothing can be learned: change the splits",
+    ),
+    "numbers alike in training": (
+        ["sequence", "label", "split"],
+        [[s, 0.5 if n % 3 else n, ("valid", "train", "train")[n % 3]] for n, s in enumerate(SEQUENCES)],
+        (),
+        r"label is the same in every training record; nothing can be learned",
+    ),
+    "an empty list": (
+        ["sequence", "label"],
+        [[s, ("a;b", "a", "")[n % 3]] for n, s in enumerate(SEQUENCES)],
+        (),
+        r"line 4: no label in column label; add --task multilabel if that means none",
+    ),
     "three classes": (
         ["sequence", "label"],
         [[s, n % 3] for n, s in enumerate(SEQUENCES)],
@@ -345,6 +363,16 @@ def test_labels_of_a_fasta_that_do_not_fit(bench: Bench) -> None:
     write_table(labels, ["name of it", "label"], [["a", 1]])
     with pytest.raises(DataError, match=r"l.csv: line 1: no column id"):
         bench.gathered("--labels", labels, table=fasta)
+
+
+def test_a_class_without_training_records_is_named(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [
+        [s, "abc"[n % 3], ("train", "valid", "test")[n % 3 if n % 3 == 2 else n // 3 % 2]]
+        for n, s in enumerate(SEQUENCES)
+    ]
+    table = write_table(bench.folder / "few.csv", ["sequence", "label", "split"], rows)
+    assert len(bench.gathered(table=table).members("train")) == 20
+    assert "no training record of c, which cannot be learned" in caplog.text
 
 
 def test_duplicates_across_splits_are_found_on_both_strands(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
