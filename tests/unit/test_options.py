@@ -114,6 +114,7 @@ FILES = {
     "? [a]\n: b": "run.yaml: not YAML: ",
     "kind: 2001-99-99": "run.yaml: not YAML: ",
     f"kind: {DIGITS}": "run.yaml: not YAML: an integer of 4,400 characters",
+    f"kind: {2**64}": "run.yaml: an integer of more than 64 bits",
     "kind: " + "[" * 3000: "run.yaml: nested too deeply",
     "kind: !!python/object:os.system x": "run.yaml: not YAML: ",
     "\xff": "run.yaml: not YAML: byte 0 is not UTF-8",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from genoconv import tokens
-from genoconv.variants.alleles import trimmed
+from genoconv.variants.alleles import Allele, trimmed
 from genoconv.variants.windows import Window, grid_window, haplotypes, unknown_fraction
 
 COMPLEMENT = str.maketrans("ACGTN", "TGCAN")
@@ -116,3 +116,9 @@ def test_allele_outside_the_window():
 def test_unknown_fraction():
     assert unknown_fraction(tokens.encode("ACGN")) == 0.25
     assert unknown_fraction(tokens.encode("")) == 0.0
+
+
+@pytest.mark.parametrize(("inserted", "fits"), [(4, True), (5, False)])
+def test_an_insertion_at_the_end_of_a_contig_that_fills_its_window(inserted: int, fits: bool) -> None:
+    pair = haplotypes(Window(6, 10), Allele(10, "", "ACGTA"[:inserted]), fetch=fetch_from("ACGTACGTAC"))
+    assert (pair is not None) == fits
