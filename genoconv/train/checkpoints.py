@@ -219,7 +219,11 @@ class Checkpoints(pl.Callback):
         self.measuring.settle(trainer, pl_module)
         self._saved = step
         partial = self.folder / _PARTIAL
-        trainer.save_checkpoint(partial)  # written by the first process, all must take part
+        try:
+            trainer.save_checkpoint(partial)  # written by the first process, all must take part
+        except OSError as error:
+            error.filename = error.filename or str(partial)
+            raise
         if trainer.is_global_zero:
             atomic.commit(partial, self.folder / f"step-{step:08d}.ckpt")
             for old in sorted(self.folder.glob("step-*.ckpt"))[:-_KEPT]:

@@ -1,5 +1,6 @@
 """``metrics.csv``: what was measured, one row at a time, readable during the run."""
 
+import contextlib
 import csv
 import math
 from collections.abc import Mapping, Sequence
@@ -124,6 +125,7 @@ class MetricsFile:
             writer = self._writer(stream)
             writer.writeheader()
             writer.writerows(map(_record, self.rows))
+        self._path = path
         self._stream = path.open("a", newline="", encoding="utf-8")
         self._appending = self._writer(self._stream)
 
@@ -133,12 +135,17 @@ class MetricsFile:
     def add(self, row: Row) -> None:
         """Write one row now."""
         self.rows.append(row)
-        self._appending.writerow(_record(row))
-        self._stream.flush()
+        try:
+            self._appending.writerow(_record(row))
+            self._stream.flush()
+        except OSError as error:
+            error.filename = error.filename or str(self._path)  # on a full disk nothing else says which file
+            raise
 
     def close(self) -> None:
         """No more rows."""
-        self._stream.close()
+        with contextlib.suppress(OSError):  # what could not be written has been said by :meth:`add`
+            self._stream.close()
 
 
 def _record(row: Row) -> dict[str, object]:

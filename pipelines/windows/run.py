@@ -18,6 +18,7 @@ from genoconv.pipelines.outcome import Outcome
 from genoconv.pipelines.references import genome_files
 from genoconv.pipelines.windows.options import WindowsOptions
 from genoconv.progress import progress_bar
+from genoconv.variants.bcf_file import quiet_htslib
 from genoconv.wording import count
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def _write(frame: "pd.DataFrame", output: Path | None, fmt: Format) -> None:
         if output.suffix == ".gz":
             import pysam
 
-            with pysam.BGZFile(str(temporary), "wb") as packed:
+            with quiet_htslib(), pysam.BGZFile(str(temporary), "wb") as packed:
                 for line in lines(frame, fmt):
                     packed.write(line.encode())
         else:

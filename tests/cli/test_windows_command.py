@@ -2,6 +2,7 @@
 
 import gzip
 import logging
+import resource
 from pathlib import Path
 
 import pytest
@@ -217,3 +218,16 @@ def test_genes_that_cross_the_origin_of_a_circle_keep_both_ends_in_one_set() -> 
     }
     assert len({split for _, _, split in parts.values()}) == 1
     assert len(rows) == 11 + 3
+
+
+def test_a_full_disk_is_reported_in_our_words_alone(
+    genome: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, most[1]))
+    try:
+        result = windows("-f", genome, "--tile", "-l", 20, "-o", tmp_path / "o.tsv.gz", "--quiet")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+    assert isinstance(result.exception, OSError)
+    assert "[E::" not in capfd.readouterr().err

@@ -1,5 +1,6 @@
 """How a run starts: alone in its folder, or not at all; and what is said and recorded of what it learns from."""
 
+import errno
 import json
 import logging
 import os
@@ -266,3 +267,13 @@ def test_the_model_that_training_starts_from_is_not_replaced(fasta: Path, tmp_pa
     with pytest.raises(UsageError, match="this output is the input --init; choose another name"):
         pipeline.train(config, folder=folder, force=True, quiet=True)
     assert all(torch.equal(before[name], tensor) for name, tensor in weights(folder).items())
+
+
+def test_a_full_disk_names_the_checkpoint(fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def save(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pytorch_lightning.Trainer.save_checkpoint", save)
+    with pytest.raises(OSError, match="No space left") as caught:
+        train_tiny(tmp_path / "run", fasta, max_steps=1)
+    assert str(caught.value.filename).endswith("partial.ckpt")
