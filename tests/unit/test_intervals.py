@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from genoconv.errors import DataError, UsageError
 from genoconv.genome.fasta.access import Fasta
-from genoconv.genome.windows.intervals import Region, gene_windows, read_bed, tile_windows
-from genoconv.genome.windows.splits import SplitPlan, divide, named_splits, split_windows, tile_regions
+from genoconv.genome.windows.intervals import Region, gene_windows, read_bed, tile_windows, window_frame
+from genoconv.genome.windows.splits import SplitPlan, _gene_units, divide, named_splits, split_windows, tile_regions
 from genoconv.genome.windows.training import WindowPlan, make_windows, unknown_bases
 
 CONTIGS = {"a": 3000, "b": 1000, "c": 400}
@@ -240,3 +240,9 @@ def test_bed_rows_that_are_not(tmp_path: Path, content: bytes, message: str) -> 
     (tmp_path / "x.bed").write_bytes(content)
     with pytest.raises(DataError, match=f"x.bed: {message}"):
         read_bed(tmp_path / "x.bed")
+
+
+def test_windows_that_touch_are_one_unit() -> None:
+    rows = [("c", 0, 20, "+", "a", ""), ("c", 20, 30, "+", "b", ""), ("c", 31, 40, "+", "d", "")]
+    windows = window_frame(rows).assign(locus=range(3))
+    assert _gene_units(windows, size=10) == [("c", 0), ("c", 0), ("c", 3)]
