@@ -23,6 +23,7 @@ from genoconv.train.clock import Clock
 from genoconv.train.cluster import is_worker
 from genoconv.train.data import Batch, Parcel, Share, TrainingBatches, leave_signals_to_parent
 from genoconv.train.display import Display
+from genoconv.train.foresight import warn_of_short_minutes
 from genoconv.train.held_out import HeldOut
 from genoconv.train.interrupts import Interrupts
 from genoconv.train.job import Job, Outcome, stages
@@ -81,6 +82,9 @@ def run(job: Job, *, machine: Machine, folder: Path, resume: Path | None = None,
         stack.enter_context(interrupts)
         if machine.starts_workers:
             interrupts.abandon = stack.enter_context(workers(machine.devices, nodes=machine.nodes))
+        limit = job.settings.max_minutes
+        if limit is not None and machine.is_first and machine.accelerator == "cpu" and not restored:
+            warn_of_short_minutes(job, seconds=60 * limit)
         parts = _Parts.assemble(job, machine, folder, restored, best, metrics, display, interrupts)
         _fit(parts, machine, restored)
         return parts.outcome()

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fasta_files import random_bases, write_fasta
+from train_runs import patterned_genome, same_weights, train_tiny
 
 from genoconv.genome.fasta.access import Fasta
 from genoconv.train import clock as clock_module
@@ -152,3 +153,23 @@ def test_a_validation_beside_the_points_leaves_time_for_them(
     pace.measured(valid, seconds)
     pace.step_done(1, 1000)
     assert pace.validation_is_due(100) == affordable
+
+
+@pytest.mark.parametrize(("minutes", "announced"), [(1e-5, True), (5, False)])
+def test_minutes_without_room_for_a_step_are_announced_before_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, minutes: float, announced: bool
+) -> None:
+    fasta = patterned_genome(tmp_path / "g.fa")
+    train_tiny(tmp_path / "run", fasta, f"run.max_minutes={minutes}", max_steps=2)
+    told = [number for number, message in enumerate(caplog.messages) if "a window of each held-out set" in message]
+    assert len(told) == announced
+    if announced:
+        first = next(number for number, message in enumerate(caplog.messages) if "it is the only one" in message)
+        assert told[0] < first
+
+
+def test_looking_ahead_changes_neither_weights_nor_random_numbers(tmp_path: Path) -> None:
+    fasta = patterned_genome(tmp_path / "g.fa")
+    train_tiny(tmp_path / "plain", fasta, max_steps=2)
+    train_tiny(tmp_path / "timed", fasta, "run.max_minutes=5", max_steps=2)
+    assert same_weights(tmp_path / "plain", tmp_path / "timed")
