@@ -6,7 +6,7 @@ from typing import Any
 
 from genoconv.errors import ModelError, UsageError
 from genoconv.tokens import VOCAB_SIZE
-from genoconv.wording import did_you_mean
+from genoconv.wording import did_you_mean, printable
 
 # Positions are held as float32, which counts every integer up to here.
 MAX_LENGTH_LIMIT = 2**24
@@ -120,7 +120,9 @@ class ModelConfig:
         """
         known = {f.name for f in fields(cls)}
         problems = [
-            f"{name}: not a setting of a model{did_you_mean(name, known)}" for name in values if name not in known
+            f"{printable(name[:60])}: not a setting of a model{did_you_mean(name, known)}"
+            for name in values
+            if name not in known
         ]
         problems += [f"{name}: missing" for name in ("d_model", "n_layer", "max_length") if name not in values]
         if problems:

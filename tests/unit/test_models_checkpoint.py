@@ -143,6 +143,13 @@ def test_every_preset_can_be_built(name: str) -> None:
     assert ModelConfig.from_dict(config.to_dict()) == config
 
 
+def test_an_unknown_setting_is_shown_escaped_and_in_short() -> None:
+    with pytest.raises(ModelError) as caught:
+        ModelConfig.from_dict({**preset("tiny-1k").to_dict(), "\ufeffd_model\x1b[31m" + 1000 * "x": 1})
+    assert str(caught.value).startswith("\\ufeffd_model\\x1b[31mx")
+    assert len(str(caught.value)) < 150
+
+
 def test_windows_leave_out_the_positions_of_special_tokens() -> None:
     """Two bases more would take transforms of twice the length, and at 32,768 leave the fused kernels."""
     found = {name: preset(name).max_bases for name in PRESETS}
