@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 # costs little, and at least so many pieces that shards come out even.
 _PIECE_TOKENS = 1 << 22
 _PIECE_RECORDS = (16, 1024)
-_PIECES = 32
+_PIECES = 64
 
 
 def gene_index(options: ScoreOptions, genome: GenomeFiles, reference: Reference) -> "GeneIndex | None":
