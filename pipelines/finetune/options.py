@@ -187,7 +187,7 @@ class FinetuneConfig(Options):
         ),
     ] = None
     noise: Annotated[
-        float | None,
+        float,
         Field(ge=0, le=0.5),
         option(
             "--noise",
@@ -196,7 +196,7 @@ class FinetuneConfig(Options):
             default="0",
             help="Share of the bases of training records that are replaced by random ones each time they are read.",
         ),
-    ] = None
+    ] = 0.0
     epochs: Annotated[
         int | None,
         Field(ge=1),
@@ -249,6 +249,5 @@ class FinetuneOptions(FinetuneConfig):
 
 # Keys of a call that are not part of a run.
 CALL = ("output", "resume", "force", "quiet")
-NOISE = {"head": 0.0, "lora": 0.0, "full": 0.0}
 EPOCHS = {"head": 50, "lora": 10, "full": 10}
 PATIENCE = {"head": 10, "lora": 3, "full": 3}

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from genoconv.errors import ModelError, UsageError
 from genoconv.pipelines.finetune.bases import BaseLabels, gather_bases
 from genoconv.pipelines.finetune.inputs import Dataset, gather
-from genoconv.pipelines.finetune.options import EPOCHS, NOISE, PATIENCE, FinetuneConfig
+from genoconv.pipelines.finetune.options import EPOCHS, PATIENCE, FinetuneConfig
 from genoconv.pipelines.train.folder import RECORDS, RunFolder, write_json
 from genoconv.pipelines.train.session import advice, end_by_signal
 from genoconv.progress import progress_bar
@@ -175,7 +175,7 @@ class Session:
             train=train,
             held_out=held_out,
             flips=data.reverse_complement is True,
-            noise=NOISE[self.config.mode] if self.config.noise is None else self.config.noise,
+            noise=self.config.noise,
             data=data,
             optim=self.config.optim,
             settings=settings,
