@@ -54,14 +54,30 @@ def _elsewhere(model: Path, provenance: Mapping[str, Any], *, reference: Mapping
         return "the model was trained on the synthetic demo genome, which is not biological sequence"
     if not trained or not reference:
         return None
-    there, here = _assemblies(trained), _assemblies(reference.values())
+    species = _species(provenance)
+    there = _assemblies(trained) | {name for names in species.values() for name in names}
+    here = _assemblies(reference.values())
     if there & here:
         return None
+    if species and not here:
+        return (
+            f"the model was trained on sequence of {' and '.join(species)}; whether {fasta.name} is of these is not"
+            " known, and scores on another species may mean little"
+        )
     known = f" ({', '.join(sorted(here))})" if here else ""
+    learned = f"sequence of {' and '.join(species)}" if species else name or "another genome"
     return (
-        f"the model was trained on {name or 'another genome'}, which shares no sequence with {fasta.name}{known}; "
+        f"the model was trained on {learned}, which shares no sequence with {fasta.name}{known}; "
         "scores on another species or assembly may mean little"
     )
+
+
+def _species(provenance: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Genomes by name of each species that a model has read parts of, where its folder says so."""
+    species = provenance.get("species")
+    if not isinstance(species, Mapping):
+        return {}
+    return {str(name): [str(one) for one in names] for name, names in species.items() if isinstance(names, list)}
 
 
 def _imported(provenance: Mapping[str, Any], *, reference: Mapping[str, str], fasta: Path) -> str | None:

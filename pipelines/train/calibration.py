@@ -88,7 +88,7 @@ def _calibrate(options: CalibrateOptions, budget: float, *, rate: float, later: 
         sampling = Sampling.prepare(options, model, Reference(Fasta(options.fasta)))
         size = affordable(sampling, budget)
     if size is None:
-        log.info("too few scores could be sampled in %.0f seconds to calibrate the model; to do it: %s", budget, later)
+        log.info("too few scores could be sampled in %.0f s to calibrate the model; to do it: %s", budget, later)
         return
     sized = {"sample": Bases(size.positions), "variants": Bases(size.variants)}
     made = fill(options.model_copy(update=sized), sampling, folder=options.model)

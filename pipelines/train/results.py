@@ -13,6 +13,7 @@ from genoconv.pipelines.train.folder import MODEL_CONFIG
 from genoconv.pipelines.train.inputs import Inputs
 from genoconv.pipelines.train.options import TrainConfig
 from genoconv.progress import Advance, progress_bar
+from genoconv.wording import count
 
 if TYPE_CHECKING:
     from genoconv.pipelines.train.session import Session
@@ -182,6 +183,6 @@ def summary(results: dict[str, Any]) -> str:
     speed = results["tokens"] / max(results["seconds"], 1e-9)
     test = f", test perplexity {results['test_perplexity']:.3f}" if "test_perplexity" in results else ""
     return (
-        f"validation perplexity {ours:.3f}{test} after {results['steps']:,} steps, {results['tokens']:,} bases"
+        f"validation perplexity {ours:.3f}{test} after {count(results['steps'], 'step')}, {results['tokens']:,} bases"
         f" ({speed:,.0f}/s): {difference} the best Markov model (order {order}, {best:.3f}); a uniform guess has 4.000"
     )

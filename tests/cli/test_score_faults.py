@@ -346,6 +346,14 @@ def test_a_model_that_lost_to_counting_is_named(
     [message], header = warned({**good, "genome": "sacCer3"}, yeast)
     assert "trained on sacCer3, which shares no sequence with g.fa" in message
     assert "sacCer3" in header
+    both = {**good, "species": {"human": ["hg38"], "mouse": ["mm39"]}}
+    [message], header = warned(both, yeast)
+    assert "trained on sequence of human and mouse; whether g.fa is of these is not known" in message
+    assert "human and mouse" in header
+    hg38, saccer3 = (one.md5 for name in ("hg38", "saccer3") for one in list_manifests() if one.name == name)
+    assert cautions(folder, reference=hg38, fasta=Path("hg38.fa")) == []
+    [message] = cautions(folder, reference={"chrII": saccer3["chrII"]}, fasta=Path("y.fa"))
+    assert "trained on sequence of human and mouse, which shares no sequence with y.fa (saccer3)" in message
     [message], header = warned({"kind": "imported", "source": {"path": "/x"}})
     assert "does not record what it was trained on; nothing says that its scores mean anything on g.fa" in message
     assert "does not record" in header
