@@ -350,10 +350,10 @@ def test_a_model_that_lost_to_counting_is_named(
     [message], header = warned(both, yeast)
     assert "trained on sequence of human and mouse; whether g.fa is of these is not known" in message
     assert "human and mouse" in header
-    hg38, saccer3 = (one.md5 for name in ("hg38", "saccer3") for one in list_manifests() if one.name == name)
+    hg38, coli = (one.md5 for name in ("hg38", "ecoli-k12") for one in list_manifests() if one.name == name)
     assert cautions(folder, reference=hg38, fasta=Path("hg38.fa")) == []
-    [message] = cautions(folder, reference={"chrII": saccer3["chrII"]}, fasta=Path("y.fa"))
-    assert "trained on sequence of human and mouse, which shares no sequence with y.fa (saccer3)" in message
+    [message] = cautions(folder, reference=coli, fasta=Path("y.fa"))
+    assert "trained on sequence of human and mouse, which shares no sequence with y.fa (ecoli-k12)" in message
     [message], header = warned({"kind": "imported", "source": {"path": "/x"}})
     assert "does not record what it was trained on; nothing says that its scores mean anything on g.fa" in message
     assert "does not record" in header
