@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from genoconv.models import HyenaDNA, ModelConfig, save_model
-from genoconv.tokens import encode
+from genoconv.tokens import PAD, encode
 
 COMPLEMENT = str.maketrans("ACGTacgt", "TGCAtgca")
 
@@ -54,3 +54,16 @@ def read_npz(path: Path) -> dict[str, Any]:
 def places(found: dict[str, Any]) -> list[tuple[str, int, int, str]]:
     columns = (found[name].tolist() for name in ("names", "starts", "ends", "strand"))
     return list(zip(*columns, strict=True))
+
+
+def bases(length: int, *, seed: int = 1) -> str:
+    """Random sequence."""
+    return "".join(np.random.default_rng(seed).choice(list("ACGT"), length))
+
+
+def padded(*sequences: str) -> torch.Tensor:
+    """Tokens (B, N) of sequences, padded on the right."""
+    rows = np.full((len(sequences), max(map(len, sequences))), PAD, np.uint8)
+    for row, sequence in zip(rows, sequences, strict=True):
+        row[: len(sequence)] = encode(sequence)
+    return torch.from_numpy(rows).long()

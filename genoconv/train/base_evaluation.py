@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genoconv.models.heads import HeadConfig
-from genoconv.train.evaluation import FIGURES
+from genoconv.train.evaluation import FIGURES, percentiles
 
 Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -50,12 +50,7 @@ def intervals(
         often = np.bincount(random.integers(len(names), size=len(names)), minlength=len(names))
         for name, value in prepared.figures(often[owners].astype(np.float64)).items():
             drawn[name].append(value)
-    found = {}
-    for name, values in drawn.items():
-        known = [value for value in values if not np.isnan(value)]
-        low, high = np.quantile(known, (0.025, 0.975)) if known else (np.nan, np.nan)
-        found[name] = float(low), float(high)
-    return found
+    return percentiles(drawn)
 
 
 class _Prepared(Protocol):

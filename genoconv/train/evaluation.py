@@ -1,6 +1,6 @@
 """How good predictions are: the figures of a task, and their bootstrap intervals."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -105,6 +105,11 @@ def intervals(
         some = random.integers(len(targets), size=len(targets))
         for name, value in figures(head, predicted[some], targets[some]).items():
             drawn[name].append(value)
+    return percentiles(drawn)
+
+
+def percentiles(drawn: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, float]]:
+    """The 95 % interval of what was drawn of each figure; NaN where none of it is a number."""
     found = {}
     for name, values in drawn.items():
         known = [value for value in values if not np.isnan(value)]

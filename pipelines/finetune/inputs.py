@@ -176,7 +176,7 @@ def split_records(
 
     Raises:
         UsageError: options that do not fit the source.
-        DataError: a value of the split column that is none.
+        DataError: an unknown set in the split column.
     """
     fractions, seed = (config.valid_fraction, config.test_fraction), config.run.seed
     if source.has_split:

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from embed_files import rc, small_model, states
+from embed_files import bases, padded, rc, small_model, states
 
 from genoconv.models.heads import HeadConfig, Predictor
 from genoconv.models.parts import overlapping
 from genoconv.tasks.bases import BaseOutputs, Stretch, whole
-from genoconv.tokens import PAD, encode
+from genoconv.tokens import encode
 from genoconv.train.data import Item, collate
 from genoconv.train.objectives.labelled import Labelled
 from genoconv.train.records import BaseReader
@@ -21,17 +21,6 @@ def predictor(**head: object) -> Predictor:
     for parameter in model.head.parameters():
         torch.nn.init.normal_(parameter)
     return model
-
-
-def bases(length: int, *, seed: int = 1) -> str:
-    return "".join(np.random.default_rng(seed).choice(list("ACGT"), length))
-
-
-def padded(*sequences: str) -> torch.Tensor:
-    rows = np.full((len(sequences), max(map(len, sequences))), PAD, np.uint8)
-    for row, sequence in zip(rows, sequences, strict=True):
-        row[: len(sequence)] = encode(sequence)
-    return torch.from_numpy(rows).long()
 
 
 def one_way(model: Predictor, sequence: str) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from embed_files import rc, small_model, states
+from embed_files import bases, padded, rc, small_model, states
 
 from genoconv.errors import ModelError
 from genoconv.models import load_model, model_digest, save_model
@@ -29,17 +29,6 @@ def predictor(*, seed: int = 0, **head: object) -> Predictor:
     for parameter in model.head.parameters():
         torch.nn.init.normal_(parameter)
     return model
-
-
-def bases(length: int, *, seed: int = 1) -> str:
-    return "".join(np.random.default_rng(seed).choice(list("ACGT"), length))
-
-
-def padded(*sequences: str) -> torch.Tensor:
-    rows = np.full((len(sequences), max(map(len, sequences))), PAD, np.uint8)
-    for row, sequence in zip(rows, sequences, strict=True):
-        row[: len(sequence)] = encode(sequence)
-    return torch.from_numpy(rows).long()
 
 
 def by_hand(model: Predictor, sequence: str, *, mirrored: bool = False) -> np.ndarray:
