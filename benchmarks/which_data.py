@@ -47,9 +47,9 @@ from genoconv.pipelines.train.inputs import Inputs, gather
 from genoconv.pipelines.train.options import TrainConfig
 from genoconv.tokens import A, T
 from genoconv.train.baselines import MarkovModels
-from genoconv.train.data import Share
 from genoconv.train.held_out import HeldOut
 from genoconv.train.objectives.next_base import NextBase
+from genoconv.train.stream import Share
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = Path(__file__).parent / "configs" / "which-data"
@@ -169,7 +169,7 @@ def likelihood_ratios(model: Path, some: Variants, options: argparse.Namespace) 
 def markov_ratios(inputs: Inputs, some: Variants) -> Floats:
     """LLR under a Markov model of order 5 of the human training windows, both strands."""
     human = inputs.assemblies[0]
-    from genoconv.train.data import WindowReader
+    from genoconv.train.readers import WindowReader
 
     models = MarkovModels(WindowReader(human.fasta, human.split("train")), both_strands=True)
     table = np.log(models.table(ORDER))

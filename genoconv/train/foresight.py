@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import torch
 
-from genoconv.train.data import Share, TrainingBatches
 from genoconv.train.job import Job, stages
 from genoconv.train.objectives.next_base import NextBase
 from genoconv.train.settings import Stage
+from genoconv.train.stream import Share, TrainingBatches
 
 log = logging.getLogger(__name__)
 

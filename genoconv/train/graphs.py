@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from genoconv.tokens import PAD
 
 if TYPE_CHECKING:
-    from genoconv.train.data import Batch
+    from genoconv.train.batch import Batch
     from genoconv.train.objectives import Objective
 
 log = logging.getLogger(__name__)

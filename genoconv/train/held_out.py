@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from genoconv.genome.windows.batches import batch_plan
-from genoconv.train.data import Batch, Reader, Share, collate
+from genoconv.train.batch import Batch, collate
 from genoconv.train.module import Learner
+from genoconv.train.readers import Reader
+from genoconv.train.stream import Share
 
 
 def spread(lengths: Sequence[int], *, bases: int, parts: Sequence[int] = ()) -> list[int]:

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from genoconv.train.data import Reader
 from genoconv.train.metrics import Row
 from genoconv.train.objectives import Objective
+from genoconv.train.readers import Reader
 from genoconv.train.settings import DataSettings, OptimSettings, RunSettings, Stage
 
 _WARM_UP_FROM = 8_192

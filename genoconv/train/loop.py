@@ -16,12 +16,12 @@ from torch.utils.data import DataLoader
 from genoconv.errors import GenoconvError, ModelError, TrainingError
 from genoconv.models.hyena import HyenaDNA
 from genoconv.progress import noted_bar
+from genoconv.train.batch import Batch, Parcel
 from genoconv.train.best import Best
 from genoconv.train.callbacks import Measuring, Pacing
 from genoconv.train.checkpoints import Checkpoints, Restored, read_checkpoint
 from genoconv.train.clock import Clock
 from genoconv.train.cluster import is_worker
-from genoconv.train.data import Batch, Parcel, Share, TrainingBatches, leave_signals_to_parent
 from genoconv.train.display import Display
 from genoconv.train.foresight import warn_of_short_minutes
 from genoconv.train.held_out import HeldOut
@@ -33,6 +33,7 @@ from genoconv.train.mixture import JoinedReader
 from genoconv.train.module import Learner
 from genoconv.train.pace import Pace
 from genoconv.train.settings import Stage
+from genoconv.train.stream import Share, TrainingBatches, leave_signals_to_parent
 from genoconv.train.validating import Validating
 from genoconv.train.workers import is_lost_connection, workers
 

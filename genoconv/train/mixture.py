@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from genoconv.tokens import Tokens
-from genoconv.train.data import Item, WindowReader
+from genoconv.train.batch import Item
+from genoconv.train.readers import WindowReader
 
 
 class JoinedReader:
@@ -35,7 +36,7 @@ class JoinedReader:
         return self.read(index).tokens
 
     def read(self, index: int, *, crop: tuple[int, int] | None = None, flip: bool = False) -> Item:
-        """One window; as :meth:`.data.WindowReader.read`."""
+        """One window; as :meth:`.WindowReader.read`."""
         number = int(np.searchsorted(self._first, index, side="right")) - 1
         return self.readers[number].read(index - int(self._first[number]), crop=crop, flip=flip)
 

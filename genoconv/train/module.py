@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from genoconv.errors import DivergedError, UsageError
+from genoconv.train.batch import Batch, Parcel
 from genoconv.train.clock import Clock
-from genoconv.train.data import Batch, Parcel
 from genoconv.train.graphs import GraphedSums, Update
 from genoconv.train.objectives import Objective
 from genoconv.train.optim import adamw, apply_settings, rate_multiplier

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genoconv.tokens import Tokens, reverse_complement
-from genoconv.train.data import Item
+from genoconv.train.batch import Item
 
 Array = npt.NDArray[np.float32]
 

@@ -8,10 +8,10 @@ import pytorch_lightning as pl
 
 from genoconv.train.best import Best
 from genoconv.train.callbacks import Measuring, Pacing, learning_rate
-from genoconv.train.data import Share
 from genoconv.train.held_out import HeldOut, measure
 from genoconv.train.metrics import Row
 from genoconv.train.module import Learner
+from genoconv.train.stream import Share
 
 
 class Validating(pl.Callback):

@@ -23,7 +23,7 @@ from genoconv.tokens import A, T, Tokens, reverse_complement
 from genoconv.wording import count, listed
 
 if TYPE_CHECKING:
-    from genoconv.train.data import Reader
+    from genoconv.train.readers import Reader
 
 DEFAULT_WINDOW = 32_768
 _LETTERS, _VALUES = "letters other than A, C, G and T", "no value in the track"

@@ -15,7 +15,7 @@ from genoconv.tokens import Tokens
 from genoconv.wording import count, listed
 
 if TYPE_CHECKING:
-    from genoconv.train.data import Reader
+    from genoconv.train.readers import Reader
 
 TASKS = ("binary", "multiclass", "multilabel", "regression")
 _MOST_CLASSES = 1000

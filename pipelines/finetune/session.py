@@ -20,10 +20,10 @@ from genoconv.progress import progress_bar
 if TYPE_CHECKING:
     from genoconv.models.heads import Predictor
     from genoconv.pipelines.finetune.results import Rows
-    from genoconv.train.data import Reader
     from genoconv.train.job import Job, Outcome
     from genoconv.train.machine import Machine
     from genoconv.train.objectives.labelled import Labelled
+    from genoconv.train.readers import Reader
 
 log = logging.getLogger(__name__)
 

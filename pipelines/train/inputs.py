@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from genoconv.train.data import RegionWeights
     from genoconv.train.mixture import JoinedReader, Strata
+    from genoconv.train.readers import RegionWeights
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +70,8 @@ class Inputs:
 
     def reader(self, split: str, *, learn: bool = False) -> "JoinedReader":
         """The windows of one split, of all sources, with their strata; to ``learn`` from them, also loss weights."""
-        from genoconv.train.data import WindowReader
         from genoconv.train.mixture import JoinedReader
+        from genoconv.train.readers import WindowReader
 
         each = max(1, len(self.regions))
         return JoinedReader(
@@ -91,7 +91,7 @@ class Inputs:
         import numpy as np
 
         from genoconv.genome.windows.regions import RegionMap
-        from genoconv.train.data import RegionWeights
+        from genoconv.train.readers import RegionWeights
 
         if not self.regions:
             return None

@@ -11,7 +11,7 @@ from torch import Tensor
 from train_runs import patterned_genome, train_tiny
 
 from genoconv.models import HyenaDNA, ModelConfig
-from genoconv.train.data import Batch
+from genoconv.train.batch import Batch
 from genoconv.train.graphs import GraphedSums, Update
 from genoconv.train.objectives.next_base import NextBase
 

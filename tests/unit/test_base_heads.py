@@ -9,7 +9,7 @@ from genoconv.models.heads import HeadConfig, Predictor
 from genoconv.models.parts import overlapping
 from genoconv.tasks.bases import BaseOutputs, Stretch, whole
 from genoconv.tokens import encode
-from genoconv.train.data import Item, collate
+from genoconv.train.batch import Item, collate
 from genoconv.train.objectives.labelled import Labelled
 from genoconv.train.records import BaseReader
 

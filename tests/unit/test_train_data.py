@@ -12,8 +12,10 @@ from torch.utils.data import DataLoader
 from genoconv.genome.fasta.access import Fasta
 from genoconv.models.likelihood import next_base_sums
 from genoconv.tokens import PAD, encode, reverse_complement
-from genoconv.train.data import Batch, Item, Parcel, Share, TrainingBatches, WindowReader, collate
+from genoconv.train.batch import Batch, Item, Parcel, collate
+from genoconv.train.readers import WindowReader
 from genoconv.train.settings import DataSettings, Stage
+from genoconv.train.stream import Share, TrainingBatches
 
 BASES = random_bases(6000, seed=4, letters="ACGTacgtN")
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from genoconv.train import graphs
-from genoconv.train.data import Batch
+from genoconv.train.batch import Batch
 
 
 class _Graph:

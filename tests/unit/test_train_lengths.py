@@ -15,9 +15,9 @@ from genoconv.pipelines.train import run as pipeline
 from genoconv.pipelines.train.inputs import gather
 from genoconv.pipelines.train.options import TrainConfig
 from genoconv.tokens import PAD
-from genoconv.train.data import Share, TrainingBatches
 from genoconv.train.job import stages
 from genoconv.train.settings import DataSettings, Stage
+from genoconv.train.stream import Share, TrainingBatches
 
 
 def lengths_of(settings: DataSettings, longest: int, max_steps: int | None = None) -> list[int]:

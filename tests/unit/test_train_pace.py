@@ -11,9 +11,9 @@ from train_runs import patterned_genome, same_weights, train_tiny
 from genoconv.genome.fasta.access import Fasta
 from genoconv.train import clock as clock_module
 from genoconv.train.clock import Clock
-from genoconv.train.data import WindowReader
 from genoconv.train.held_out import HeldOut
 from genoconv.train.pace import Pace
+from genoconv.train.readers import WindowReader
 
 
 class Machine:

@@ -14,7 +14,7 @@ from genoconv.gpu import targets
 from genoconv.models import preset
 from genoconv.models.checkpoint import read_config
 from genoconv.pipelines.train import memory
-from genoconv.train.data import Batch
+from genoconv.train.batch import Batch
 from genoconv.train.machine import Machine
 from genoconv.train.metrics import read_rows
 from genoconv.train.module import Learner

@@ -20,12 +20,13 @@ from genoconv.models.checkpoint import read_config
 from genoconv.pipelines.train import run as pipeline
 from genoconv.pipelines.train.inputs import gather
 from genoconv.pipelines.train.options import TrainConfig
-from genoconv.train.data import Share, TrainingBatches, WindowReader
 from genoconv.train.held_out import spaced
 from genoconv.train.metrics import read_rows
 from genoconv.train.mixture import JoinedReader, Strata
 from genoconv.train.module import Learner
+from genoconv.train.readers import WindowReader
 from genoconv.train.settings import Stage
+from genoconv.train.stream import Share, TrainingBatches
 
 
 @pytest.fixture(autouse=True)

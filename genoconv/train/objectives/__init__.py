@@ -5,7 +5,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from genoconv.train.data import Batch
+from genoconv.train.batch import Batch
 
 
 class Objective(Protocol):

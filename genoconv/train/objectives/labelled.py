@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genoconv.models.heads import HeadConfig, Predictor
-from genoconv.train.data import Batch
+from genoconv.train.batch import Batch
 
 _MOMENTS = 6  # count, x, y, xx, yy, xy
 

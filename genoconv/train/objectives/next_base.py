@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from genoconv.models.likelihood import next_base_sums, next_base_sums_by
-from genoconv.train.data import Batch
+from genoconv.train.batch import Batch
 from genoconv.train.mixture import Strata
 
 
