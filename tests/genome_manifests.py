@@ -7,8 +7,11 @@ from pathlib import Path
 from loopback import Loopback
 from odd_files import PHIX
 
+from genoconv.genome.assemblies import store
+
 FASTA_PATH = "/phix/GCF_000819615.1_genomic.fna.gz"
 GENES_PATH = "/phix/GCF_000819615.1_genomic.gff.gz"
+LENGTHS = {"NC_001422.1": 5386}
 
 
 def phix() -> tuple[bytes, bytes]:
@@ -48,3 +51,13 @@ def write_manifest(
     path = folder / f"{name}.toml"
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def names_in(folder: Path) -> set[str]:
+    """Names of what is in the folder of a genome, but for its lock."""
+    return {path.name for path in folder.iterdir()} - {".lock"}
+
+
+def nothing_final(name: str = "phix") -> bool:
+    """Whether no file of a genome has its final name."""
+    return names_in(store.folder_of(name)) <= {".work"}

@@ -109,29 +109,33 @@ DEVICE void copy_async16(u32 to, const void* from, int valid) {
   memcpy(bytes, from, valid);
   memcpy(emulation::checked(to, 16), bytes, 16);
 }
-template <bool>
-DEVICE uint4 load_device16(const void* from) {
-  if (reinterpret_cast<uintptr_t>(from) % 16) emulation::faults++;
-  uint4 v;
-  memcpy(&v, from, 16);
+template <class T>
+DEVICE T load_aligned(const void* from) {
+  if (reinterpret_cast<uintptr_t>(from) % sizeof(T)) emulation::faults++;
+  T v;
+  memcpy(&v, from, sizeof(T));
   return v;
 }
+template <class T>
+DEVICE void store_aligned(void* to, T v) {
+  if (reinterpret_cast<uintptr_t>(to) % sizeof(T)) emulation::faults++;
+  memcpy(to, &v, sizeof(T));
+}
 template <bool>
-DEVICE void store_device16(void* to, uint4 v) {
-  if (reinterpret_cast<uintptr_t>(to) % 16) emulation::faults++;
-  memcpy(to, &v, 16);
+DEVICE uint4 load_device16(const void* from) {
+  return load_aligned<uint4>(from);
 }
 template <bool>
 DEVICE uint2 load_device8(const void* from) {
-  if (reinterpret_cast<uintptr_t>(from) % 8) emulation::faults++;
-  uint2 v;
-  memcpy(&v, from, 8);
-  return v;
+  return load_aligned<uint2>(from);
+}
+template <bool>
+DEVICE void store_device16(void* to, uint4 v) {
+  store_aligned(to, v);
 }
 template <bool>
 DEVICE void store_device8(void* to, uint2 v) {
-  if (reinterpret_cast<uintptr_t>(to) % 8) emulation::faults++;
-  memcpy(to, &v, 8);
+  store_aligned(to, v);
 }
 DEVICE uint4 load_shared_by_all16(const void* from) { return load_device16<false>(from); }
 DEVICE uint2 load_shared_by_all8(const void* from) { return load_device8<false>(from); }

@@ -118,7 +118,7 @@ def _request(session: "Session", url: str, part: Part, *, expected: int | None) 
 def _copy(url: str, part: Part) -> None:
     source = Path(unquote(urlsplit(url).path))
     if not source.is_file():
-        raise DownloadError("there is no such file")
+        raise DownloadError("does not exist")
     try:
         part.discard()
         with source.open("rb") as stream:

@@ -2,11 +2,9 @@
 
 import email.utils
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from downloads import CONTENT, ETAG, MIRROR, OTHER, PATH, QUICK, SIZE, Downloads, md5, sha256
+from downloads import CONTENT, ETAG, OTHER, PATH, QUICK, SIZE, Downloads, md5, sha256
 from loopback import Loopback, Reply
 
 from genoconv.errors import DownloadError
@@ -14,18 +12,6 @@ from genoconv.genome.assemblies.transfer.download import (
     Fetched,
 )
 from genoconv.genome.assemblies.transfer.network import Patience
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback]:
-    monkeypatch.setenv("NO_PROXY", "*")
-    with Loopback({PATH: CONTENT, MIRROR: CONTENT}) as running:
-        yield running
-
-
-@pytest.fixture
-def files(server: Loopback, tmp_path: Path) -> Downloads:
-    return Downloads(server, tmp_path)
 
 
 def test_a_file_comes_whole_and_is_held_against_its_checksums(files: Downloads, server: Loopback) -> None:
