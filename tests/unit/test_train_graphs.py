@@ -1,4 +1,4 @@
-"""When a step goes through a CUDA graph; the graphs themselves need a GPU (tests/numerics/test_train_gpu.py)."""
+"""When a step goes through a CUDA graph; the graphs themselves need a GPU (tests/numerics/gpu/test_train.py)."""
 
 import pytest
 import torch

@@ -5,15 +5,13 @@ import pytest
 import torch
 from embed_files import small_model
 from fasta_files import random_bases
+from gpu_kernels import ON_A_GPU
 
 from genoconv.models.devices import resolve_precision
 from genoconv.tasks.embed import Embedder, Pool, Reading, Span
 from genoconv.tokens import encode
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU; torch sees none here"),
-]
+pytestmark = ON_A_GPU
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-3), (torch.bfloat16, 0.05)])

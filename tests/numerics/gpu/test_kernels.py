@@ -1,23 +1,19 @@
-"""On a GPU: the fused kernels against the definition in float64, and everything that torch expects of an operator.
+"""On a GPU: the fused kernels of the long convolution against the definition in float64.
 
-    python -m pytest -m gpu tests/numerics/test_kernels_gpu.py
+    python -m pytest -m gpu tests/numerics/gpu
 
 Every buffer that torch hands out is filled with NaN beforehand, so what a kernel does not write shows.
 """
 
-import logging
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import product
-from pathlib import Path
 
 import pytest
 import torch
-from broken_kernels import CHANGES, OF_LONG_ROWS, PARTS, broken_sources, wrong_tables
+from gpu_kernels import GATES, LOW, ON_A_GPU, check, compile_all, gated, kernels, needs, plan_gates, plan_of, served
 from long_convolutions import (
-    Inputs,
     Problem,
     differentiated,
     error,
@@ -29,52 +25,16 @@ from long_convolutions import (
 from torch import Tensor
 
 from genoconv.errors import KernelError, UsageError
-from genoconv.gpu import cache, compiler, launch
 from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.targets import local_card
 from genoconv.ops import fftconv, prepare_filter
-from genoconv.ops.longconv import conv, fused, host
 from genoconv.ops.longconv.one_sm import launches as one_sm
-from genoconv.ops.longconv.one_sm import tables as one_sm_tables
 from genoconv.ops.longconv.one_sm.blocks import SIZES
-from genoconv.ops.longconv.one_sm.plan import FITS, KERNELS, Fit, OneSm, OneSmPlan, Shares
-from genoconv.ops.longconv.regimes import plan_on, reach
+from genoconv.ops.longconv.one_sm.plan import FITS, Shares
+from genoconv.ops.longconv.regimes import reach
 from genoconv.ops.longconv.three_pass.plan import ThreePassPlan
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU; torch sees none here"),
-]
-
-LOW = (torch.bfloat16, torch.float16)
-GATES = tuple(product((True, False), repeat=2))
-
-
-@pytest.fixture(autouse=True)
-def _poisoned_memory() -> Iterator[None]:
-    assert torch.utils.deterministic.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(False)
-
-
-def served() -> int:
-    return OneSm().sizes(local_card(0))[-1] if torch.cuda.is_available() else 0
-
-
-def plan_of(size: int, dtype: torch.dtype) -> OneSmPlan:
-    plan = plan_on(size, host.DTYPES[dtype], 0)
-    assert isinstance(plan, OneSmPlan)
-    return plan
-
-
-def kernels(size: int, dtype: torch.dtype, gates: Iterable[tuple[bool, bool]], fits: Iterable[Fit]) -> set[Kernel]:
-    plan, ways = plan_of(size, dtype), product(KERNELS, gates, fits)
-    return {plan.kernel(name, fit=fit, gate_in=g[0], gate_out=g[1]) for name, g, fit in ways}
-
-
-def compile_all(wanted: Iterable[Kernel]) -> None:
-    cache.compile_all(wanted, arch=local_card(0).arch)
+pytestmark = [*ON_A_GPU, pytest.mark.usefixtures("poisoned_memory")]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -88,22 +48,6 @@ def _compiled() -> None:
     for dtype in LOW:
         wanted |= kernels(SIZES[0], dtype, GATES, FITS)
     compile_all(wanted)
-
-
-def plan_gates(size: int, dtype: torch.dtype) -> list[tuple[bool, bool]]:
-    """Two of the four sets of gates, all of them in turns."""
-    turn = SIZES.index(size) + LOW.index(dtype)
-    return [GATES[(turn + i) % 4] for i in range(2)]
-
-
-def needs(N: int) -> None:
-    if served() < N:
-        pytest.skip(f"this GPU's kernels end at {served():,} positions")
-
-
-def check(problem: Problem) -> None:
-    x = problem.inputs("cuda")
-    assert not faults(differentiated(x, backend="cuda"), x), str(problem)
 
 
 @pytest.mark.parametrize("dtype", LOW, ids=str)
@@ -261,123 +205,6 @@ def test_teams_of_blocks_add_in_the_order_of_the_batch(
         assert all(torch.equal(got[1][name], got[team][name]) for name in got[1]), team
 
 
-def operands(x: Inputs, *, grad: bool = True) -> tuple[Tensor, ...]:
-    return tuple(t.detach().requires_grad_(grad) for t in (x.u, x.k, x.D, x.gate_in, x.gate_out))
-
-
-def gated(u: Tensor, k: Tensor, D: Tensor, gate_in: Tensor, gate_out: Tensor) -> Tensor:
-    return fftconv(u, k, D=D, gate_in=gate_in, gate_out=gate_out, backend="cuda")
-
-
-@pytest.mark.parametrize("N", [100, 1024])
-def test_opcheck(N: int) -> None:
-    x = Problem(N, B=2, H=3).inputs("cuda")
-    torch.use_deterministic_algorithms(False)
-    torch.library.opcheck(torch.ops.genoconv.fftconv.default, operands(x))
-    torch.library.opcheck(torch.ops.genoconv.fftconv.default, (*operands(x)[:2], None, None, None))
-    made = plan_of(N, torch.bfloat16).prepare_filter(x.k, x.D)
-    prepared = (x.u.clone().requires_grad_(), made.filter, made.scale, N, x.gate_in, None)
-    torch.library.opcheck(torch.ops.genoconv.fftconv_prepared.default, prepared)
-
-
-# torch's own code, imported by its compiler, calls what torch deprecates.
-torchs_deprecations = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-
-
-@torchs_deprecations
-@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
-def test_torch_compile_without_graph_breaks(backend: str) -> None:
-    if backend == "inductor":
-        pytest.importorskip("triton")
-    torch._dynamo.reset()
-    for choice in ("cuda", "auto"):
-        compiled = torch.compile(partial(fftconv, backend=choice), fullgraph=True, backend=backend)
-        for N in (1024, 1000, 700):  # the second length makes N symbolic
-            x = Problem(N, B=2, H=4, seed=N).inputs("cuda")
-            leaves = operands(x)
-            y = compiled(leaves[0], leaves[1], D=leaves[2], gate_in=leaves[3], gate_out=leaves[4])
-            found = [y, *torch.autograd.grad(y, leaves, x.dy)]
-            want = gated(*leaves)
-            assert all(map(torch.equal, found, [want, *torch.autograd.grad(want, leaves, x.dy)]))
-
-
-@torchs_deprecations
-def test_a_prepared_filter_under_torch_compile() -> None:
-    x = Problem(1024, B=2, H=4).inputs("cuda")
-    kept = prepare_filter(x.k, 1024, D=x.D)
-    want = fftconv(x.u, kept, backend="cuda")
-    torch._dynamo.reset()
-    compiled = torch.compile(lambda u: fftconv(u, kept, backend="cuda"), fullgraph=True, backend="aot_eager")
-    assert torch.equal(compiled(x.u), want)
-
-
-@pytest.mark.parametrize("N", [1000, 16384])
-def test_cuda_graphs(N: int) -> None:
-    needs(N)
-    x = Problem(N, B=2, H=6).inputs("cuda")
-    leaves = operands(x)
-
-    def step() -> list[Tensor]:
-        y = gated(*leaves)
-        return [y, *torch.autograd.grad(y, leaves, x.dy)]
-
-    stream = torch.cuda.Stream()
-    with torch.cuda.stream(stream):
-        step()  # compiles, loads, brings the tables
-    stream.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream):
-        found = step()
-    other = Problem(N, B=2, H=6, seed=1).inputs("cuda")
-    with torch.no_grad():
-        for leaf, value in zip(leaves, operands(other), strict=True):
-            leaf.copy_(value)
-        x.dy.copy_(other.dy)
-    torch.cuda.synchronize()
-    with torch.cuda.stream(stream):
-        graph.replay()
-        want = step()
-    stream.synchronize()
-    assert all(map(torch.equal, found, want))
-
-
-def test_autocast_leaves_the_types_alone() -> None:
-    x = Problem(1000, B=2, H=4).inputs("cuda")
-    plain = differentiated(x, backend="cuda")
-    for dtype in LOW:
-        with torch.autocast("cuda", dtype=dtype):
-            inside = differentiated(x, backend="cuda")
-        assert all(torch.equal(plain[name], inside[name]) for name in plain)
-
-
-def test_other_streams() -> None:
-    stream = torch.cuda.Stream()
-    with torch.cuda.stream(stream):
-        torch.cuda._sleep(20_000_000)
-        x = Problem(2048, B=4, H=64).inputs("cuda")  # made after the sleep: another stream would see nothing of it
-        got = differentiated(x, backend="cuda")
-    stream.synchronize()
-    assert not faults(got, x)
-
-
-def test_a_thread_that_has_not_met_the_gpu() -> None:
-    x = Problem(512, B=2, H=2).inputs("cuda")
-    want = differentiated(x, backend="cuda")
-    with ThreadPoolExecutor(1) as pool:
-        got = pool.submit(differentiated, x, backend="cuda").result()
-    assert all(torch.equal(got[name], want[name]) for name in want)
-
-
-@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs a second GPU")
-def test_a_device_that_is_not_the_current_one() -> None:
-    x = Problem(3000, B=4, H=8).inputs("cuda:1")
-    assert torch.cuda.current_device() == 0
-    assert not faults(differentiated(x, backend="cuda"), x)
-    assert torch.cuda.current_device() == 0
-    with pytest.raises(UsageError, match="k is on cuda:0 and u on cuda:1"):
-        fftconv(x.u, x.k.to("cuda:0"), backend="cuda")
-
-
 def test_prepared_filters() -> None:
     x = Problem(1000, B=3, H=5, gate_in=False).inputs("cuda")
     kept = prepare_filter(x.k, 1000, D=x.D)
@@ -424,57 +251,3 @@ def test_what_the_kernels_refuse() -> None:
         fftconv(u, k, gate_in=u.float(), backend="cuda")
     with pytest.raises(UsageError, match=r"D is nan in channel 0"):
         prepare_filter(k, 8, D=torch.full((1,), float("nan"), device="cuda"))
-
-
-def test_auto_says_once_what_it_does(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    conv._said.clear()
-    monkeypatch.setattr(logging.getLogger("genoconv"), "propagate", True)
-    caplog.set_level(logging.INFO, "genoconv")
-    k = torch.zeros(1, 4, device="cuda")
-    too_long = torch.zeros(1, 1, reach(local_card(0)) + 1, dtype=torch.bfloat16, device="cuda")
-    for _ in range(3):
-        fftconv(torch.zeros(1, 1, 64, dtype=torch.bfloat16, device="cuda"), k)
-        fftconv(too_long, torch.zeros(1, too_long.shape[-1], device="cuda"))  # a shorter filter would run in pieces
-        fftconv(torch.zeros(1, 1, 64, device="cuda"), k)
-    said = [record.getMessage() for record in caplog.records]
-    assert len(said) == 3, said
-    assert "fused CUDA kernels" in said[0]
-    assert "torch.fft: rows of" in said[1]
-    assert "cuFFT" in said[2]
-
-
-@pytest.fixture
-def other_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing compiled or loaded beforehand is used, and nothing of the test afterwards."""
-    kept = (cache.sources_digest, launch.load, host.loaded, one_sm._kernels)
-    for function in kept:
-        function.cache_clear()
-    yield
-    monkeypatch.undo()
-    for function in kept:
-        function.cache_clear()
-
-
-@pytest.mark.usefixtures("other_kernels")
-@pytest.mark.parametrize("change", CHANGES)
-def test_a_broken_kernel_shows(change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sources = broken_sources(change, tmp_path)
-    for module in (cache, compiler):
-        monkeypatch.setattr(module, "shipped", lambda name: sources)
-    N = 8192 if change in OF_LONG_ROWS else 512
-    x = Problem(N, B=67, H=3).inputs("cuda")
-    assert fused.unsupported(x.u) is None
-    compile_all(kernels(N, torch.bfloat16, [(True, True)], ["aligned"]))
-    assert faults(differentiated(x, backend="cuda"), x)
-
-
-@pytest.mark.parametrize(("N", "part"), [(N, part) for N, parts in PARTS.items() for part in parts])
-def test_one_wrong_twiddle_shows(
-    N: int, part: float, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
-    x = Problem(N, B=32, H=2).inputs("cuda")
-    assert not faults(differentiated(x, backend="cuda"), x)
-    monkeypatch.setattr(one_sm_tables, "build", partial(wrong_tables, part=part))
-    one_sm._tables.cache_clear()
-    request.addfinalizer(one_sm._tables.cache_clear)
-    assert faults(differentiated(x, backend="cuda"), x)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from gpu_kernels import ON_A_GPU
 from torch import Tensor
 from train_runs import patterned_genome, train_tiny
 
@@ -15,10 +16,7 @@ from genoconv.train.batch import Batch
 from genoconv.train.graphs import GraphedSums, Update
 from genoconv.train.objectives.next_base import NextBase
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU; torch sees none here"),
-]
+pytestmark = ON_A_GPU
 
 CONFIG = ModelConfig(d_model=32, n_layer=2, max_length=512, filter_order=16)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from gpu_kernels import ON_A_GPU
 from published_checkpoints import GOLDEN, expected, golden
 from torch import Tensor
 
@@ -15,10 +16,7 @@ from genoconv.models import HyenaDNA, ModelConfig
 from genoconv.models.published.conversion import read_published
 from genoconv.models.weights import build
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU; torch sees none here"),
-]
+pytestmark = ON_A_GPU
 
 
 def relative(found: Tensor, true: Tensor) -> float:

@@ -1,32 +1,21 @@
 """On a GPU: the kernels around the long convolution against float64, and what torch expects of operators.
 
-    python -m pytest -m gpu tests/numerics/test_operators_gpu.py
+    python -m pytest -m gpu tests/numerics/gpu/test_operators.py
 
 Every buffer that torch hands out is filled with NaN beforehand, so what a kernel does not write shows.
 """
 
-from collections.abc import Iterator
-
 import pytest
 import torch
+from gpu_kernels import ON_A_GPU
 from hyena_operators import Call, faults, gelu, large_calls, modulation, network, norm, short_conv, small_calls
 
 from genoconv.errors import KernelError
 from genoconv.ops import bias_gelu, gated_short_conv
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU; torch sees none here"),
-]
+pytestmark = [*ON_A_GPU, pytest.mark.usefixtures("poisoned_memory")]
 
 CALLS = [*small_calls(), *large_calls()]
-
-
-@pytest.fixture(autouse=True)
-def _poisoned_memory() -> Iterator[None]:
-    torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(False)
 
 
 @pytest.mark.parametrize("call", CALLS, ids=str)
