@@ -5,7 +5,7 @@
 Gated, with the skip, the filter given in the time domain, forward and forward with backward. *Chunks* is what the
 operator chooses by itself. *Whole row* is the same filter through one transform of N + K - 1 positions, *full filter*
 is a filter of N taps: what a model pays whose filters are as long as its windows. *Stream* is the row in pieces,
-forward. XXThe ways take turns; medians. Writes ``partial-<device>.json`` and ``.md``.
+forward. The ways take turns; medians. Writes ``partial-<device>.json`` and ``.md``.
 """
 
 import argparse

@@ -14,7 +14,7 @@ from genoconv.gpu.targets import Card
 from genoconv.models.config import ModelConfig
 from genoconv.models.weights import expected_shapes
 from genoconv.ops.longconv.overlap_save.plan import COPY_COST, TORCH_COST, choose_chunks, kernel_cost
-from genoconv.ops.longconv.regimes import transforms
+from genoconv.ops.longconv.regimes import choose_plan, transforms
 from genoconv.ops.longconv.spectrum import fast_size
 from genoconv.pipelines.plan.cards import Accelerator
 
@@ -36,7 +36,8 @@ _HEAD_SAVED, _HEAD_SAVED_FIXED = 18.5, 250.0
 _HEAD_MOVED_FORWARD, _HEAD_MOVED_TRAIN = 42.0, 140.0
 # A pass of the convolution moves three inputs and a result of two bytes each.
 _CONV_PASSES = 8.0
-_CONV_BACKWARD = 2.4  # time of its backward pass, in forward passes
+_CONV_BACKWARD = {"three-pass": 2.0}  # time of its backward pass, in forward passes; elsewhere:
+_CONV_BACKWARD_ELSEWHERE = 2.4
 _FLOAT32_FACTOR = 1.8
 _CONTEXT = 0.6e9
 """CUDA context, loaded kernels, and what the allocator cannot use."""
@@ -88,6 +89,8 @@ class Convolution:
     points: int
     cost: float
     """Time, in multiples of what moving its inputs and result once takes."""
+    workspace: float = 0.0
+    """Bytes of device memory that a pass needs for a while, the backward pass where there is one."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,9 @@ def convolution(work: Workload, card: Card) -> Convolution:
     if found is None or not work.bf16:
         points = fast_size(work.length + work.taps - 1)
         return Convolution("torch.fft", points, TORCH_COST * points / (2 * work.length))
-    return Convolution(found[0], found[1], kernel_cost(found[1]) * found[1] / work.length)
+    plan = choose_plan(work.length, card=card)
+    workspace = plan.workspace_bytes(work.batch, work.config.d_model, backward=work.train)
+    return Convolution(found[0], found[1], kernel_cost(found[1]) * found[1] / work.length, workspace)
 
 
 def predict(work: Workload, on: Accelerator) -> Prediction:
@@ -160,7 +165,7 @@ def _memory(work: Workload, conv: Convolution) -> dict[str, float]:
     one_filter = d * work.taps * _FILTER_KEPT
     if not work.train:
         mlp = tokens * _FORWARD * wide * d
-        convolving = tokens * (_FORWARD_CONVOLVING * wide + (_FORWARD_TORCH if torch_fft else 0)) * d
+        convolving = tokens * (_FORWARD_CONVOLVING * wide + (_FORWARD_TORCH if torch_fft else 0)) * d + conv.workspace
         filters = one_filter + d * work.taps * _FILTER_WORKING
         # The peak is in the MLP or in the convolution; filters count where they raise it.
         return {
@@ -176,6 +181,7 @@ def _memory(work: Workload, conv: Convolution) -> dict[str, float]:
         "weights, gradients, optimizer": work.parameters * 16.0,
         "activations": tokens * (kept + head),
         "filters": one_filter * (1 if work.checkpointing else layers),
+        "spectra in flight": conv.workspace,
         "context": _CONTEXT,
     }
 
@@ -188,7 +194,8 @@ def _seconds(work: Workload, conv: Convolution, on: Accelerator) -> dict[str, fl
     again = 1 if work.train and work.checkpointing else 0
     products = (2 * 4 * d * d + 2 * 2 * d * work.config.d_inner) * (3 + again if work.train else 1)
     moved = _MOVED_FORWARD * (1 + again) + (_MOVED_BACKWARD if work.train else 0)
-    convolved = _CONV_PASSES * conv.cost * (1 + again + (_CONV_BACKWARD if work.train else 0))
+    backward = _CONV_BACKWARD.get(conv.regime, _CONV_BACKWARD_ELSEWHERE) if work.train else 0.0
+    convolved = _CONV_PASSES * conv.cost * (1 + again + backward)
     filters = _FILTER_MOVED * (3 + again if work.train else 1)
     head = _HEAD_MOVED_TRAIN if work.train else _HEAD_MOVED_FORWARD
     return {
