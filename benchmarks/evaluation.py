@@ -38,6 +38,7 @@ from genoconv.models import HyenaDNA, load_model, preset
 from genoconv.models.devices import resolve_device
 from genoconv.models.heads import HeadConfig, Predictor
 from genoconv.pipelines.finetune.inputs import Dataset, gather
+from genoconv.pipelines.finetune.labels import Labels
 from genoconv.pipelines.finetune.options import FinetuneConfig
 from genoconv.pipelines.finetune.splits import stratified
 from genoconv.pipelines.finetune.vectors import pooled
@@ -70,12 +71,20 @@ ROWS = ("gc", "kmers", "random", "frozen", *MODES)
 GENOCONV = shutil.which("genoconv") or str(Path(sys.executable).with_name("genoconv"))
 
 
+def labels(data: Dataset) -> Labels:
+    """Labels of whole records; this benchmark has no rows for targets of every base."""
+    assert isinstance(data.labels, Labels)
+    return data.labels
+
+
 def folds(data: Dataset, options: argparse.Namespace) -> list[Fold]:
     """Records to learn from, to validate on and to predict, for each fold."""
     fold = _folds_of_groups(data, options) if options.grouped else _stratified_folds(data, options)
     found = []
     for number in range(options.folds):
-        split = stratified(data.groups(), fractions=(0.1, 0.0), seed=options.seed + number, among=fold != number)
+        split = stratified(
+            labels(data).groups(), fractions=(0.1, 0.0), seed=options.seed + number, among=fold != number
+        )
         rest = fold != number
         members = (rest & (split == "train"), rest & (split == "valid"), ~rest)
         found.append(Fold(*map(np.flatnonzero, members)))
@@ -85,7 +94,7 @@ def folds(data: Dataset, options: argparse.Namespace) -> list[Fold]:
 def _stratified_folds(data: Dataset, options: argparse.Namespace) -> Numbers:
     random = np.random.default_rng(options.seed)
     fold = np.zeros(len(data.names), np.int64)
-    classes = np.array(data.groups())
+    classes = np.array(labels(data).groups())
     for one in np.unique(classes):
         members = random.permutation(np.flatnonzero(classes == one))
         fold[members] = np.arange(len(members)) % options.folds
@@ -96,7 +105,7 @@ def _folds_of_groups(data: Dataset, options: argparse.Namespace) -> Numbers:
     """Whole groups, the largest first, each to the fold that has the fewest records of its most frequent class."""
     random = np.random.default_rng(options.seed)
     names = np.array([name.partition(":")[0] for name in data.names])
-    classes = np.array(data.groups()).astype(np.int64)
+    classes = np.array(labels(data).groups()).astype(np.int64)
     sizes = {name: np.bincount(classes[names == name], minlength=classes.max() + 1) for name in np.unique(names)}
     held = np.zeros((options.folds, classes.max() + 1), np.int64)
     fold = np.zeros(len(names), np.int64)
@@ -110,7 +119,7 @@ def _folds_of_groups(data: Dataset, options: argparse.Namespace) -> Numbers:
 
 def linear(data: Dataset, head: HeadConfig, choices: list[Array]) -> Row:
     """A linear model on the best of several kinds of features."""
-    targets = data.labels.targets
+    targets = labels(data).targets
 
     def row(_: int, fold: Fold) -> Array:
         held_out = [(x[fold.valid], targets[fold.valid]) for x in choices]
@@ -136,8 +145,8 @@ def _finetuned(data: Dataset, options: argparse.Namespace, mode: str, number: in
     folder = options.work / f"{options.name}-{mode}-{number}"
     table = folder.with_suffix(".tsv")
     lines = ["id\tsequence\tlabel\tsplit"]
-    for n, (tokens, target, part) in enumerate(zip(data.sequences, data.labels.targets, split, strict=True)):
-        label = data.labels.names[int(target[0])] if data.labels.kind != "regression" else f"{target[0]:.7g}"
+    for n, (tokens, target, part) in enumerate(zip(data.sequences, labels(data).targets, split, strict=True)):
+        label = labels(data).names[int(target[0])] if labels(data).kind != "regression" else f"{target[0]:.7g}"
         lines.append(f"r{n}\t{decode(tokens).replace('?', 'N')}\t{label}\t{part}")
     table.write_text("\n".join(lines) + "\n")
     words = ["finetune", table, "-m", options.model, "-o", folder, "--force", "--no-baselines", "--mode", mode]
@@ -199,9 +208,10 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/evaluation"))
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
+    for folder in (options.work, options.output):
+        folder.mkdir(parents=True, exist_ok=True)
     data = gather(FinetuneConfig(table=options.table, test_fraction=0.0))
-    head = HeadConfig(kind=data.labels.kind, labels=data.labels.names, both_strands=options.strand == "both")
+    head = HeadConfig(kind=labels(data).kind, labels=labels(data).names, both_strands=options.strand == "both")
     with ThreadPoolExecutor(options.jobs) as pool:
         rows = make_rows(data, head, options, pool)
         found = earlier(options, data)
@@ -210,10 +220,10 @@ def main() -> None:
             predicted = np.full((len(data.names), head.outputs), np.nan, np.float32)
             for number, fold in enumerate(folds(data, options)):
                 predicted[fold.test] = row(number, fold)
-            measured = figures(head, predicted, data.labels.targets)
+            measured = figures(head, predicted, labels(data).targets)
             found[name] = {
                 "figures": measured,
-                "intervals": intervals(head, predicted, data.labels.targets, resamples=RESAMPLES),
+                "intervals": intervals(head, predicted, labels(data).targets, resamples=RESAMPLES),
                 "cpu_seconds": time.process_time() - began,
                 **facts_of_a_row(options, name),
             }
@@ -223,7 +233,7 @@ def main() -> None:
 
 def facts(options: argparse.Namespace, data: Dataset) -> dict[str, object]:
     """What all rows of a report have in common."""
-    counts = np.bincount(data.labels.targets[:, 0].astype(np.int64)).tolist() if data.labels.kind == "binary" else []
+    counts = np.bincount(labels(data).targets[:, 0].astype(np.int64)).tolist() if labels(data).kind == "binary" else []
     return {
         "table": f"{options.table.name}, {len(data.names):,} records {counts}",
         "folds": f"{options.folds}, whole groups" if options.grouped else options.folds,
