@@ -32,7 +32,7 @@ from genoconv.gpu.targets import Card
 from genoconv.ops.longconv import fused, host, regimes
 from genoconv.ops.longconv.one_sm import launches as one_sm
 from genoconv.ops.longconv.one_sm import tables as one_sm_tables
-from genoconv.ops.longconv.three_pass import launches as three_pass
+from genoconv.ops.longconv.three_pass import passes as three_pass
 from genoconv.paths import shipped
 
 HERE = Path(__file__).parent

@@ -35,6 +35,14 @@ def rows(x: Tensor, *, largest_stride: int) -> Tensor:
     return x if contiguous and batch <= largest_stride and channel <= largest_stride else x.contiguous()
 
 
+def empty_gradients(
+    u: Tensor, gate_in: Tensor | None, gate_out: Tensor | None
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Contiguous memory for the gradients of u (B, H, N) and of the gates that there are."""
+    du = torch.empty(u.shape, dtype=u.dtype, device=u.device)
+    return du, None if gate_in is None else torch.empty_like(du), None if gate_out is None else torch.empty_like(du)
+
+
 def strides(*tensors: Tensor | None) -> list[int]:
     """Strides of batch and channel of each tensor; zeros for one that is absent."""
     return [stride for x in tensors for stride in ((0, 0) if x is None else x.stride()[:2])]

@@ -95,9 +95,7 @@ def backward(
     B, H, N = u.shape
     device, index = u.device, kernels.index_of(u)
     u, dy, gate_in, gate_out = _rows(u), _rows(dy.to(u.dtype)), _optional_rows(gate_in), _optional_rows(gate_out)
-    du = torch.empty((B, H, N), dtype=u.dtype, device=device)
-    dgate_in = None if gate_in is None else torch.empty_like(du)
-    dgate_out = None if gate_out is None else torch.empty_like(du)
+    du, dgate_in, dgate_out = host.empty_gradients(u, gate_in, gate_out)
     grid, slices, team = _shares(plan, B, H)
     partial = torch.empty(slices * H * plan.partial_bytes // 4, dtype=torch.float32, device=device)
     progress = (
