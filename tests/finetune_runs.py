@@ -1,16 +1,21 @@
 """Fine-tuning runs small enough for tests: records with something to learn, a model of a few thousand parameters."""
 
 import csv
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from click.testing import Result
 from embed_files import model_folder
 from typer.testing import CliRunner
 
 from genoconv.cli.app import app
 from genoconv.errors import GenoconvError
+from genoconv.pipelines.finetune import inputs
+from genoconv.pipelines.finetune.options import FinetuneConfig
 
 MOTIF = "TTGACATTGACA"
 
@@ -64,3 +69,34 @@ def finetune(table: Path, base: Path, output: Path, *words: object) -> Path:
     """Fine-tune to the end; the model folder."""
     call("finetune", table, "-m", base, "-o", output, *QUICK, *words)
     return output
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+class Bench:
+    """A base model, a table, and a way to run the command in this process."""
+
+    def __init__(self, folder: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.base, self.monkeypatch = folder, base, monkeypatch
+        self.table = classed_table(folder / "x.csv")
+        self.out = folder / "out"
+        monkeypatch.setattr("genoconv.train.evaluation.RESAMPLES", 5)
+
+    def run(self, *words: object, table: Path | None = None) -> dict[str, Any]:
+        """Fine-tune; what ``config.json`` says of it."""
+        finetune(table or self.table, self.base, self.out, "--force", *words)
+        return json.loads((self.out / "config.json").read_text())
+
+    def gathered(self, *words: object, table: Path | None = None) -> inputs.Dataset:
+        """The records that a call would learn from."""
+        return inputs.gather(self.config(*words, table=table))
+
+    def config(self, *words: object, table: Path | None = None) -> FinetuneConfig:
+        """The configuration that a call amounts to."""
+        found: list[FinetuneConfig] = []
+        with self.monkeypatch.context() as patch:
+            patch.setattr("genoconv.pipelines.finetune.run.finetune", lambda w, **_: found.append(w.config) or 0)
+            call("finetune", table or self.table, "-m", self.base, "-o", self.out, *words)
+        return found[0]

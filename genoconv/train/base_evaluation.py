@@ -157,6 +157,9 @@ class _Values:
     def __init__(self, p: Floats, y: Floats) -> None:
         self.known = np.isfinite(y)
         self.p, self.y = p[self.known], y[self.known]
+        scale = self.y.std() if len(self.y) else 0.0
+        if scale:  # so that small numbers are not taken for constant
+            self.p, self.y = self.p / scale, self.y / scale
         self.ranks = _Ranks(self.p), _Ranks(self.y)
 
     def figures(self, weights: Floats) -> dict[str, float]:

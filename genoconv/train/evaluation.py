@@ -29,14 +29,15 @@ def figures(head: HeadConfig, predicted: Array, targets: Array) -> dict[str, flo
     Args:
         head: the task.
         predicted: (N, K) probabilities or values, as :meth:`.Predictor.predict` gives them.
-        targets: (N, C) as :class:`.Labelled` takes them.
+        targets: (N, C) as :class:`.Labelled` takes them; of several, some may be NaN and are passed over.
     """
     p, y = torch.from_numpy(predicted).double(), torch.from_numpy(targets)
-    if head.kind == "regression":
-        return _of_values(p, y.double())
     if head.kind == "multiclass":
         return _of_classes(p, y[:, 0].long())
-    columns = [_of_labels(p[:, k], y[:, k].long()) for k in range(head.outputs)]
+    columns = []
+    for k, known in enumerate(y.isfinite().T):
+        a, b = p[known, k], y[known, k]
+        columns.append(_of_value(a, b.double()) if head.kind == "regression" else _of_labels(a, b.long()))
     return _means(columns)
 
 
@@ -70,19 +71,20 @@ def _of_classes(p: Tensor, y: Tensor) -> dict[str, float]:
     }
 
 
-def _of_values(p: Tensor, y: Tensor) -> dict[str, float]:
-    columns = []
-    for k in range(p.shape[1]):
-        a, b = p[:, k], y[:, k]
-        varied = len(a) > 1 and bool(a.std() > 1e-12) and bool(b.std() > 1e-12)
-        columns.append(
-            {
-                "pearson": _float(regression.pearson_corrcoef(a, b)) if varied else np.nan,
-                "spearman": _float(regression.spearman_corrcoef(a, b)) if varied else np.nan,
-                "r2": _float(regression.r2_score(a, b)) if varied else np.nan,
-            }
-        )
-    return _means(columns)
+def _of_value(p: Tensor, y: Tensor) -> dict[str, float]:
+    """One value, predicted and known (N,); torchmetrics takes small numbers for constant, so both are scaled."""
+    if not _varies(p) or not _varies(y):
+        return dict.fromkeys(FIGURES["regression"], np.nan)
+    p, y = (p - y.mean()) / y.std(), (y - y.mean()) / y.std()
+    return {
+        "pearson": _float(regression.pearson_corrcoef((p - p.mean()) / p.std(), y)),
+        "spearman": _float(regression.spearman_corrcoef(p, y)),
+        "r2": _float(regression.r2_score(p, y)),
+    }
+
+
+def _varies(values: Tensor) -> bool:
+    return len(values) > 1 and bool(values.std() > 1e-12 * values.abs().max())
 
 
 def _float(value: Any) -> float:

@@ -97,8 +97,9 @@ class _Scales:
     def of(cls, features: Array, targets: Array) -> "_Scales":
         found = []
         for values in (features, targets):
-            spread = values.std(0, dtype=np.float64)
-            found += [values.mean(0, dtype=np.float64), np.where(spread > 1e-9, spread, 1.0)]
+            spread = np.nanstd(values, axis=0, dtype=np.float64)
+            center = np.nanmean(values, axis=0, dtype=np.float64)
+            found += [center, np.where(spread > 1e-9 * np.maximum(1e-9, np.abs(center)), spread, 1.0)]
         return cls(*map(torch.from_numpy, found))
 
     def features(self, features: Array) -> Tensor:
@@ -115,7 +116,7 @@ def fit_probe(head: HeadConfig, features: Array, targets: Array, *, valid: tuple
     Args:
         head: the task.
         features: (N, F) of the training set.
-        targets: (N, C) as :class:`.Labelled` takes them.
+        targets: (N, C) as :class:`.Labelled` takes them; of several, some may be NaN.
         valid: features and targets by which the penalty is chosen: the lowest loss.
     """
     scales = _Scales.of(features, targets)
@@ -146,8 +147,8 @@ def _fit(head: HeadConfig, x: Tensor, y: Tensor, *, penalty: float, start: Tenso
 
 
 def _loss(head: HeadConfig, outputs: Tensor, targets: Tensor) -> Tensor:
-    if head.kind == "regression":
-        return F.mse_loss(outputs, targets)
     if head.kind == "multiclass":
         return F.cross_entropy(outputs, targets[:, 0].long())
-    return F.binary_cross_entropy_with_logits(outputs, targets)
+    known = targets.isfinite()
+    each = F.mse_loss if head.kind == "regression" else F.binary_cross_entropy_with_logits
+    return each(outputs[known], targets[known])

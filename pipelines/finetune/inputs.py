@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from genoconv.errors import UsageError
 from genoconv.pipelines.finetune import splits
-from genoconv.pipelines.finetune.labels import Labels, understand
+from genoconv.pipelines.finetune.label_columns import understand
+from genoconv.pipelines.finetune.labels import Labels
 from genoconv.pipelines.finetune.leaks import K, Leaks, find_leaks
 from genoconv.pipelines.finetune.options import FinetuneConfig
 from genoconv.pipelines.records.record import Wanted
@@ -179,15 +180,16 @@ def split_records(
         DataError: an unknown set in the split column.
     """
     fractions, seed = (config.valid_fraction, config.test_fraction), config.run.seed
-    if source.has_split:
-        if config.valid or config.test or config.split_by != "auto":
-            raise UsageError(f"{source.name} has a split column; drop --split-by, --valid and --test")
-        found = splits.from_column([r.split for r in records], where=[r.where for r in records])
+    if source.has_split and (config.split_by == "auto" or config.split_column):
+        if config.split_by != "auto":
+            raise UsageError(f"--split-by {config.split_by} ignores a split column; drop it, or --split-column")
+        values, where = [r.split for r in records], [r.where for r in records]
+        found, rule = splits.from_column(values, where=where, valid=config.valid, test=config.test)
         if "valid" in found:
-            return found, "the split column"
+            return found, rule
         among = found == "train"
         found[among] = splits.stratified(groups, fractions=(fractions[0], 0.0), seed=seed, among=among)[among]
-        return found, "the split column, and validation by chance from train"
+        return found, f"{rule}, and validation by chance from train"
     by = config.split_by
     if by == "auto":
         by = "contig" if source.placed and len({r.contig for r in records}) > 2 else "random"
@@ -199,7 +201,7 @@ def split_records(
         }
         return found, f"contig (valid: {listed(held['valid'])}; test: {listed(held['test']) or 'none'})"
     if config.valid or config.test:
-        raise UsageError("--valid and --test name contigs; they go with BED and --split-by contig")
+        raise UsageError("--valid and --test name contigs of a BED file or values of a split column; there is neither")
     return splits.stratified(groups, fractions=fractions, seed=seed), "chance within each class"
 
 
@@ -212,8 +214,27 @@ def _notes(data: Dataset, labels: Labels) -> list[str]:
         if labels.kind == "binary":
             notes[0] += f"; positive is {listed([labels.names[1]])}"
     else:
-        notes[0] += f": {listed(labels.names, limit=_SHOWN_CLASSES)}"
+        shown = list(labels.names)
+        if labels.kind == "regression":
+            ends = [some(labels.targets, axis=0).tolist() for some in (np.nanmin, np.nanmax)]
+            shown = [f"{name} ({low:g} to {high:g})" for name, low, high in zip(labels.names, *ends, strict=True)]
+        notes[0] += f": {listed(shown, limit=_SHOWN_CLASSES)}"
+    missing = int(np.isnan(labels.targets).sum())
+    if missing:
+        notes.append(f"{count(missing, 'label')} missing among {labels.targets.size:,}; nothing is learned from those")
+    differing = _contradictions(data, labels)
+    if differing:
+        notes.append(f"{count(differing, 'record')} with a sequence that comes again with another label")
     return notes
+
+
+def _contradictions(data: Dataset, labels: Labels) -> int:
+    """Records whose sequence has different labels elsewhere."""
+    keys = [sequence.tobytes() for sequence in data.sequences]
+    known: dict[bytes, set[bytes]] = {}
+    for key, target in zip(keys, labels.targets, strict=True):
+        known.setdefault(key, set()).add(target.tobytes())
+    return sum(len(known[key]) > 1 for key in keys)
 
 
 def _sizes(data: Dataset) -> list[str]:

@@ -56,8 +56,8 @@ class FinetuneConfig(Options):
         Path | None,
         argument(
             "TABLE",
-            help="CSV, TSV or Parquet with sequence and label; BED with --fasta; FASTA with --labels. With --per-base:"
-            " windows as BED with --fasta, or a FASTA.",
+            help="CSV, TSV or Parquet with sequence and label; BED with --fasta; FASTA with --labels; a folder of"
+            " classes. With --per-base: windows as BED with --fasta, or a FASTA.",
         ),
     ] = None
     model: Annotated[
@@ -117,21 +117,35 @@ class FinetuneConfig(Options):
     ] = "none"
     split_column: Annotated[
         str | None,
-        option("--split-column", metavar="COLUMN", panel=SPLITS, help="Column with train, valid and test."),
+        option(
+            "--split-column", metavar="COLUMN", panel=SPLITS, help="Column with train, valid and test, or with folds."
+        ),
     ] = None
     split_by: Annotated[
         Literal["auto", "contig", "random"],
         option(
             "--split-by",
             panel=SPLITS,
-            help="Without a split column: whole contigs, or by chance within each class; auto takes contigs for BED.",
+            help="Whole contigs, or by chance within each class; auto takes the split column, else contigs for BED.",
         ),
     ] = "auto"
     valid: Annotated[
-        Names, option("--valid", metavar="CONTIG", panel=SPLITS, help="Contig for validation; may repeat.")
+        Names,
+        option(
+            "--valid",
+            metavar="NAME",
+            panel=SPLITS,
+            help="Contig of a BED file, or value of the split column, for validation; may repeat.",
+        ),
     ] = ()
     test: Annotated[
-        Names, option("--test", metavar="CONTIG", panel=SPLITS, help="Contig for the test set; may repeat.")
+        Names,
+        option(
+            "--test",
+            metavar="NAME",
+            panel=SPLITS,
+            help="Contig of a BED file, or value of the split column, for the test set; may repeat.",
+        ),
     ] = ()
     valid_fraction: Annotated[
         float,

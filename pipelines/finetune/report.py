@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genoconv import __version__, atomic
+from genoconv.pipelines.finetune.results import THIS, short
 from genoconv.pipelines.pictures import new_figure, save_figure
 from genoconv.wording import count, printable
 
@@ -35,10 +36,10 @@ def write_plot(path: Path, *, splits: dict[str, Any], figure: str) -> bool:
     for place, (name, value, (low, high)) in enumerate(rows):
         if value is None:
             continue
-        axes.barh(place, value, color="C0" if name == "this model" else "0.75", height=0.65)
+        axes.barh(place, value, color="C0" if name == THIS else "0.75", height=0.65)
         if low is not None:
             axes.plot([low, high], [place, place], color="black", lw=1.2)
-        axes.annotate(f" {value:.3f}", (max(value, high or value), place), va="center", fontsize=8)
+        axes.annotate(f" {short(value)}", (max(value, high or value), place), va="center", fontsize=8)
     axes.set_yticks(range(len(rows)), [name for name, *_ in rows])
     axes.invert_yaxis()
     axes.set_xlabel(f"{figure} on the {_SPLITS[split]} ({_size(found)}), with 95 % bootstrap intervals")
@@ -94,7 +95,7 @@ def _tables(results: dict[str, Any]) -> str:
     """A table per set: figures of the model and the baselines, with 95 % bootstrap intervals."""
     parts = []
     for split, found in results.items():
-        names = list(found["rows"]["this model"]["figures"])
+        names = list(found["rows"][THIS]["figures"])
         lines = [f"On the {_SPLITS[split]}, {_size(found)}, with 95 % bootstrap intervals:", ""]
         lines += [f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
         for row, values in found["rows"].items():
@@ -115,4 +116,4 @@ def _cell(value: float | None, interval: list[float | None]) -> str:
     if value is None:
         return "-"
     low, high = interval
-    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.3f} to {high:.3f})"
+    return short(value) if low is None or high is None else f"{short(value)} ({short(low)} to {short(high)})"

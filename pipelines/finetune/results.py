@@ -72,6 +72,11 @@ def rounded(value: float) -> float | None:
     return None if np.isnan(value) else round(float(value), 5)
 
 
+def short(value: float) -> str:
+    """A figure as people read it: an r2 can be far below -1."""
+    return f"{value:.3f}" if abs(value) < 1000 else f"{value:.2e}"
+
+
 def _lines(session: "Session", split: str, members: npt.NDArray[np.int64], predicted: Array) -> list[str]:
     labels = session.data.labels
     found = []
@@ -79,9 +84,9 @@ def _lines(session: "Session", split: str, members: npt.NDArray[np.int64], predi
         if labels.kind in ("binary", "multiclass"):
             label = labels.names[int(target[0])]
         elif labels.kind == "multilabel":
-            label = ";".join(name for name, has in zip(labels.names, target, strict=True) if has)
+            label = ";".join(name for name, has in zip(labels.names, target, strict=True) if has > 0.5)
         else:
-            label = ";".join(f"{value:.7g}" for value in target)
+            label = ";".join("" if np.isnan(value) else f"{value:.7g}" for value in target)
         values = "\t".join(f"{value:.6g}" for value in row)
         found.append(f"{printable(session.data.names[number])}\t{split}\t{printable(label)}\t{values}\n")
     return found
@@ -133,8 +138,8 @@ def summary(results: dict[str, Any]) -> str:
     parts = []
     for name, value in ours["figures"].items():
         low, high = ours["intervals"][name]
-        shown = "unknown" if value is None else f"{value:.3f}"
-        parts.append(f"{name} {shown}" + ("" if low is None else f" ({low:.3f} to {high:.3f})"))
+        shown = "unknown" if value is None else short(value)
+        parts.append(f"{name} {shown}" + ("" if low is None else f" ({short(low)} to {short(high)})"))
     which = {"test": "test set", "valid": "validation"}[split]
     text = f"{which}, {count(found['records'], 'record')}: {', '.join(parts)}"
     main = main_figure(results)
@@ -142,7 +147,7 @@ def summary(results: dict[str, Any]) -> str:
     known = {name: value for name, value in others.items() if value is not None}
     if known:
         best = max(known, key=known.__getitem__)
-        text += f"; best baseline by {main}: {best}, {known[best]:.3f}"
+        text += f"; best baseline by {main}: {best}, {short(known[best])}"
     return text
 
 

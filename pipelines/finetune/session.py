@@ -141,7 +141,7 @@ class Session:
             return None
         targets = self.data.labels.known(self.data.members("train"))
         if kind == "multilabel":
-            positive = targets.mean(0)
+            positive = np.nanmean(targets, axis=0)
             return [float(w) for w in (1 - positive).clip(1e-3) / positive.clip(1e-3)]
         counts = np.bincount(targets[:, 0].astype(np.int64), minlength=len(self.data.labels.names)).clip(1)
         return [float(w) for w in counts.sum() / (len(counts) * counts)]

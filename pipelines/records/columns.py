@@ -8,7 +8,7 @@ from genoconv.wording import did_you_mean, listed
 
 SEQUENCE = ("sequence", "seq", "dna", "dna_sequence", "sequences", "text")
 LABEL = ("label", "labels", "target", "targets", "class", "y", "value", "score")
-SPLIT = ("split", "set", "subset", "partition")
+SPLIT = ("split", "set", "subset", "partition", "fold")
 NAME = ("id", "name", "seq_id", "sequence_id", "seqid")
 
 
@@ -64,6 +64,8 @@ def choose_columns(
             which = listed(names[number] for number in hits)
             raise DataError(f"{source}: line 1: columns {which} may all hold the {kind}; {remedy}")
         if not hits:
+            if needed and len(names) == 1:
+                raise DataError(f"{source}: line 1: one column, {names[0]}; separate columns by tabs or commas")
             if needed:
                 raise DataError(
                     f"{source}: line 1: no column for the {kind}; looked for {', '.join(aliases)} among"

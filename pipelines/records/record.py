@@ -115,6 +115,8 @@ def checked_sequence(text: str, *, where: str) -> Tokens:
         raise DataError(f"{where}: no sequence; fill it in, or remove the record")
     if not _SEQUENCE.fullmatch(text):
         odd = next(letter for letter in text if not _SEQUENCE.fullmatch(letter))
+        if odd == " ":
+            raise DataError(f"{where}: the sequence holds spaces; give it as one word, and not as k-mers")
         raise DataError(f"{where}: the sequence holds {shortened(odd)}, which is not a letter of DNA")
     source, _, record = where.rpartition(": ")
     check_dna(text[:SAMPLE].encode(), source=source, record=record)

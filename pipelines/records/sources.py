@@ -1,4 +1,4 @@
-"""Find out what a file of records is: a table, a FASTA or a BED file."""
+"""Find out what holds records: a table, a FASTA or a BED file, or a folder of classes."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ from genoconv.errors import UsageError
 from genoconv.formats import open_binary
 from genoconv.pipelines.records.bed_records import BedRecords
 from genoconv.pipelines.records.fasta_records import FastaRecords
+from genoconv.pipelines.records.folder_records import FolderRecords
 from genoconv.pipelines.records.record import Source, Wanted
 from genoconv.pipelines.records.table_records import TableRecords
 
@@ -18,6 +19,10 @@ def open_source(wanted: Wanted) -> Source:
         DataError: the file cannot be used.
     """
     path = wanted.path
+    if path.is_dir():
+        if wanted.fasta is not None or wanted.label_file is not None:
+            raise UsageError(f"{path} is a folder of classes; drop --fasta and --labels")
+        return FolderRecords(wanted)
     fasta = is_fasta(path)
     if wanted.fasta is not None and fasta:
         raise UsageError(f"--fasta goes with a BED file; {path} has its sequence itself")

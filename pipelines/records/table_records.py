@@ -28,12 +28,13 @@ class TableRecords:
     def records(self) -> Iterator[Record]:
         columns, names, number = self._columns, UniqueNames(), 0
         assert columns.sequence is not None
+        unique = columns.name is not None and columns.names[columns.name].lower() != "name"  # many rows may name a gene
         for line, cells in self._table.rows():
             number += 1
             where = f"{self.name}: {self._table.unit} {line}"
             tokens = checked_sequence(cells[columns.sequence], where=where)
             name = cells[columns.name] if columns.name is not None else str(number)
-            if columns.name is not None:
+            if unique:
                 names.check(name, where)
             yield Record(where, name, name, 0, len(tokens), "+", tokens, *labelled(cells, columns))
         if not number:

@@ -12,6 +12,7 @@ from genoconv.lines import check_rows, numbered_lines, shortened, utf8
 from genoconv.wording import printable
 
 _PARQUET = b"PAR1"
+_SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
 _DNA = re.compile(r"[ACGTNacgtn]{8,}")
 # Rows of Parquet held at once; few, as one short dictionary can make every cell of them long.
 _BATCH = 256
@@ -50,38 +51,49 @@ def open_table(path: Path) -> Table:
         UsageError: Parquet, and pyarrow is not installed.
     """
     source = str(path)
+    _refuse_foreign(path)
     with path.open("rb") as stream:
         if stream.read(4) == _PARQUET:
             return Table(source, "row", _parquet_header(path), path, "")
-    with open_binary(path, table=True) as stream:
-        first = next((raw for _, raw in numbered_lines(stream, source=source, kind="a table") if raw.strip()), None)
-    if first is None:
+    line, text = next(_lines(path), (0, ""))
+    if not line:
         raise DataError(f"{path}: empty; a table with the header sequence,label is expected")
-    text = utf8(first, source=source, line=1)
+    if text.startswith(("{", "[")):
+        raise DataError(f"{path}: JSON; convert it to CSV, TSV or Parquet, e.g. with pandas.read_json and to_csv")
     delimiter = "\t" if "\t" in text else "," if "," in text else ";" if ";" in text else ","
-    header = tuple(_cells(text, delimiter, where=f"{path}: line 1"))
+    header = tuple(_cells(text, delimiter, where=f"{path}: line {line}"))
     if any(_DNA.fullmatch(cell.strip()) for cell in header):
-        raise DataError(f"{path}: line 1: a record where the header should be; begin the file with sequence,label")
+        raise DataError(f"{path}: line {line}: a record where the header should be; begin the file with sequence,label")
     return Table(source, "line", header, path, delimiter)
 
 
-def _text_rows(table: Table) -> Iterator[tuple[int, list[str]]]:
-    with open_binary(table.path, table=True) as stream:
-        began = False
-        for number, raw in numbered_lines(stream, source=table.source, kind="a table"):
-            if not raw.strip():
-                continue
-            if not began:
+def _refuse_foreign(path: Path) -> None:
+    if path.suffix.lower() in _SPREADSHEETS:
+        raise DataError(f"{path}: a spreadsheet; save it as CSV")
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Lines of a table that are not blank, from its header on: comments before it are left out."""
+    source, began = str(path), False
+    with open_binary(path, table=True) as stream:
+        for number, raw in numbered_lines(stream, source=source, kind="a table"):
+            if raw.strip() and (began or not raw.startswith((b"##", b"# "))):
                 began = True
-                continue
-            check_rows(number, source=table.source)
-            text = utf8(raw, source=table.source, line=number)
-            cells = _cells(text, table.delimiter, where=f"{table.source}: line {number}")
-            if len(cells) != len(table.header):
-                raise DataError(
-                    f"{table.source}: line {number}: {len(cells)} cells, the header has {len(table.header)} columns"
-                )
-            yield number, [cell.strip() for cell in cells]
+                check_rows(number, source=source)
+                yield number, utf8(raw, source=source, line=number)
+
+
+def _text_rows(table: Table) -> Iterator[tuple[int, list[str]]]:
+    lines = _lines(table.path)
+    next(lines, None)
+    width, first = len(table.header), True
+    for number, text in lines:
+        cells = _cells(text, table.delimiter, where=f"{table.source}: line {number}")
+        if len(cells) != width:
+            more = "; are the first ones row names of R? Give them a column name" if len(cells) == width + first else ""
+            raise DataError(f"{table.source}: line {number}: {len(cells)} cells, the header has {width} columns{more}")
+        first = False
+        yield number, [cell.strip() for cell in cells]
 
 
 def _cells(text: str, delimiter: str, *, where: str) -> list[str]:
@@ -91,6 +103,8 @@ def _cells(text: str, delimiter: str, *, where: str) -> list[str]:
     try:
         [cells] = csv.reader([text], delimiter=delimiter, strict=True)
     except (csv.Error, ValueError) as error:
+        if text.count('"') % 2:
+            raise DataError(f"{where}: a quote that does not end on its line; cells must hold no line breaks") from None
         raise DataError(f"{where}: quotes that cannot be read ({error}): {shortened(text)}") from None
     return cells
 
@@ -150,4 +164,6 @@ def _cell(value: object) -> str:
         return str(int(value))
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return ";".join(value)
     return str(value).strip()

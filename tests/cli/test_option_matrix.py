@@ -21,7 +21,7 @@ from genoconv.cli.app import app
 ELSEWHERE = {
     "score-variants": "test_score_options.py",
     "scan": "test_scan_options.py",
-    "finetune": "test_finetune_command.py",
+    "finetune": "test_finetune_options.py",
     "models calibrate": "test_calibrate_command.py",
     "predict": "test_predict_command.py",
 }
