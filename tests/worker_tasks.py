@@ -49,3 +49,20 @@ def echoing(device):
 def memory_share(device):
     """How many processes share the memory of the GPU."""
     return lambda piece, advance: shares.processes
+
+
+def waiting(device):
+    """Pieces (number, folder): the first is done only after the eleventh has been computed by somebody else."""
+
+    def work(piece, advance):
+        number, folder = piece
+        if number == 10:
+            (folder / "done").touch()
+        deadline = time.monotonic() + 20
+        while number == 0 and not (folder / "done").exists():
+            if time.monotonic() > deadline:
+                raise ModelError("piece 10 waits behind piece 0")
+            time.sleep(0.01)
+        return number
+
+    return work

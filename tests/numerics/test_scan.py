@@ -126,6 +126,15 @@ def test_n_has_no_score_and_is_context(tmp_path, network):
     np.testing.assert_array_equal(joined(upper, "scores"), scores)
 
 
+@pytest.mark.parametrize(("unknown", "read"), [(STEP, True), (STEP + 1, False)])
+def test_a_tile_of_which_half_is_unknown_is_read(tmp_path, network, unknown, read):
+    """Of a contig of two tiles, each of which sees the whole of it."""
+    path = write_fasta(tmp_path / "c.fa", {"c": CONTIG[: 2 * STEP - unknown] + "N" * unknown})
+    found, scanner = scan(path, network, context=2 * STEP)
+    assert (scanner.tokens > 0) is read
+    assert np.isnan(joined(found, "scores")[: 2 * STEP - unknown]).all() is not np.bool_(read)
+
+
 @pytest.mark.parametrize("batch_size", [1, 7])
 def test_batches_and_parts_do_not_matter(tmp_path, network, batch_size):
     path = write_fasta(tmp_path / "c.fa", {"c": CONTIG})

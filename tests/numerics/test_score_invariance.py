@@ -134,3 +134,14 @@ def test_every_length_is_prepared_once():
     assert toy.prepared == [(64, 128)]
     likelihood([tokenizer.encode(CONTIG[:200])])
     assert toy.prepared[-1] == (64, 128, 256)
+
+
+@pytest.mark.parametrize("first", [99, 100, 101])
+def test_an_alternative_that_differs_where_the_suffix_begins(model, first):
+    ref = RNG.integers(A, T + 1, WIDTH, dtype=np.uint8)
+    alt = ref.copy()
+    alt[first] = A + (ref[first] - A + 1) % 4
+    pairs = [Pair(0, 1, first)]
+    _, whole = CausalLikelihood(model, starts={WIDTH: 0})([ref, alt], pairs)
+    _, suffix = CausalLikelihood(model, starts={WIDTH: 100})([ref, alt], pairs)
+    np.testing.assert_allclose(suffix[first:], whole[first:], atol=1e-4)

@@ -64,6 +64,14 @@ def test_a_folder_comes_before_a_name(stored: Path, tmp_path: Path) -> None:
     assert model_digest("mine") == model_digest(here) != model_digest(stored)
 
 
+def test_a_link_to_nowhere_is_a_path_and_not_a_name(stored: Path, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "mine")
+    (tmp_path / "mine").symlink_to(tmp_path / "gone")
+    assert registry.model_folder("mine") == Path("mine")
+    with pytest.raises(ModelError, match="mine"):
+        load_model("mine")
+
+
 def test_a_shipped_model_is_found_and_listed(
     home: Path, stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

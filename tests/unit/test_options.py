@@ -67,6 +67,14 @@ def test_what_is_said_later_comes_first(tmp_path, monkeypatch):
     assert Call(Example, again, {"fasta": Path("in.fa")}).resolve() == found
 
 
+def test_a_dash_in_a_file_is_standard_input_and_not_a_path(tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text("fasta: '-'\nmodel: here\nbeds: ['-', b.bed]\n")
+    found = Call(Example, file).resolve()
+    assert found.fasta == Path("-")
+    assert found.beds == (Path("-"), tmp_path / "b.bed")
+
+
 def test_the_recorded_command_gives_the_same_record(tmp_path):
     values = {"kind": "b", "regions": ("x y", "z"), "index": False, "explain": True, "inner": {"flank": 2}}
     command = recorded_command("example", Example(**NEEDED, **values, output=tmp_path))

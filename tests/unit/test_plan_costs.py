@@ -10,9 +10,9 @@ from genoconv.cli.app import app
 from genoconv.errors import UsageError
 from genoconv.models import preset
 from genoconv.pipelines.plan.cards import ACCELERATORS, accelerator
-from genoconv.pipelines.plan.costs import Workload, predict, workload
+from genoconv.pipelines.plan.costs import SAFE, Prediction, Workload, convolution, predict, workload
 from genoconv.pipelines.plan.options import PlanOptions, parse_length
-from genoconv.pipelines.plan.run import plan
+from genoconv.pipelines.plan.run import fits, plan
 from support import ROOT
 
 H200 = accelerator("h200")
@@ -68,6 +68,26 @@ def test_advice_follows_from_what_fits() -> None:
     assert not beyond.fits(beyond.ways[-1])
     many = plan(PlanOptions(length=1_000, preset="tiny-1k", gpu="h200", batch_size=10**6))
     assert "the largest batch that fits is" in many.advice[0]
+
+
+def test_some_memory_is_left_to_others() -> None:
+    work = small()
+    found = [
+        Prediction(work, convolution(work, H200.card), {"weights": share * H200.memory}, {})
+        for share in (SAFE - 0.01, SAFE + 0.01, 1.01)
+    ]
+    assert [fits(one, H200) for one in found] == [True, False, False]
+    assert SAFE < 1
+
+
+def test_filters_are_shortened_only_where_they_are_much_longer() -> None:
+    def suggested(length: int) -> list[str]:
+        advice = plan(PlanOptions(length=length, preset="gene-4m", gpu="h200", train=True)).advice
+        return [sentence.split()[2] for sentence in advice if "taps would take" in sentence]
+
+    assert suggested(4 * 32_768 - 1) == []
+    assert suggested(450_000) == ["32,768"]
+    assert suggested(1_000_000) == ["131,072", "32,768"]
 
 
 @pytest.mark.parametrize("name", ACCELERATORS)

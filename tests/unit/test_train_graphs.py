@@ -1,5 +1,7 @@
 """When a step goes through a CUDA graph; the graphs themselves need a GPU (tests/numerics/gpu/test_train.py)."""
 
+import logging
+
 import pytest
 import torch
 from torch import nn
@@ -79,3 +81,25 @@ def test_a_large_graph_is_not_filled_up_for_a_small_batch() -> None:
     graph.batch, graph.shape = batch(2**17), ()
     assert not graph.fits(batch(2**15))
     assert graph.fits(batch(2**16))
+
+
+def test_a_graph_that_cannot_be_captured_is_tried_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried = []
+
+    def fails(*_: object) -> None:
+        tried.append(1)
+        raise RuntimeError("CUDA error: operation not\n permitted when stream is capturing")
+
+    monkeypatch.setattr(graphs, "_Graph", fails)
+    graphed = graphs.GraphedSums(nn.Linear(1, 1), _Objective())
+    monkeypatch.setattr(graphs.GraphedSums, "_pays", lambda self, batch: self.enabled)
+    none = torch.empty(0)
+    batch = Batch(torch.zeros(1, 8, dtype=torch.uint8), none, 8, none)
+    with caplog.at_level(logging.WARNING, "genoconv"):
+        assert [graphed(batch) for _ in range(12)] == ["step"] * 12
+    assert len(tried) == 1
+    assert [record.getMessage() for record in caplog.records] == [
+        "training continues without CUDA graphs: CUDA error: operation not permitted when stream is capturing"
+    ]

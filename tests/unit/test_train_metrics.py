@@ -1,10 +1,13 @@
-"""``metrics.csv``: what a resumed run reads back, and what it refuses."""
+"""Rows of ``metrics.csv``: what is written, what a resumed run reads back, and what it refuses."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from genoconv.errors import DataError
+from genoconv.errors import DataError, DivergedError
+from genoconv.train import callbacks
 from genoconv.train.metrics import has_rows, read_rows
 
 HEADER = "step,tokens,split,loss,perplexity,learning_rate,tokens_per_second\n"
@@ -52,3 +55,33 @@ def test_damage_is_refused_with_its_line(path: Path, content: bytes, words: str)
     path.write_bytes(content)
     with pytest.raises(DataError, match=f"^{path}: {words}; restore the file, or move it away"):
         read_rows(path)
+
+
+def test_time_that_went_into_validation_does_not_slow_training_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(callbacks.time, "monotonic", lambda: now[0])
+    ignored: Any = SimpleNamespace(begin=lambda done: None, show=lambda row: None)
+    clock: Any = SimpleNamespace(tokens=0, progress=lambda step: 0.0)
+    measuring = callbacks.Measuring(clock, None, ignored, every=1, pacing=ignored, pending=[])
+    trainer: Any = SimpleNamespace(world_size=2, global_step=1, loggers=[])
+    learner: Any = SimpleNamespace(objective=SimpleNamespace(figures=lambda sums: {"loss": sums[0]}))
+
+    def row(split: str) -> float | None:
+        return measuring.row(trainer, split, learner, [1.0], rate=0.1).tokens_per_second
+
+    measuring.on_train_start(trainer, learner)
+    now[0], clock.tokens = 110.0, 500
+    measuring.pause(6.0)
+    assert row("valid") is None
+    assert row("train") == pytest.approx(2 * 500 / 4)
+    now[0], clock.tokens = 112.0, 600
+    assert row("train") == pytest.approx(2 * 100 / 2)
+
+
+def test_one_unusual_batch_is_not_an_explosion() -> None:
+    quiet = [[float(step), 0.1, 2.0, 1.0] for step in range(9)]
+    callbacks._check([*quiet, [9.0, 0.1, 50.0, 1.0]], limit=10)
+    with pytest.raises(DivergedError, match=r"the loss exploded to 60 at step 3, learning rate 0\.1 \(limit 10\)"):
+        callbacks._check([*quiet[:3], [3.0, 0.1, 120.0, 2.0], [4.0, 0.1, 90.0, 1.0]], limit=10)
+    with pytest.raises(DivergedError, match="the loss is nan at step 9"):
+        callbacks._check([*quiet, [9.0, 0.1, float("nan"), 1.0]], limit=10)

@@ -14,6 +14,7 @@ from genoconv.train.clock import Clock
 from genoconv.train.held_out import HeldOut
 from genoconv.train.pace import Pace
 from genoconv.train.readers import WindowReader
+from genoconv.train.stream import Share
 
 
 class Machine:
@@ -173,3 +174,16 @@ def test_looking_ahead_changes_neither_weights_nor_random_numbers(tmp_path: Path
     train_tiny(tmp_path / "plain", fasta, max_steps=2)
     train_tiny(tmp_path / "timed", fasta, "run.max_minutes=5", max_steps=2)
     assert same_weights(tmp_path / "plain", tmp_path / "timed")
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 7])
+def test_processes_share_out_the_held_out_windows(fasta: Fasta, world: int) -> None:
+    measured = [
+        tuple(row.tolist())
+        for rank in range(world)
+        for batch in held_out(fasta, bases=2_500)[0].batches(Share(rank, world))
+        for row in batch.ids
+    ]
+    (valid, _) = held_out(fasta, bases=2_500)
+    assert sorted(measured) == sorted(tuple(valid.reader.read(number).tokens.tolist()) for number in valid.windows)
+    assert len(measured) == 25

@@ -44,6 +44,11 @@ def test_results_come_in_the_order_of_the_pieces_from_all_processes():
     assert not multiprocessing.active_children()
 
 
+def test_a_slow_piece_does_not_hold_back_those_that_others_can_compute(tmp_path):
+    found, _ = run(worker_tasks.waiting, [(number, tmp_path) for number in range(14)])
+    assert [result for _, result in found] == list(range(14))
+
+
 def test_one_device_needs_no_process():
     found, done = run(worker_tasks.doubling, [1, 2, 3], devices=["cpu"])
     assert [result for _, (result, _) in found] == [2, 4, 6]
