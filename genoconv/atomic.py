@@ -4,13 +4,14 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from genoconv.errors import OutputError, UsageError
 from genoconv.workfiles import remove_abandoned, retired, temporary_prefix
 
 _NAME_BYTES = 255
+_FLUSHED_AT_ONCE = 8
 
 
 def refuse_existing(path: Path, *, force: bool) -> None:
@@ -121,6 +122,39 @@ def atomic_file(final: Path) -> Iterator[Path]:
     Raises:
         OutputError: the file system refused (full, read-only).
     """
+    with atomic_files([final]) as [temporary]:
+        yield temporary
+
+
+@contextlib.contextmanager
+def atomic_files(finals: Sequence[Path]) -> Iterator[list[Path]]:
+    """:func:`atomic_file` for several files that belong together: none gets its name before all are on disk.
+
+    They get their names in the opposite order, so that the first appears last.
+    """
+    temporaries: dict[str, Path] = {}
+    try:
+        for final in finals:
+            temporaries[_temporary(final)] = final
+        yield [Path(name) for name in temporaries]
+        mode = 0o666 & ~_umask()
+        _flush_all([Path(name) for name in temporaries], mode=mode)
+        for name, final in reversed(temporaries.items()):
+            os.replace(name, final)
+        for folder in {final.parent for final in finals}:
+            fsync_dir(folder)
+    except OSError as error:
+        if isinstance(error, OutputError) or error.filename not in (None, *temporaries):
+            raise
+        final = temporaries.get(str(error.filename), finals[0])
+        raise OutputError(f"{final}: cannot write: {error.strerror or error}") from error
+    finally:
+        for name in temporaries:
+            Path(name).unlink(missing_ok=True)
+
+
+def _temporary(final: Path) -> str:
+    """A new file beside ``final``."""
     try:
         _begin(final)
         handle, name = tempfile.mkstemp(
@@ -129,17 +163,24 @@ def atomic_file(final: Path) -> Iterator[Path]:
         os.close(handle)
     except OSError as error:
         raise OutputError(f"{final}: cannot write there: {error.strerror}") from error
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        commit(temporary, final)
-    except OSError as error:
-        if isinstance(error, OutputError) or error.filename not in (None, name):
-            raise
-        raise OutputError(f"{final}: cannot write: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    return name
+
+
+def _flush_all(paths: Sequence[Path], *, mode: int) -> None:
+    """Put files on disk, several at a time: each would wait for the disk alone."""
+
+    def flush(path: Path) -> None:
+        path.chmod(mode)
+        with path.open("rb") as stream:
+            os.fsync(stream.fileno())
+
+    if len(paths) == 1:
+        flush(paths[0])
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(_FLUSHED_AT_ONCE) as pool:
+        list(pool.map(flush, paths))
 
 
 @contextlib.contextmanager

@@ -37,8 +37,8 @@ Make = Callable[[str], Work[P, R]]
 _HANDED = 2
 # Results that may wait for an earlier one, per worker: a slow piece stops the others rather than fill the memory.
 _AHEAD = 8
-# Threads that share a GPU: one computes, the other prepares.
-_THREADS = 2
+# Threads that share a GPU: one waits for what the GPU computes, one has the next work lie there, one prepares.
+_THREADS = 3
 # Processes that share a GPU in a long run: one alone cannot prepare as fast as the GPU reads.
 _SHARING = 4
 _END = object()  # of the pieces that a worker is given

@@ -3,8 +3,9 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -33,7 +34,34 @@ def computing() -> Iterator[None]:
 
 def stack(sequences: Sequence[Tokens], length: int, *, device: torch.device) -> Tensor:
     """(B, length) int64 on ``device``, padded on the right."""
-    return torch.from_numpy(pad_batch(sequences, length=length)).to(device).long()  # a byte each goes there
+    return sent(pad_batch(sequences, length=length), device).long()  # a byte each goes there
+
+
+def sent(array: npt.NDArray[Any], device: torch.device) -> Tensor:
+    """An array on ``device``; the GPU need not have done its earlier work first."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def fetching(tensor: Tensor) -> Callable[[], npt.NDArray[Any]]:
+    """Begin to bring a tensor here; the function that is returned waits for it.
+
+    Between the two another thread may have the GPU do more.
+    """
+    if tensor.device.type != "cuda":
+        array = tensor.cpu().numpy()
+        return lambda: array
+    here = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    here.copy_(tensor, non_blocking=True)
+    there = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    there.record()
+
+    def wait() -> npt.NDArray[Any]:
+        there.synchronize()
+        found: npt.NDArray[Any] = here.numpy()
+        return found
+
+    return wait
 
 
 def round_up(length: int, *, steps: int, least: int) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genoconv.errors import ModelError
+from genoconv.tasks.batching import fetching
 from genoconv.tasks.comparison import Advance
 from genoconv.tasks.likelihood import scored
 from genoconv.tasks.likeness import DELETION, INSERTION, LENGTHS, Ids, snv_classes, surroundings
@@ -129,7 +130,7 @@ def scan_sample(places: Places, numbers: Sequence[int], *, advance: Advance) -> 
     scanner = places.scanner
     for first in range(0, len(numbers), _TILES_AT_ONCE):
         tiles = [places.tile(number) for number in numbers[first : first + _TILES_AT_ONCE]]
-        parts = scanner.read(tiles, take=lambda one: one.scores.cpu().numpy(), advance=advance)
+        parts = scanner.read(tiles, take=lambda one: fetching(one.scores), advance=advance)
         found = np.concatenate(parts)
         around = [surroundings(scanner.reference, tile.contig, tile.start, tile.end) for tile in tiles]
         ids = np.concatenate([snv_classes(tokens)[0] for tokens in around])

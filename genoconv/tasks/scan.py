@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from genoconv.errors import ModelError
 from genoconv.models.hyena import HyenaDNA
 from genoconv.models.suffix import base_logits
-from genoconv.tasks.batching import computing, cut, fitting_rows, halving
+from genoconv.tasks.batching import computing, cut, fetching, fitting_rows, halving
 from genoconv.tasks.tiling import Laid, LaidOnDevice, Pass, Tile, tiles
 from genoconv.tokens import A, T
 from genoconv.variants.reference import Reference
@@ -140,7 +140,7 @@ class Scanner:
         self,
         some: Sequence[Tile],
         *,
-        take: Callable[[Prediction], Taken],
+        take: Callable[[Prediction], Callable[[], Taken]],
         advance: Callable[[int], object] | None = None,
     ) -> list[Taken]:
         """What ``take`` makes of the predictions of tiles, in order, a batch at a time.
@@ -149,7 +149,8 @@ class Scanner:
 
         Args:
             some: any tiles.
-            take: called with each batch while no other thread computes; takes from the device what is wanted.
+            take: called with each batch while no other thread computes. What it returns, such as
+                :func:`.batching.fetching` of what is wanted, is called when others may compute again.
             advance: called with the number of positions just read, each counted when both strands are done.
 
         Raises:
@@ -167,7 +168,7 @@ class Scanner:
         return found
 
     @torch.inference_mode()
-    def _predict(self, some: Sequence[Tile], take: Callable[[Prediction], Taken]) -> Taken:
+    def _predict(self, some: Sequence[Tile], take: Callable[[Prediction], Callable[[], Taken]]) -> Taken:
         """One batch; tiles that are mostly unknown are not read."""
         laid = Laid.of(some, self.reference)
         read = laid.unknown <= N_RICH
@@ -181,8 +182,11 @@ class Scanner:
                     at = torch.from_numpy(read).to(self.device)[every.tile]
                     forward[at], reverse[at] = self._both(laid.only(read).on(self.device))
             found = Prediction(some, every.ref, forward, reverse)
-            _check_finite(found)
-            return take(found)
+            lost = _lost(found)
+            any_lost, taken = fetching(lost.any()), take(found)
+        if any_lost():
+            raise _not_finite(some, int(lost.int().argmax()))
+        return taken()
 
     def _both(self, laid: LaidOnDevice) -> tuple[Tensor, Tensor]:
         """ln P of A, C, G, T of the forward strand at each position, read forwards and backwards, (P, 4) each."""
@@ -219,20 +223,18 @@ class Scanner:
             )
 
 
-def _check_finite(one: Prediction) -> None:
-    """Refuse what :meth:`Scanner._log_p` marks as lost: it is not to be taken for a strand without context.
+def _lost(one: Prediction) -> Tensor:
+    """Where :meth:`Scanner._log_p` marks a prediction as lost, (P,): not to be taken for a strand without context."""
+    return (one.forward == torch.inf).any(1) | (one.reverse == torch.inf).any(1)
 
-    Raises:
-        ModelError: a prediction is not a number.
-    """
-    lost = (one.forward == torch.inf).any(1) | (one.reverse == torch.inf).any(1)
-    if not bool(lost.any()):
-        return
-    position = int(lost.int().argmax())
-    for tile in one.tiles:
+
+def _not_finite(some: Sequence[Tile], position: int) -> ModelError:
+    """That the prediction is not a number at that one of the positions of tiles."""
+    for tile in some:
         if position < tile.end - tile.start:
-            raise ModelError(
-                f"predictions are not finite (first in {tile.contig}:{tile.start + 1:,}-{tile.end:,}); its weights"
-                " are out of range for this precision, or it was damaged in training"
-            )
+            break
         position -= tile.end - tile.start
+    return ModelError(
+        f"predictions are not finite (first in {tile.contig}:{tile.start + 1:,}-{tile.end:,}); its weights"
+        " are out of range for this precision, or it was damaged in training"
+    )

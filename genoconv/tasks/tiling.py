@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from genoconv.tasks.batching import sent
 from genoconv.tokens import PAD, A, T, Tokens, reverse_complement
 from genoconv.variants.reference import Reference
 
@@ -90,7 +91,10 @@ class Laid:
     @cached_property
     def unknown(self) -> npt.NDArray[np.float64]:
         """Fraction of each tile and its context that is not A, C, G or T, (T,)."""
-        known = np.cumsum(np.r_[False, (self.bases >= A) & (self.bases <= T)], dtype=np.int64)
+        letters = (self.bases >= A) & (self.bases <= T)
+        if letters.all():
+            return np.zeros(len(self.places))
+        known = np.cumsum(np.r_[False, letters], dtype=np.int64)
         before, after = self.places[:, 2], self.places[:, 3]
         fractions: npt.NDArray[np.float64] = 1.0 - (known[after] - known[before]) / (after - before)
         return fractions
@@ -102,9 +106,7 @@ class Laid:
     def on(self, device: torch.device) -> "LaidOnDevice":
         """The same, where a model reads it."""
         positions = int((self.places[:, 1] - self.places[:, 0]).sum())
-        return LaidOnDevice(
-            torch.from_numpy(self.bases).to(device), torch.from_numpy(self.places.T.copy()).to(device), positions
-        )
+        return LaidOnDevice(sent(self.bases, device), sent(self.places.T.copy(), device), positions)
 
 
 class LaidOnDevice:
@@ -143,4 +145,4 @@ class LaidOnDevice:
     def _complement(self) -> Tensor:
         """Token -> token of the opposite strand."""
         every = reverse_complement(np.arange(256, dtype=np.uint8)[::-1])
-        return torch.from_numpy(every).to(self._bases.device).long()
+        return sent(every, self._bases.device).long()

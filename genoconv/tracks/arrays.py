@@ -1,9 +1,9 @@
 """Arrays of whole contigs: a ``.npy`` file each, or one Zarr store."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -13,20 +13,31 @@ from genoconv.tracks.blocks import Block, Blocks
 CHUNK, SHARD = 1 << 16, 1 << 22
 
 
-def write_npy(path: Path, blocks: Blocks, *, contig: str, length: int) -> None:
-    """(length, k) of one contig in the blocks' type; NaN where there is no value. Memory does not grow with it."""
-    array, filled = None, 0
-    for block in blocks(contig):
-        if array is None:
-            shape = (length, block.values.shape[1])
-            array = np.lib.format.open_memmap(path, mode="w+", dtype=block.values.dtype, shape=shape)
-        end = block.start + len(block.values)
-        array[filled : block.start] = np.nan
-        array[block.start : end] = block.values
-        filled = max(filled, end)
-    assert array is not None
-    array[filled:] = np.nan
-    array.flush()
+def write_npy(path: Path, blocks: Iterable[Block], *, length: int) -> None:
+    """(length, k) of one contig in the blocks' type; NaN where there is no value. Memory does not grow with it.
+
+    Args:
+        path: to be written.
+        blocks: of that contig, in order, at least one.
+        length: bases of the contig.
+    """
+    with path.open("wb") as stream:
+        filled, columns, dtype = 0, 0, np.dtype(np.float16)
+        for block in blocks:
+            if not columns:
+                columns, dtype = block.values.shape[1], block.values.dtype
+                header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
+                np.lib.format.write_array_header_1_0(stream, {**header, "shape": (length, columns)})
+            _write_nan(stream, block.start - filled, columns=columns, dtype=dtype)
+            stream.write(np.ascontiguousarray(block.values).data)
+            filled = block.start + len(block.values)
+        assert columns
+        _write_nan(stream, length - filled, columns=columns, dtype=dtype)
+
+
+def _write_nan(stream: BinaryIO, rows: int, *, columns: int, dtype: "np.dtype[Any]") -> None:
+    for first in range(0, rows, CHUNK):
+        stream.write(np.full((min(CHUNK, rows - first), columns), np.nan, dtype).data)
 
 
 def write_zarr(

@@ -1,7 +1,8 @@
 """bigWig tracks, for genome browsers."""
 
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, repeat, starmap
 from pathlib import Path
 
 import numpy as np
@@ -23,21 +24,36 @@ def write_bigwig(path: Path, blocks: Blocks, *, column: int, contigs: Mapping[st
     Raises:
         UsageError: pybigtools is not installed.
     """
+    parts = (
+        (block.contig, block.start, block.values[:, column]) for contig in sorted(contigs) for block in blocks(contig)
+    )
+    write_parts(path, parts, contigs=contigs)
+
+
+Part = tuple[str, int, npt.NDArray[np.floating]]
+"""Contig, start and values of bases in a row, (n,)."""
+
+
+def write_parts(path: Path, parts: Iterable[Part], *, contigs: Mapping[str, int]) -> None:
+    """One value per base, NaN for none; ``parts`` by name of contig, as in bigWig's tree of them, then by start.
+
+    ``path`` and ``contigs`` are those of :func:`write_bigwig`.
+
+    Raises:
+        UsageError: pybigtools is not installed.
+    """
     try:
         import pybigtools
     except ImportError:
         raise UsageError("a .bw output needs pybigtools: pip install 'genoconv[bigwig]'") from None
 
-    # bigWig's tree of contigs is sorted by name; so are the values that bigtools takes.
-    pybigtools.open(str(path), "w").write(dict(contigs), _values(blocks, column, sorted(contigs)))
+    pybigtools.open(str(path), "w").write(dict(contigs), chain.from_iterable(starmap(_entries, parts)))
 
 
-def _values(blocks: Blocks, column: int, contigs: list[str]) -> Iterator[tuple[str, int, int, float]]:
-    for contig in contigs:
-        for block in blocks(contig):
-            for position, value in enumerate(block.values[:, column].tolist(), block.start):
-                if value == value:
-                    yield contig, position, position + 1, value
+def _entries(contig: str, start: int, values: npt.NDArray[np.floating]) -> Iterator[tuple[str, int, int, float]]:
+    known = np.flatnonzero(~np.isnan(values))
+    first = start + known
+    return zip(repeat(contig), first.tolist(), (first + 1).tolist(), values[known].tolist())
 
 
 def write_spans(path: Path, spans: Sequence[tuple[str, int, int, float]], *, contigs: Mapping[str, int]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from genoconv.atomic import atomic_dir, atomic_file, write_text
+from genoconv.atomic import atomic_dir, atomic_file, atomic_files
 from genoconv.errors import OutputError, UsageError
 from genoconv.tasks.scan import Prediction
 from genoconv.tracks.blocks import COLUMNS, Blocks
@@ -37,12 +37,14 @@ class Format:
         suffix: of the file's name.
         columns, dtype: of the values that are kept for each position.
         reduce: those values of a prediction, (n, columns).
+        bases: whether what is written has the bases of the reference.
     """
 
     suffix: str
     columns: int
     dtype: str
     reduce: Callable[[Prediction], "Tensor"]
+    bases: bool = False
 
 
 def _every(one: Prediction) -> "Tensor":
@@ -66,9 +68,9 @@ def _halves(one: Prediction) -> "Tensor":
 
 
 FORMATS = (
-    Format(".tsv.gz", COLUMNS, "<f4", _every),
-    Format(".vcf.gz", COLUMNS, "<f4", _every),
-    Format(".parquet", COLUMNS, "<f4", _every),
+    Format(".tsv.gz", COLUMNS, "<f4", _every, bases=True),
+    Format(".vcf.gz", COLUMNS, "<f4", _every, bases=True),
+    Format(".parquet", COLUMNS, "<f4", _every, bases=True),
     Format(".bw", len(TRACKS), "<f4", _tracks),
     Format(".npy", 4, "<f2", _halves),
     Format(".zarr", 4, "<f2", _halves),
@@ -137,28 +139,42 @@ def refuse_foreign(output: Path) -> None:
         raise OutputError(f"{output} exists and is not a Zarr store; it is not replaced, choose another name")
 
 
-def passes(output: Path) -> int:
+def passes(output: Path, positions: int) -> int:
     """How often :func:`write` goes through all blocks."""
-    return len(TRACKS) if format_of(output).suffix == ".bw" else 1
+    from genoconv.tracks.parallel import MANY
+
+    return len(TRACKS) if format_of(output).suffix == ".bw" and positions < MANY else 1
 
 
-def write(output: Path, blocks: Blocks, *, contigs: Mapping[str, int], facts: Mapping[str, Any]) -> None:
-    """Write the files of ``output``; ``contigs`` are those with positions, ``facts`` go into a header or beside it."""
+def write(
+    output: Path, blocks: Blocks, *, contigs: Mapping[str, int], positions: int, facts: Mapping[str, Any]
+) -> None:
+    """Write the files of an output.
+
+    Args:
+        output: decides the format.
+        blocks: with the values of that format.
+        contigs: lengths of those that have positions.
+        positions: in all blocks.
+        facts: go into a header, or into a file beside it.
+    """
     files = files_of(output, list(contigs))
     notes = {f"genoconv{key[0].upper()}{key[1:]}": str(value) for key, value in facts.items()}
     suffix = format_of(output).suffix
-    if suffix == ".bw":
-        from genoconv.tracks.bigwig import write_bigwig
+    if suffix in (".bw", ".npy"):
+        with atomic_files(files) as temporaries:
+            *tracks, beside = temporaries
+            if suffix == ".bw":
+                from genoconv.tracks.parallel import write_bigwigs
 
-        for column, path in enumerate(files[:-1]):
-            with atomic_file(path) as temporary:
-                write_bigwig(temporary, blocks, column=column, contigs=contigs)
-    elif suffix == ".npy":
-        from genoconv.tracks.arrays import write_npy
+                write_bigwigs(tracks, blocks, contigs=contigs, positions=positions)
+            else:
+                from genoconv.tracks.arrays import write_npy
 
-        for (contig, length), path in zip(contigs.items(), files[:-1], strict=True):
-            with atomic_file(path) as temporary:
-                write_npy(temporary, blocks, contig=contig, length=length)
+                for (contig, length), path in zip(contigs.items(), tracks, strict=True):
+                    write_npy(path, blocks(contig), length=length)
+            values = TRACKS if suffix == ".bw" else "A, C, G, T"
+            beside.write_text(json.dumps({**facts, "values": values}, indent=2) + "\n", encoding="utf-8")
     elif suffix == ".zarr":
         from genoconv.tracks.arrays import write_zarr
 
@@ -173,11 +189,8 @@ def write(output: Path, blocks: Blocks, *, contigs: Mapping[str, int], facts: Ma
                 dtype=form.dtype,
                 facts=about,
             )
-        return
     else:
         _write_table(output, suffix, blocks, contigs=contigs, notes=notes)
-        return
-    write_text(files[-1], json.dumps({**facts, "values": TRACKS if suffix == ".bw" else "A, C, G, T"}, indent=2) + "\n")
 
 
 def _write_table(

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -13,28 +14,30 @@ from genoconv import __version__
 from genoconv.atomic import refuse_existing, refuse_inputs, refuse_not_utf8
 from genoconv.errors import ModelError, UsageError
 from genoconv.genome.fasta.access import Fasta
-from genoconv.genome.fasta.digests import SequencesDigest
+from genoconv.genome.fasta.digests import digest_of_md5s, md5s_of
 from genoconv.models.checkpoint import model_digest, model_files
-from genoconv.pipelines.calibrated import Found, Wanted, find_calibration, ranked
+from genoconv.pipelines.calibrated import Found, Wanted, find_calibration
 from genoconv.pipelines.forecast import Forecast, forecast
 from genoconv.pipelines.loading import load, with_precision
 from genoconv.pipelines.options import recorded_command
 from genoconv.pipelines.provenance import file_name
 from genoconv.pipelines.references import GenomeFiles, genome_files
 from genoconv.pipelines.resuming import resumable
-from genoconv.pipelines.scan.formats import Array, files_of, format_of, passes, refuse_foreign, write
+from genoconv.pipelines.scan.formats import Array, files_of, format_of, refuse_foreign
 from genoconv.pipelines.scan.geometry import geometry
 from genoconv.pipelines.scan.options import ScanOptions
 from genoconv.pipelines.scan.plot import check_plot, draw
 from genoconv.pipelines.scan.spans import Span, find_spans, pieces
 from genoconv.pipelines.scan.spool import Spool
+from genoconv.pipelines.scan.writing import Writing, alongside
 from genoconv.pipelines.score.cautions import cautions
 from genoconv.pipelines.workers import chosen_devices, computed
 from genoconv.progress import Advance, progress_bar
+from genoconv.tasks.batching import fetching
 from genoconv.tasks.calibration import Table
 from genoconv.tasks.journal import refuse_finished_pieces
 from genoconv.tasks.scan import Scanner
-from genoconv.tracks.blocks import COLUMNS, Block
+from genoconv.tracks.blocks import COLUMNS
 from genoconv.variants.reference import Reference
 from genoconv.workfiles import claimed
 
@@ -104,9 +107,14 @@ def scan(options: ScanOptions) -> Summary | Forecast:
         facts, table = _facts(options, scanner, fasta=fasta, spans=spans)
         run = {**facts, "shard": options.shard, "device": options.device, "batch size": options.batch_size}
         spooled = Spool(options.output, columns=wanted.columns, dtype=wanted.dtype, run=run, resume=options.resume)
-        with spooled as spool, resumable(options.output, kept="positions", finished=lambda: spool.finished):
-            summary = _scan_all(options, mine, scanner, spool, devices)
-            _write(options, mine, scanner, spool, facts, genome, table)
+        with spooled as spool, resumable(options.output, kept="positions", finished=spool.kept):
+            spans = [span for piece in mine for span in piece]
+            output = Writing(options, spans, reference=reference, spool=spool, facts=facts, table=table)
+            with alongside(output, stop=spool.stop) as writing:
+                summary = _scan_all(options, mine, scanner, spool, devices, writing)
+                output.show(writing)
+            if options.plot is not None:
+                draw(options.plot, list(output.blocks()), genes=_genes(spans, reference, genome))
             spool.remove()
     return replace(summary, files=tuple(files))
 
@@ -138,7 +146,7 @@ def _work(options: ScanOptions, scanner: Scanner) -> Callable[[list[Span], Advan
 
     def work(piece: list[Span], advance: Advance) -> list[Array]:
         tiles = [tile for span in piece for tile in scanner.tiles(*span)]
-        return scanner.read(tiles, take=lambda one: wanted.reduce(one).cpu().numpy(), advance=advance)
+        return scanner.read(tiles, take=lambda one: fetching(wanted.reduce(one)), advance=advance)
 
     return work
 
@@ -153,7 +161,7 @@ def _forecast(
     some = list(islice((tile for piece in mine for span in piece for tile in scanner.tiles(*span)), _MEASURED_TILES))
 
     def work(items: int) -> float:
-        scanner.read(some[:items], take=lambda one: one.scores.cpu())
+        scanner.read(some[:items], take=lambda one: fetching(one.scores))
         return sum(tile.end - tile.start for tile in some[:items])
 
     expected = forecast(work, amount=total, unit="positions", available=len(some), devices=devices)
@@ -197,14 +205,10 @@ def _facts(
     options: ScanOptions, scanner: Scanner, *, fasta: Path, spans: Sequence[Span]
 ) -> tuple[dict[str, Any], Table | None]:
     """What the output says about how it came about, and the model's calibration where it holds for the run."""
-    used = list(dict.fromkeys(span.contig for span in spans))
-    digest, md5s = SequencesDigest(), {}
+    used = {span.contig for span in spans}
     total = sum(scanner.reference.contigs[contig] for contig in used)
     with progress_bar("Reading the reference", total=total, unit="bases", quiet=options.quiet) as advance:
-        for contig in used:
-            md5s[contig] = scanner.reference.fasta.digest(contig)
-            digest.add(contig, md5s[contig])
-            advance(scanner.reference.contigs[contig])
+        md5s = md5s_of(scanner.reference.fasta, used, advance=advance)
     doubts = cautions(options.model, reference=md5s, fasta=fasta)
     for doubt in doubts:
         log.warning("%s: %s", options.model, doubt)
@@ -216,7 +220,7 @@ def _facts(
         "version": __version__,
         "command": recorded_command("scan", options),
         "model": f"name={file_name(options.model)};sha256={model_digest(options.model)}",
-        "reference": f"name={file_name(fasta)};sha256={digest.hexdigest()}",
+        "reference": f"name={file_name(fasta)};sha256={digest_of_md5s(md5s)}",
         "scan": f"window={scanner.window};context={scanner.context};step={scanner.step};"
         "sign=negative means less likely than REF",
     }
@@ -226,8 +230,14 @@ def _facts(
 
 
 def _scan_all(
-    options: ScanOptions, mine: Sequence[list[Span]], scanner: Scanner, spool: Spool, devices: list[str]
+    options: ScanOptions,
+    mine: Sequence[list[Span]],
+    scanner: Scanner,
+    spool: Spool,
+    devices: list[str],
+    writing: Future[None],
 ) -> Summary:
+    """All pieces into the spool; ends early where ``writing`` the output has failed."""
     sizes = [sum(span.end - span.start for span in piece) for piece in mine]
     resumed = sum(sizes[: spool.finished])
     began = time.monotonic()
@@ -239,34 +249,12 @@ def _scan_all(
             with computed(_work(options, scanner), make, devices, left, advance=advance) as results:
                 for _, rows in results:
                     spool.append(rows)
+                    if writing.done():
+                        writing.result()
         except ModelError as error:
             raise ModelError(f"{options.model}: its {error}") from error
+        spool.flush()
     return Summary(options.output, sum(sizes), resumed, time.monotonic() - began)
-
-
-def _write(
-    options: ScanOptions,
-    mine: Sequence[list[Span]],
-    scanner: Scanner,
-    spool: Spool,
-    facts: dict[str, Any],
-    genome: GenomeFiles,
-    table: Table | None,
-) -> None:
-    spans = [span for piece in mine for span in piece]
-    reference = scanner.reference
-    contigs = {span.contig: reference.contigs[span.contig] for span in spans}
-    total = sum(span.end - span.start for span in spans) * passes(options.output)
-    with progress_bar("Writing", total=total, unit="positions", quiet=options.quiet) as advance:
-
-        def blocks(contig: str | None = None, /) -> Iterator[Block]:
-            for block in spool.blocks(spans, reference, contig):
-                yield block if table is None else ranked(block, table, reference)
-                advance(len(block.values))
-
-        write(options.output, blocks, contigs=contigs, facts=facts)
-    if options.plot is not None:
-        draw(options.plot, list(spool.blocks(spans, reference)), genes=_genes(spans, reference, genome))
 
 
 def _genes(spans: Sequence[Span], reference: Reference, genome: GenomeFiles) -> Any:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from genoconv import __version__
 from genoconv.digests import file_digest
-from genoconv.genome.fasta.digests import SequencesDigest
+from genoconv.genome.fasta.digests import digest_of_md5s, md5s_of
 from genoconv.pipelines.calibrated import Found, Wanted, find_calibration
 from genoconv.pipelines.options import recorded_command
 from genoconv.pipelines.provenance import file_name
@@ -29,7 +29,7 @@ def header_lines(
         "genoconvVersion": __version__,
         "genoconvCommand": recorded_command("score-variants", options),
         "genoconvModel": f"name={file_name(options.model)};sha256={model_digest(options.model)}",
-        "genoconvReference": f"name={file_name(genome.fasta)};sha256={_digest(sequences)}",
+        "genoconvReference": f"name={file_name(genome.fasta)};sha256={digest_of_md5s(sequences)}",
     }
     if settings.gene and genome.annotation is not None:
         lines["genoconvAnnotation"] = f"name={file_name(genome.annotation)};sha256={file_digest(genome.annotation)}"
@@ -53,18 +53,7 @@ def header_lines(
 
 def _digests(options: ScoreOptions, names: Mapping[str, str], reference: Reference) -> dict[str, str]:
     """MD5 of each sequence in use, in the order of the FASTA."""
-    used = [contig for contig in reference.contigs if contig in set(names.values())]
+    used = set(names.values())
     total = sum(reference.contigs[contig] for contig in used)
-    digests = {}
     with progress_bar("Reading the reference", total=total, unit="bases", quiet=options.quiet) as advance:
-        for contig in used:
-            digests[contig] = reference.fasta.digest(contig)
-            advance(reference.contigs[contig])
-    return digests
-
-
-def _digest(sequences: Mapping[str, str]) -> str:
-    digest = SequencesDigest()
-    for name, md5 in sequences.items():
-        digest.add(name, md5)
-    return digest.hexdigest()
+        return md5s_of(reference.fasta, used, advance=advance)

@@ -34,7 +34,7 @@ def scan(path, model, contig="c", start=0, end=None, **options):
     reference = Reference(Fasta(path))
     scanner = Scanner(model, reference=reference, **{"context": CONTEXT, "step": STEP, **options})
     every = list(scanner.tiles(contig, start, end or reference.contigs[contig]))
-    found = scanner.read(every, take=lambda one: one)
+    found = scanner.read(every, take=lambda one: lambda: one)
     return found, scanner
 
 
@@ -142,7 +142,7 @@ def test_batches_and_parts_do_not_matter(tmp_path, network, batch_size):
     amounts: list[int] = []
     reference = Reference(Fasta(path))
     scanner = Scanner(network, reference=reference, context=CONTEXT, step=STEP, batch_size=batch_size)
-    found = scanner.read(list(scanner.tiles("c", 205, 612)), take=lambda one: one, advance=amounts.append)
+    found = scanner.read(list(scanner.tiles("c", 205, 612)), take=lambda one: lambda: one, advance=amounts.append)
     np.testing.assert_allclose(joined(found, "scores"), whole[205:612], atol=1e-5)
     assert sum(amounts) == 612 - 205
     assert tokens.decode(joined(found, "ref")) == CONTIG[205:612]

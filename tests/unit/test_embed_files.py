@@ -143,7 +143,7 @@ def test_altered_remains_are_not_believed(tmp_path: Path, what: str) -> None:
     data = bytearray(path.read_bytes())
     data[30] ^= 1
     path.write_bytes(data)
-    with pytest.raises(DataError, match="altered since the interrupted run; leave --resume out to start again"):
+    with pytest.raises(DataError, match="altered since the interrupted run; pass --force to start again"):
         spool(output, resume=True)
     path.write_bytes(data[:-1])
     with pytest.raises(DataError, match="cut short since the interrupted run"):

@@ -35,6 +35,7 @@ def _table(values: bytes) -> bytes:
 
 _TOKEN_TABLE = _table(ENCODE_TABLE)
 _LETTER_TABLE = _table(bytes(range(256)))
+_UPPER_TABLE = _table(bytes(range(256)).upper())
 _SOFT_TABLE = _table(bytes(1 if letter in _LOWER else 0 for letter in range(256)))
 _CHUNK = 1 << 20
 
@@ -129,7 +130,7 @@ class Fasta:
         length = self._entry(contig).length
         for start in range(0, length, _CHUNK):
             end = min(start + _CHUNK, length)
-            md5.update(self._whole(self._read(contig, start, end), _LETTER_TABLE, contig, start, end).upper())
+            md5.update(self._whole(self._read(contig, start, end), _UPPER_TABLE, contig, start, end))
         return md5.hexdigest()
 
     def _entry(self, contig: str) -> Entry:

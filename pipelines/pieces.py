@@ -1,0 +1,172 @@
+"""Finished pieces of a run on disk, until all are there and the output is made of them.
+
+They are kept in hidden files beside the output, one after another, with a journal that says after every piece how much
+of each file is sound. A thread writes them, so that computing does not wait for the disk, and pieces that come
+together share a flush. :func:`genoconv.workfiles.claimed` keeps a second run away from the files.
+"""
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Condition
+from typing import Any
+
+from genoconv.errors import DataError, OutputError
+from genoconv.tasks.journal import Journal, journal_path
+from genoconv.workfiles import open_private, work_path
+
+# Pieces that may wait for the disk before :meth:`Pieces.append` does.
+_WAITING = 8
+
+
+class StoppedError(Exception):
+    """Nothing more is read back, as the run ends early."""
+
+
+class Pieces:
+    """The files of one run.
+
+    Args:
+        output: what they are for.
+        kinds: of the files, as in :func:`.work_path`.
+        run: as for :class:`.Journal`.
+        resume: continue from what an interrupted run left.
+
+    Attributes:
+        finished: what :meth:`append` was given beside the data of each piece of the interrupted run.
+
+    Raises:
+        DataError: what was left is not what the journal says.
+    """
+
+    def __init__(self, output: Path, *, kinds: Sequence[str], run: Mapping[str, Any], resume: bool) -> None:
+        self.paths = [work_path(output, kind) for kind in kinds]
+        self._open = ExitStack()
+        self._changed = Condition()
+        self._waiting: list[tuple[tuple[bytes, ...], dict[str, Any]]] = []
+        self._writing: deque[Future[None]] = deque()
+        self._stopped = self._failed = False
+        with ExitStack() as failing:
+            failing.push(self._open)
+            self._files = [self._open.enter_context(open_private(path, fresh=not resume)) for path in self.paths]
+            self._journal = self._open.enter_context(Journal(journal_path(output), run=run, resume=resume))
+            self._sizes = self._checked()
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="genoconv pieces")
+            self._open.callback(self._thread.shutdown)  # first of all, when what waits has been written
+            failing.pop_all()
+        self.finished: list[dict[str, Any]] = [piece["facts"] for piece in self._journal.finished]
+
+    def _checked(self) -> list[int]:
+        """Cut the files where the journal says that they are sound, and see whether they are; their sizes."""
+        pieces = self._journal.finished
+        sizes = [sum(piece["sizes"][number] for piece in pieces) for number in range(len(self._files))]
+        for path, stream, size in zip(self.paths, self._files, sizes, strict=True):
+            if stream.seek(0, os.SEEK_END) < size:
+                raise DataError(f"{path}: cut short since the interrupted run; pass --force to start again")
+            stream.truncate(size)
+            stream.seek(0)
+        for piece in pieces:
+            parts = [stream.read(size) for stream, size in zip(self._files, piece["sizes"], strict=True)]
+            if _digest(parts) != piece["sha256"]:
+                raise DataError(f"{self.paths[0]}: altered since the interrupted run; pass --force to start again")
+        return sizes
+
+    def append(self, *parts: bytes, **facts: Any) -> None:
+        """Add a piece; it may be on disk only later, see :meth:`flush`.
+
+        Args:
+            parts: its data, for each file.
+            facts: plain JSON values that come back in :attr:`finished`.
+
+        Raises:
+            OutputError: the disk is full; of this piece or an earlier one.
+        """
+        with self._changed:
+            self._waiting.append((parts, facts))
+        self._writing.append(self._thread.submit(self._write))
+        while self._writing and (len(self._writing) > _WAITING or self._writing[0].done()):
+            self._writing.popleft().result()
+
+    def _write(self) -> None:
+        """Write all pieces that wait; nothing after a failure, which would leave a gap."""
+        with self._changed:
+            pieces, self._waiting = self._waiting, []
+        if not pieces or self._failed:
+            return
+        try:
+            for number in range(len(self._files)):
+                self._write_to(number, [parts[number] for parts, _ in pieces])
+            for parts, facts in pieces:
+                sizes = [len(part) for part in parts]
+                self._journal.append({"sizes": sizes, "sha256": _digest(parts), "facts": facts})
+        except BaseException:
+            self._failed = True
+            self.stop()
+            raise
+
+    def _write_to(self, number: int, parts: Sequence[bytes]) -> None:
+        stream = self._files[number]
+        try:
+            stream.writelines(parts)
+            stream.flush()
+            with self._changed:
+                self._sizes[number] += sum(map(len, parts))
+                self._changed.notify_all()
+            os.fsync(stream.fileno())
+        except OSError as error:
+            raise OutputError(f"{self.paths[number]}: cannot keep what is finished there: {error.strerror}") from error
+
+    def flush(self) -> None:
+        """Wait until all pieces are on disk.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        while self._writing:
+            self._writing.popleft().result()
+
+    def kept(self) -> int:
+        """How many pieces are on disk when no more come, whatever became of the rest."""
+        wait(self._writing)
+        return self._journal.pieces
+
+    def stop(self) -> None:
+        """Whoever reads back is stopped: the run ends early."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def read(self, number: int, offset: int, size: int) -> bytes:
+        """Part of the file of that number; waits for it, in any thread but the one that appends.
+
+        Raises:
+            StoppedError: the run ends early.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or self._sizes[number] >= offset + size)
+            if self._stopped:
+                raise StoppedError
+        return os.pread(self._files[number].fileno(), size, offset)
+
+    def remove(self) -> None:
+        """Delete the files: the output is complete, or there is nothing to resume."""
+        self.close()
+        self._journal.remove()
+        for path in self.paths:
+            path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Write what waits, and close the files."""
+        self.stop()
+        self._open.close()
+
+
+def _digest(parts: Sequence[bytes]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()[:16]

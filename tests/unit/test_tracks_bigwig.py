@@ -1,0 +1,44 @@
+"""bigWig tracks that are written at the same time."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from genoconv.tracks import parallel
+from genoconv.tracks.blocks import Block
+from genoconv.tracks.parallel import write_bigwigs
+
+CONTIGS = {"c2": 700, "c10": 300}
+VALUES = {
+    name: np.random.default_rng(3).normal(size=(length, 3)).astype(np.float32) for name, length in CONTIGS.items()
+}
+VALUES["c2"][100:200] = np.nan
+
+
+def blocks(contig: str | None = None, /) -> Iterator[Block]:
+    for name in CONTIGS if contig is None else (contig,):
+        for start in range(0, CONTIGS[name], 256):
+            part = VALUES[name][start : start + 256]
+            yield Block(name, start, np.empty(0, np.uint8), part)
+
+
+def test_processes_write_the_bytes_of_one_and_what_is_read_back_is_what_went_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pybigtools
+
+    one, many = ([tmp_path / f"{name}{n}.bw" for n in range(3)] for name in ("one", "many"))
+    write_bigwigs(one, blocks, contigs=CONTIGS, positions=1000)
+    monkeypatch.setattr(parallel, "MANY", 10)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    write_bigwigs(many, blocks, contigs=CONTIGS, positions=1000)
+    for column, (this, that) in enumerate(zip(one, many, strict=True)):
+        assert this.read_bytes() == that.read_bytes()
+        track = pybigtools.open(str(that))
+        for name, length in CONTIGS.items():
+            found = track.values(name, 0, length, fillna=np.nan)
+            np.testing.assert_array_equal(np.asarray(found, np.float32), VALUES[name][:, column])
+    with pytest.raises(OSError, match=r"[Nn]o such file.*nowhere/x\.bw"):
+        write_bigwigs([one[0], tmp_path / "nowhere" / "x.bw"], blocks, contigs=CONTIGS, positions=1000)
