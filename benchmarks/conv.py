@@ -9,6 +9,8 @@ pointwise gates, FlashFFTConv the module of that name: both are measured where t
 ``conv-<gpu>.json``, ``.md`` and, where matplotlib is installed, ``.png``; ``--plot FILE`` draws it from a JSON.
 """
 
+# mypy: disable-error-code="no-untyped-call, no-any-return"
+
 import argparse
 import importlib.util
 import json
@@ -209,9 +211,9 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, metavar="JSON", help="only draw the plot and page of this report again")
     arguments = parser.parse_args()
     if arguments.plot:
-        report = json.loads(arguments.plot.read_text())
-        arguments.plot.with_suffix(".md").write_text(markdown(report))
-        plot(report, arguments.plot.with_suffix(".png"))
+        drawn = json.loads(arguments.plot.read_text())
+        arguments.plot.with_suffix(".md").write_text(markdown(drawn))
+        plot(drawn, arguments.plot.with_suffix(".png"))
         return
     lengths = [int(N) for N in arguments.lengths.split(",")] if arguments.lengths else [N for _, _, N in SHAPES]
     bandwidth = copy_bandwidth(seconds=arguments.seconds)

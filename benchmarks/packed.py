@@ -10,6 +10,7 @@ CPU time. ``--lengths FILE`` (one number per line) takes the place of an annotat
 """
 
 import argparse
+import functools
 import json
 import os
 import statistics
@@ -84,10 +85,11 @@ def measure(lengths: list[int], *, channels: int, device: torch.device, rounds: 
     def batches(groups: list[list[Tensor]]) -> list[tuple[Tensor, list[Tensor]]]:
         return [(fftconv(u, k[:, : u.shape[-1]], D=D, gate_in=a, gate_out=b), [u, a, b]) for u, a, b in groups]
 
+    ways: dict[str, Callable[[], list[tuple[Tensor, list[Tensor]]]]]
     ways = {"packed": packed, "buckets": lambda: batches(padded), "one by one": lambda: batches(single)}
 
-    def backward(found: list[tuple[Tensor, list[Tensor]]]) -> None:
-        for y, leaves in found:
+    def there_and_back(run: Callable[[], list[tuple[Tensor, list[Tensor]]]]) -> None:
+        for y, leaves in run():
             torch.autograd.grad(y, [*leaves, k, D], y.detach())
 
     times: dict[str, dict[str, list[float]]] = {name: {"fwd_ms": [], "fwdbwd_ms": []} for name in ways}
@@ -95,7 +97,7 @@ def measure(lengths: list[int], *, channels: int, device: torch.device, rounds: 
         for name, run in ways.items():
             with torch.no_grad():
                 forward = seconds(run, device)
-            both = seconds(lambda run=run: backward(run()), device)
+            both = seconds(functools.partial(there_and_back, run), device)
             if number:
                 times[name]["fwd_ms"].append(1e3 * forward)
                 times[name]["fwdbwd_ms"].append(1e3 * both)

@@ -8,7 +8,10 @@ is a filter of N taps: what a model pays whose filters are as long as its window
 forward. The ways take turns; medians. Writes ``partial-<device>.json`` and ``.md``.
 """
 
+# mypy: disable-error-code="no-untyped-call, no-any-return"
+
 import argparse
+import functools
 import json
 import os
 import statistics
@@ -27,6 +30,7 @@ from torch import Tensor
 
 from genoconv.ops import fftconv, fftconv_stream
 from genoconv.ops.longconv import conv
+from genoconv.ops.longconv.stream import ConvState
 
 Rows = tuple[Tensor, Tensor, Tensor, Tensor]
 PIECE = 1 << 18
@@ -71,12 +75,13 @@ def ways(rows: Rows, k: Tensor, full: Tensor, D: Tensor) -> dict[str, Callable[[
             return once(k, backward)
 
     def streamed(backward: bool) -> tuple[Tensor, ...]:
-        state, found = None, []
+        state: ConvState | None = None
+        found = []
         with torch.no_grad():
             for a in range(0, u.shape[-1], PIECE):
                 piece = slice(a, a + PIECE)
-                gates = {"gate_in": gate_in[..., piece], "gate_out": gate_out[..., piece]}
-                y, state = fftconv_stream(u[..., piece], k, state, D=D, **gates)
+                before, after = gate_in[..., piece], gate_out[..., piece]
+                y, state = fftconv_stream(u[..., piece], k, state, D=D, gate_in=before, gate_out=after)
                 found.append(y)
         return (torch.cat(found, dim=-1),)
 
@@ -103,7 +108,7 @@ def measure(shape: tuple[int, int, int], taps: int, device: torch.device, rounds
         for name, run in runs.items():
             for backward in (False, True) if name != "stream" else (False,):
                 if number:
-                    times.setdefault((name, backward), []).append(seconds(lambda r=run, b=backward: r(b), device))
+                    times.setdefault((name, backward), []).append(seconds(functools.partial(run, backward), device))
                     continue
                 if device.type == "cuda":
                     torch.cuda.reset_peak_memory_stats()

@@ -7,6 +7,8 @@ than a common one (5 % and more); 0.5 is chance. The k-mer rows are the same sco
 training genome, on both strands; the GC row ranks by G and C in the 101 bases around.
 """
 
+# mypy: disable-error-code="no-untyped-call, no-any-return"
+
 import argparse
 import gzip
 import json

@@ -26,7 +26,7 @@ from genoconv.models import HyenaDNA, preset
 from genoconv.models.devices import DTYPES, resolve_device, resolve_precision
 from genoconv.tasks.likelihood import CausalLikelihood
 from genoconv.tasks.score import Settings, VariantScorer, suffix_start
-from genoconv.tokens import reverse_complement
+from genoconv.tokens import Tokens, reverse_complement
 from genoconv.variants.alleles import trimmed
 from genoconv.variants.chunks import chunks, grid_place
 from genoconv.variants.reader import open_variants
@@ -46,7 +46,8 @@ def our_way(scorer: VariantScorer, records: list[Record]) -> list[float | None]:
 def other_way(scorer: VariantScorer, likelihood: CausalLikelihood, records: list[Record]) -> list[float | None]:
     """Two windows a scorable allele and strand, each read whole, nothing shared; summed over all bases."""
     [width], [grid] = scorer.settings.widths, scorer.settings.grid
-    rows, scored = [], []
+    rows: list[Tokens] = []
+    scored: list[bool] = []
     for record in records:
         contig = scorer.names[record.contig]
         length = scorer.reference.contigs[contig]
@@ -62,8 +63,8 @@ def other_way(scorer: VariantScorer, likelihood: CausalLikelihood, records: list
     found: list[float | None] = []
     for one in scored:
         if one:
-            ref, alt, back_ref, back_alt = itertools.islice(sums, 4)
-            found.append((alt - ref + back_alt - back_ref) / 2)
+            before, after, back_before, back_after = itertools.islice(sums, 4)
+            found.append((after - before + back_after - back_before) / 2)
         else:
             found.append(None)
     return found

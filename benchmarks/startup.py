@@ -45,11 +45,14 @@ def main() -> None:
         folder = Path(name)
         (folder / "c.fa").write_text(f">c\n{CONTIG}\n")
         (folder / "in.vcf").write_text(VCF)
-        score = [
+        score: list[str | Path] = [
             Path(sys.executable).with_name("genoconv"), "score-variants", folder / "in.vcf", "-f", folder / "c.fa",
             "-m", model_folder(folder / "model"), "-o", folder / "out.vcf", "--force",
         ]  # fmt: skip
-        commands = {"import torch": [sys.executable, "-c", "import torch"], "score-variants, 1 record": score}
+        commands: dict[str, list[str | Path]] = {
+            "import torch": [sys.executable, "-c", "import torch"],
+            "score-variants, 1 record": score,
+        }
         times: dict[str, list[tuple[float, float]]] = {title: [] for title in commands}
         for number in range(repeats + 1):
             for title, words in commands.items():

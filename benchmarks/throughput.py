@@ -75,7 +75,7 @@ def _wait(device: str) -> None:
 def counted(kind: type) -> Iterator[Callable[[], int]]:
     """Tokens that models read through readers of this kind that are made in the block."""
     made: list[Any] = []
-    plain = kind.__init__
+    plain = kind.__init__  # type: ignore[misc]
 
     def init(self: Any, *arguments: Any, **options: Any) -> None:
         plain(self, *arguments, **options)
@@ -154,6 +154,7 @@ def measure_long(options: argparse.Namespace, folder: Path, work: Path, common: 
     began = time.perf_counter()
     found = score_variants(wanted)
     seconds = time.perf_counter() - began
+    assert found.seconds is not None
     return {
         "command": "score-variants .vcf.gz, many", "amount": f"{len(rows):,} records", "seconds": seconds,
         "per second": len(rows) / seconds, "steady": len(rows) / found.seconds, "tokens/s": None,

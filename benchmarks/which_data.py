@@ -45,7 +45,7 @@ from genoconv.pipelines.resolve import Call
 from genoconv.pipelines.train.config import resolve
 from genoconv.pipelines.train.inputs import Inputs, gather
 from genoconv.pipelines.train.options import TrainConfig
-from genoconv.tokens import A, T
+from genoconv.tokens import A, T, decode, reverse_complement
 from genoconv.train.baselines import MarkovModels
 from genoconv.train.held_out import HeldOut
 from genoconv.train.objectives.next_base import NextBase
@@ -197,7 +197,7 @@ def _log_chance(table: Floats, codes: npt.NDArray[np.int64]) -> float:
 def promoter_sets(options: argparse.Namespace) -> tuple[list[Any], Labels, Labels]:
     """Sequences of ``promoters.py``, which of them are promoters, which are held out."""
     yes, families = promoters.promoters(options.data)
-    mers = [m for s in yes for t in (s, promoters.reverse_complement(s)) for m in promoters.mers(t, promoters.SHARED)]
+    mers = [m for s in yes for t in (s, reverse_complement(s)) for m in promoters.mers(t, promoters.SHARED)]
     no, chromosomes = promoters.others(options.data, len(yes), set(map(int, mers)))
     if options.toy:
         yes, families, no, chromosomes = yes[:300], families[:300], no[:300], chromosomes[:300]
@@ -230,7 +230,7 @@ def main() -> None:
     some = variants(options)
     sequences, labels, test = promoter_sets(options)
     fasta = options.work / "promoters.fa"
-    fasta.write_text("".join(f">s{n}\n{promoters.decode(tokens)}\n" for n, tokens in enumerate(sequences)))
+    fasta.write_text("".join(f">s{n}\n{decode(tokens)}\n" for n, tokens in enumerate(sequences)))
 
     def commands(name: str) -> tuple[Path, Floats, Floats]:
         model = trained(name, options)
