@@ -8,7 +8,7 @@ from style import COLOURS, save
 
 from genoconv.gpu.targets import card_of
 from genoconv.ops.longconv.overlap_save.plan import choose_chunks
-from genoconv.ops.longconv.regimes import reach, transforms
+from genoconv.ops.longconv.regimes import pair_sizes, reach, transforms
 
 WAYS = ("one pass: the row in one multiprocessor", "three passes over memory", "overlapping chunks", "torch.fft")
 SHADES = (COLOURS["train"], COLOURS["test"], COLOURS["valid"], COLOURS["grey"])
@@ -41,6 +41,7 @@ def regimes() -> None:
     card = card_of("sm_90")
     table = transforms(card)
     sizes = tuple(size for _, size, _ in table)
+    pairs = pair_sizes(card)
     exponents = range(8, 25)
     picture = np.full((len(exponents), len(exponents)), np.nan)
     for column, n in enumerate(exponents):
@@ -48,7 +49,7 @@ def regimes() -> None:
             if k > n:
                 continue
             length, taps = 2**n, 2**k
-            if choose_chunks(length, taps=taps, sizes=sizes) is not None:
+            if choose_chunks(length, taps=taps, sizes=sizes, pairs=pairs) is not None:
                 way = 2
             elif length > reach(card):
                 way = 3

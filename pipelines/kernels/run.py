@@ -38,7 +38,10 @@ def explain(options: ExplainOptions) -> str:
     length, taps, arch = options.length, options.taps, options.arch
     dtype = {"bf16": "bfloat16", "fp16": "float16"}[options.dtype]
     sizes = tuple(size for _, size, _ in regimes.transforms(card_of(arch)))
-    chunks = choose_chunks(length, taps=taps, sizes=sizes) if sizes and taps and 1 <= taps <= length else None
+    pairs = regimes.pair_sizes(card_of(arch))
+    chunks = None
+    if sizes and taps and 1 <= taps <= length:
+        chunks = choose_chunks(length, taps=taps, sizes=sizes, pairs=pairs)
     if chunks is None:
         return plan_of(length, arch=arch, dtype=dtype, taps=taps).explain()
     return "\n".join((chunks.explain(), plan_of(chunks.points, arch=arch, dtype=dtype, taps=taps).explain()))

@@ -13,8 +13,8 @@ from math import prod
 from genoconv.gpu.targets import Card
 from genoconv.models.config import ModelConfig
 from genoconv.models.weights import expected_shapes
-from genoconv.ops.longconv.overlap_save.plan import COPY_COST, TORCH_COST, choose_chunks, kernel_cost
-from genoconv.ops.longconv.regimes import choose_plan, transforms
+from genoconv.ops.longconv.overlap_save.plan import COPY_COST, PAIR_COST, TORCH_COST, choose_chunks, kernel_cost
+from genoconv.ops.longconv.regimes import choose_plan, pair_sizes, transforms
 from genoconv.ops.longconv.spectrum import fast_size
 from genoconv.pipelines.plan.cards import Accelerator
 
@@ -127,10 +127,12 @@ def convolution(work: Workload, card: Card) -> Convolution:
     """What the operator would choose for rows of this workload, and its cost."""
     sizes = tuple(size for _, size, _ in transforms(card)) if work.bf16 else ()
     found = next(((regime, size) for regime, size, _ in transforms(card) if size >= work.length), None)
-    chunks = choose_chunks(work.length, taps=work.taps, sizes=sizes, gradients=work.train)
+    pairs = pair_sizes(card) if work.bf16 else ()
+    chunks = choose_chunks(work.length, taps=work.taps, sizes=sizes, pairs=pairs, gradients=work.train)
     if chunks is not None:
         share = chunks.count * chunks.points / work.length
-        each = kernel_cost(chunks.points) + COPY_COST if chunks.fused else TORCH_COST
+        more = PAIR_COST if chunks.paired else COPY_COST
+        each = kernel_cost(chunks.points) + more if chunks.fused else TORCH_COST
         return Convolution("chunks" if chunks.fused else "torch.fft, chunks", chunks.points, each * share)
     if found is None or not work.bf16:
         points = fast_size(work.length + work.taps - 1)

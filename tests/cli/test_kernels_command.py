@@ -39,8 +39,11 @@ def test_explain(arch: str, dtype: str) -> None:
 def test_explain_a_partial_convolution() -> None:
     assert "filter 128" in run("explain", "-n", "4096", "--taps", "128")
     text = run("explain", "-n", "2400000", "--taps", "2000")
-    assert "2,000 taps over 2,400,000 positions, in 388 chunks of 8,192 positions that overlap by 2,000" in text
-    assert "length 8,192, filter 2,000, bfloat16, sm_90" in text
+    assert "2,000 taps over 2,400,000 positions, in 586 chunks of 4,096 positions, each together with the" in text
+    assert "length 4,096, filter 2,000, bfloat16, sm_90" in text
+    # Longer filters than those whose chunks go in pairs.
+    text = run("explain", "-n", "2400000", "--taps", "40000")
+    assert "40,000 taps over 2,400,000 positions, in 16 chunks of 196,608 positions that overlap by 40,000" in text
 
 
 @pytest.mark.parametrize(

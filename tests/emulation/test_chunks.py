@@ -3,7 +3,7 @@
 import pytest
 import torch
 from emulation import harness
-from long_convolutions import Problem, faults
+from long_convolutions import BARS, Problem, error, faults, truth, worst_row
 
 from genoconv.ops.longconv.overlap_save import through_kernels
 from genoconv.ops.longconv.overlap_save.plan import Chunks
@@ -31,3 +31,27 @@ def test_chunks_of_the_kernels_are_the_convolution_and_its_gradients(
         got["dD"] = dD
     assert not faults(got, x)
     assert not gpu.overrun()
+
+
+@pytest.mark.parametrize(
+    ("points", "problem"),
+    [
+        (4096, Problem(9003, B=3, H=2, K=4096, hard=True)),
+        (16384, Problem(20_000, B=1, H=1, K=16_384, dtype=torch.float16, gate_in=False)),
+    ],
+    ids=str,
+)
+def test_pairs_of_chunks_are_the_convolution(points: int, problem: Problem) -> None:
+    x, K = problem.inputs(), problem.K or problem.N
+    with harness.machine() as gpu:
+        chunks = Chunks(problem.N, K, points, 0, fused=True)
+        kept = through_kernels.transform(x.u, x.k, x.D, chunks, spectrum=None, scale=None)
+        y = through_kernels.forward(x.u, kept, x.gate_in, x.gate_out, chunks)
+    want = truth(x)["y"]
+    assert error(y, want) <= BARS[x.u.dtype]
+    # A row by itself, where others are larger or smaller.
+    assert worst_row(y, want) <= 4 * BARS[x.u.dtype]
+    assert not gpu.overrun()
+    counts = gpu.counts["chunks"]
+    assert counts.faults == 0
+    assert counts.wavefronts <= 1.02 * counts.ideal

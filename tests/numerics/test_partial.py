@@ -8,10 +8,12 @@ import torch
 from long_convolutions import Problem, differentiated, error, faults
 from torch import Tensor
 
+from genoconv.gpu.targets import card_of
 from genoconv.ops import fftconv, prepare_filter
 from genoconv.ops.longconv import conv
 from genoconv.ops.longconv.overlap_save import operator, through_torch
 from genoconv.ops.longconv.overlap_save.plan import Chunks, choose_chunks
+from genoconv.ops.longconv.regimes import pair_sizes
 
 
 def in_chunks(points: int, overlap: int, *, taps: int, length: int) -> "mock._patch[object]":
@@ -119,6 +121,21 @@ def test_when_chunks_are_chosen() -> None:
     assert choose_chunks(2_400_000, taps=32_768, sizes=longer, gradients=True) is None, "measured: 67 ms, not 51"
     assert choose_chunks(2_400_000, taps=2000, sizes=longer, gradients=True) is not None
     assert choose_chunks(200_000, taps=40_000, sizes=KERNELS) is None, "no kernel holds a filter of that length"
+
+
+def test_pairs_of_chunks_need_no_overlap() -> None:
+    pairs = (4096, 8192, 16384, 32768)
+    assert pair_sizes(card_of("sm_90")) == pairs
+    for taps, points in ((32_768, 32_768), (20_000, 32_768), (9000, 16_384)):
+        chosen = choose_chunks(2_400_000, taps=taps, sizes=(*KERNELS, 2_621_440), pairs=pairs)
+        assert chosen is not None
+        assert (chosen.paired, chosen.points, chosen.step) == (True, points, points)
+    assert "each together with the one before it" in chosen.explain()
+    trained = choose_chunks(2_400_000, taps=2000, sizes=KERNELS, pairs=pairs, gradients=True)
+    assert trained is not None
+    assert not trained.paired
+    longer = choose_chunks(2_400_000, taps=32_769, sizes=(*KERNELS, 262_144, 2_621_440), pairs=pairs)
+    assert longer is None or not longer.paired
 
 
 @pytest.mark.parametrize("chunks", [Chunks(1000, 60, 256, 64), Chunks(961, 50, 256, 64), Chunks(700, 200, 256, 208)])

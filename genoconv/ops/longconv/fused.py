@@ -48,6 +48,11 @@ def sizes(u: Tensor) -> tuple[int, ...]:
     return () if obstacle else tuple(size for _, size, _ in found)
 
 
+def pair_sizes(u: Tensor) -> tuple[int, ...]:
+    """Those of :func:`sizes` whose kernels take pairs of chunks."""
+    return _pairs(u.device.index) if sizes(u) else ()
+
+
 def _served(index: int | None) -> tuple[tuple[tuple[str, int, int], ...], str | None]:
     """The transforms of one GPU, and what keeps its kernels from running at all."""
     card = targets.local_card(torch.cuda.current_device() if index is None else index)
@@ -57,8 +62,13 @@ def _served(index: int | None) -> tuple[tuple[tuple[str, int, int], ...], str | 
     return found, compiler.missing()
 
 
+def _pairs(index: int | None) -> tuple[int, ...]:
+    return regimes.pair_sizes(targets.local_card(torch.cuda.current_device() if index is None else index))
+
+
 # As torch.compiler.assume_constant_result does, which would load the compiler, two seconds of every start.
 _served._dynamo_marked_constant = True  # type: ignore[attr-defined]
+_pairs._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _transform_of(u: Tensor) -> tuple[str, int, int]:

@@ -74,6 +74,11 @@ class Plan(ABC):
         return 4 * self.size
 
     @property
+    def takes_pairs(self) -> bool:
+        """Whether longer rows can be convolved in chunks of :attr:`size`, each together with the one before it."""
+        return False
+
+    @property
     def has_pdl(self) -> bool:
         """Whether the GPU has programmatic dependent launch: blocks begin before the kernel that they wait for ends."""
         return self.card.capability >= 90

@@ -52,6 +52,16 @@ def _transforms(card: Card, regimes: tuple[Regime, ...]) -> tuple[tuple[str, int
     return tuple(found)
 
 
+def pair_sizes(card: Card) -> tuple[int, ...]:
+    """Transform sizes of a card whose kernels take pairs of chunks of longer rows, ascending."""
+    return _pair_sizes(card, REGIMES)
+
+
+@cache
+def _pair_sizes(card: Card, regimes: tuple[Regime, ...]) -> tuple[int, ...]:
+    return tuple(plan.size for plan in every_plan(card) if plan.takes_pairs)
+
+
 def reach(card: Card) -> int:
     """Longest row, in positions, that a card's kernels serve; 0 where it is too old for any."""
     return max((size for _, size, _ in transforms(card)), default=0)

@@ -23,6 +23,8 @@ FACTORS = {  # N: (R, S)
     32768: (32, 4),
 }
 SIZES = tuple(FACTORS)
+CHUNK_LEAST = 4096
+"""Points of the least chunks of long rows."""
 DTYPES = ("bfloat16", "float16")
 
 
@@ -106,6 +108,16 @@ def fit_blocks(size: int, dtype: str, smem: int) -> tuple[Block, Block, Block] |
     whole = ((8, span), (16, span)) if radix <= 16 else ((16, span),)
     filters = _first_fit("filters", size, smem, whole, ((0, False, False),), lag_half_shift=split == 4)
     return (forward, backward, filters) if forward and backward and filters else None
+
+
+def chunk_warps(size: int) -> int:
+    """Warps of the block that convolves chunks of ``size`` points; each has two slots or more."""
+    return 8 if size == CHUNK_LEAST else 16
+
+
+def chunk_bytes(size: int) -> int:
+    """Shared memory of that block: one chunk and the one before it."""
+    return _bytes(size, warps=chunk_warps(size), tiles=tiles_to_a_row(size), staged=-1, kept=0, sums=0)
 
 
 def _first_fit(

@@ -17,11 +17,14 @@ from typing import Literal, NamedTuple
 from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.targets import Card
 from genoconv.ops.longconv.one_sm.blocks import (
+    CHUNK_LEAST,
     DTYPES,
     FACTORS,
     SIZES,
     SPECTRUM_TILE,
     Block,
+    chunk_bytes,
+    chunk_warps,
     fit_blocks,
     rows_to_a_tile,
     tiles_to_a_row,
@@ -129,6 +132,37 @@ class OneSmPlan(Plan):
             "GATE_OUT": int(rows and gate_out),
         }
         return Kernel(f"one_sm/{name}", tuple(sorted(defines.items())), block.smem_bytes, 32 * block.warps)
+
+    @property
+    def takes_pairs(self) -> bool:
+        """Chunks have whole tiles, and a block one of them."""
+        return self.size >= CHUNK_LEAST and chunk_bytes(self.size) <= self.card.smem
+
+    def chunk_kernel(self, *, aligned: bool, gate_in: bool, gate_out: bool) -> Kernel:
+        """`chunks`: rows of any length with filters of up to :attr:`size` taps. aligned: as in :meth:`fit`."""
+        defines = {
+            "PLAN_RADIX": self.radix,
+            "PLAN_SPLIT": self.split,
+            "PLAN_GROUPS": 1,
+            "PLAN_WARPS": chunk_warps(self.size),
+            "PLAN_STAGED": 0,
+            "PLAN_SPECTRUM_IN_SMEM": 0,
+            "PLAN_SUMS_IN_SMEM": 0,
+            "PLAN_LAG_HALF_SHIFT": int(self.split == 4),
+            "IO_BF16": int(self.dtype == "bfloat16"),
+            "IO_SINGLE": 0,
+            "HALF_SUMS": int(self.dtype == "bfloat16"),
+            "ALIGNED": int(aligned),
+            "WHOLE": 0,
+            "GATE_IN": int(gate_in),
+            "GATE_OUT": int(gate_out),
+        }
+        threads = 32 * chunk_warps(self.size)
+        return Kernel("one_sm/chunks", tuple(sorted(defines.items())), chunk_bytes(self.size), threads)
+
+    def chunk_grid(self, chunks: int) -> int:
+        """Blocks of `chunks` for so many of all rows."""
+        return min(chunks, self.card.sm_count * 16 // chunk_warps(self.size))
 
     def fit(self, block: Block, batches: int, *, aligned: bool) -> Fit:
         """How well a batch of rows suits the kernel of `block` (`forward` or `backward`).

@@ -4,6 +4,9 @@ A causal filter of K taps looks back K - 1 positions. A chunk of P positions tha
 save) therefore has all it needs for the others, whatever else is in the row: no chunk waits for another, each result is
 rounded once, and nothing grows with the length of the row.
 
+Without gradients the kernels of short rows do better: they take a chunk and the one before it together, as the real and
+the imaginary part of one transform (`csrc/one_sm/chunks.cu`), and chunks need not overlap.
+
 The gradients mirror that. A chunk owns P - L positions of u (L is the overlap, at least K - 1); they reach results up
 to K - 1 positions later, so the gradient of the results is read that much further, and each product of the filter's
 gradient belongs to the one chunk that owns its position of u.
@@ -40,6 +43,9 @@ _FILTER_COST = 3.8
 COPY_COST = 0.5
 """Moving a chunk's results into the row: one more read and one more write, of four passes over memory."""
 
+PAIR_COST = 1.3
+"""Of reading a chunk a second time and transforming complex values, in kernels that take pairs of chunks."""
+
 
 @dataclass(frozen=True)
 class Span:
@@ -59,7 +65,7 @@ class Chunks:
         length: N, positions in a row.
         taps: K.
         points: P, positions in a chunk and points of its circular transform.
-        overlap: L, positions that two chunks share: at least K - 1.
+        overlap: L, positions that two chunks share: at least K - 1; 0 where kernels take pairs of chunks, K <= P.
         fused: whether the fused kernels convolve the chunks; torch.fft otherwise.
     """
 
@@ -90,8 +96,18 @@ class Chunks:
         for first in range(0, self.length, self.step):
             yield Span(first, min(first + self.points, self.length), first, min(first + self.step, self.length))
 
+    @property
+    def paired(self) -> bool:
+        """Whether each chunk is convolved together with the one before it."""
+        return self.fused and self.overlap == 0
+
     def explain(self) -> str:
         """The chunks in plain words."""
+        if self.paired:
+            return (
+                f"partial convolution: {self.taps:,} taps over {self.length:,} positions, in {self.count:,} chunks of"
+                f" {self.points:,} positions, each together with the one before it"
+            )
         waste = 100 * (self.count * self.points / self.length - 1)
         return (
             f"partial convolution: {self.taps:,} taps over {self.length:,} positions, in {self.count:,} chunks of"
@@ -99,13 +115,16 @@ class Chunks:
         )
 
 
-def choose_chunks(length: int, *, taps: int, sizes: Sequence[int] = (), gradients: bool = False) -> Chunks | None:
+def choose_chunks(
+    length: int, *, taps: int, sizes: Sequence[int] = (), pairs: Sequence[int] = (), gradients: bool = False
+) -> Chunks | None:
     """The chunks of rows of ``length`` positions, or None where one transform of the whole row is as good.
 
     Args:
         length: N, positions.
         taps: K, 1 to N.
         sizes: transform sizes of the fused kernels, ascending; empty where torch.fft serves the rows.
+        pairs: those whose kernels take pairs of chunks.
         gradients: whether a backward pass will follow.
     """
     if 2 * taps > length:
@@ -122,6 +141,10 @@ def choose_chunks(length: int, *, taps: int, sizes: Sequence[int] = (), gradient
         whole = _torch_cost(length + taps) * (length + taps) / length
         choices, cost = _fast_points(taps), _torch_cost
     best = _cheapest([p for p in choices if overlap < p < length], cost, length=length, overlap=overlap)
+    fitting = [] if gradients else [p for p in pairs if taps <= p < length]
+    paired = _cheapest(fitting, lambda p: kernel_cost(p) + PAIR_COST, length=length, overlap=0)
+    if paired is not None and (best is None or paired[1] < best[1]):
+        best, overlap = paired, 0
     if best is None or best[1] * (_GRADIENTS_COST if sizes and gradients else 1.0) > _CLEAR_GAIN * whole:
         return None
     return Chunks(length=length, taps=taps, points=best[0], overlap=overlap, fused=bool(sizes))

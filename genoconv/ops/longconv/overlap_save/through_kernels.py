@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from genoconv.ops.longconv.fused import plan_of
+from genoconv.ops.longconv.one_sm.launches import convolve_chunks
+from genoconv.ops.longconv.one_sm.plan import OneSmPlan
 from genoconv.ops.longconv.overlap_save.plan import Chunks, Span
 from genoconv.ops.longconv.spectrum import StoredSpectrum
 
@@ -32,6 +34,9 @@ def forward(
     u: Tensor, spectrum: StoredSpectrum, gate_in: Tensor | None, gate_out: Tensor | None, chunks: Chunks
 ) -> Tensor:
     """y (B, H, N) contiguous, of u's type. spectrum: T(k) + D for transforms of P points."""
+    plan = plan_of(u[..., : chunks.points])
+    if chunks.paired and isinstance(plan, OneSmPlan) and plan.takes_pairs:
+        return convolve_chunks(plan, u, spectrum, gate_in, gate_out)
     y = torch.empty(u.shape, dtype=u.dtype, device=u.device)
     for b in range(len(u)):
         for run in _runs(list(chunks.forward()), chunks, channels=u.shape[1]):
