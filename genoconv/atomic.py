@@ -228,3 +228,25 @@ def write_text(final: Path, text: str) -> None:
     """Write ``text`` to ``final`` atomically, UTF-8."""
     with atomic_file(final) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def remove_folder(folder: Path, *, first: str) -> int:
+    """Delete a folder.
+
+    Args:
+        folder: may be in use by nobody else.
+        first: the file in it that is deleted first: without it, nothing that a fault leaves is taken for whole.
+
+    Returns:
+        Bytes of its files.
+
+    Raises:
+        OutputError: something in it cannot be deleted.
+    """
+    size = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+    try:
+        (folder / first).unlink(missing_ok=True)
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise OutputError(f"{error.filename or folder}: cannot be deleted: {error.strerror}") from error
+    return size

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from genoconv.pipelines.options import COMPUTE, ROWS, RUN, option
 
@@ -15,10 +15,15 @@ def whole_numbers(text: str, separator: str) -> tuple[int, ...] | None:
     return tuple(map(int, parts)) if plain else None
 
 
-def require_one_genome(fasta: Path | None, genome: str | None, *, name: str) -> None:
-    """Refuse both or neither of a FASTA, which the command calls ``name``, and a genome by name."""
-    if (fasta is None) == (genome is None):
-        raise ValueError(f"give one of {name} and --genome NAME")
+def one_genome(name: str) -> Any:
+    """Validator of a record with ``fasta``, which the command calls ``name``, and ``genome``: one of them is given."""
+
+    def check(self: Any) -> Any:
+        if (self.fasta is None) == (self.genome is None):
+            raise ValueError(f"give one of {name} and --genome NAME")
+        return self
+
+    return model_validator(mode="after")(check)
 
 
 def several(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from genoconv.pipelines.options import COMPUTE, ROWS, Options, argument, option
 from genoconv.pipelines.shared_options import (
@@ -22,7 +22,7 @@ from genoconv.pipelines.shared_options import (
     Quiet,
     Resume,
     Stride,
-    require_one_genome,
+    one_genome,
 )
 
 VECTORS, PARITY = "Vectors", "Parity with published pipelines"
@@ -123,7 +123,4 @@ class EmbedOptions(Options):
     quiet: Quiet = False
     chunk: Chunk = CHUNK_BASES
 
-    @model_validator(mode="after")
-    def _one_genome(self) -> "EmbedOptions":
-        require_one_genome(self.fasta, self.genome, name="FASTA")
-        return self
+    _one_genome = one_genome("FASTA")

@@ -1,12 +1,12 @@
 """The runs behind ``genoconv genomes`` that are more than one call."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from genoconv.errors import DataError, GenoconvError, Interrupted, OutputError, UsageError
+from genoconv import atomic
+from genoconv.errors import DataError, GenoconvError, Interrupted, UsageError
 from genoconv.genome.assemblies import store
 from genoconv.genome.assemblies.ledger import recorded_checksum
 from genoconv.genome.assemblies.manifest import Manifest, RemoteFile, find_manifest, list_manifests, unknown_genome
@@ -229,13 +229,7 @@ def remove(name: str) -> str:
     except DataError:
         genome = None
     with locked(folder, waiting=f"{name}: waiting for another process that uses it"):
-        size = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
-        try:
-            # First: without it, nothing that is left is taken for a genome.
-            (folder / store.RECEIPT).unlink(missing_ok=True)
-            shutil.rmtree(folder)
-        except OSError as error:
-            raise OutputError(f"{error.filename or folder}: cannot be deleted: {error.strerror}") from error
+        size = atomic.remove_folder(folder, first=store.RECEIPT)
     if genome is not None and genome.registered:
         return f"{name}: forgotten; its files stay where they are, {genome.fasta.parent}"
     return f"{name}: removed, {size / 1e6:,.1f} MB"

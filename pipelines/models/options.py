@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from genoconv.pipelines.options import Options, argument, option
 from genoconv.pipelines.plan.options import Bases
@@ -17,7 +17,7 @@ from genoconv.pipelines.shared_options import (
     Offline,
     Precision,
     Quiet,
-    require_one_genome,
+    one_genome,
 )
 
 Model = Annotated[Path, argument("MODEL", help="Model folder, or a name from genoconv models list.")]
@@ -115,10 +115,7 @@ class CalibrateOptions(Options):
     force: Force = False
     quiet: Quiet = False
 
-    @model_validator(mode="after")
-    def _one_reference(self) -> "CalibrateOptions":
-        require_one_genome(self.fasta, self.genome, name="--fasta FILE")
-        return self
+    _one_genome = one_genome("--fasta FILE")
 
 
 class RemoveOptions(Options):

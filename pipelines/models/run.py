@@ -3,7 +3,6 @@
 import io
 import json
 import logging
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -211,13 +210,7 @@ def remove_model(name: str) -> str:
     if stored.is_symlink():
         raise UsageError(f"{stored}: a link, which genoconv did not make; remove it yourself")
     with claimed(stored):
-        size = sum(path.lstat().st_size for path in stored.rglob("*") if not path.is_dir())
-        try:
-            # First: without it, nothing that is left is taken for a model.
-            (stored / registry.CONFIG_NAME).unlink(missing_ok=True)
-            shutil.rmtree(stored)
-        except OSError as error:
-            raise OutputError(f"{error.filename or stored}: cannot be deleted: {error.strerror}") from error
+        size = atomic.remove_folder(stored, first=registry.CONFIG_NAME)
     return f"{name}: removed, {size / 1e6:,.1f} MB"
 
 

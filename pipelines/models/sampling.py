@@ -68,14 +68,7 @@ class Sampling:
             DataError: the genome holds hardly any known bases.
         """
         laid = geometry(model.config, window=options.window)
-        scanner = Scanner(
-            model,
-            reference=reference,
-            context=laid.context,
-            step=laid.step,
-            device=next(model.parameters()).device,
-            batch_size=options.batch_size,
-        )
+        scanner = laid.scanner(model, reference, batch_size=options.batch_size)
         genome, places = _read_genome(options, scanner)
         return cls(options, model, reference, laid, genome, places)
 

@@ -113,7 +113,7 @@ def _advice(ways: list[Prediction], on: Accelerator) -> Iterator[str]:
         faster = predict(replace(best.workload, bf16=True), on)
         yield f"bf16 would take {_gib(faster.bytes)}, {_time(faster.time)}"
     for taps in _SHORTER:
-        if taps <= work.taps // 4:
+        if taps < work.taps:
             config = replace(work.config, filter_length=taps)
             shorter = predict(replace(best.workload, config=config), on)
             if shorter.time < 0.8 * best.time or shorter.bytes < 0.8 * best.bytes:

@@ -7,6 +7,9 @@ from genoconv.errors import UsageError
 
 if TYPE_CHECKING:
     from genoconv.models.config import ModelConfig
+    from genoconv.models.hyena import HyenaDNA
+    from genoconv.tasks.scan import Scanner
+    from genoconv.variants.reference import Reference
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +22,15 @@ class Geometry(NamedTuple):
     window: int
     context: int
     step: int
+
+    def scanner(self, model: "HyenaDNA", reference: "Reference", *, batch_size: int | None) -> "Scanner":
+        """What reads tiles of ``reference`` with ``model``, where it is."""
+        from genoconv.tasks.scan import Scanner
+
+        device = next(model.parameters()).device
+        return Scanner(
+            model, reference=reference, context=self.context, step=self.step, device=device, batch_size=batch_size
+        )
 
 
 def geometry(sizes: "ModelConfig", *, window: int | None = None, context: int | None = None) -> Geometry:

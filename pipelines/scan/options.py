@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from genoconv.pipelines.options import Options, argument, option
 from genoconv.pipelines.shared_options import (
@@ -22,7 +22,7 @@ from genoconv.pipelines.shared_options import (
     Quiet,
     Resume,
     Shard,
-    require_one_genome,
+    one_genome,
 )
 
 WHERE, SCORE = "Where", "Score"
@@ -105,7 +105,4 @@ class ScanOptions(Options):
     force: Force = False
     quiet: Quiet = False
 
-    @model_validator(mode="after")
-    def _one_genome(self) -> "ScanOptions":
-        require_one_genome(self.fasta, self.genome, name="FASTA")
-        return self
+    _one_genome = one_genome("FASTA")

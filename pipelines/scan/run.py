@@ -172,14 +172,7 @@ def _forecast(
 
 def _scanner(options: ScanOptions, model: "HyenaDNA", reference: Reference) -> Scanner:
     laid = geometry(model.config, window=options.window, context=options.context)
-    return Scanner(
-        model,
-        reference=reference,
-        context=laid.context,
-        step=laid.step,
-        device=next(model.parameters()).device,
-        batch_size=options.batch_size,
-    )
+    return laid.scanner(model, reference, batch_size=options.batch_size)
 
 
 def _shard(options: ScanOptions, spans: Sequence[Span], scanner: Scanner) -> list[list[Span]]:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from genoconv.pipelines.options import Options, argument, option
 from genoconv.pipelines.shared_options import (
@@ -23,7 +23,7 @@ from genoconv.pipelines.shared_options import (
     Quiet,
     Resume,
     Shard,
-    require_one_genome,
+    one_genome,
     whole_numbers,
 )
 
@@ -209,10 +209,7 @@ class ScoreOptions(Options):
     force: Force = False
     quiet: Quiet = False
 
-    @model_validator(mode="after")
-    def _one_reference(self) -> "ScoreOptions":
-        require_one_genome(self.fasta, self.genome, name="--fasta FILE")
-        return self
+    _one_genome = one_genome("--fasta FILE")
 
     @property
     def windows(self) -> tuple[int, ...]:

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from genoconv.pipelines.options import Options, option
-from genoconv.pipelines.shared_options import Force, Genome, Names, Offline, Quiet, require_one_genome
+from genoconv.pipelines.shared_options import Force, Genome, Names, Offline, Quiet, one_genome
 
 if TYPE_CHECKING:
     from genoconv.genome.windows.training import WindowPlan
@@ -170,10 +170,7 @@ class WindowsOptions(WindowSettings, GenomeInput):
     force: Force = False
     quiet: Quiet = False
 
-    @model_validator(mode="after")
-    def _one_genome(self) -> "WindowsOptions":
-        require_one_genome(self.fasta, self.genome, name="--fasta FILE")
-        return self
+    _one_genome = one_genome("--fasta FILE")
 
     def writes_stdout(self) -> bool:
         """Whether the windows go to standard output."""

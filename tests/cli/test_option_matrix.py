@@ -8,15 +8,12 @@ and ``scan`` have matrices of their own, with the same rule: see ``ELSEWHERE``.
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
+from command_tree import COMMANDS
 from embed_files import model_folder
 from option_effects import embed, others, train, windows  # noqa: F401  they register their effects
 from option_effects.bench import EFFECTS, Bench, Effect
-
-from genoconv.cli.app import app
 
 ELSEWHERE = {
     "score-variants": "test_score_options.py",
@@ -30,15 +27,6 @@ CONFIGURATION = {"config_file", "settings", "print_config"}
 REPORTS = {"json_file", "log_file"}  # tested in test_reporting.py
 
 
-def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
-    if not hasattr(command, "commands"):
-        yield " ".join(path), command
-        return
-    for name, child in command.commands.items():
-        yield from leaves(child, (*path, name))
-
-
-COMMANDS = dict(leaves(typer.main.get_command(app)))
 OPTIONS = [
     (name, parameter.name)
     for name, command in COMMANDS.items()

@@ -8,34 +8,21 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
+from command_tree import COMMANDS
 from embed_files import model_folder
 from fasta_files import random_bases, write_fasta
 from reports import enter, reported
 
 import genoconv
 from genoconv import paths
-from genoconv.cli.app import app
 from genoconv.models import load_model, save_model
 from genoconv.models.heads import HeadConfig, Predictor
 from support import ROOT
 
 KEYS = ["command", "version", "arguments", "exit_code", "error", "warnings", "started", "seconds"]
 KEYS += ["counts", "model", "inputs", "outputs", "options", "result"]
-
-
-def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
-    if not hasattr(command, "commands"):
-        yield " ".join(path), command
-        return
-    for name, child in command.commands.items():
-        yield from leaves(child, (*path, name))
-
-
-COMMANDS = dict(leaves(typer.main.get_command(app)))
 
 
 class Bench:

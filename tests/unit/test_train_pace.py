@@ -1,19 +1,26 @@
 """The minutes of a run: validation and steps that they do not hold are not begun, or are made to fit."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from fasta_files import random_bases, write_fasta
-from train_runs import patterned_genome, same_weights, train_tiny
+from train_runs import patterned_genome, train_tiny
 
 from genoconv.genome.fasta.access import Fasta
+from genoconv.models import HyenaDNA, ModelConfig
 from genoconv.train import clock as clock_module
+from genoconv.train import foresight
 from genoconv.train.clock import Clock
 from genoconv.train.held_out import HeldOut
+from genoconv.train.objectives.next_base import NextBase
 from genoconv.train.pace import Pace
 from genoconv.train.readers import WindowReader
+from genoconv.train.settings import DataSettings
 from genoconv.train.stream import Share
 
 
@@ -169,11 +176,44 @@ def test_minutes_without_room_for_a_step_are_announced_before_it(
         assert told[0] < first
 
 
-def test_looking_ahead_changes_neither_weights_nor_random_numbers(tmp_path: Path) -> None:
-    fasta = patterned_genome(tmp_path / "g.fa")
-    train_tiny(tmp_path / "plain", fasta, max_steps=2)
-    train_tiny(tmp_path / "timed", fasta, "run.max_minutes=5", max_steps=2)
-    assert same_weights(tmp_path / "plain", tmp_path / "timed")
+def job_of(fasta: Fasta, **data: int) -> Any:
+    """What looking ahead reads of a job, with a model that drops out."""
+    torch.manual_seed(1)
+    model = HyenaDNA(ModelConfig(d_model=16, n_layer=1, max_length=100, filter_order=16, resid_dropout=0.5)).train()
+    valid, _ = held_out(fasta, bases=2_500)
+    settings = SimpleNamespace(max_steps=None)
+    return SimpleNamespace(
+        model=model,
+        objective=NextBase(),
+        longest=100,
+        data=DataSettings(tokens_per_batch=512, **data),
+        settings=settings,
+        train=valid.reader,
+        held_out={"valid": valid.reader},
+    )
+
+
+def test_looking_ahead_leaves_no_trace_in_weights_or_random_numbers(fasta: Fasta) -> None:
+    job = job_of(fasta)
+    weights = {name: tensor.clone() for name, tensor in job.model.state_dict().items()}
+    random = torch.get_rng_state()
+    foresight.warn_of_short_minutes(job, seconds=60)
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in job.model.state_dict().items())
+    assert all(parameter.grad is None for parameter in job.model.parameters())
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_the_least_that_a_run_does_is_a_step_and_a_window(
+    fasta: Fasta, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, accumulate: int
+) -> None:
+    monkeypatch.setattr(foresight, "_seconds_per_base", lambda job: 0.01)
+    needed = 0.01 * (accumulate * 512 + 100 / 3)
+    foresight.warn_of_short_minutes(job_of(fasta, accumulate=accumulate), seconds=needed / 1.19)
+    assert not caplog.messages
+    foresight.warn_of_short_minutes(job_of(fasta, accumulate=accumulate), seconds=needed / 1.21)
+    (message,) = caplog.messages
+    assert f"about {needed:.0f} s here, more than the {needed / 1.21:.0f} s of --max-minutes" in message
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 7])
