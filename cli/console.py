@@ -221,7 +221,7 @@ def flush() -> None:
 
 
 def reader_left() -> int:
-    """Whoever read our output (head, less) has all they wanted: no word; the exit code."""
+    """The reader of our output (head, less) has closed it: no message, only the exit code."""
     _drop_stdout()
     return 128 + signal.SIGPIPE
 

@@ -9,7 +9,7 @@ from genoconv.pipelines.resolve import Call
 
 @takes_call(FinetuneOptions)
 def finetune(call: Call[FinetuneOptions]) -> Outcome:
-    """Teach a model labels of your own: classes, several labels, or numbers.
+    """Fine-tune a model on your own labels: classes, several labels, or numbers.
 
     What the labels are is inferred and printed. The result is a model folder for predict, embed and score-variants,
     with figures on records that it has not seen. Ctrl-C saves a checkpoint; --resume continues from it exactly.

@@ -24,7 +24,7 @@ _File = Annotated[
         "--config",
         metavar="RUN.yaml",
         rich_help_panel=_CONFIGURATION,
-        help="Options from a file; see --print-config. Those on the command line come first.",
+        help="Options from a file; see --print-config. Those on the command line take precedence.",
     ),
 ]
 _Settings = Annotated[
@@ -35,9 +35,7 @@ _Settings = Annotated[
 ]
 _Print = Annotated[
     bool,
-    typer.Option(
-        "--print-config", rich_help_panel=_CONFIGURATION, help="Print what would be run, as a file, and stop."
-    ),
+    typer.Option("--print-config", rich_help_panel=_CONFIGURATION, help="Print all options as such a file, and stop."),
 ]
 _REPORT = "Report"
 _Json = Annotated[

@@ -8,7 +8,7 @@ from genoconv.pipelines.plan.options import PlanOptions
 
 @takes(PlanOptions)
 def plan(options: PlanOptions) -> Outcome:
-    """Predict memory and time of a model on a GPU, which need not be here.
+    """Predict memory and time of a model on any GPU, present or not.
 
     Prints what one forward pass, or one training step, should take, whether it fits,
     and what would make it smaller. Nothing is run.

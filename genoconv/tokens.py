@@ -37,7 +37,7 @@ _COMPLEMENT[[A, C, G, T]] = [T, G, C, A]
 
 
 def encode(sequence: str | bytes) -> Tokens:
-    """Tokens of a sequence, one a letter.
+    """Tokens of a sequence, one per letter.
 
     Args:
         sequence: L letters; anything but A, C, G, T, N in either case becomes UNK.

@@ -65,7 +65,10 @@ ResumedRun = Annotated[
     option("--resume", metavar="DIR", panel=RUN, help="Resume the interrupted run in this folder, exactly."),
 ]
 Offline = Annotated[
-    bool, option("--offline", panel="Input", recorded=False, help="Never use the network; a genome must be here.")
+    bool,
+    option(
+        "--offline", panel="Input", recorded=False, help="Never use the network; the genome must be stored already."
+    ),
 ]
 Genome = Annotated[
     str | None,
@@ -74,7 +77,7 @@ Genome = Annotated[
         "-g",
         metavar="NAME",
         panel="Input",
-        help="A genome by name instead of a FASTA; fetched if it is not here. See genoconv genomes list.",
+        help="A genome by name instead of a FASTA; downloaded if it is not stored yet. See genoconv genomes list.",
     ),
 ]
 Model = Annotated[
@@ -145,7 +148,10 @@ Devices = Annotated[
 DryRun = Annotated[
     bool,
     option(
-        "--dry-run", panel=RUN, recorded=False, help="Only say how much there is to do and about how long it will take."
+        "--dry-run",
+        panel=RUN,
+        recorded=False,
+        help="Report how much there is to do and about how long it will take, then stop.",
     ),
 ]
 Precision = Annotated[

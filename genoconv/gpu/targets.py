@@ -54,7 +54,7 @@ def card_of(arch: str) -> Card:
         UsageError: an unknown architecture.
     """
     if arch not in _CARDS:
-        raise UsageError(f"--arch {arch}: known are {', '.join(ARCHS)}")
+        raise UsageError(f"--arch {arch}: choose one of {', '.join(ARCHS)}")
     smem, sm_count, l2_megabytes = _CARDS[arch]
     return Card(arch, smem * 1024, sm_count, l2_megabytes * 2**20)
 

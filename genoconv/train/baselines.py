@@ -76,11 +76,6 @@ class MarkovModels:
         return [math.exp(_surprise(self._tables[: order + 1], asked)) for order in ORDERS]
 
 
-def markov_perplexities(train: Windows, held_out: Windows, *, both_strands: bool = False) -> list[float]:
-    """:class:`MarkovModels` of ``train``, measured on ``held_out``."""
-    return MarkovModels(train, both_strands=both_strands).perplexities(held_out)
-
-
 def _read(windows: Windows, which: Iterable[int], *, both_strands: bool = False) -> Iterator[Tokens]:
     for index in which:
         tokens = windows[index]

@@ -88,7 +88,7 @@ def _spooled(options: EmbedOptions, source: Source, embedder: Embedder, write: W
 
 def _check(options: EmbedOptions) -> None:
     if options.bed is not None and options.window is not None:
-        raise UsageError("--window lays windows over whole records, --bed takes intervals; give one of the two")
+        raise UsageError("--window cuts whole records into windows, and --bed names intervals; give one of them")
     if options.stride is not None and options.window is None:
         raise UsageError("--stride is the distance between windows; give their length with --window")
     if options.left_padding is not None and options.special_tokens == "none":

@@ -108,7 +108,7 @@ class _Windows:
         self._bed = None
         if is_fasta(config.table):
             if config.fasta is not None:
-                raise UsageError(f"--fasta goes with a BED file of windows; {config.table} has its sequence itself")
+                raise UsageError(f"--fasta goes with a BED file of windows; {config.table} holds its own sequences")
             self.fasta = Fasta(config.table)
         elif config.fasta is not None or is_bed(config.table):
             if config.fasta is None:

@@ -40,10 +40,14 @@ class FinetuneRun(RunSettings):
     max_minutes: Annotated[
         float | None,
         Field(gt=0),
-        option("--max-minutes", metavar="M", panel=RUN, help="End training after M minutes, whatever the epochs."),
+        option(
+            "--max-minutes", metavar="M", panel=RUN, help="Stop training after M minutes, even before the last epoch."
+        ),
     ] = None
     seed: Annotated[
-        int, Field(ge=0, lt=2**31), option("--seed", metavar="N", panel=RUN, help="Of splits, order and dropout.")
+        int,
+        Field(ge=0, lt=2**31),
+        option("--seed", metavar="N", panel=RUN, help="Random seed of the splits, the order of records and dropout."),
     ] = 0
     device: TrainingDevice = "auto"
     precision: Precision = "auto"
@@ -109,7 +113,7 @@ class FinetuneConfig(Options):
     ] = ()
     task: Annotated[
         Literal["binary", "multiclass", "multilabel", "regression"] | None,
-        option("--task", panel=LABELS, default="what the labels look like", help="What the labels are."),
+        option("--task", panel=LABELS, default="inferred from the labels", help="What the labels are."),
     ] = None
     class_weights: Annotated[
         Literal["none", "balanced"],
@@ -135,7 +139,7 @@ class FinetuneConfig(Options):
             "--valid",
             metavar="NAME",
             panel=SPLITS,
-            help="Contig of a BED file, or value of the split column, for validation; may repeat.",
+            help="Contig of a BED file, or value of the split column, for validation; may be repeated.",
         ),
     ] = ()
     test: Annotated[
@@ -144,7 +148,7 @@ class FinetuneConfig(Options):
             "--test",
             metavar="NAME",
             panel=SPLITS,
-            help="Contig of a BED file, or value of the split column, for the test set; may repeat.",
+            help="Contig of a BED file, or value of the split column, for the test set; may be repeated.",
         ),
     ] = ()
     valid_fraction: Annotated[
@@ -184,7 +188,7 @@ class FinetuneConfig(Options):
             metavar="NAME",
             panel=HEAD,
             default="all",
-            help="Projection with an update, in_proj, out_proj, fc1 or fc2; may repeat.",
+            help="Projection to update: in_proj, out_proj, fc1 or fc2; may be repeated.",
         ),
     ] = ()
     pooling: Annotated[
@@ -254,7 +258,7 @@ class FinetuneOptions(FinetuneConfig):
 
     output: Annotated[
         Path | None,
-        option("--output", "-o", metavar="DIR", panel=RUN, written=True, help="Folder to make. Required."),
+        option("--output", "-o", metavar="DIR", panel=RUN, written=True, help="Model folder to make. Required."),
     ] = None
     resume: ResumedRun = None
     force: Force = False

@@ -28,7 +28,7 @@ class FetchOptions(Options):
         bool,
         option(
             "--record",
-            help="Accept a file that has changed at its provider, where the manifest has no checksum for it.",
+            help="Accept a changed file from the provider where the manifest has no checksum for it.",
         ),
     ] = False
     quiet: Quiet = False

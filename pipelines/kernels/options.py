@@ -17,9 +17,7 @@ class ExplainOptions(Options):
         Field(ge=1),
         option("--taps", metavar="K", default="N", help="Filter taps, if fewer (a partial convolution)."),
     ] = None
-    arch: Annotated[str, option("--arch", metavar="sm_XX", help="Architecture of a GPU, which need not be here.")] = (
-        "sm_90"
-    )
+    arch: Annotated[str, option("--arch", metavar="sm_XX", help="Architecture of a GPU, present or not.")] = "sm_90"
     dtype: Annotated[Literal["bf16", "fp16"], option("--dtype", help="Type of the rows.")] = "bf16"
 
 
@@ -32,7 +30,7 @@ class WarmOptions(Options):
             "--arch",
             metavar="sm_XX",
             default="the GPUs of this machine",
-            help="Architecture of a GPU, which need not be here; may be repeated.",
+            help="Architecture of a GPU, present or not; may be repeated.",
         ),
     ] = ()
     quiet: Quiet = False

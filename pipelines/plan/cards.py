@@ -56,7 +56,7 @@ def accelerator(name: str) -> Accelerator:
     """
     key = name.lower().replace(" ", "")
     if key not in _TABLE:
-        raise UsageError(f"--gpu {name}: known are {', '.join(ACCELERATORS)}")
+        raise UsageError(f"--gpu {name}: choose one of {', '.join(ACCELERATORS)}")
     title, arch, memory, bandwidth, matrix, measured = _TABLE[key]
     return Accelerator(key, title, card_of(arch), memory * GIB, bandwidth * 1e9, matrix * 1e12, measured)
 

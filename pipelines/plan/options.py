@@ -49,7 +49,7 @@ class PlanOptions(Options):
         Field(ge=2),
         option("--filter-length", metavar="K", default="as long as the window", help="Taps of the long filters."),
     ] = None
-    train: Annotated[bool, option("--train", help="A training step, in place of a forward pass.")] = False
+    train: Annotated[bool, option("--train", help="A training step instead of a forward pass.")] = False
     batch_size: Annotated[int, Field(ge=1), option("--batch-size", "-b", metavar="B", help="Windows at once.")] = 1
     precision: Annotated[Literal["bf16", "32"], option("--precision", help="Arithmetic of the model.")] = "bf16"
     gpu: Annotated[

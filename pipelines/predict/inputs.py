@@ -35,7 +35,9 @@ class Rows:
         if options.window is None:
             self._source = open_source(Wanted(path=options.source, fasta=options.fasta, need_label=False))
         elif options.fasta is not None:
-            raise UsageError("--window lays windows over the records of a FASTA, BED has its intervals; give one")
+            raise UsageError(
+                "--window cuts the records of a FASTA into windows, and a BED file has its own intervals; drop --window"
+            )
 
     def spans(self) -> Iterator[Span]:
         """Rows in the order of the input; a span's place is on the forward strand, its tokens are in reading direction.

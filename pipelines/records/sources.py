@@ -25,7 +25,7 @@ def open_source(wanted: Wanted) -> Source:
         return FolderRecords(wanted)
     fasta = is_fasta(path)
     if wanted.fasta is not None and fasta:
-        raise UsageError(f"--fasta goes with a BED file; {path} has its sequence itself")
+        raise UsageError(f"--fasta goes with a BED file; {path} holds its own sequences")
     if wanted.label_file is not None and not fasta:
         raise UsageError(f"--labels goes with a FASTA; {path} is not one")
     if fasta:

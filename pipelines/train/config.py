@@ -47,12 +47,12 @@ def split_call(call: Call[TrainOptions]) -> TrainCall:
     """Take a call apart.
 
     Raises:
-        UsageError: a configuration twice, or what a resumed run has of its own.
+        UsageError: two configurations, or what a resumed run has of its own.
     """
     own = {key: call.given.get(key) for key in CALL}
     file = own.pop("file") or call.file
     if call.file is not None and call.given.get("file") is not None:
-        raise UsageError(f"a configuration twice, {call.given['file']} and --config {call.file}: drop one")
+        raise UsageError(f"two configurations, {call.given['file']} and --config {call.file}: drop one")
     if own["resume"] is not None and (file is not None or own["output"] is not None or own["force"]):
         raise UsageError("--resume DIR resumes the run in DIR by its own run.yaml: drop RUN.yaml, --output and --force")
     given = {key: value for key, value in call.given.items() if key not in CALL}
@@ -156,9 +156,7 @@ def default_folder(config: TrainConfig) -> Path:
 def _check(config: TrainConfig) -> None:
     own = (*config.sources, *config.fasta, *config.annotation, *config.window_file, *config.genome)
     if config.demo is not None and own and own != (DEMO_GENOME,):
-        raise UsageError(
-            "--demo has a sequence of its own: drop --genome, --fasta, --annotation, --windows and sources"
-        )
+        raise UsageError("--demo brings its own sequence: drop --genome, --fasta, --annotation, --windows and sources")
     sources = config.all_sources()
     beds = [region.bed for region in config.windows.regions]
     for path in (config.init, *beds, *(path for source in sources for path in source.paths)):

@@ -70,7 +70,7 @@ class TrainRun(RunSettings):
     """How long, where, and what is logged; see :class:`.RunSettings`."""
 
     max_steps: Annotated[
-        int | None, Field(gt=0), option("--max-steps", metavar="N", panel=RUN, help="Optimiser steps.")
+        int | None, Field(gt=0), option("--max-steps", metavar="N", panel=RUN, help="Stop after N optimiser steps.")
     ] = None
     max_minutes: Annotated[
         float | None,
@@ -80,11 +80,15 @@ class TrainRun(RunSettings):
             metavar="M",
             panel=RUN,
             default="10, where --max-steps is not given",
-            help="Minutes of training, validation and test included.",
+            help="Stop after M minutes, validation and test included.",
         ),
     ] = None
     seed: Annotated[
-        int, Field(ge=0, lt=2**31), option("--seed", metavar="N", panel=RUN, help="Of weights, order and splits.")
+        int,
+        Field(ge=0, lt=2**31),
+        option(
+            "--seed", metavar="N", panel=RUN, help="Random seed of the weights, the order of windows and the splits."
+        ),
     ] = 0
     device: TrainingDevice = "auto"
     precision: Precision = "auto"
@@ -135,7 +139,7 @@ class TrainConfig(Options):
             "-g",
             metavar="NAME",
             panel=INPUT,
-            help="A genome by name, fetched if it is not here; may be repeated. See genoconv genomes list.",
+            help="A genome by name, downloaded if it is not stored yet; may be repeated. See genoconv genomes list.",
         ),
     ] = ()
     demo: Annotated[
@@ -151,7 +155,7 @@ class TrainConfig(Options):
     genes: Annotated[
         bool | None,
         option(
-            "--genes/--tiles", panel=INPUT, help="Learn from genes, which a named genome has itself, or from tiles."
+            "--genes/--tiles", panel=INPUT, help="Learn from genes (a named genome has its annotation), or from tiles."
         ),
     ] = None
     window_file: Annotated[
@@ -162,7 +166,7 @@ class TrainConfig(Options):
             "-w",
             metavar="FILE",
             panel=INPUT,
-            help="Windows and their split from genoconv windows (BED or TSV), in place of making them; one per source.",
+            help="Windows and their split from genoconv windows (BED or TSV), instead of making them; one per source.",
         ),
     ] = ()
     sources: tuple[Source, ...] = ()

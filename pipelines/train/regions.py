@@ -64,7 +64,7 @@ class Region(Options):
         if (self.feature is None) == (self.bed is None):
             raise ValueError("a region has one of feature (of the annotation) and bed (a file)")
         if self.around is not None and self.feature != "promoter":
-            raise ValueError("around is of promoters; drop it")
+            raise ValueError("around goes with the feature promoter alone; drop it")
         return self
 
     @property

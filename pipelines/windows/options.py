@@ -147,9 +147,7 @@ class WindowsOptions(WindowSettings, GenomeInput):
         Field(ge=1),
         option("--max-length", "-l", metavar="N", panel=WINDOWS, help="Longest window, in bases."),
     ] = 32768
-    seed: Annotated[
-        int, option("--seed", metavar="N", panel=SETS, help="Another seed gives another division into sets.")
-    ] = 0
+    seed: Annotated[int, option("--seed", metavar="N", panel=SETS, help="Random seed of the division into sets.")] = 0
     output: Annotated[
         Path,
         option(

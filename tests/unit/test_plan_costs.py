@@ -115,7 +115,7 @@ def test_lengths_are_read_as_people_write_them(text: str, bases: int) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"gpu": "gtx970"}, "--gpu gtx970: known are h200"),
+        ({"gpu": "gtx970"}, "--gpu gtx970: choose one of h200"),
         ({"preset": "gene4m"}, "did you mean gene-4m"),
         ({"filter_length": 2_400_001}, "--filter-length 2,400,001 exceeds --length 2,400,000"),
         ({"length": 2**25}, "add --filter-length"),

@@ -1,6 +1,7 @@
 """The Markov baselines: right on sequences whose best model is known, and the same as a plain count."""
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -8,7 +9,13 @@ import pytest
 from train_runs import patterned_bases
 
 from genoconv.tokens import A, N, T, Tokens, encode, reverse_complement
-from genoconv.train.baselines import ORDERS, markov_perplexities
+from genoconv.train.baselines import ORDERS, MarkovModels
+
+
+def markov_perplexities(
+    train: Sequence[Tokens], held_out: Sequence[Tokens], *, both_strands: bool = False
+) -> list[float]:
+    return MarkovModels(train, both_strands=both_strands).perplexities(held_out)
 
 
 def random_windows(count: int, length: int, *, seed: int) -> list[Tokens]:

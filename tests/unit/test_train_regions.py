@@ -60,7 +60,7 @@ REFUSED = {
     "loss of 0": (["cds:1:0"], "must be above 0.0, got '0'"),
     "twice": (["cds", "cds:2"], "region cds: another region or source has this name"),
     "both": ([{"feature": "cds", "bed": "x"}], "a region has one of feature (of the annotation) and bed (a file)"),
-    "around": ([{"feature": "cds", "around": 5}], "around is of promoters; drop it"),
+    "around": ([{"feature": "cds", "around": 5}], "around goes with the feature promoter alone; drop it"),
     "unknown key": ([{"feature": "cds", "wait": 5}], "unknown key windows.regions.0.wait"),
     "without annotation": (["intron"], "region intron is of an annotation, and there is none: add --annotation FILE"),
     "a name for bases in none": ([{"feature": "cds", "name": "other"}], "region other: another region"),

@@ -91,7 +91,9 @@ def fetch(
         raise unknown_genome(name, [*(m.name for m in list_manifests()), *(g.name for g in store.receipts())])
     sources = Sources(None if mirror is None else mirror_base(mirror), offline, record)
     if offline and not manifest.generated and not (sources.mirror or "").startswith("file:"):
-        raise DownloadError(f"{name} is not on this machine and --offline forbids fetching it; run without it once")
+        raise DownloadError(
+            f"{name} is not stored on this machine, and --offline forbids downloading it; run once without --offline"
+        )
     folder = store.folder_of(name)
     with locked(folder, waiting=f"another process is fetching {name}; waiting for it"):
         present = store.stored(name)

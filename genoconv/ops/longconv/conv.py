@@ -219,7 +219,8 @@ def check(
     for name, gate in (("gate_in", gate_in), ("gate_out", gate_out)):
         if gate is not None and (gate.shape != u.shape or gate.dtype != u.dtype):
             raise UsageError(
-                f"{name} is {tuple(gate.shape)} {gate.dtype}, u {tuple(u.shape)} {u.dtype}: make them alike"
+                f"{name} is {tuple(gate.shape)} {gate.dtype}, u {tuple(u.shape)} {u.dtype}; they must have the same"
+                " shape and type"
             )
     for name, other in (("k", taps), ("D", D), ("gate_in", gate_in), ("gate_out", gate_out)):
         if other is not None and other.device != u.device:

@@ -92,6 +92,8 @@ def _check(residual: Tensor, weight: Tensor, bias: Tensor, branch: Tensor | None
         if vector is not None and vector.shape != (D,):
             raise UsageError(f"{name} must be ({D},) like the last dimension of residual; got {tuple(vector.shape)}")
     if branch is not None and branch.shape != residual.shape:
-        raise UsageError(f"branch is {tuple(branch.shape)} and residual {tuple(residual.shape)}: make them alike")
+        raise UsageError(
+            f"branch is {tuple(branch.shape)} and residual {tuple(residual.shape)}; they must have the same shape"
+        )
     if branch is None and branch_bias is not None:
         raise UsageError("branch_bias was given without a branch; pass the branch, or leave it out")

@@ -15,7 +15,7 @@ FASTA, _ = phix()
 
 def test_offline_uses_what_is_here_and_says_what_is_not(server: Loopback, manifests: Path, tmp_path: Path) -> None:
     write_manifest(manifests, server)
-    with pytest.raises(DownloadError, match="phix is not on this machine and --offline forbids"):
+    with pytest.raises(DownloadError, match="phix is not stored on this machine, and --offline forbids"):
         fetch("phix", offline=True)
     with pytest.raises(DownloadError, match="--offline forbids"):
         fetch("phix", offline=True, mirror=server.url("/phix"))

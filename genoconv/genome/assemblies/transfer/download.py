@@ -92,7 +92,7 @@ def download(
 
 
 def _twice(attempt: Callable[[str], str], url: str, part: Part) -> str:
-    """What an attempt gives; wrong bytes are given up and fetched once more, but what a server offers is not."""
+    """The result of an attempt; corrupt bytes are discarded and downloaded once more, a wrong offer is not."""
     try:
         return attempt(url)
     except OfferError:

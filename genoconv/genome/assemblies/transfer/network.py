@@ -143,7 +143,7 @@ def invalid_redirect(error: ValueError) -> DownloadError:
 
 
 def is_final(error: Exception, *, started: bool) -> bool:
-    """Whether trying again is pointless: a bad certificate or address, or no network at all."""
+    """Whether a retry is pointless: a bad certificate or address, or no network at all."""
     from requests.exceptions import ConnectionError, Timeout
 
     if not isinstance(error, (ConnectionError, Timeout)):
