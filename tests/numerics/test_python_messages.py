@@ -82,7 +82,7 @@ SQUARE, ROW = torch.zeros(4, 4), torch.zeros(4)
         (lambda: genoconv.fftconv(U, torch.zeros(2, 9)), r"1 <= K <= N = 8; got \(2, 9\): cut it to k\[:, :8\]"),
         (
             lambda: genoconv.fftconv(U, K, gate_out=U[..., :4]),
-            r"gate_out is \(1, 2, 4\) torch.float32, u \(1, 2, 8\) torch.float32: make them alike",
+            r"gate_out is \(1, 2, 4\) torch.float32, u \(1, 2, 8\) torch.float32; they must have the same shape",
         ),
         (
             lambda: genoconv.score(small_model(), ["ACGT", "ACGA"], ["ACGC"] * 3),
