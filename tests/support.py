@@ -7,7 +7,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from warm_command import WarmCommand
@@ -163,3 +166,13 @@ def run_until(arguments: Sequence[str | Path], home: Path, stop: signal.Signals,
     result = run_cli(*arguments, home=home, before=_STRUCK.format(pieces=pieces, stop=stop.name))
     assert b"Traceback" not in result.stderr, result.stderr
     return result.returncode
+
+
+def ci_script(name: str) -> ModuleType:
+    """A script of ``.ci`` as a module."""
+    loader = SourceFileLoader(name, str(ROOT / ".ci" / name))
+    spec = spec_from_loader(name, loader)
+    assert spec is not None
+    module = module_from_spec(spec)
+    loader.exec_module(module)
+    return module

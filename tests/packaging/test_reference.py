@@ -1,24 +1,17 @@
 """``docs/cli.md`` is what the commands say of themselves."""
 
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from types import ModuleType
 
 import pytest
 
 from genoconv.pipelines.embed.options import EmbedOptions
 from genoconv.pipelines.options import parameters
-from support import ROOT
+from support import ROOT, ci_script
 
 
 @pytest.fixture(scope="module")
 def reference() -> ModuleType:
-    loader = SourceFileLoader("reference", str(ROOT / ".ci" / "reference"))
-    spec = spec_from_loader("reference", loader)
-    assert spec is not None
-    module = module_from_spec(spec)
-    loader.exec_module(module)
-    return module
+    return ci_script("reference")
 
 
 def test_the_reference_is_up_to_date(reference: ModuleType) -> None:
