@@ -6,7 +6,7 @@ sequences; for the short one they are moved apart by a few places, which every l
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -75,9 +75,16 @@ def pack(input_ids: Tensor, cu_seqlens: Tensor | Sequence[int], *, reach: int) -
             raise ModelError(f"cu_seqlens: sequence {row} is from {start} to {stop}; each needs at least one token")
         spans.append((at, at + stop - start))
         at = -(-(at + stop - start + reach) // _ALIGNMENT) * _ALIGNMENT
-    total = spans[-1][1]
-    used = torch.zeros(total, dtype=torch.bool)
-    for start, stop in spans:
-        used[start:stop] = True
-    places, gaps = used.nonzero()[:, 0].to(device), (~used).nonzero()[:, 0].to(device)
-    return Packing(tuple(spans), total, places, gaps)
+    between = [(one[1], other[0]) for one, other in pairwise(spans)]
+    return Packing(tuple(spans), spans[-1][1], _every_place(spans, device), _every_place(between, device))
+
+
+def _every_place(spans: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
+    """The numbers from start to stop of all spans, (places,), without waiting for a GPU."""
+    sizes = [stop - start for start, stop in spans]
+    count = sum(sizes)
+    shifts = [start - before for (start, _), before in zip(spans, accumulate(sizes, initial=0), strict=False)]
+    table = torch.tensor([shifts, sizes], dtype=torch.int64)
+    if device.type == "cuda":
+        table = table.pin_memory().to(device, non_blocking=True)
+    return torch.arange(count, device=device) + table[0].repeat_interleave(table[1], output_size=count)

@@ -131,6 +131,8 @@ class GraphedSums:
     def _pays(self, batch: "Batch") -> bool:
         if not self.enabled or batch.ids.device.type != "cuda" or batch.ids.numel() > _MOST_TOKENS:
             return False
+        if batch.cu_seqlens:
+            return False  # its launches depend on them, so that no two batches are of one shape
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             return False  # gradients are to be exchanged while the backward pass runs
         if batch.ids.shape[-1] > _LONGEST_ROW:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from genoconv.genome.windows.batches import batch_plan
-from genoconv.train.batch import Batch, collate
+from genoconv.train.batch import Batch, collate, collate_packed
 from genoconv.train.module import Learner
 from genoconv.train.readers import Reader
 from genoconv.train.stream import Share
@@ -48,16 +48,25 @@ class HeldOut:
         bases: about how many to measure.
         tokens_per_batch: bases in a batch, padding included.
         parts: windows of each source, in the order of ``reader``; empty where there is one.
+        packed: windows lie end to end in one row, rather than padded.
 
     Attributes:
         windows: numbers of the windows in ``reader`` that are measured.
     """
 
     def __init__(
-        self, split: str, reader: Reader, *, bases: int, tokens_per_batch: int, parts: Sequence[int] = ()
+        self,
+        split: str,
+        reader: Reader,
+        *,
+        bases: int,
+        tokens_per_batch: int,
+        parts: Sequence[int] = (),
+        packed: bool = False,
     ) -> None:
         self.split = split
         self.reader = reader
+        self.packed = packed
         self.parts = parts or [len(reader)]
         self.tokens_per_batch = tokens_per_batch
         self.windows = spread(reader.lengths.tolist(), bases=bases, parts=self.parts)
@@ -87,8 +96,9 @@ class HeldOut:
             mine = self.windows[share.rank :: share.world]
             lengths = [int(self.reader.lengths[window]) for window in mine]
             limit = max(self.tokens_per_batch, *lengths, 0)
-            plan = batch_plan(lengths, tokens_per_batch=limit, seed=0, epoch=0)
-            self._batches = [collate([self.reader.read(mine[member]) for member in members]) for members in plan]
+            plan = batch_plan(lengths, tokens_per_batch=limit, seed=0, epoch=0, packed=self.packed)
+            joined = collate_packed if self.packed else collate
+            self._batches = [joined([self.reader.read(mine[member]) for member in members]) for members in plan]
         return self._batches
 
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from genoconv.train.metrics import Row
 from genoconv.train.objectives import Objective
+from genoconv.train.packing import Packing, packs
 from genoconv.train.readers import Reader
 from genoconv.train.settings import DataSettings, OptimSettings, RunSettings, Stage
 
@@ -31,6 +32,8 @@ class Job:
         keep_best: end with the weights of the best validation rather than the last ones.
         patience: with ``keep_best``, validations without improvement after which the run ends.
         recompute: keep only each block's input for the backward pass and compute the rest again.
+        packing: whether windows are packed end to end rather than padded, for objectives of sequence alone; ``auto``
+            as :func:`.packs` decides for each stage and each held-out set.
     """
 
     model: nn.Module
@@ -46,11 +49,16 @@ class Job:
     keep_best: bool = False
     patience: int | None = None
     recompute: bool = False
+    packing: Packing = False
 
     @property
     def longest(self) -> int:
         """Bases in the longest training window."""
         return int(self.train.lengths.max())
+
+    def packs(self, reader: Reader, *, longest: int) -> bool:
+        """Whether windows of ``reader``, cut to ``longest`` bases, are packed."""
+        return packs(self.packing, reader.lengths, longest=longest, tokens_per_batch=self.data.tokens_per_batch)
 
 
 @dataclass(frozen=True)

@@ -220,6 +220,7 @@ def _held_out(job: Job) -> dict[str, HeldOut]:
             bases=job.data.valid_tokens,
             tokens_per_batch=job.data.tokens_per_batch,
             parts=reader.parts if isinstance(reader, JoinedReader) else (),
+            packed=job.packs(reader, longest=int(reader.lengths.max())),
         )
         for split, reader in job.held_out.items()
     }
@@ -237,6 +238,7 @@ def _batches(job: Job, share: Share) -> TrainingBatches:
         share=share,
         often=job.often,
         noise=job.noise,
+        packed=[job.packs(job.train, longest=stage.length) for stage in plan],
     )
 
 

@@ -14,7 +14,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from genoconv.genome.windows.batches import batch_plan, drawn_windows
 from genoconv.tokens import A, T, Tokens
-from genoconv.train.batch import Batch, collate
+from genoconv.train.batch import Batch, collate, collate_packed
 from genoconv.train.readers import Reader
 from genoconv.train.settings import Stage
 
@@ -46,8 +46,9 @@ class TrainingBatches(IterableDataset[Batch]):
     Args:
         reader: the training windows.
         stages: lengths to cut windows to, and for how many of *this process's* batches (None: for ever).
-        tokens_per_batch: bases in a batch, padding included; a longer window is a batch by itself.
+        tokens_per_batch: bases in a batch, padding included; a longer window raises it to its own length.
         flips: read a random half of the windows on the other strand; for all, or for each window, shape (windows,).
+        packed: of each stage, whether windows lie end to end in one row; none where they are padded to a length.
         noise: share of the bases that are replaced by random ones, others each time that a window is read.
         seed: decides order, cuts, flips and noise.
         share: of several processes.
@@ -67,8 +68,10 @@ class TrainingBatches(IterableDataset[Batch]):
         share: Share,
         often: npt.NDArray[np.float64] | None = None,
         noise: float = 0.0,
+        packed: Sequence[bool] = (),
     ) -> None:
         self.noise = noise
+        self.packed = packed or [False] * len(stages)
         self.reader = reader
         self.stages = stages
         self.tokens_per_batch = tokens_per_batch
@@ -101,7 +104,7 @@ class TrainingBatches(IterableDataset[Batch]):
                 crop = (start, start + limit)
             item = self.reader.read(window, crop=crop, flip=bool(self.flips[window]) and bool(rng.integers(2)))
             items.append(item._replace(tokens=with_noise(item.tokens, self.noise, rng)) if self.noise else item)
-        return collate(items)
+        return collate_packed(items) if self.packed[stage] else collate(items)
 
     def _stage(self, index: int) -> tuple[int, int]:
         """The stage of a batch, and how many batches of that stage come before it."""
@@ -131,7 +134,8 @@ class TrainingBatches(IterableDataset[Batch]):
             drawn = None if self.often is None else drawn_windows(self.often, seed=seed, epoch=epoch)
             chosen = lengths if drawn is None else lengths[drawn]
             tokens = max(self.tokens_per_batch, int(lengths.max(initial=0)))
-            plan = batch_plan(chosen.tolist(), tokens_per_batch=tokens, seed=seed, epoch=epoch)
+            packed = self.packed[stage]
+            plan = batch_plan(chosen.tolist(), tokens_per_batch=tokens, seed=seed, epoch=epoch, packed=packed)
             if drawn is not None:
                 plan = [drawn[members].tolist() for members in plan]
             self._current = (stage, epoch), plan

@@ -49,7 +49,13 @@ class TrainWindows(WindowSettings):
 
 
 class TrainData(DataSettings):
-    """How windows become batches; see :class:`.DataSettings`."""
+    """How windows become batches; see :class:`.DataSettings`.
+
+    Attributes:
+        packing: ``true`` puts windows of any lengths end to end in one row, where none sees another; ``false`` pads
+            windows of similar length to the longest of them; ``auto`` packs where padding would be a quarter or more of
+            what is computed.
+    """
 
     soft_mask: Annotated[
         Literal["fold", "keep"],
@@ -64,6 +70,7 @@ class TrainData(DataSettings):
             " windows of 8,192 bases.",
         ),
     ] = "auto"
+    packing: Literal["auto"] | bool = "auto"
 
 
 class TrainRun(RunSettings):

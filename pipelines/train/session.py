@@ -155,6 +155,7 @@ class Session:
             settings=self.config.run,
             often=self.inputs.often(),
             recompute=self._recompute.wanted,
+            packing=self.config.data.packing,
         )
 
     def _introduce(self) -> None:
@@ -191,6 +192,16 @@ class Session:
         if parts or last < longest:
             end = "whole windows" if last >= longest else f"{last:,} bases"
             log.info("longer windows are cut to random stretches: %s", ", then ".join([*parts, end]))
+        self._introduce_packing(last)
+
+    def _introduce_packing(self, longest: int) -> None:
+        from genoconv.genome.windows.batches import expected_padding
+        from genoconv.train.packing import packs
+
+        data, lengths = self.config.data, self.inputs.reader("train").lengths
+        if packs(data.packing, lengths, longest=longest, tokens_per_batch=data.tokens_per_batch):
+            share = expected_padding(lengths.clip(max=longest).tolist(), tokens_per_batch=data.tokens_per_batch)
+            log.info("windows of unlike lengths lie end to end: padding would be %.0f%% of a batch", 100 * share)
 
     def _fill(self, held: RunFolder, outcome: "Outcome", results: dict[str, Any]) -> None:
         """Write what makes the folder of a run a model folder, the weights and ``config.json`` last."""

@@ -152,7 +152,7 @@ def failing(path: Path, *, how: str, moment: str) -> Path:
         "from genoconv.cli import main\n"
         "if os.environ.get('LOCAL_RANK') == '1':\n"
         "    from genoconv.errors import DataError\n"
-        "    from genoconv.train import data, module\n"
+        "    from genoconv.train import module, readers\n"
         "    def fail(*args, **kwargs):\n"
         f"        {how}\n"
         f"    {moment} = fail\n"
@@ -169,7 +169,11 @@ def failing(path: Path, *, how: str, moment: str) -> Path:
             "module.Learner.training_step",
             "process 2 of 2 failed: genome.fa: gone",
         ),
-        ("os.kill(os.getpid(), signal.SIGKILL)", "data.WindowReader.__init__", "process 2 of 2 failed: killed by SIG"),
+        (
+            "os.kill(os.getpid(), signal.SIGKILL)",
+            "readers.WindowReader.__init__",
+            "process 2 of 2 failed: killed by SIG",
+        ),
     ],
 )
 def test_a_process_that_fails_ends_the_command_with_its_message(

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genoconv.errors import UsageError
-from genoconv.genome.windows.batches import batch_plan, pad_batch, padding_fraction
+from genoconv.genome.windows.batches import batch_plan, expected_padding, pad_batch, padding_fraction
 from genoconv.tokens import PAD
 
 
@@ -20,6 +20,32 @@ def test_every_window_once_and_none_too_many(lengths: list[int], seed: int, epoc
         assert len(batch) * longest <= 1000
         assert 2 * min(lengths[number] for number in batch) >= longest
     assert batches == batch_plan(lengths, tokens_per_batch=1000, seed=seed, epoch=epoch)
+
+
+@settings(max_examples=80, deadline=None)
+@given(lengths=st.lists(st.integers(1, 500), max_size=200), seed=st.integers(0, 3), epoch=st.integers(0, 3))
+def test_packed_batches_have_every_window_once_and_little_room(lengths: list[int], seed: int, epoch: int) -> None:
+    batches = batch_plan(lengths, tokens_per_batch=1000, seed=seed, epoch=epoch, packed=True)
+    assert sorted(number for batch in batches for number in batch) == list(range(len(lengths)))
+    sums = sorted(sum(lengths[number] for number in batch) for batch in batches)
+    assert all(total <= 1000 for total in sums)
+    assert len(sums) < 2 or sums[0] + sums[1] > 1000 or len(lengths) > 64  # two of one pool would have been one
+    assert batches == batch_plan(lengths, tokens_per_batch=1000, seed=seed, epoch=epoch, packed=True)
+
+
+def test_packed_batches_of_genes_are_full() -> None:
+    lengths = np.random.default_rng(0).lognormal(8, 1.2, 5000).astype(int).clip(100, 32768).tolist()
+    batches = batch_plan(lengths, tokens_per_batch=65536, seed=0, epoch=0, packed=True)
+    assert sum(lengths) / 65536 / len(batches) > 0.97
+
+
+def test_expected_padding_is_that_of_padded_batches() -> None:
+    lengths = np.random.default_rng(0).lognormal(8, 1.2, 300).astype(int).clip(100, 32768).tolist()
+    plan = batch_plan(lengths, tokens_per_batch=262144, seed=1, epoch=0)
+    found = expected_padding(lengths, tokens_per_batch=262144)
+    assert found == pytest.approx(padding_fraction(plan, lengths), abs=0.03)
+    assert expected_padding([*lengths, 300_000], tokens_per_batch=262144) > 0  # a longer window is a batch by itself
+    assert expected_padding([700] * 9, tokens_per_batch=1000) == expected_padding([], tokens_per_batch=10) == 0
 
 
 def test_little_is_padding_where_lengths_are_those_of_genes() -> None:

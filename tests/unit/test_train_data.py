@@ -1,5 +1,6 @@
 """The order of the data: a function of the seed and a counter, whatever the processes that read it."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +31,15 @@ def windows(lengths: list[int], *, strand: str = "+") -> pd.DataFrame:
     return pd.DataFrame({"contig": "chr1", "start": starts, "end": starts + lengths, "strand": strand})
 
 
-def batches(reader: WindowReader, *, share: Share = Share(), flips: bool = True) -> TrainingBatches:  # noqa: B008
+def batches(
+    reader: WindowReader,
+    *,
+    share: Share = Share(),  # noqa: B008
+    flips: bool = True,
+    packed: tuple[bool, ...] = (),
+) -> TrainingBatches:
     stages = (Stage(length=40, steps=3), Stage(length=200))
-    return TrainingBatches(reader, stages=stages, tokens_per_batch=400, flips=flips, seed=7, share=share)
+    return TrainingBatches(reader, stages=stages, tokens_per_batch=400, flips=flips, seed=7, share=share, packed=packed)
 
 
 def first(data: TrainingBatches, count: int, *, workers: int = 0) -> list[torch.Tensor]:
@@ -45,12 +52,35 @@ def equal(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
-def test_batches_do_not_depend_on_workers_or_on_where_one_begins(fasta: Fasta) -> None:
+@pytest.mark.parametrize("packed", [(), (False, True)])
+def test_batches_do_not_depend_on_workers_or_on_where_one_begins(fasta: Fasta, packed: tuple[bool, ...]) -> None:
     reader = WindowReader(fasta, windows([150, 33, 200, 80, 61, 199, 45, 120] * 3))
-    whole = first(batches(reader), 30)
-    assert equal(first(batches(reader), 30, workers=2), whole)
-    assert equal(first(batches(reader, share=Share(first=17)), 13), whole[17:])
-    assert equal(first(batches(reader, share=Share(first=17)), 13, workers=3), whole[17:])
+    whole = first(batches(reader, packed=packed), 30)
+    assert equal(first(batches(reader, packed=packed), 30, workers=2), whole)
+    assert equal(first(batches(reader, share=Share(first=17), packed=packed), 13), whole[17:])
+    assert equal(first(batches(reader, share=Share(first=17), packed=packed), 13, workers=3), whole[17:])
+
+
+def test_a_packed_stage_fills_its_batches_and_reads_every_window_once_on_either_strand(fasta: Fasta) -> None:
+    lengths = [150, 33, 200, 80, 61, 199, 45, 120] * 3
+    reader = WindowReader(fasta, windows(lengths), masked_weight=0.5)
+    found = [batches(reader, packed=(False, True)).batch(3 + index) for index in range(7)]
+    assert [len(batches(reader).batch(index).ids) for index in range(2)] == [10, 10]  # the stage before is not packed
+    spans = [(batch, pair) for batch in found for pair in pairwise(batch.cu_seqlens)]
+    assert sorted(stop - start for _, (start, stop) in spans) == sorted(lengths)
+    assert all(len(batch.ids) == 1 and batch.tokens == batch.ids.shape[1] <= 400 for batch in found)
+    assert sum(batch.tokens for batch in found) == sum(lengths)
+    items = [reader.read(number, flip=flip) for number in range(24) for flip in (False, True)]
+    known = {item.tokens.tobytes(): item.weights for item in items}
+    forward = {reader.read(number).tokens.tobytes() for number in range(24)}
+    strands = set()
+    for batch, (start, stop) in spans:
+        tokens = batch.ids[0, start:stop].numpy().tobytes()
+        strands.add(tokens in forward)
+        weights = known[tokens]
+        assert weights is not None
+        assert batch.weights[0, start:stop].tolist() == [0, *weights[1:].tolist()]
+    assert strands == {True, False}
 
 
 def test_stages_cut_windows_and_keep_the_tokens_of_a_batch(fasta: Fasta) -> None:

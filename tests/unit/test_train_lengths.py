@@ -1,5 +1,6 @@
 """Whole genes at full length: which batches they come in, and when a window is cut, which is always said."""
 
+import csv
 import logging
 from collections import Counter
 from pathlib import Path
@@ -7,15 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fasta_files import write_fasta
+from torch import Tensor
 from train_runs import TINY, configuration, patterned_bases
 
 from genoconv.errors import UsageError
 from genoconv.genome.windows.batches import batch_plan, padding_fraction
+from genoconv.models import HyenaDNA
 from genoconv.pipelines.train import run as pipeline
 from genoconv.pipelines.train.inputs import gather
 from genoconv.pipelines.train.options import TrainConfig
 from genoconv.tokens import PAD
+from genoconv.train.batch import Batch
 from genoconv.train.job import stages
+from genoconv.train.objectives.next_base import NextBase
+from genoconv.train.packing import packs
 from genoconv.train.settings import DataSettings, Stage
 from genoconv.train.stream import Share, TrainingBatches
 
@@ -80,6 +86,60 @@ def test_no_gene_is_cut_without_a_line_that_says_so(
     assert "then 944 bases for 1 step, then whole windows" in warm
     assert "random stretches: 300 bases" in said("data.stages=[{length: 300}]")
     assert "2 genes longer than 500 split" in said("max_length=500")
+
+
+def test_genes_are_packed_where_padding_would_be_a_quarter() -> None:
+    uneven, even = np.array([1000, 130, 90, 110]), np.array([1000, 980, 990, 970])
+    said = {"longest": 1000, "tokens_per_batch": 4000}
+    assert packs("auto", uneven, longest=1000, tokens_per_batch=4000) is False  # four batches, hardly any padding
+    assert packs("auto", np.array([1000, 600, 510, 501]), **said) is True
+    assert packs("auto", np.array([1000, 600, 510, 501]), longest=500, tokens_per_batch=4000) is False  # cut alike
+    assert packs("auto", even, **said) is False
+    assert packs(True, even, **said) is True
+    assert packs(False, np.array([1000, 600, 510, 501]), **said) is False
+
+
+def test_a_run_in_packed_batches_has_the_figures_of_one_in_padded_ones(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genoconv.pipelines.train.report.write_plot", lambda *_, **__: True)
+    caplog.set_level(logging.INFO, logger="genoconv")
+    still = (
+        "optim.lr=1e-12",
+        "optim.filter_lr=1e-12",
+        "data.valid_tokens=100000",
+        "windows.flank=20",
+    )
+    seen = Counter[bool]()
+    sums = NextBase.sums
+
+    def counted(self: NextBase, model: HyenaDNA, batch: Batch) -> Tensor:
+        seen[bool(batch.cu_seqlens)] += 1
+        return sums(self, model, batch)
+
+    monkeypatch.setattr(NextBase, "sums", counted)
+
+    def rows(name: str, packing: str, *more: str) -> list[dict[str, str]]:
+        seen.clear()
+        caplog.clear()
+        config = genes(tmp_path, f"data.packing={packing}", "windows.regions=[intron, intergenic]", *still, *more)
+        pipeline.train(config, folder=tmp_path / name, quiet=True)
+        return list(csv.DictReader((tmp_path / name / "metrics.csv").read_text().splitlines()))
+
+    padded = rows("padded", "false", "run.max_steps=2")
+    assert set(seen) == {False}
+    assert "end to end" not in caplog.text
+    packed = rows("packed", "true", "run.max_steps=2")
+    assert set(seen) == {True}
+    assert "windows of unlike lengths lie end to end: padding would be" in caplog.text
+    measured = [name for name in padded[0] if name.startswith(("loss", "perplexity", "bases["))]
+    assert {"loss", "perplexity[intron]", "bases[intergenic]"} <= set(measured)
+    pairs = [(a, b) for a, b in zip(padded, packed, strict=True) if a["split"] != "train"]
+    assert [b["split"] for _, b in pairs] == ["valid", "valid", "test"]
+    for one, other in pairs:
+        for name in measured:
+            figures = [float(row[name] or "nan") for row in (one, other)]  # a region without a base has none
+            assert figures[1] == pytest.approx(figures[0], rel=1e-4, nan_ok=True), name
 
 
 def test_two_length_schedules_are_refused() -> None:

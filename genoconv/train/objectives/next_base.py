@@ -38,7 +38,7 @@ class NextBase:
     def sums(self, model: nn.Module, batch: Batch) -> Tensor:
         """Summed negative log-likelihood in nats and the sum of weights, then those of each stratum, shape (terms,)."""
         weights = batch.weights if batch.weights.numel() else None
-        logits = model(batch.ids)
+        logits = model(batch.ids, cu_seqlens=batch.cu_seqlens or None)
         sums = next_base_sums(logits, batch.ids, weights)
         if not self.strata:
             return sums
