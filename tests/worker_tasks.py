@@ -66,3 +66,13 @@ def waiting(device):
         return number
 
     return work
+
+
+def interrupted(device):
+    """Ctrl-C in a terminal reaches the workers too."""
+
+    def work(piece, advance):
+        os.kill(os.getpid(), signal.SIGINT)
+        return piece
+
+    return work

@@ -124,6 +124,9 @@ def test_a_compiled_kernel_is_kept_and_found(kernel: tuple[str, tuple[tuple[str,
     (entry,) = cache.entries()
     before = entry.path.stat().st_mtime_ns
     assert cache.compile_kernel(*kernel, arch="sm_80") == first
+    source, defines = kernel
+    assert cache.compile_kernel(source, defines[::-1], arch="sm_80") == first
+    assert cache.entries() == [entry]
     assert entry.path.stat().st_mtime_ns == before
     assert entry.path.is_relative_to(paths.kernels_dir())
     assert cache.clear() == 1
@@ -257,6 +260,31 @@ cache.compile_ahead(choose_plan(1_024, card=card_of("sm_90")).kernels(), arch="s
 """
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_process_that_ends_waits_only_for_kernels_in_work() -> None:
+    script = """
+import os, threading, time
+from genoconv.gpu import cache
+from genoconv.gpu.compiler import Kernel
+
+begun = []
+
+def compile_source(source, defines, *, arch):
+    begun.append(defines)
+    while threading.main_thread().is_alive():
+        time.sleep(0.01)
+    print("compiled", flush=True)
+    return b"code"
+
+cache.compile_source = compile_source
+cache.compile_ahead([Kernel("one_sm/forward", (("N", n),), 0, 32) for n in range(200)], arch="sm_90")
+while len(begun) < os.cpu_count():
+    time.sleep(0.01)
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.split() == ["compiled"] * (os.cpu_count() or 1)
 
 
 def test_a_run_compiles_the_lengths_of_its_stages_ahead(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -176,6 +176,22 @@ def test_reasons_for_no_score(fasta):
     assert scorer(fasta).score([record("c", 10, CONTIG[10])]) == [[]]
 
 
+@pytest.mark.parametrize(("bases", "status"), [(16, Status.OK), (17, Status.TOO_LONG)])
+def test_the_longest_allele_is_still_scored(fasta, bases, status):
+    inserted = record("c", 150, CONTIG[150], CONTIG[150] + other(CONTIG[151]) * bases)
+    deleted = record("c", 150, CONTIG[150 : 151 + bases], CONTIG[150])
+    found = scorer(fasta, max_indel=16).score([inserted, deleted])
+    assert [score.status for [[score]] in found] == [status, status]
+
+
+@pytest.mark.parametrize("alt", ["T", "TT"])
+@pytest.mark.parametrize(("unknown", "status"), [(32, Status.OK), (33, Status.N_RICH)])
+def test_a_window_of_which_half_is_unknown_is_scored(tmp_path, alt, unknown, status):
+    path = write_fasta(tmp_path / "n.fa", {"c": "C" * (64 - unknown) + "N" * unknown})
+    [[[score]]] = scorer(path).score([record("c", 5, "C", alt)])
+    assert score.status == status
+
+
 def test_an_allele_equal_to_the_reference_scores_zero(fasta):
     [[[score]]] = scorer(fasta).score([record("c", 10, CONTIG[10], CONTIG[10].lower())])
     assert (score.status, score.llr) == (Status.OK, 0.0)

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from genoconv.errors import DataError, UsageError
 from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.windows.intervals import Region, gene_windows, read_bed, tile_windows, window_frame
-from genoconv.genome.windows.splits import SplitPlan, _gene_units, divide, named_splits, split_windows, tile_regions
+from genoconv.genome.windows.splits import (
+    SplitPlan,
+    _gene_units,
+    by_chromosome,
+    divide,
+    named_splits,
+    split_windows,
+    tile_regions,
+)
 from genoconv.genome.windows.training import WindowPlan, make_windows, unknown_bases
 
 CONTIGS = {"a": 3000, "b": 1000, "c": 400}
@@ -80,6 +88,27 @@ def test_the_parts_of_a_gene_are_the_gene(rows: list[tuple[str, int, int, str]],
         if end <= length:
             assert set(covered) == expected | around
     assert counts["origin"] == sum(end > CONTIGS[contig] for contig, _, end, _ in rows)
+
+
+@pytest.mark.parametrize(
+    ("flank", "parts"),
+    [(0, [(0, 90), (300, 400)]), (60, [(0, 150), (240, 400)]), (120, [(0, 180), (180, 400)]), (300, [(0, 400)])],
+)
+def test_flanks_of_a_gene_across_the_origin_do_not_overlap(flank: int, parts: list[tuple[int, int]]) -> None:
+    windows, counts = gene_windows(gene_table([("c", 300, 490, "+")]), CONTIGS, max_length=400, flank=flank)
+    assert list(zip(windows["start"], windows["end"], strict=True)) == parts
+    assert counts["origin"] == 1
+
+
+@pytest.mark.parametrize(
+    ("sizes", "chromosomes"),
+    [([10] * 8, True), ([10] * 7, False), ([10] * 4, False), ([30, *[10] * 7], True), ([31, *[10] * 7], False)],
+)
+def test_whole_chromosomes_are_divided_where_there_are_many_alike(sizes: list[int], chromosomes: bool) -> None:
+    contigs = {f"chr{number}": size for number, size in enumerate(sizes)}
+    assert by_chromosome(SplitPlan(), contigs) is chromosomes
+    assert by_chromosome(SplitPlan(by="chromosome"), contigs)
+    assert not by_chromosome(SplitPlan(by="block"), contigs)
 
 
 def test_long_genes_are_split_in_the_direction_of_their_strand_or_skipped() -> None:

@@ -185,6 +185,11 @@ def test_a_worker_that_fails_ends_the_run_with_its_message(make, kind, message):
     assert not multiprocessing.active_children()
 
 
+def test_workers_leave_ctrl_c_to_the_first_process():
+    found, _ = run(worker_tasks.interrupted, range(5))
+    assert [result for _, result in found] == list(range(5))
+
+
 def interrupted_run():
     compute = computed(worker_tasks.doubling("here"), worker_tasks.doubling, DEVICES, range(9), advance=lambda n: None)
     with compute as results:

@@ -72,10 +72,11 @@ def gene_windows(
     columns = (genes[name].tolist() for name in ("contig", "start", "end", "strand", "name"))
     for locus, (contig, start, end, strand, name) in enumerate(zip(*columns, strict=True)):
         length = contigs[contig]
-        pieces = [(max(0, start - flank), min(end + flank, length))]
+        first = max(0, start - flank)
+        pieces = [(first, min(end + flank, length))]
         if end > length:
             counts["origin"] += 1
-            pieces = [(max(0, start - flank), length), (0, min(end - length + flank, start))]
+            pieces = [(first, length), *([(0, min(end - length + flank, first))] if first else [])]
         if max(last - first for first, last in pieces) > max_length:
             counts["long"] += 1
             if long_genes == "skip":
