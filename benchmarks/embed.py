@@ -26,7 +26,8 @@ from genoconv.genome.fasta.records import read_records
 from genoconv.genome.windows.intervals import equal_parts
 from genoconv.models import HyenaDNA, preset
 from genoconv.models.devices import DTYPES, resolve_device, resolve_precision
-from genoconv.tasks.embed import Embedder, Span
+from genoconv.tasks.embed import Embedder
+from genoconv.tasks.spans import Span
 from genoconv.tokens import encode
 
 ROOT = Path(__file__).resolve().parent.parent

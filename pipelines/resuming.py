@@ -11,13 +11,13 @@ from genoconv.progress import Advance
 from genoconv.tokens import Tokens
 
 if TYPE_CHECKING:
-    from genoconv.tasks.embed import Span
+    from genoconv.tasks.spans import Span
 
 log = logging.getLogger(__name__)
 
 
 class Named(Protocol):
-    """A stretch of sequence with a name, such as :class:`.embed.Span`."""
+    """A stretch of sequence with a name, such as :class:`.spans.Span`."""
 
     @property
     def name(self) -> str: ...

@@ -9,8 +9,10 @@ import torch
 
 from genoconv.models.heads import Predictor
 from genoconv.models.parts import overlapping
-from genoconv.tasks.embed import Embedder, Pool, Span
+from genoconv.tasks.embed import Embedder
+from genoconv.tasks.pooling import Pool
 from genoconv.tasks.predict import outputs
+from genoconv.tasks.spans import Span
 from genoconv.tokens import Tokens, reverse_complement
 
 Array = npt.NDArray[np.float32]

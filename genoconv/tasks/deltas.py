@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from genoconv.models.heads import Predictor
 from genoconv.tasks.bases import BaseOutputs, whole
-from genoconv.tasks.embed import Span
 from genoconv.tasks.predict import PooledVectors, outputs
+from genoconv.tasks.spans import Span
 from genoconv.tokens import Tokens, reverse_complement
 
 Array = npt.NDArray[np.floating]

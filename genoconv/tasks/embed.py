@@ -6,75 +6,22 @@ longer than the model takes is read in pieces of equal length; a piece does not 
 comparison with published pipelines each piece can be framed in special tokens and padded on the left.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from genoconv.genome.windows.intervals import equal_parts
 from genoconv.models.config import ModelConfig
 from genoconv.models.hyena import HyenaDNA
 from genoconv.models.published.special_tokens import PLAIN, Framing
-from genoconv.tasks.batching import computing, cut, fitting_rows, halving, round_up, stack
-from genoconv.tokens import N, Tokens, reverse_complement
-
-Vectors = npt.NDArray[np.float32]
+from genoconv.tasks.batching import computing, cut, fetching, fitting_rows, halving, round_up, sent, stack
+from genoconv.tasks.pooling import EachBase, Numbers, Pieces, Pool, Pooled, Reading, Vectors
+from genoconv.tasks.spans import Span
+from genoconv.tokens import N, Tokens
 
 _REMEDY = "a smaller --max-length, --precision bf16"
-_CHUNK_ROWS = 4096
-
-
-class Pool(StrEnum):
-    """How the states of a sequence become one vector: NONE keeps one vector per base."""
-
-    MEAN = "mean"
-    MAX = "max"
-    LAST = "last"
-    NONE = "none"
-
-
-class Reading(StrEnum):
-    """In which direction a sequence is read: that of its strand, or that and the opposite, averaged."""
-
-    FORWARD = "forward"
-    BOTH = "both"
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A stretch of sequence that becomes one row, or one row per base.
-
-    Attributes:
-        name, contig: what it is called, and where it lies.
-        start, end: its bases on the contig, 0-based half-open.
-        strand: ``+``, ``-`` or ``.``; ``-`` is read as its reverse complement.
-        tokens: (end - start,) uint8, those of the forward strand in any case.
-    """
-
-    name: str
-    contig: str
-    start: int
-    end: int
-    strand: str
-    tokens: Tokens
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """Bases ``start`` to ``end`` of span number ``span``, read in one direction; 0-based, within the span."""
-
-    span: int
-    start: int
-    end: int
-    backwards: bool
-
-    @property
-    def length(self) -> int:
-        return self.end - self.start
 
 
 def most_bases(config: ModelConfig, framing: Framing) -> int:
@@ -129,17 +76,23 @@ class Embedder:
         self.batch_size = batch_size
         self._rows: dict[int, int] = {}
         self._prepared = 0
-        self._blank: tuple[int, Vectors] | None = None
+        self._blank: tuple[int, list[Vectors]] | None = None
 
     def pieces(self, length: int) -> int:
         """How many pieces a span of this length has; of the LAST pool only the last one is read."""
         return -(-length // self.max_length)
 
-    @torch.inference_mode()
     def __call__(self, spans: Sequence[Span], *, advance: Callable[[float], None] | None = None) -> list[Vectors]:
         """Vectors of each span, in order: (1, width), or (bases, width) in the span's own direction without a pool.
 
-        An empty span has no states: its vector is NaN.
+        An empty span has no states: its vector is NaN. Arguments and errors are those of :meth:`rows`.
+        """
+        rows = self.rows(spans, advance=advance)
+        return rows if self.pool == Pool.NONE else list(rows[0][:, None])
+
+    @torch.inference_mode()
+    def rows(self, spans: Sequence[Span], *, advance: Callable[[float], None] | None = None) -> list[Vectors]:
+        """The same one after another: one array of all spans, or without a pool one of each.
 
         Args:
             spans: what to read.
@@ -148,42 +101,56 @@ class Embedder:
         Raises:
             ModelError: one piece alone does not fit into the memory of the device.
         """
-        work = [self._pieces(number, span) for number, span in enumerate(spans)]
-        found = _Found(spans, self.pool, self.width, directions=2 if self.reading == Reading.BOTH else 1)
+        pieces = Pieces.of(spans, pool=self.pool, reading=self.reading, longest=self.max_length)
+        directions = 2 if self.reading == Reading.BOTH else 1
+        if self.pool == Pool.NONE:
+            each = EachBase(pieces, self.width, directions=directions)
+            self._read_all(pieces, partial(self._keep_bases, pieces, each), advance)
+            return each.rows()
+        pooled = Pooled(pieces, self.pool, self.width, directions=directions)
+        self._read_all(pieces, partial(self._keep_pooled, pieces, pooled), advance)
+        return pooled.rows()
 
-        def done(batch: list[_Piece]) -> None:
+    def _read_all(
+        self, pieces: Pieces, keep: Callable[[list[int]], object], advance: Callable[[float], None] | None
+    ) -> None:
+        """``keep`` all pieces in batches of one padded length; those that are all N for themselves."""
+
+        def read(batch: list[int]) -> None:
+            keep(batch)
             if advance is not None:
-                advance(sum(len(spans[piece.span].tokens) / len(work[piece.span]) for piece in batch))
+                advance(pieces.bases(batch))
 
-        def read(batch: list[_Piece]) -> None:
-            length = self._padded(batch[0].length)
-            rows = [self.framing(_tokens(spans[piece.span], piece)) for piece in batch]
-            with computing():
-                self._prepare(length)
-                states = self._states(stack(rows, length, device=self.device), [piece.length for piece in batch])
-            for piece, values in zip(batch, states, strict=True):
-                found.add(piece, values)
-            done(batch)
-
-        by_length: dict[int, list[_Piece]] = {}
-        blank: dict[int, list[_Piece]] = {}
-        for pieces in work:
-            for piece in pieces:
-                if _is_blank(spans[piece.span], piece):
-                    blank.setdefault(piece.length, []).append(piece)
-                else:
-                    by_length.setdefault(self._padded(piece.length), []).append(piece)
-        for length, members in sorted(by_length.items()):
+        blank = pieces.blank
+        lengths = _of_each(self._padded, pieces.lengths)
+        for length in np.unique(lengths[~blank]).tolist():
+            members = np.flatnonzero((lengths == length) & ~blank).tolist()
             for batch in cut(members, self._fitting(length)):
                 halving(read, batch, device=self.device, remedy=_REMEDY)
-        for length, members in sorted(blank.items()):
-            values = self._blank_states(length)
-            for piece in members:
-                found.add(piece, values)
-            done(members)
-        return found.vectors()
+        for length in np.unique(pieces.lengths[blank]).tolist():
+            read(np.flatnonzero((pieces.lengths == length) & blank).tolist())
 
-    def _blank_states(self, length: int) -> Vectors:
+    def _keep_pooled(self, pieces: Pieces, pooled: Pooled, batch: list[int]) -> None:
+        pooled.add(batch, self._states_of(pieces, batch)[0])
+
+    def _keep_bases(self, pieces: Pieces, each: EachBase, batch: list[int]) -> None:
+        states = self._states_of(pieces, batch)
+        for nth, number in enumerate(batch):
+            each.add(number, states[nth if len(states) > 1 else 0])
+
+    def _states_of(self, pieces: Pieces, batch: list[int]) -> list[Vectors]:
+        """What :meth:`_states` gives of pieces of one padded length, or for several that are all N what one gives."""
+        tokens, lengths = pieces.tokens(batch), pieces.lengths[batch]
+        if tokens[0].item(0) == N and all((row == N).all() for row in tokens):
+            return self._blank_states(len(tokens[0]))
+        length = self._padded(len(tokens[0]))
+        rows = [self.framing(row) for row in tokens]
+        with computing():
+            self._prepare(length)
+            found = self._states(stack(rows, length, device=self.device), lengths)
+        return found()
+
+    def _blank_states(self, length: int) -> list[Vectors]:
         """States of ``length`` times N, read once for all the gaps of a genome that are that long."""
         with computing():
             if self._blank is None or self._blank[0] != length:
@@ -193,24 +160,11 @@ class Embedder:
                 def read(batch: list[Tokens]) -> None:
                     self._prepare(padded)
                     ids = stack([self.framing(tokens) for tokens in batch], padded, device=self.device)
-                    [values] = self._states(ids, [length])
-                    self._blank = length, values
+                    self._blank = length, self._states(ids, np.array([length]))()
 
                 halving(read, [np.full(length, N, np.uint8)], device=self.device, remedy=_REMEDY)
             assert self._blank is not None
             return self._blank[1]
-
-    def _pieces(self, number: int, span: Span) -> list[_Piece]:
-        length = len(span.tokens)
-        if not length:
-            return []
-        own = span.strand == "-"
-        directions = (own, not own) if self.reading == Reading.BOTH else (own,)
-        if self.pool == Pool.LAST:
-            whole = min(length, self.max_length)
-            return [_Piece(number, *((0, whole) if back else (length - whole, length)), back) for back in directions]
-        parts = list(equal_parts(0, length, self.max_length))
-        return [_Piece(number, start, end, back) for back in directions for start, end in parts]
 
     def _padded(self, bases: int) -> int:
         """Tokens to which a piece is padded."""
@@ -226,7 +180,10 @@ class Embedder:
                 self._prepare(length)
                 bases = length - self.framing.policy.extra
                 self._rows[length] = fitting_rows(
-                    lambda ids: self._states(ids, [bases] * len(ids)), length=length, device=self.device, remedy=_REMEDY
+                    lambda ids: self._states(ids, np.full(len(ids), bases))(),
+                    length=length,
+                    device=self.device,
+                    remedy=_REMEDY,
                 )
             return self._rows[length]
 
@@ -237,82 +194,29 @@ class Embedder:
             self.model.prepare(length)
             self._prepared = length
 
-    def _states(self, ids: Tensor, bases: list[int]) -> list[Vectors]:
-        """What each row leaves: (1, width) pooled, or (its bases, width)."""
+    def _states(self, ids: Tensor, bases: Numbers) -> Callable[[], list[Vectors]]:
+        """What the rows leave: (rows, width) pooled, or (bases, width) of each; the function waits for it."""
         states = self.model.hidden(ids, layer=self.layer).float()
-        first = [self.framing.first(count) for count in bases]
+        begins = _of_each(self.framing.first, bases)
         if self.pool == Pool.NONE:
-            return [row[f : f + n].cpu().numpy() for row, f, n in zip(states, first, bases, strict=True)]
-        begins, counts = torch.tensor(first, device=self.device), torch.tensor(bases, device=self.device)
-        ends = begins + counts
+            kept = [row[f : f + n] for row, f, n in zip(states, begins.tolist(), bases.tolist(), strict=True)]
+            each = [row.cpu().numpy() for row in kept]
+            return lambda: each
+        first, counts = sent(begins, self.device), sent(bases, self.device)
         if self.pool == Pool.LAST:
-            last = ends - 1 + self.framing.policy.after
-            pooled = states[torch.arange(len(states), device=self.device), last]
-        else:
+            last = first + counts - 1 + self.framing.policy.after
+            found = fetching(states[torch.arange(len(states), device=self.device), last])
+            return lambda: [found()]
+        if begins.any() or (bases < states.shape[1]).any():
             place = torch.arange(states.shape[1], device=self.device)
-            other = ((place < begins[:, None]) | (place >= ends[:, None]))[..., None]
-            if self.pool == Pool.MEAN:
-                pooled = states.masked_fill_(other, 0.0).sum(1) / counts[:, None]
-            else:
-                pooled = states.masked_fill_(other, -torch.inf).amax(1)
-        return list(pooled[:, None].cpu().numpy())
+            other = ((place < first[:, None]) | (place >= (first + counts)[:, None]))[..., None]
+            states.masked_fill_(other, 0.0 if self.pool == Pool.MEAN else -torch.inf)
+        found = fetching(states.sum(1) / counts[:, None] if self.pool == Pool.MEAN else states.amax(1))
+        return lambda: [found()]
 
 
-class _Found:
-    """The vectors of some spans, put together from their pieces, which may come in any order."""
-
-    def __init__(self, spans: Sequence[Span], pool: Pool, width: int, *, directions: int) -> None:
-        self.spans = spans
-        self.pool = pool
-        self.directions = directions
-        self.held: list[Vectors] | Vectors
-        if pool == Pool.NONE:
-            self.held = [np.zeros((len(span.tokens), width), np.float32) for span in spans]
-        else:
-            self.held = np.full((len(spans), directions, width), -np.inf if pool == Pool.MAX else 0, np.float32)
-
-    def add(self, piece: _Piece, values: Vectors) -> None:
-        held, span = self.held[piece.span], self.spans[piece.span]
-        direction = int(piece.backwards != (span.strand == "-"))
-        if self.pool == Pool.NONE:
-            held[piece.start : piece.end] += (values[::-1] if piece.backwards else values) / self.directions
-        elif self.pool == Pool.MAX:
-            np.maximum(held[direction], values[0], out=held[direction])
-        elif self.pool == Pool.MEAN:
-            held[direction] += values[0] * np.float32(piece.length / len(span.tokens))
-        else:
-            held[direction] = values[0]
-
-    def vectors(self) -> list[Vectors]:
-        if self.pool == Pool.NONE:
-            return [h[::-1] if span.strand == "-" else h for h, span in zip(self.held, self.spans, strict=True)]
-        pooled = np.mean(self.held, axis=1)
-        pooled[[not len(span.tokens) for span in self.spans]] = np.nan
-        return list(pooled[:, None])
-
-
-def _is_blank(span: Span, piece: _Piece) -> bool:
-    """Whether a piece is N and nothing else, in either direction."""
-    return bool(span.tokens[piece.start] == N and (span.tokens[piece.start : piece.end] == N).all())
-
-
-def _tokens(span: Span, piece: _Piece) -> Tokens:
-    tokens = span.tokens[piece.start : piece.end]
-    return reverse_complement(tokens) if piece.backwards else tokens
-
-
-def chunked(spans: Iterable[Span], *, tokens: int) -> Iterator[list[Span]]:
-    """Group spans into runs of about ``tokens`` bases; never more spans are drawn than the run has.
-
-    The cuts depend on the spans alone, so that a run that is done again has the same ones.
-    """
-    run: list[Span] = []
-    size = 0
-    for span in spans:
-        run.append(span)
-        size += len(span.tokens)
-        if size >= tokens or len(run) == _CHUNK_ROWS:
-            yield run
-            run, size = [], 0
-    if run:
-        yield run
+def _of_each(function: Callable[[int], int], numbers: Numbers) -> Numbers:
+    """``function`` of each number; it is called once for those that are equal."""
+    different, which = np.unique(numbers, return_inverse=True)
+    found: Numbers = np.array([function(number) for number in different.tolist()], np.int64)[which]
+    return found

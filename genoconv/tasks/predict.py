@@ -7,7 +7,9 @@ import numpy.typing as npt
 import torch
 
 from genoconv.models.heads import Predictor
-from genoconv.tasks.embed import Embedder, Pool, Reading, Span
+from genoconv.tasks.embed import Embedder
+from genoconv.tasks.pooling import Pool, Reading
+from genoconv.tasks.spans import Span
 
 Array = npt.NDArray[np.float32]
 

@@ -1,6 +1,5 @@
-"""What ``genoconv embed`` reads: the records of a FASTA, windows over them, or the intervals of a BED file."""
+"""What ``genoconv embed`` reads, and the intervals of a BED file; records and windows over them: :mod:`.windows`."""
 
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,16 +11,13 @@ from genoconv.contigs import match_contigs
 from genoconv.digests import file_digest
 from genoconv.errors import DataError, UsageError
 from genoconv.genome.fasta.access import Fasta
-from genoconv.genome.fasta.digests import SequencesDigest, digest_of
-from genoconv.genome.fasta.records import read_records
+from genoconv.genome.fasta.digests import digest_of
 from genoconv.genome.windows.intervals import bed_rows
 from genoconv.pipelines.provenance import file_name
 from genoconv.progress import Advance
-from genoconv.tasks.embed import Span
-from genoconv.tokens import A, T, encode
+from genoconv.tasks.spans import Span
+from genoconv.tokens import A, T
 from genoconv.wording import listed
-
-STDIN = "standard input"
 
 
 @dataclass(slots=True)
@@ -55,11 +51,12 @@ class Counts:
     empty: Odd = field(default_factory=Odd)
     unknown: Odd = field(default_factory=Odd)
 
-    def add_span(self, length: int, pieces: int) -> None:
-        self.bases += length
+    def add_spans(self, count: int, length: int, pieces: int) -> None:
+        """So many spans of one length, which are read in that many pieces each."""
+        self.bases += count * length
         if pieces > 1:
-            self.longer += 1
-            self.pieces += pieces
+            self.longer += count
+            self.pieces += count * pieces
 
 
 class Source(Protocol):
@@ -83,59 +80,6 @@ class Source(Protocol):
 
     def digest(self) -> str:
         """:class:`SequencesDigest` of what has been read so far; at the end, of the genome."""
-
-
-class FastaSpans:
-    """Records of a FASTA, whole or in windows of ``window`` bases every ``stride``; a :class:`Source`.
-
-    Windows never leave their record; the last is shorter where the record ends first, and a record shorter than the
-    window is one window.
-    """
-
-    def __init__(self, path: Path, *, window: int | None, stride: int | None, pieces: Callable[[int], int]) -> None:
-        self.path = path
-        self.window = window
-        self.stride = stride or window or 0
-        self.pieces = pieces
-        self.name = STDIN if str(path) == "-" else file_name(path)
-        self.origin: dict[str, str] = {}
-        self.counts = Counts()
-        self._digest = SequencesDigest()
-
-    def survey(self, advance: Advance) -> Counts | None:
-        if str(self.path) == "-" or not stat.S_ISREG(self.path.stat().st_mode):
-            return None
-        for span in self.spans():
-            advance(len(span.tokens))
-        self.origin = {"input": self.digest()}
-        return self.counts
-
-    def spans(self) -> Iterator[Span]:
-        self._digest, self.counts = SequencesDigest(), Counts()
-        for record in read_records(self.path):
-            self._digest.add_sequence(record.name, record.sequence)
-            self.counts.records += 1
-            tokens = encode(record.sequence)
-            if not len(tokens):
-                self.counts.empty.add(record.name)
-            for start, end in self._places(len(tokens)):
-                part = tokens[start:end]
-                self.counts.add_span(len(part), self.pieces(len(part)))
-                # Nearly always the first base is known, and the others need no look.
-                if len(part) and not A <= part[0] <= T and not ((part >= A) & (part <= T)).any():
-                    self.counts.unknown.add(record.name)
-                yield Span(record.name, record.name, start, end, "+", part)
-
-    def digest(self) -> str:
-        return self._digest.hexdigest()
-
-    def _places(self, length: int) -> Iterator[tuple[int, int]]:
-        if self.window is None:
-            yield 0, length
-        elif length:
-            overlap = max(self.window - self.stride, 0)
-            for start in range(0, max(1, length - overlap), self.stride):
-                yield start, min(start + self.window, length)
 
 
 class BedSpans:
@@ -177,7 +121,7 @@ class BedSpans:
         self.counts = Counts()
         for _, (_, start, end, *_) in bed_rows(self.bed):
             self.counts.records += 1
-            self.counts.add_span(end - start, self.pieces(end - start))
+            self.counts.add_spans(1, end - start, self.pieces(end - start))
         self._digest = digest_of(self.fasta, self.names.values(), advance=advance)
         self.origin = {"input": self._digest, "intervals": file_digest(self.bed)}
         return self.counts
@@ -188,7 +132,7 @@ class BedSpans:
             tokens = self.fasta.tokens(self.names[contig], start, end)
             name = name or f"{contig}:{start + 1}-{end}"
             self.counts.records += 1
-            self.counts.add_span(end - start, self.pieces(end - start))
+            self.counts.add_spans(1, end - start, self.pieces(end - start))
             if not np.any((tokens >= A) & (tokens <= T)):
                 self.counts.unknown.add(name)
             yield Span(name, contig, start, end, strand, tokens)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from genoconv.pipelines.embed.inputs import Counts, Odd, Source
 from genoconv.pipelines.embed.options import EmbedOptions
-from genoconv.tasks.embed import Embedder, Pool
+from genoconv.tasks.embed import Embedder
+from genoconv.tasks.pooling import Pool
 from genoconv.wording import count
 
 log = logging.getLogger(__name__)

@@ -2,8 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -15,9 +14,10 @@ from genoconv import __version__
 from genoconv.atomic import refuse_inputs
 from genoconv.errors import DataError, ModelError, UsageError
 from genoconv.pipelines.embed.formats import Writer, files_of, writer_for
-from genoconv.pipelines.embed.inputs import BedSpans, Counts, FastaSpans, Source
+from genoconv.pipelines.embed.inputs import BedSpans, Counts, Source
 from genoconv.pipelines.embed.options import EmbedOptions
 from genoconv.pipelines.embed.report import Summary, report_longer, report_unusual
+from genoconv.pipelines.embed.windows import FastaSpans
 from genoconv.pipelines.forecast import Forecast, forecast
 from genoconv.pipelines.loading import load, with_precision
 from genoconv.pipelines.options import recorded_command
@@ -27,8 +27,10 @@ from genoconv.pipelines.resuming import Marked, marked, pass_over
 from genoconv.pipelines.spool import Row, Spool
 from genoconv.pipelines.workers import chosen_devices, computed
 from genoconv.progress import Advance, progress_bar
-from genoconv.tasks.embed import Embedder, Pool, Reading, Span, Vectors, chunked, most_bases
+from genoconv.tasks.embed import Embedder, most_bases
 from genoconv.tasks.journal import refuse_finished_pieces
+from genoconv.tasks.pooling import Pool, Reading, Vectors
+from genoconv.tasks.spans import Span, chunked
 from genoconv.workfiles import claimed
 
 log = logging.getLogger(__name__)
@@ -114,7 +116,7 @@ def _work_on(device: str, *, options: EmbedOptions) -> Callable[[Marked, Advance
 
 
 def _work(embedder: Embedder) -> Callable[[Marked, Advance], list[Vectors]]:
-    return lambda marked, advance: embedder(marked[0], advance=advance)
+    return lambda marked, advance: embedder.rows(marked[0], advance=advance)
 
 
 def _forecast(options: EmbedOptions, source: Source, embedder: Embedder, found: Counts | None) -> Forecast | None:
@@ -130,15 +132,10 @@ def _forecast(options: EmbedOptions, source: Source, embedder: Embedder, found: 
     if not options.dry_run and (options.quiet or options.resume or found.bases < _SHORT):
         return None
     spans = (span for span in source.spans() if len(span.tokens))
-    some = [
-        replace(
-            span, end=span.start + len(span.tokens[: embedder.max_length]), tokens=span.tokens[: embedder.max_length]
-        )
-        for span in islice(spans, _MEASURED_SPANS)
-    ]
+    some = [_shortened(span, embedder.max_length) for span in islice(spans, _MEASURED_SPANS)]
 
     def work(items: int) -> float:
-        embedder(some[:items])
+        embedder.rows(some[:items])
         return sum(len(span.tokens) for span in some[:items])
 
     devices = _devices(options)
@@ -146,6 +143,11 @@ def _forecast(options: EmbedOptions, source: Source, embedder: Embedder, found: 
     if not options.dry_run:
         log.info("%s", expected)
     return expected
+
+
+def _shortened(span: Span, longest: int) -> Span:
+    tokens = span.tokens[:longest]
+    return span._replace(end=span.start + len(tokens), tokens=tokens)
 
 
 def _load(options: EmbedOptions, device: str) -> Embedder:
@@ -228,7 +230,7 @@ def _embed_all(
         with computed(_work(embedder), make, _devices(options), pieces, advance=advance) as results:
             for (spans, digest), vectors in results:
                 _check_finite(options, spans, vectors)
-                spool.append(vectors, list(_rows(spans, embedder)), mark=digest)
+                spool.append(vectors, _rows(spans, embedder), mark=digest)
     seconds = time.monotonic() - began
     counts = source.counts
     return Summary(
@@ -244,7 +246,11 @@ def _embed_all(
 
 
 def _check_finite(options: EmbedOptions, spans: list[Span], vectors: list[Vectors]) -> None:
-    for span, vector in zip(spans, vectors, strict=True):
+    """``vectors`` are one array of all spans, or one of each."""
+    if all(np.isfinite(part).all() for part in vectors):
+        return
+    each = vectors if len(vectors) == len(spans) > 1 else vectors[0] if len(spans) > 1 else vectors
+    for span, vector in zip(spans, each, strict=True):
         if len(span.tokens) and not np.isfinite(vector).all():
             raise ModelError(
                 f"{options.model}: its states are not finite (first in {span.name} at {span.start:,}); its weights are "
@@ -252,12 +258,13 @@ def _check_finite(options: EmbedOptions, spans: list[Span], vectors: list[Vector
             )
 
 
-def _rows(spans: list[Span], embedder: Embedder) -> Iterator[Row]:
+def _rows(spans: list[Span], embedder: Embedder) -> list[Row]:
     """The places of the vectors that the embedder gives for these spans, in their order."""
+    if embedder.pool != Pool.NONE:
+        return [Row(name, contig, start, end, strand) for name, contig, start, end, strand, _ in spans]
+    rows = []
     for span in spans:
-        if embedder.pool != Pool.NONE:
-            yield Row(span.name, span.contig, span.start, span.end, span.strand)
-            continue
         positions = range(span.start, span.end)
         for position in reversed(positions) if span.strand == "-" else positions:
-            yield Row(span.name, span.contig, position, position + 1, span.strand)
+            rows.append(Row(span.name, span.contig, position, position + 1, span.strand))
+    return rows

@@ -7,8 +7,8 @@ import numpy.typing as npt
 
 from genoconv.models.heads import Predictor
 from genoconv.pipelines.shared_options import CHUNK_BASES
-from genoconv.tasks.embed import Span, chunked
 from genoconv.tasks.predict import PooledVectors
+from genoconv.tasks.spans import Span, chunked
 from genoconv.tokens import Tokens
 
 

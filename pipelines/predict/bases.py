@@ -13,7 +13,7 @@ from genoconv.pipelines.resuming import marked, pass_over
 from genoconv.pipelines.spool import Row, Spool
 from genoconv.progress import Advance
 from genoconv.tasks.bases import BaseOutputs, Stretch
-from genoconv.tasks.embed import Span
+from genoconv.tasks.spans import Span
 from genoconv.tokens import A, T, Tokens
 
 

@@ -9,7 +9,7 @@ from genoconv.pipelines.predict.options import PredictOptions
 from genoconv.pipelines.records.bed_records import BedRecords
 from genoconv.pipelines.records.record import Wanted
 from genoconv.pipelines.records.sources import open_source
-from genoconv.tasks.embed import Span
+from genoconv.tasks.spans import Span
 from genoconv.tokens import encode, reverse_complement
 
 STDIN = "standard input"

@@ -27,9 +27,9 @@ from genoconv.pipelines.resuming import marked, pass_over
 from genoconv.pipelines.spool import Row, Spool
 from genoconv.progress import Advance, progress_bar
 from genoconv.tasks.bases import BaseOutputs
-from genoconv.tasks.embed import Span, chunked
 from genoconv.tasks.journal import refuse_finished_pieces
 from genoconv.tasks.predict import PooledVectors, predictions
+from genoconv.tasks.spans import Span, chunked
 from genoconv.wording import count
 from genoconv.workfiles import claimed
 

@@ -20,9 +20,9 @@ from genoconv.errors import DataError, GenoconvError, Interrupted, OutputError, 
 from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.fasta.digests import digest_of
 from genoconv.models import model_digest
-from genoconv.pipelines.embed.inputs import FastaSpans
 from genoconv.pipelines.embed.options import EmbedOptions
 from genoconv.pipelines.embed.run import embed
+from genoconv.pipelines.embed.windows import FastaSpans
 from genoconv.tasks.journal import journal_path
 from genoconv.tokens import encode
 from genoconv.workfiles import claimed
@@ -290,7 +290,7 @@ def test_resume_refuses_another_run(run, fasta, model, tmp_path, monkeypatch):
     options = EmbedOptions(fasta=fasta, model=model, output=tmp_path / "o.npz", chunk=60)
     from genoconv.tasks.embed import Embedder
 
-    whole, calls = Embedder.__call__, []
+    whole, calls = Embedder.rows, []
 
     def stops(self, spans, **rest):
         calls.append(len(spans))
@@ -298,7 +298,7 @@ def test_resume_refuses_another_run(run, fasta, model, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return whole(self, spans, **rest)
 
-    monkeypatch.setattr(Embedder, "__call__", stops)
+    monkeypatch.setattr(Embedder, "rows", stops)
     with pytest.raises(Interrupted, match="the same call with --resume continues after them"):
         embed(options)
     monkeypatch.undo()
@@ -378,7 +378,7 @@ def test_nothing_finished_leaves_nothing(run, fasta, tmp_path, monkeypatch):
     def full(self, spans, **rest):
         raise OutputError("no")
 
-    monkeypatch.setattr(Embedder, "__call__", full)
+    monkeypatch.setattr(Embedder, "rows", full)
     with pytest.raises(OutputError):
         run(fasta)
     assert [path.name for path in tmp_path.iterdir()] == ["in.fa"]

@@ -8,7 +8,9 @@ from fasta_files import random_bases
 
 from genoconv.genome.windows.intervals import equal_parts
 from genoconv.models.published.special_tokens import Framing, SpecialTokens
-from genoconv.tasks.embed import Embedder, Pool, Reading, Span
+from genoconv.tasks.embed import Embedder
+from genoconv.tasks.pooling import Pool, Reading
+from genoconv.tasks.spans import Span
 from genoconv.tokens import encode
 
 MODEL = small_model()

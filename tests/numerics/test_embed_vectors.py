@@ -13,7 +13,9 @@ from genoconv.genome.windows.intervals import equal_parts
 from genoconv.models.published.special_tokens import Framing, SpecialTokens
 from genoconv.models.stream import Stream
 from genoconv.tasks import batching
-from genoconv.tasks.embed import Embedder, Pool, Reading, Span, chunked
+from genoconv.tasks.embed import Embedder
+from genoconv.tasks.pooling import Pool, Reading
+from genoconv.tasks.spans import Span, chunked
 from genoconv.tokens import encode
 
 MODEL = small_model()

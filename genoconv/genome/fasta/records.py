@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from genoconv.formats import STDIN, open_binary
-from genoconv.genome.fasta.scan import WHITE, Header, scan
+from genoconv.genome.fasta.scan import Header, scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,28 @@ def read_records(path: str | Path) -> Iterator[FastaRecord]:
                     yield _record(header, pieces)
                 header, pieces = event, []
             else:
-                pieces.append(event.raw.translate(None, WHITE))
+                pieces.append(event.letters)
         if header:
             yield _record(header, pieces)
+
+
+def read_streams(path: str | Path) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """:func:`read_records` for records that need not be held: the name of each, and its sequence in parts.
+
+    The parts of a record are to be taken before the next record.
+    """
+
+    def events() -> Iterator[tuple[Header, bytes]]:
+        with open_binary("-" if str(path) == "-" else Path(path)) as stream:
+            for event in scan(stream, source=STDIN if str(path) == "-" else str(path)):
+                if isinstance(event, Header):
+                    header, letters = event, b""
+                else:
+                    letters = event.letters
+                yield header, letters
+
+    for header, parts in groupby(events(), key=itemgetter(0)):
+        yield header.name, (letters for _, letters in parts if letters)
 
 
 def _record(header: Header, pieces: list[bytes]) -> FastaRecord:

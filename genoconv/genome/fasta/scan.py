@@ -58,11 +58,13 @@ class Piece(NamedTuple):
 
     Attributes:
         raw: letters, line ends, blanks.
+        letters: of ``raw`` alone.
         blanks: whether ``raw`` has blanks or CR.
         end: byte after it, in the decompressed file.
     """
 
     raw: bytes
+    letters: bytes
     blanks: bool
     end: int
 
@@ -75,6 +77,14 @@ def scan(stream: io.BufferedReader, *, source: str) -> Iterator[Header | Piece]:
             no sequence; the line is named. Protein or RNA; the record is named.
     """
     return _Scanner(stream, source).events()
+
+
+def _next_header(block: bytes, position: int) -> int:
+    """Where the next line that begins with ``>`` begins; the end of the block if there is none."""
+    end = block.find(b">", position)  # one byte is found ten times faster than two
+    while end > 0 and block[end - 1] != ord("\n"):
+        end = block.find(b">", end + 1)
+    return len(block) if end < 0 else end
 
 
 class _Scanner:
@@ -107,7 +117,7 @@ class _Scanner:
                         break
                     yield self._header(block[position:end])
                 else:
-                    end = block.find(b"\n>", position) + 1 or len(block)
+                    end = _next_header(block, position)
                     yield from self._sequence(block[position:end])
                     at_start = block.endswith(b"\n", position, end)
                 position = end
@@ -168,14 +178,16 @@ class _Scanner:
         elif strange and (strange.translate(None, WHITE) or raw.count(b"\r") != raw.count(b"\r\n")):
             self._explain(raw)
         self.offset += len(raw)
-        self.line += raw.count(b"\n")
+        joined = raw.replace(b"\n", b"")  # faster than to count them, and wanted too
+        self.line += len(raw) - len(joined)
         if len(self.sample) < SAMPLE:
             self.sample += raw[: 2 * SAMPLE].translate(None, WHITE)
         self.blank = 0 if raw.strip() else self.blank + len(raw)
         if self.blank > MOST_BLANK:
             raise self._wrong(f"more than {MOST_BLANK:,} bytes of blank lines in a row; is this FASTA?")
         if self.names:
-            yield Piece(raw, bool(strange), self.offset)
+            letters = joined.translate(None, WHITE) if strange else joined
+            yield Piece(raw, letters, bool(strange), self.offset)
 
     def _preamble(self, raw: bytes) -> None:
         """Before the first header there may be blank lines alone."""

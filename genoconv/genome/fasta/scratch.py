@@ -8,7 +8,7 @@ from genoconv import atomic, paths
 from genoconv.errors import DataError
 from genoconv.formats import compression, most_unpacked, open_binary
 from genoconv.genome.cache import locked, made_folder
-from genoconv.genome.fasta.scan import WHITE, Header, scan
+from genoconv.genome.fasta.scan import Header, scan
 from genoconv.workfiles import remove_temporaries
 
 
@@ -68,7 +68,7 @@ def _unwrap(path: Path, target: Path) -> None:
                 start = b"\n>" if plain.tell() else b">"
                 plain.write(start + f"{event.name} {event.description}".encode("utf-8", "replace").strip() + b"\n")
             else:
-                plain.write(event.raw.translate(None, WHITE))
+                plain.write(event.letters)
             if limit is not None and plain.tell() > limit:
                 raise DataError(
                     f"{path}: unpacks to more than {limit:,} bytes, far more than a FASTA of its size holds"

@@ -8,7 +8,9 @@ from fasta_files import random_bases
 from gpu_kernels import ON_A_GPU
 
 from genoconv.models.devices import resolve_precision
-from genoconv.tasks.embed import Embedder, Pool, Reading, Span
+from genoconv.tasks.embed import Embedder
+from genoconv.tasks.pooling import Pool, Reading
+from genoconv.tasks.spans import Span
 from genoconv.tokens import encode
 
 pytestmark = ON_A_GPU

@@ -1,0 +1,172 @@
+"""Records of a FASTA for ``genoconv embed``, whole or in windows, while the file streams by."""
+
+import hashlib
+import stat
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genoconv.errors import DataError
+from genoconv.genome.fasta.digests import SequencesDigest, digest_of_md5s
+from genoconv.genome.fasta.records import read_records, read_streams
+from genoconv.pipelines.embed.inputs import Counts
+from genoconv.pipelines.provenance import file_name
+from genoconv.progress import Advance
+from genoconv.tasks.spans import Span
+from genoconv.tokens import A, T, Tokens, encode
+
+STDIN = "standard input"
+
+# Bases between two calls of ``advance``.
+_STEP = 1 << 20
+
+
+class FastaSpans:
+    """Records of a FASTA, whole or in windows of ``window`` bases every ``stride``; a :class:`.inputs.Source`.
+
+    Windows never leave their record; the last is shorter where the record ends first, and a record shorter than the
+    window is one window.
+    """
+
+    def __init__(self, path: Path, *, window: int | None, stride: int | None, pieces: Callable[[int], int]) -> None:
+        self.path = path
+        self.window = window
+        self.stride = stride or window or 0
+        self.pieces = pieces
+        self.name = STDIN if str(path) == "-" else file_name(path)
+        self.origin: dict[str, str] = {}
+        self.counts = Counts()
+        self._digest = SequencesDigest()
+        self._surveyed: tuple[tuple[int, ...], dict[str, str]] | None = None
+
+    def survey(self, advance: Advance) -> Counts | None:
+        if str(self.path) == "-" or not stat.S_ISREG(self.path.stat().st_mode):
+            return None
+        stamp, read = self._stamp(), 0
+        self.counts = Counts()
+        with _Md5s() as md5s:
+            for name, parts in read_streams(self.path):
+                for span in self._spans(name, md5s.taking(name, parts)):
+                    read += len(span.tokens)
+                    if read >= _STEP:
+                        advance(read)
+                        read = 0
+        advance(read)
+        self._surveyed = stamp, md5s.hexdigests()
+        self.origin = {"input": digest_of_md5s(self._surveyed[1])}
+        return self.counts
+
+    def spans(self) -> Iterator[Span]:
+        self._digest, self.counts = SequencesDigest(), Counts()
+        for name, md5, parts in self._records():
+            self._digest.add(name, md5)
+            yield from self._spans(name, parts)
+        if self._surveyed is not None and self._surveyed[0] != self._stamp():
+            raise DataError(f"{self.name}: the file has changed while it was read; run again")
+
+    def digest(self) -> str:
+        return self._digest.hexdigest()
+
+    def _stamp(self) -> tuple[int, ...]:
+        """Differs when the file has changed."""
+        status = self.path.stat()
+        return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+    def _records(self) -> Iterator[tuple[str, str, Iterable[bytes]]]:
+        """Name, MD5 and letters of each; in parts where the MD5 is known already."""
+        if self._surveyed is None:
+            for record in read_records(self.path):
+                md5 = hashlib.md5(record.sequence.upper(), usedforsecurity=False).hexdigest()
+                yield record.name, md5, [record.sequence]
+            return
+        for name, parts in read_streams(self.path):
+            yield name, self._surveyed[1].get(name, ""), parts
+
+    def _spans(self, name: str, parts: Iterable[bytes]) -> Iterator[Span]:
+        """The spans of one record, counted."""
+        self.counts.records += 1
+        if self.window is None:
+            tokens = encode(b"".join(parts))
+            length = len(tokens)
+            self._count(name, tokens, starts=range(1), longest=length)
+            yield Span(name, name, 0, length, "+", tokens)
+        else:
+            length = yield from self._windows(name, parts, self.window)
+        if not length:
+            self.counts.empty.add(name)
+
+    def _windows(self, name: str, parts: Iterable[bytes], window: int) -> Generator[Span, None, int]:
+        """The windows of one record, each as soon as its bases are there; returns the length of the record."""
+        held, base, following = np.empty(0, np.uint8), 0, 0
+        for letters in parts:
+            held = np.concatenate([held, encode(letters)])
+            starts = range(following, base + len(held) - window + 1, self.stride)
+            if starts:
+                yield from self._cut(name, held, base, starts, window)
+                following = starts[-1] + self.stride
+            gone = min(following - base, len(held))
+            held, base = held[gone:], base + gone
+        length = base + len(held)
+        overlap = max(window - self.stride, 0)
+        if length:
+            yield from self._cut(name, held, base, range(following, max(1, length - overlap), self.stride), window)
+        return length
+
+    def _cut(self, name: str, held: Tokens, base: int, starts: range, window: int) -> Iterator[Span]:
+        """Windows at ``starts`` of a record of which ``held`` is there, from base ``base`` on."""
+        within = range(starts.start - base, starts.stop - base, starts.step)
+        self._count(name, held, starts=within, longest=window)
+        for start in within:
+            tokens = held[start : start + window]
+            first = base + start
+            yield Span(name, name, first, first + len(tokens), "+", tokens)
+
+    def _count(self, name: str, tokens: Tokens, *, starts: range, longest: int) -> None:
+        places = np.arange(starts.start, starts.stop, starts.step)
+        lengths = np.minimum(len(tokens) - places, longest)
+        for length, count in zip(*np.unique(lengths, return_counts=True), strict=True):
+            self.counts.add_spans(int(count), int(length), self.pieces(int(length)))
+        # Nearly always the first base is known, and the others need no look.
+        firsts = tokens[places[lengths > 0]]
+        for place in places[lengths > 0][(firsts < A) | (firsts > T)].tolist():
+            part = tokens[place : place + longest]
+            if not ((part >= A) & (part <= T)).any():
+                self.counts.unknown.add(name)
+
+
+class _Md5s:
+    """MD5 of records in upper case, computed by a thread while others use their letters."""
+
+    _WAITING = 4
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="genoconv md5")
+        self._waiting: deque[Future[None]] = deque()
+        self._found: dict[str, Any] = {}
+
+    def taking(self, name: str, parts: Iterable[bytes]) -> Iterator[bytes]:
+        """The same parts of a record, taken in."""
+        md5 = self._found[name] = hashlib.md5(usedforsecurity=False)
+        for letters in parts:
+            self._waiting.append(self._thread.submit(_update, md5, letters))
+            if len(self._waiting) > self._WAITING:
+                self._waiting.popleft().result()
+            yield letters
+
+    def hexdigests(self) -> dict[str, str]:
+        """By name of record, after the block."""
+        return {name: md5.hexdigest() for name, md5 in self._found.items()}
+
+    def __enter__(self) -> "_Md5s":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._thread.shutdown(cancel_futures=exception[0] is not None)
+
+
+def _update(md5: Any, letters: bytes) -> None:
+    md5.update(letters.upper())
