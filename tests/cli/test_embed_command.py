@@ -221,7 +221,7 @@ def test_odd_intervals(run, fasta, tmp_path, text):
 WRONG = {
     "suffix": (["-o", "x.csv"], UsageError, "x.csv: the name should end in .npz, .npy, .parquet, .h5ad"),
     "no model": (["-m", "nowhere"], GenoconvError, "nowhere: does not exist"),
-    "both": (["--window", "5", "--bed", "x.bed"], UsageError, "give one of the two"),
+    "both": (["--window", "5", "--bed", "x.bed"], UsageError, "give one of them"),
     "stride": (["--stride", "5"], UsageError, "give their length with --window"),
     "window": (["--window", "101"], UsageError, "--window 101: this model reads 1 to 100 bases at once"),
     "length": (["--max-length", "101"], UsageError, "--max-length 101: this model reads 1 to 100 bases at once"),
@@ -249,7 +249,7 @@ def test_exit_codes_and_files_that_stay(run, fasta, model, home, tmp_path):
         run(fasta, output=out, force=False)
     assert out.read_text() == "mine"
     result = run_cli("embed", fasta, "-m", model, "-o", tmp_path / "y.npz", "--window", 5, "--bed", "x", home=home)
-    assert "give one of the two" in one_clear_line(result, code=2)
+    assert "give one of them" in one_clear_line(result, code=2)
 
 
 def test_a_failure_after_finished_rows_leaves_them_for_resume(run, fasta, tmp_path):

@@ -53,7 +53,7 @@ def test_explain_a_partial_convolution() -> None:
         (("--length", "40000000", "--arch", "sm_86"), "40,000,000 positions exceed the .*99 KB"),
         (("--length", "0"), "at least 1"),
         (("--length", "8", "--taps", "9"), "K = 9 taps do not fit N = 8"),
-        (("--length", "8", "--arch", "sm_75"), "--arch sm_75: known are sm_80"),
+        (("--length", "8", "--arch", "sm_75"), "--arch sm_75: choose one of sm_80"),
     ],
 )
 def test_explain_what_no_kernel_serves(words: tuple[str, ...], message: str) -> None:
@@ -81,7 +81,7 @@ def test_warm_list_and_clear(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_warm_knows_its_targets() -> None:
-    with pytest.raises(UsageError, match="--arch sm_1: known are"):
+    with pytest.raises(UsageError, match="--arch sm_1: choose one of"):
         run("warm", "--arch", "sm_1")
 
 

@@ -242,7 +242,7 @@ def refused(*words: object, error: type[GenoconvError] = UsageError) -> str:
 
 def test_options_that_exclude_each_other(fasta: Path, tmp_path: Path) -> None:
     assert "--annotation is given 1 time and --fasta 2 times" in refused("-f", fasta, "-f", "b.fa", "-a", "x.gff3")
-    assert "--demo has a sequence of its own" in refused("-f", fasta, "--demo", "long")
+    assert "--demo brings its own sequence" in refused("-f", fasta, "--demo", "long")
     assert "--annotation goes with the FASTA" in refused("-a", "x.gff3")
     assert "drop one of them" in refused("-f", fasta, "-a", "x.gff3", "--tiles")
     assert "drop RUN.yaml, --output and --force" in refused("--resume", tmp_path, "-o", tmp_path / "x")
@@ -332,7 +332,7 @@ def test_the_options_of_a_call_are_used(fasta: Path, tmp_path: Path, monkeypatch
     assert plain == {"folder": Path("runs/genome"), "force": False, "command": None, **no}
     assert full == {"folder": Path("out"), "force": True, "command": None, **yes}
     assert again == {"folder": Path("out"), "command": None, **yes}
-    assert "a configuration twice" in refused("run.yaml", "--config", "run.yaml")
+    assert "two configurations" in refused("run.yaml", "--config", "run.yaml")
 
 
 def test_a_full_disk_gets_one_clear_line(fasta: Path, tmp_path: Path, home: Path, fonts: str) -> None:

@@ -165,7 +165,7 @@ def unknown_genome(name: str, known: Iterable[str]) -> UsageError:
     """The error for a genome that is neither known nor here; suggests the nearest name."""
     names = sorted(known)
     near = nearest(name.lower(), names)
-    hint = f"did you mean {near}?" if near else f"known are {', '.join(names)};"
+    hint = f"did you mean {near}?" if near else f"known genomes: {', '.join(names)};"
     return UsageError(f"no genome {name!r}: {hint} your own: genoconv genomes add {name} --fasta FILE")
 
 

@@ -224,7 +224,7 @@ def test_a_mistyped_name_is_answered_with_the_nearest() -> None:
     assert "did you mean hg38?" in str(unknown_genome("HG-38", SHIPPED))
     assert "did you mean saccer3?" in str(unknown_genome("sacCer", SHIPPED))
     message = str(unknown_genome("hg19", SHIPPED))
-    assert "known are chm13v2, demo, ecoli-k12, hg38" in message
+    assert "known genomes: chm13v2, demo, ecoli-k12, hg38" in message
     assert "genoconv genomes add hg19 --fasta FILE" in message
 
 
