@@ -19,7 +19,6 @@ training windows). ``--toy`` takes a model and a budget of seconds, to try the s
 """
 
 import argparse
-import itertools
 import json
 import math
 import os
@@ -27,83 +26,36 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import promoters
-import pysam
 import torch
+from alleles import DRAWN, ORDER, Variants, markov_ratios, scores, select
 from areas import bootstrapped
 from recorded import commit, today, versions
 
-from genoconv.genome.fasta.access import Fasta
 from genoconv.models import load_model
 from genoconv.pipelines.resolve import Call
 from genoconv.pipelines.train.config import resolve
 from genoconv.pipelines.train.inputs import Inputs, gather
 from genoconv.pipelines.train.options import TrainConfig
-from genoconv.tokens import A, T, decode, reverse_complement
-from genoconv.train.baselines import MarkovModels
+from genoconv.tokens import A, decode, reverse_complement
 from genoconv.train.held_out import HeldOut
 from genoconv.train.objectives.next_base import NextBase
+from genoconv.train.readers import WindowReader
 from genoconv.train.stream import Share
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = Path(__file__).parent / "configs" / "which-data"
 GENOCONV = Path(sys.executable).with_name("genoconv")
-RARE, COMMON = 0.001, 0.05
-ORDER = 5
 TOY = ("preset=tiny-1k", "max_length=256", "model.d_model=16", "model.n_layer=1", "run.max_steps=4", "run.device=cpu")
 TOY_DATA = ("data.valid_tokens=20000", "data.tokens_per_batch=4096")
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Variants:
-    """SNVs that are rare or common, and what they lie on.
-
-    Attributes:
-        path: VCF with these alone.
-        fasta: their reference.
-        rare: of each, whether it is.
-        places: contig, 0-based position, REF and ALT of each.
-    """
-
-    path: Path
-    fasta: Path
-    rare: Labels
-    places: list[tuple[str, int, str, str]]
-
-
-def variants(options: argparse.Namespace) -> Variants:
-    """The rare and the common SNVs of the 1000 Genomes file, as many of each as the options ask for."""
-    folder = options.data / "genomes/b37_chr20_1_2M"
-    found: list[tuple[bool, Any]] = []
-    with pysam.VariantFile(str(folder / "z.1000g.vcf.gz")) as source:
-        for record in source:
-            if record.alts and len(record.alts) == 1 and len(record.ref or "") == len(record.alts[0]) == 1:
-                frequency = float(record.info["AF"][0])
-                if frequency < RARE or frequency > COMMON:
-                    found.append((frequency < RARE, record.copy()))
-        header = source.header.copy()
-    draw = np.random.default_rng(0).permutation(len(found))
-    chosen = sorted(
-        number
-        for kind in (True, False)
-        for number in itertools.islice((n for n in draw if found[n][0] is kind), options.variants)
-    )
-    path = options.work / "variants.vcf"
-    with pysam.VariantFile(str(path), "w", header=header) as target:
-        for number in chosen:
-            target.write(found[number][1])
-    records = [found[number][1] for number in chosen]
-    places = [(record.chrom, record.pos - 1, record.ref, record.alts[0]) for record in records]
-    return Variants(path, folder / "z.fa.gz", np.array([found[number][0] for number in chosen]), places)
 
 
 def configuration(name: str, options: argparse.Namespace) -> Path:
@@ -162,36 +114,7 @@ def likelihood_ratios(model: Path, some: Variants, options: argparse.Namespace) 
     output = options.work / f"{model.name}.vcf"
     words = ["score-variants", some.path, "-f", some.fasta, "-m", model, "-o", output, "--force", "-q", "-w", "1024"]
     subprocess.run([str(word) for word in (GENOCONV, *words)], check=True)
-    with pysam.VariantFile(str(output)) as records:
-        return np.array([float(record.info["GCONV_LLR"][0]) for record in records])
-
-
-def markov_ratios(inputs: Inputs, some: Variants) -> Floats:
-    """LLR under a Markov model of order 5 of the human training windows, both strands."""
-    human = inputs.assemblies[0]
-    from genoconv.train.readers import WindowReader
-
-    models = MarkovModels(WindowReader(human.fasta, human.split("train")), both_strands=True)
-    table = np.log(models.table(ORDER))
-    fasta = Fasta(some.fasta)
-    ratios = []
-    for contig, position, _, alternative in some.places:
-        start = max(0, position - ORDER)
-        tokens = fasta.tokens(contig, start, min(position + ORDER + 1, fasta.contigs[contig])).astype(np.int64) - A
-        changed = tokens.copy()
-        changed[position - start] = "ACGT".index(alternative)
-        ratios.append(_log_chance(table, changed) - _log_chance(table, tokens))
-    return np.array(ratios)
-
-
-def _log_chance(table: Floats, codes: npt.NDArray[np.int64]) -> float:
-    total = 0.0
-    for place in range(ORDER, len(codes)):
-        around = codes[place - ORDER : place + 1]
-        if ((around >= 0) & (around <= T - A)).all():
-            context = int((around[:-1] * 4 ** np.arange(ORDER - 1, -1, -1)).sum())
-            total += float(table[context, around[-1]])
-    return total
+    return scores(output)
 
 
 def promoter_sets(options: argparse.Namespace) -> tuple[list[Any], Labels, Labels]:
@@ -219,7 +142,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=data, help="folder of the test data")
     parser.add_argument("--work", type=Path, default=Path("runs/which-data"), help="where models and files go")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
-    parser.add_argument("--variants", type=int, default=5_000, help="most rare and most common variants")
+    parser.add_argument("--variants", type=int, default=DRAWN, help="most rare and most common variants")
     parser.add_argument("--jobs", type=int, default=1, help="models trained at a time; the budget is in steps")
     parser.add_argument("--toy", action="store_true", help="models of seconds, to try the script")
     options = parser.parse_args()
@@ -227,7 +150,7 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
 
     config, inputs = common(options)
-    some = variants(options)
+    some = select(options.data, options.work / "variants.vcf", most=options.variants)
     sequences, labels, test = promoter_sets(options)
     fasta = options.work / "promoters.fa"
     fasta.write_text("".join(f">s{n}\n{decode(tokens)}\n" for n, tokens in enumerate(sequences)))
@@ -259,14 +182,15 @@ def plain_rows(
 ) -> list[dict[str, Any]]:
     """What needs no network: the share of G and C, and 5-mers."""
     share = np.array([[((s == A + 1) | (s == A + 2)).mean()] for s in sequences])
-    lost = np.array([float(ref in "GC") - float(alt in "GC") for _, _, ref, alt in some.places])
+    human = inputs.assemblies[0]
+    windows = WindowReader(human.fasta, human.split("train"))
     counts = [np.bincount(promoters.mers(s, ORDER).astype(np.int64), minlength=4**ORDER) for s in sequences]
     return [
-        {"name": "G and C", "promoters": probed(share, labels, test), "alleles": bootstrapped(lost, some.rare)},
+        {"name": "G and C", "promoters": probed(share, labels, test), "alleles": bootstrapped(some.lost, some.rare)},
         {
             "name": "5-mers",
             "promoters": probed(np.array(counts, np.float64), labels, test),
-            "alleles": bootstrapped(-markov_ratios(inputs, some), some.rare),
+            "alleles": bootstrapped(-markov_ratios(windows, some), some.rare),
         },
     ]
 
