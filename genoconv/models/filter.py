@@ -63,11 +63,9 @@ class Modulation(nn.Module):
         self.deltas: Tensor
         self.register_buffer("deltas", torch.linspace(slow, fast, config.d_model)[None, None])
 
-    def forward(self, positions: filters.Positions, k: Tensor) -> Tensor:
-        # k (D, n)
-        if not self.config.modulate:
-            return k
-        return filters.modulate(k, self.deltas[0, 0].abs(), positions, shift=self.config.modulation_shift)
+    def rates(self) -> Tensor | None:
+        """Of every channel, (D,); None where filters do not decay."""
+        return self.deltas[0, 0].abs() if self.config.modulate else None
 
 
 class HyenaFilter(Float32Module):
@@ -111,8 +109,8 @@ class HyenaFilter(Float32Module):
     def _piece(self, start: int, stop: int) -> Tensor:
         positions = self.pos_emb(start, stop)
         h = filters.sine_network(positions, self._layers(), self._frequency())
-        k: Tensor = self.modulation(positions, self._linears()[-1].weight @ h)  # channels first
-        return k
+        rates, shift = self.modulation.rates(), self.modulation.config.modulation_shift
+        return filters.taps(self._linears()[-1].weight, h, rates, positions, shift=shift)
 
     def _layers(self) -> list[tuple[Tensor, Tensor]]:
         return [(layer.weight, layer.bias) for layer in self._linears()[:-1]]

@@ -20,6 +20,7 @@ TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 """Types of values that the kernels read and write, as their sources number them."""
 CHUNK = 8
 """Values that a thread moves at a time."""
+_SUM_WARPS = 16
 
 
 def kernel(source: str, *, threads: int, smem_bytes: int = 0, **defines: int) -> Kernel:
@@ -78,6 +79,14 @@ def launch(kernel: Kernel, args: Sequence[Any], *, grid: int, on: Tensor) -> Non
 @cache
 def _loaded(kernel: Kernel, index: int) -> Loaded:
     return load(kernel, arch=targets.local_card(index).arch, index=index)
+
+
+def column_sums(x: Tensor) -> Tensor:
+    """The sums of `x` (R, ...), contiguous float32, over R: of what each block of a kernel has found."""
+    y = torch.empty(x.shape[1:], dtype=torch.float32, device=x.device)
+    summing = kernel("sums/column_sums", threads=32 * _SUM_WARPS, smem_bytes=4 * 33 * _SUM_WARPS)
+    launch(summing, (x, y, len(x), y.numel()), grid=-(-y.numel() // 32), on=x)
+    return y
 
 
 def bits(x: float) -> int:

@@ -52,22 +52,26 @@ def _weight_gradient(d: Tensor, x: Tensor) -> Tensor:
 class _ToChannels(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        return _to_channels(x, weight)
+        low = weight.to(x.dtype)
+        ctx.save_for_backward(x, low)
+        ctx.type = weight.dtype
+        return _to_channels(x, low)
 
     @staticmethod
     def backward(ctx: Any, d: Tensor) -> tuple[Tensor, Tensor]:
         x, weight = ctx.saved_tensors
-        return _from_channels(d, weight.T), _weight_gradient(d, x.transpose(1, 2)).to(weight.dtype)
+        return _from_channels(d, weight.T), _weight_gradient(d, x.transpose(1, 2)).to(ctx.type)
 
 
 class _FromChannels(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        return _from_channels(x, weight)
+        low = weight.to(x.dtype)
+        ctx.save_for_backward(x, low)
+        ctx.type = weight.dtype
+        return _from_channels(x, low)
 
     @staticmethod
     def backward(ctx: Any, d: Tensor) -> tuple[Tensor, Tensor]:
         x, weight = ctx.saved_tensors
-        return _to_channels(d, weight.T), _weight_gradient(d.transpose(1, 2), x).to(weight.dtype)
+        return _to_channels(d, weight.T), _weight_gradient(d.transpose(1, 2), x).to(ctx.type)

@@ -158,7 +158,8 @@ class _Graph:
         def once() -> tuple[Tensor, tuple[Tensor | None, ...]]:
             sums = objective.sums(model, self.batch)
             loss = sums[0] / sums[1].clamp(min=1.0)
-            return sums.detach(), torch.autograd.grad(loss, self.parameters, allow_unused=True)
+            with torch.autocast("cuda", enabled=False):  # or it would round the gradients of what is float32
+                return sums.detach(), torch.autograd.grad(loss, self.parameters, allow_unused=True)
 
         enabled, dtype = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
         # What autocast caches would be made outside of the graph, from weights that change.

@@ -41,6 +41,7 @@ def machine(*, sm_count: int = 2, smem: int = 227 * 1024) -> Iterator[Machine]:
         mock.patch.object(kernels, "card", return_value=Card("sm_90", smem, sm_count, 50 * 2**20)),
         mock.patch.object(kernels, "index_of", return_value=0),
         mock.patch.object(filter_kernels, "too_large", return_value=None),
+        mock.patch.object(filter_kernels, "no_taps", return_value=None),
         mock.patch.object(torch, "empty", empty),
     ):
         yield here

@@ -8,7 +8,7 @@ from embed_files import model_folder, small_model
 import genoconv
 from genoconv import ops
 from genoconv.errors import UsageError
-from genoconv.ops.filter.filter import Positions, modulate, sine_network
+from genoconv.ops.filter.filter import Positions, modulate, sine_network, taps
 
 U, K = torch.randn(1, 2, 8), torch.randn(2, 8)
 
@@ -73,6 +73,14 @@ SQUARE, ROW = torch.zeros(4, 4), torch.zeros(4)
         (
             lambda: modulate(torch.zeros(4, 7), ROW, POSITIONS, shift=0.0),
             r"x must be \(D, 8\) and rates \(D,\); got \(4, 7\), \(4,\)",
+        ),
+        (
+            lambda: taps(torch.zeros(4, 3), torch.zeros(3, 7), None, POSITIONS, shift=0.0),
+            r"h must be \(F, 8\) for a weight \(D, F\); got \(3, 7\), \(4, 3\)",
+        ),
+        (
+            lambda: taps(torch.zeros(3, 4), torch.zeros(4, 8), ROW, POSITIONS, shift=0.0),
+            r"rates must be \(3,\); got \(4,\)",
         ),
         (
             lambda: sine_network(POSITIONS, [(torch.zeros(4, 3), ROW), (torch.zeros(4, 5), ROW)], ROW),

@@ -25,7 +25,7 @@ def _backward(d: Tensor, ids: Tensor, tokens: int) -> Tensor:
     defines = {"COLUMNS": columns, "TOKENS": tokens, "TYPE": kernels.TYPES[d.dtype]}
     kernel = kernels.kernel("embedding/embedding_backward", threads=_THREADS, smem_bytes=32 * _THREADS, **defines)
     kernels.launch(kernel, (ids, d, partial, rows, width), grid=grid, on=d)
-    return partial.sum(0)
+    return kernels.column_sums(partial)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

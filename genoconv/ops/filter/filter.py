@@ -3,7 +3,8 @@
     z = features of a position (E)        a_1 = W_1 z + b_1,  h_1 = sin(w a_1),  a_2 = W_2 h_1 + b_2,  ...
     k = (W_out h_L) * (exp(-rate t) + shift)
 
-Always float32: a filter of a million taps does not survive 8 bits of mantissa. The product with W_out is torch's.
+Always float32: a filter of a million taps does not survive 8 bits of mantissa. On a GPU the product with W_out is made
+of bf16 values, two to a number.
 Letters: E features, F neurons, L layers, D channels, n positions.
 """
 
@@ -88,6 +89,53 @@ def sine_network(
     for weight, bias in layers:
         h = torch.sin(frequency[:, None] * torch.addmm(bias[:, None], weight, h))
     return h
+
+
+def taps(
+    weight: Tensor, h: Tensor, rates: Tensor | None, positions: Positions, *, shift: float, backend: str = "auto"
+) -> Tensor:
+    """The last layer of the filter network and the decay of what it gives: (W h) (exp(-rate t) + shift).
+
+    Args:
+        weight: (D, F) float32 or float64.
+        h: (F, n), like ``weight``: what :func:`sine_network` gives.
+        rates: (D,), a constant, like ``weight``; None for no decay, then ``shift`` has no effect.
+        positions: which, n of them.
+        shift: the floor of the decay.
+        backend: ``torch``, ``cuda`` (one kernel each way, for float32 and up to 256 channels in steps of 16), or
+            ``auto``: the kernels where they can serve the call.
+
+    Returns:
+        (D, n). Differentiable (with the kernels once) in ``weight`` and ``h``.
+
+    Raises:
+        UsageError: shapes do not fit.
+        KernelError: ``backend="cuda"`` and the kernels cannot serve this call.
+    """
+    if weight.ndim != 2 or h.shape != (weight.shape[1], positions.count):
+        raise UsageError(f"h must be (F, {positions.count}) for a weight (D, F); got {tuple(h.shape)}, {tuple(weight.shape)}")
+    if rates is not None and rates.shape != weight.shape[:1]:
+        raise UsageError(f"rates must be ({weight.shape[0]},); got {tuple(rates.shape)}")
+    reason = _no_taps(weight, backend)
+    if reason is None:
+        from genoconv.ops.filter import fused
+
+        return fused.taps(weight, h, rates, positions, shift)
+    if backend == "cuda":
+        raise KernelError(reason)
+    k = weight @ h
+    return k if rates is None else modulate(k, rates, positions, shift=shift, backend=backend)
+
+
+def _no_taps(weight: Tensor, backend: str) -> str | None:
+    reason = kernels.unsupported(weight, backend)
+    if reason is None and weight.dtype != torch.float32:
+        reason = f"the kernels take float32, got {weight.dtype}"
+    if reason is not None:
+        return reason
+    from genoconv.ops.filter import fused
+
+    return fused.no_taps(*weight.shape, kernels.index_of(weight))
 
 
 def modulate(x: Tensor, rates: Tensor, positions: Positions, *, shift: float, backend: str = "auto") -> Tensor:

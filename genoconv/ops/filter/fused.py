@@ -13,6 +13,10 @@ from genoconv.ops.filter.filter import Positions, bands
 from genoconv.ops.registration import differentiable
 
 _BLOCKS_PER_SM = 2
+_TAPS_FORWARD, _TAPS_BACKWARD = 64, 32
+"""Positions in a tile of the kernels of the last layer."""
+_MOST_CHANNELS, _MOST_NEURONS = 256, 64
+"""Of those kernels: a warp keeps its rows of the weight, or of its gradient, in registers."""
 
 
 def _smem(name: str, E: int, F: int, L: int, halves: int) -> int:
@@ -72,7 +76,7 @@ def _backward(
     partial = torch.empty((grid, packed.numel()), dtype=torch.float32, device=packed.device)
     args = (packed, table, bands(features, packed.device), dh.contiguous(), partial, start, count, most)
     kernels.launch(kernel, args, grid=grid, on=packed)
-    return partial.sum(0)
+    return kernels.column_sums(partial)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -103,6 +107,94 @@ def sine_network(positions: Positions, layers: Sequence[tuple[Tensor, Tensor]], 
     table = None if positions.table is None else kernels.singles(positions.table)
     h: Tensor = _sines(packed, table, E, F, len(layers), positions.start, positions.count, positions.most)
     return h
+
+
+def _taps_kernel(name: str, weight: Tensor, *rows: Tensor, decays: bool) -> Kernel:
+    D, F = weight.shape
+    aligned = rows[0].shape[1] % 4 == 0 and kernels.aligned(weight, *rows)
+    defines = {"CHANNELS": D, "FILTER_WIDTH": F, "DECAYS": int(decays), "ALIGNED": int(aligned)}
+    smem = _taps_smem(D, F) if name == "taps_backward" else _matrix(F, _TAPS_FORWARD)
+    return kernels.kernel(f"filter/{name}", threads=256, smem_bytes=smem, **defines)
+
+
+def _matrix(rows: int, columns: int) -> int:
+    """Bytes of a matrix in shared memory, as `csrc/filter/split.cuh` lays it out."""
+    chunks = columns // 8
+    return 32 * rows * (chunks if chunks & (chunks - 1) == 0 else chunks | 1)
+
+
+def _taps_smem(D: int, F: int) -> int:
+    return _matrix(D, _TAPS_BACKWARD) + _matrix(F, _TAPS_BACKWARD) + _matrix(D, F)
+
+
+def no_taps(D: int, F: int, index: int) -> str | None:
+    """Why GPU `index` cannot run the kernels of `taps` for D channels from F neurons, or None."""
+    if D % 16 or F % 16 or D > _MOST_CHANNELS or F > _MOST_NEURONS:
+        return f"the kernels take up to {_MOST_CHANNELS} channels and {_MOST_NEURONS} neurons, in steps of 16"
+    need, room = _taps_smem(D, F), local_card(index).smem
+    return f"{D} channels need {need:,} bytes of shared memory a block, this GPU has {room:,}" if need > room else None
+
+
+# As torch.compiler.assume_constant_result does, which would load the compiler, two seconds of every start.
+no_taps._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def _taps_grid(count: int, positions: int, like: Tensor) -> int:
+    return min(-(-count // positions), _BLOCKS_PER_SM * kernels.card(like).sm_count)
+
+
+def _taps(weight: Tensor, h: Tensor, rates: Tensor | None, start: int, most: int, shift: float) -> Tensor:
+    weight, h = weight.contiguous(), h.contiguous()
+    count = h.shape[1]
+    k = torch.empty((weight.shape[0], count), dtype=torch.float32, device=h.device)
+    kernel = _taps_kernel("taps_forward", weight, h, k, decays=rates is not None)
+    decay = None if rates is None else kernels.singles(rates)
+    args = (weight, h, decay, k, start, count, most, kernels.bits(shift))
+    kernels.launch(kernel, args, grid=_taps_grid(count, _TAPS_FORWARD, h), on=h)
+    return k
+
+
+def _taps_backward(
+    dk: Tensor, weight: Tensor, h: Tensor, rates: Tensor | None, start: int, most: int, shift: float
+) -> tuple[Tensor, Tensor]:
+    """Gradients of the weight and of h."""
+    dk, weight, h = dk.contiguous(), weight.contiguous(), h.contiguous()
+    count = h.shape[1]
+    dh = torch.empty(h.shape, dtype=torch.float32, device=h.device)
+    kernel = _taps_kernel("taps_backward", weight, h, dk, dh, decays=rates is not None)
+    grid = _taps_grid(count, _TAPS_BACKWARD, h)
+    partial = torch.empty((grid, *weight.shape), dtype=torch.float32, device=h.device)
+    decay = None if rates is None else kernels.singles(rates)
+    args = (dk, weight, h, decay, dh, partial, start, count, most, kernels.bits(shift))
+    kernels.launch(kernel, args, grid=grid, on=h)
+    return kernels.column_sums(partial), dh
+
+
+def _keep_taps(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    weight, h, rates, *ctx.sizes = inputs
+    ctx.save_for_backward(weight, h, rates)
+
+
+def _taps_gradients(backward: Any, ctx: Any, dk: Tensor) -> tuple[Tensor | None, ...]:
+    weight, h, rates = ctx.saved_tensors
+    return *backward(dk, weight, h, rates, *ctx.sizes), None, None, None, None
+
+
+_made_taps = differentiable(
+    "filter_taps",
+    _taps,
+    _taps_backward,
+    forward_fake=lambda weight, h, rates, start, most, shift: h.new_empty((weight.shape[0], h.shape[1])),
+    backward_fake=lambda dk, weight, h, *_: (weight.new_empty(weight.shape), h.new_empty(h.shape)),
+    keep=_keep_taps,
+    gradients=_taps_gradients,
+)
+
+
+def taps(weight: Tensor, h: Tensor, rates: Tensor | None, positions: Positions, shift: float) -> Tensor:
+    """As :func:`genoconv.ops.filter.filter.taps`, for what the kernels serve."""
+    k: Tensor = _made_taps(weight, h, rates, positions.start, positions.most, shift)
+    return k
 
 
 def _modulate(x: Tensor, rates: Tensor, start: int, most: int, shift: float) -> Tensor:

@@ -30,7 +30,7 @@ def _forward(logits: Tensor, ids: Tensor, weights: Tensor | None, first: int, co
     given = None if weights is None else kernels.singles(weights)
     kernel = _kernel("loss_forward", logits, first, count)
     kernels.launch(kernel, (logits, ids, given, partial, rows, length), grid=grid, on=logits)
-    return partial.sum(0)
+    return kernels.column_sums(partial)
 
 
 def _backward(d: Tensor, logits: Tensor, ids: Tensor, weights: Tensor | None, first: int, count: int) -> Tensor:

@@ -73,7 +73,7 @@ def _backward(
     kernel = _kernel("norm_backward", width, branch, TYPES[d_out.dtype])
     args = (d_out, d_total, total, kernels.singles(weight), mean, rstd, d_residual, d_branch, partial, rows)
     kernels.launch(kernel, args, grid=grid, on=total)
-    return d_residual, d_branch, partial.sum(0)
+    return d_residual, d_branch, kernels.column_sums(partial)
 
 
 def _forward_fake(

@@ -51,7 +51,7 @@ def _backward(
     lift, added = _optional(u_bias), _optional(bias)
     args = (d_gate, d_values, u, lift, kernels.singles(weight), added, du, partial, B, D, N)
     kernels.launch(kernel, args, grid=D * slices, on=u)
-    return du, partial.sum(0)
+    return du, kernels.column_sums(partial)
 
 
 def _optional(x: Tensor | None) -> Tensor | None:

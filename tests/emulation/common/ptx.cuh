@@ -223,18 +223,19 @@ DEVICE void store_matrices(u32 at, u32 x0, u32 x1, u32 x2, u32 x3) {
   });
 }
 
-FAST DEVICE void multiply_add(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
-  auto& m = emulation::warp();
+namespace emulation {
+template <class Value>
+FAST void multiply_add(float (&c)[4], const u32 (&in)[6], Value to_float) {
+  auto& m = warp();
   const int lane = thread_index() % 32;
-  const u32 in[6] = {a0, a1, a2, a3, b0, b1};
   memcpy(m.in[lane], in, sizeof(in));
   memcpy(m.sums[lane], c, sizeof(c));
-  emulation::meet(m, 32, [&] {
+  meet(m, 32, [&] {
     float a[16][16], b[16][8];
     for (int i = 0; i < 32; i++)
       for (int e = 0; e < 2; e++) {
         const int g = i >> 2, t = i & 3;
-        const auto value = [&](int word) { return emulation::half_to_float((m.in[i][word] >> (16 * e)) & 0xffff); };
+        const auto value = [&](int word) { return to_float((m.in[i][word] >> (16 * e)) & 0xffff); };
         for (int word = 0; word < 4; word++) a[g + 8 * (word & 1)][2 * t + e + 8 * (word >> 1)] = value(word);
         b[2 * t + e][g] = value(4);
         b[2 * t + 8 + e][g] = value(5);
@@ -248,6 +249,13 @@ FAST DEVICE void multiply_add(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32
         }
   });
   memcpy(c, m.sums[lane], sizeof(c));
+}
+}  // namespace emulation
+DEVICE void multiply_add(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+  emulation::multiply_add(c, {a0, a1, a2, a3, b0, b1}, emulation::half_to_float);
+}
+DEVICE void multiply_add_bfloat(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+  emulation::multiply_add(c, {a[0], a[1], a[2], a[3], b0, b1}, [](u32 bits) { return as_float(bits << 16); });
 }
 DEVICE void multiply_add(u32 (&c)[2], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
   const float2 low = unpack_half(c[0]), high = unpack_half(c[1]);

@@ -1,0 +1,78 @@
+// The last layer of the filter network: taps k = (W h) (exp(-rate t) + shift), W (CHANNELS, F) and h (F, positions).
+//
+// Both kernels move each value of k once, and a block has tiles of positions. DECAYS: whether there is a window at all.
+#pragma once
+#include <filter/split.cuh>
+#include <filter/time.cuh>
+
+struct Sizes {
+  static constexpr int kChannels = CHANNELS, kWidth = FILTER_WIDTH, kWarps = PLAN_WARPS, kThreads = 32 * kWarps;
+  static constexpr int kOwn = (kChannels / 16 + kWarps - 1) / kWarps;  // tiles of 16 channels of a warp
+  static_assert(kChannels % 16 == 0 && kWidth % 16 == 0);
+
+  // The first channel of a warp's tile, and whether it has that many.
+  static DEVICE int channel(int own) { return 16 * (warp_of_block() + kWarps * own); }
+};
+
+struct Window {
+  const float* rates;
+  int start, most;
+  float shift;
+
+  DEVICE float rate(int channel) const {
+    if constexpr (DECAYS) return rates[channel] * -1.44269504f;  // exp(-r) = 2^(-r log2 e)
+    else return 0.0f;
+  }
+  DEVICE float at(float rate, int position) const {
+    if constexpr (DECAYS) return power_of_two(rate * position_time(start + position, most)) + shift;
+    else return 1.0f;
+  }
+  DEVICE void apply(float (&x)[4], int channel, int position) const {
+    const float own = rate(channel);
+#pragma unroll
+    for (int i = 0; i < 4; i++) x[i] *= at(own, position + i);
+  }
+};
+struct NoWindow {
+  DEVICE void apply(float (&)[4], int, int) const {}
+};
+// Four values of a row of `count` from `at` on; zeros behind its end.
+DEVICE void load_four(float (&x)[4], const float* row, int at, int count) {
+  if constexpr (ALIGNED) {
+    const uint4 v = at < count ? load_device16<false>(row + at) : uint4{};
+    x[0] = as_float(v.x), x[1] = as_float(v.y), x[2] = as_float(v.z), x[3] = as_float(v.w);
+  } else {
+#pragma unroll
+    for (int i = 0; i < 4; i++) x[i] = at + i < count ? row[at + i] : 0.0f;
+  }
+}
+// Two values likewise.
+DEVICE void store_two(float* row, int at, int count, float x, float y) {
+  if constexpr (ALIGNED) {
+    if (at < count) store_device8<false>(row + at, {as_bits(x), as_bits(y)});
+  } else {
+    if (at < count) row[at] = x;
+    if (at + 1 < count) row[at + 1] = y;
+  }
+}
+// A matrix (rows, count) of device memory through a window to shared memory, positions `first` and those after it.
+template <class To, class Through>
+DEVICE void load_rows(const To& to, const float* from, int first, int count, const Through& window) {
+  constexpr int kQuarters = 2 * To::kChunks, kAll = To::kRows * kQuarters;
+  constexpr int kAtOnce = 4;  // loads that a thread has under way
+  for (int begin = thread_index(); begin < kAll; begin += kAtOnce * Sizes::kThreads) {
+    float x[kAtOnce][4];
+#pragma unroll
+    for (int j = 0; j < kAtOnce; j++) {
+      const int i = begin + j * Sizes::kThreads;
+      if (i < kAll) load_four(x[j], from + static_cast<i64>(i / kQuarters) * count, first + 4 * (i % kQuarters), count);
+    }
+#pragma unroll
+    for (int j = 0; j < kAtOnce; j++) {
+      const int i = begin + j * Sizes::kThreads, row = i / kQuarters, quarter = i % kQuarters;
+      if (i >= kAll) continue;
+      window.apply(x[j], row, first + 4 * quarter);
+      to.store(row, quarter, x[j]);
+    }
+  }
+}
