@@ -6,7 +6,8 @@ DEVICE Fragment load_weights(const float* weight, int channel, int neuron) {
   Fragment out;
 #pragma unroll
   for (int i = 0; i < 4; i++) {
-    const int row = channel + lane_of_warp() / 4 + 8 * (i & 1), column = neuron + 2 * (lane_of_warp() & 3) + 8 * (i >> 1);
+    const int row = channel + lane_of_warp() / 4 + 8 * (i & 1),
+              column = neuron + 2 * (lane_of_warp() & 3) + 8 * (i >> 1);
     const float a = weight[row * Sizes::kWidth + column], b = weight[row * Sizes::kWidth + column + 1];
     out.high[i] = pack_bfloat(a, b);
     out.low[i] = Halves::rest(a, b, out.high[i]);

@@ -81,11 +81,13 @@ def _loaded(kernel: Kernel, index: int) -> Loaded:
     return load(kernel, arch=targets.local_card(index).arch, index=index)
 
 
+COLUMN_SUMS = kernel("sums/column_sums", threads=32 * _SUM_WARPS, smem_bytes=4 * 33 * _SUM_WARPS)
+
+
 def column_sums(x: Tensor) -> Tensor:
     """The sums of `x` (R, ...), contiguous float32, over R: of what each block of a kernel has found."""
     y = torch.empty(x.shape[1:], dtype=torch.float32, device=x.device)
-    summing = kernel("sums/column_sums", threads=32 * _SUM_WARPS, smem_bytes=4 * 33 * _SUM_WARPS)
-    launch(summing, (x, y, len(x), y.numel()), grid=-(-y.numel() // 32), on=x)
+    launch(COLUMN_SUMS, (x, y, len(x), y.numel()), grid=-(-y.numel() // 32), on=x)
     return y
 
 
@@ -104,6 +106,11 @@ def aligned(*tensors: Tensor | None) -> bool:
     return all(x is None or x.data_ptr() % 16 == 0 for x in tensors)
 
 
+def tile_columns(width: int, *, threads: int) -> int:
+    """Columns of chunks of a block, as :func:`tiles` has them."""
+    return min(threads, 1 << (width // CHUNK - 1).bit_length())
+
+
 def tiles(x: Tensor, *, threads: int, blocks_per_sm: int) -> tuple[int, int, int, int]:
     """How blocks share out a matrix (..., width), whose threads have chunks of columns: `Tile` in the sources.
 
@@ -113,7 +120,7 @@ def tiles(x: Tensor, *, threads: int, blocks_per_sm: int) -> tuple[int, int, int
     """
     width = x.shape[-1]
     rows, chunks = x.numel() // width, width // CHUNK
-    columns = min(threads, 1 << (chunks - 1).bit_length())
+    columns = tile_columns(width, threads=threads)
     beside = -(-chunks // columns)
     shares = max(1, min(-(-rows * columns // threads), blocks_per_sm * card(x).sm_count // beside))
     return rows, columns, shares, shares * beside

@@ -22,7 +22,7 @@ from genoconv.errors import KernelCompileError
 from genoconv.gpu import cache, compiler
 from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.targets import KERNEL_TARGETS, card_of
-from genoconv.models import preset
+from genoconv.models import HyenaDNA, ModelConfig, preset
 from genoconv.ops import kernels
 from genoconv.ops.filter import fused as filter_kernels
 from genoconv.ops.longconv.one_sm.blocks import SIZES
@@ -31,7 +31,9 @@ from genoconv.ops.longconv.regimes import choose_plan
 from genoconv.ops.longconv.three_pass.plan import ThreePass
 from genoconv.paths import shipped
 from genoconv.pipelines.train import kernels as run_kernels
+from genoconv.train.data import Batch
 from genoconv.train.machine import Machine
+from genoconv.train.objectives.next_base import NextBase
 
 pytestmark = pytest.mark.skipif(compiler.missing() is not None, reason=str(compiler.missing()))
 
@@ -305,3 +307,23 @@ def test_a_run_compiles_the_lengths_of_its_stages_ahead(monkeypatch: pytest.Monk
         assert not lengths(SimpleNamespace(**{**vars(gpu), **change}))
     monkeypatch.setenv("GENOCONV_KERNELS", "torch")
     assert not lengths(gpu)
+
+
+@pytest.mark.parametrize("modulate", [True, False])
+def test_what_a_run_compiles_ahead_is_what_a_step_launches(modulate: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    card, launched = card_of("sm_90"), set[Kernel]()
+    sizes = ModelConfig(d_model=48, n_layer=2, max_length=64, filter_order=32, modulate=modulate)
+    model = HyenaDNA(sizes).train()
+    ids = torch.randint(7, 11, (2, 64), dtype=torch.uint8)
+    monkeypatch.setattr(kernels, "unsupported", lambda x, backend="auto": None)
+    monkeypatch.setattr(kernels, "card", lambda x: card)
+    monkeypatch.setattr(kernels, "index_of", lambda x: 0)
+    for check in ("too_large", "no_taps"):
+        monkeypatch.setattr(filter_kernels, check, lambda *_: None)
+    monkeypatch.setattr(kernels, "launch", lambda kernel, args, *, grid, on: launched.add(kernel))
+    monkeypatch.setattr(torch, "empty", torch.zeros)  # nothing is computed, and the convolution wants numbers
+    with torch.autocast("cpu", torch.bfloat16):
+        sums = NextBase().sums(model, Batch(ids, torch.empty(0), 128, torch.empty(0)))
+    sums[0].backward()
+    ahead = set(run_kernels.step_kernels(64, sizes=sizes, card=card))
+    assert {kernel for kernel in ahead if "one_sm" not in kernel.source} == launched

@@ -6,10 +6,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from genoconv.gpu.compiler import Kernel
 from genoconv.ops import kernels
 from genoconv.ops.registration import differentiable
 
 _THREADS = 256
+
+
+def backward_kernel(tokens: int, width: int, dtype: torch.dtype) -> Kernel:
+    """The kernel that makes the gradient of a table of so many rows, from one of `dtype`."""
+    columns = kernels.tile_columns(width, threads=_THREADS)
+    defines = {"COLUMNS": columns, "TOKENS": tokens, "TYPE": kernels.TYPES[dtype]}
+    return kernels.kernel("embedding/embedding_backward", threads=_THREADS, smem_bytes=32 * _THREADS, **defines)
 
 
 def _forward(ids: Tensor, table: Tensor) -> Tensor:
@@ -19,12 +27,10 @@ def _forward(ids: Tensor, table: Tensor) -> Tensor:
 def _backward(d: Tensor, ids: Tensor, tokens: int) -> Tensor:
     """The gradient of a table of so many rows, float32."""
     d, ids = d.contiguous(), ids.int().contiguous()
-    rows, columns, shares, grid = kernels.tiles(d, threads=_THREADS, blocks_per_sm=2)
+    rows, _, shares, grid = kernels.tiles(d, threads=_THREADS, blocks_per_sm=2)
     width = d.shape[-1]
     partial = torch.empty((shares, tokens, width), dtype=torch.float32, device=d.device)
-    defines = {"COLUMNS": columns, "TOKENS": tokens, "TYPE": kernels.TYPES[d.dtype]}
-    kernel = kernels.kernel("embedding/embedding_backward", threads=_THREADS, smem_bytes=32 * _THREADS, **defines)
-    kernels.launch(kernel, (ids, d, partial, rows, width), grid=grid, on=d)
+    kernels.launch(backward_kernel(tokens, width, d.dtype), (ids, d, partial, rows, width), grid=grid, on=d)
     return kernels.column_sums(partial)
 
 

@@ -113,7 +113,9 @@ def taps(
         KernelError: ``backend="cuda"`` and the kernels cannot serve this call.
     """
     if weight.ndim != 2 or h.shape != (weight.shape[1], positions.count):
-        raise UsageError(f"h must be (F, {positions.count}) for a weight (D, F); got {tuple(h.shape)}, {tuple(weight.shape)}")
+        raise UsageError(
+            f"h must be (F, {positions.count}) for a weight (D, F); got {tuple(h.shape)}, {tuple(weight.shape)}"
+        )
     if rates is not None and rates.shape != weight.shape[:1]:
         raise UsageError(f"rates must be ({weight.shape[0]},); got {tuple(rates.shape)}")
     reason = _no_taps(weight, backend)

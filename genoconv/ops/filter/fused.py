@@ -1,6 +1,6 @@
 """The kernels of the filter network: launches, and the operators that torch sees."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -109,9 +109,24 @@ def sine_network(positions: Positions, layers: Sequence[tuple[Tensor, Tensor]], 
     return h
 
 
+def step_kernels(length: int, E: int, F: int, L: int, card: Card) -> Iterator[Kernel]:
+    """All that a training step needs for so many positions, the last layer apart."""
+    yield _kernel("sine_forward", E, F, L, card, ALIGNED=int(length % 4 == 0))
+    yield _kernel("sine_backward", E, F, L, card)
+
+
+def step_kernels_of_taps(length: int, D: int, F: int, *, decays: bool) -> Iterator[Kernel]:
+    """All that a training step needs for the last layer."""
+    for name in ("taps_forward", "taps_backward"):
+        yield _sized_taps(name, D, F, aligned=length % 4 == 0, decays=decays)
+
+
 def _taps_kernel(name: str, weight: Tensor, *rows: Tensor, decays: bool) -> Kernel:
-    D, F = weight.shape
     aligned = rows[0].shape[1] % 4 == 0 and kernels.aligned(weight, *rows)
+    return _sized_taps(name, *weight.shape, aligned=aligned, decays=decays)
+
+
+def _sized_taps(name: str, D: int, F: int, *, aligned: bool, decays: bool) -> Kernel:
     defines = {"CHANNELS": D, "FILTER_WIDTH": F, "DECAYS": int(decays), "ALIGNED": int(aligned)}
     smem = _taps_smem(D, F) if name == "taps_backward" else _matrix(F, _TAPS_FORWARD)
     return kernels.kernel(f"filter/{name}", threads=256, smem_bytes=smem, **defines)

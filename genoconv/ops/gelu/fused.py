@@ -1,21 +1,35 @@
 """The kernels of `bias_gelu`: launches, and the operators that torch sees."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from genoconv.gpu.compiler import Kernel
 from genoconv.ops import kernels
 from genoconv.ops.registration import differentiable
 
 _THREADS = 256
 
 
+def _kernel(name: str, width: int, dtype: torch.dtype) -> Kernel:
+    defines = {"COLUMNS": kernels.tile_columns(width, threads=_THREADS), "TYPE": kernels.TYPES[dtype]}
+    smem = 32 * _THREADS if name == "gelu_backward" else 0
+    return kernels.kernel(f"gelu/{name}", threads=_THREADS, smem_bytes=smem, **defines)
+
+
+def step_kernels(width: int, dtype: torch.dtype) -> Iterator[Kernel]:
+    """All that a training step needs."""
+    yield _kernel("gelu_forward", width, dtype)
+    yield _kernel("gelu_backward", width, dtype)
+
+
 def _forward(x: Tensor, bias: Tensor) -> Tensor:
     x = x.contiguous()
     y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-    rows, columns, _, grid = kernels.tiles(x, threads=_THREADS, blocks_per_sm=16)
-    kernel = kernels.kernel("gelu/gelu_forward", threads=_THREADS, COLUMNS=columns, TYPE=kernels.TYPES[x.dtype])
+    rows, _, _, grid = kernels.tiles(x, threads=_THREADS, blocks_per_sm=16)
+    kernel = _kernel("gelu_forward", x.shape[-1], x.dtype)
     kernels.launch(kernel, (x, kernels.singles(bias), y, rows, x.shape[-1]), grid=grid, on=x)
     return y
 
@@ -25,10 +39,9 @@ def _backward(dy: Tensor, x: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     x, dy = x.contiguous(), dy.contiguous()
     width = x.shape[-1]
     dx = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-    rows, columns, shares, grid = kernels.tiles(x, threads=_THREADS, blocks_per_sm=4)
+    rows, _, shares, grid = kernels.tiles(x, threads=_THREADS, blocks_per_sm=4)
     partial = torch.empty((shares, width), dtype=torch.float32, device=x.device)
-    defines = {"COLUMNS": columns, "TYPE": kernels.TYPES[x.dtype]}
-    kernel = kernels.kernel("gelu/gelu_backward", threads=_THREADS, smem_bytes=32 * _THREADS, **defines)
+    kernel = _kernel("gelu_backward", width, x.dtype)
     kernels.launch(kernel, (dy, x, kernels.singles(bias), dx, partial, rows, width), grid=grid, on=x)
     return dx, kernels.column_sums(partial)
 

@@ -1,5 +1,6 @@
 """The kernels of `next_token_sums`: launches, and the operators that torch sees."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -12,8 +13,14 @@ from genoconv.ops.registration import differentiable
 _THREADS = 256
 
 
-def _kernel(name: str, logits: Tensor, first: int, count: int) -> Kernel:
-    defines = {"VOCABULARY": logits.shape[2], "FIRST": first, "COUNT": count, "TYPE": kernels.TYPES[logits.dtype]}
+def step_kernels(vocabulary: int, first: int, count: int, dtype: torch.dtype) -> Iterator[Kernel]:
+    """All that a training step needs."""
+    for name in ("loss_forward", "loss_backward"):
+        yield _kernel(name, vocabulary, first, count, dtype)
+
+
+def _kernel(name: str, vocabulary: int, first: int, count: int, dtype: torch.dtype) -> Kernel:
+    defines = {"VOCABULARY": vocabulary, "FIRST": first, "COUNT": count, "TYPE": kernels.TYPES[dtype]}
     smem = 8 * _THREADS // 32 if name == "loss_forward" else 0
     return kernels.kernel(f"loss/{name}", threads=_THREADS, smem_bytes=smem, **defines)
 
@@ -28,7 +35,7 @@ def _forward(logits: Tensor, ids: Tensor, weights: Tensor | None, first: int, co
     grid = _grid(rows, logits)
     partial = torch.empty((grid, 2), dtype=torch.float32, device=logits.device)
     given = None if weights is None else kernels.singles(weights)
-    kernel = _kernel("loss_forward", logits, first, count)
+    kernel = _kernel("loss_forward", logits.shape[2], first, count, logits.dtype)
     kernels.launch(kernel, (logits, ids, given, partial, rows, length), grid=grid, on=logits)
     return kernels.column_sums(partial)
 
@@ -38,7 +45,7 @@ def _backward(d: Tensor, logits: Tensor, ids: Tensor, weights: Tensor | None, fi
     rows, length = ids.numel(), ids.shape[1]
     d_logits = torch.empty(logits.shape, dtype=logits.dtype, device=logits.device)
     given = None if weights is None else kernels.singles(weights)
-    kernel = _kernel("loss_backward", logits, first, count)
+    kernel = _kernel("loss_backward", logits.shape[2], first, count, logits.dtype)
     args = (d, logits, ids, given, d_logits, rows, length)
     kernels.launch(kernel, args, grid=_grid(rows, logits), on=logits)
     return d_logits

@@ -1,5 +1,6 @@
 """The kernels of `add_norm`: launches, and the operators that torch sees."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -19,6 +20,13 @@ def _kernel(name: str, width: int, branch: int, out: int) -> Kernel:
     smem = _WARPS * (32 // lanes) * width * 4 if name == "norm_backward" else 0
     defines = {"NORM_WIDTH": width, "NORM_LANES": lanes, "BRANCH_TYPE": branch, "OUT_TYPE": out}
     return kernels.kernel(f"norm/{name}", threads=32 * _WARPS, smem_bytes=smem, **defines)
+
+
+def step_kernels(width: int, dtype: torch.dtype) -> Iterator[Kernel]:
+    """All that a training step needs, with branches and results of `dtype`."""
+    for branch in (_NO_BRANCH, TYPES[dtype]):
+        yield _kernel("norm_forward", width, branch, TYPES[dtype])
+        yield _kernel("norm_backward", width, branch, TYPES[dtype])
 
 
 def _lanes(width: int) -> int:

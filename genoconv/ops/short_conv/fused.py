@@ -1,5 +1,6 @@
 """The kernels of `gated_short_conv`: launches, and the operators that torch sees."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -14,7 +15,17 @@ _THREADS = 128
 
 def _kernel(name: str, u: Tensor, width: int, *rows: Tensor) -> Kernel:
     whole = u.shape[2] % kernels.CHUNK == 0 and kernels.aligned(u, *rows)
-    defines = {"WIDTH": width, "ALIGNED": int(whole), "TYPE": kernels.TYPES[u.dtype]}
+    return _sized(name, width, whole=whole, dtype=u.dtype)
+
+
+def step_kernels(length: int, width: int, dtype: torch.dtype) -> Iterator[Kernel]:
+    """All that a training step needs for rows of so many positions and so many taps."""
+    for name in ("short_conv_forward", "short_conv_backward"):
+        yield _sized(name, width, whole=length % kernels.CHUNK == 0, dtype=dtype)
+
+
+def _sized(name: str, width: int, *, whole: bool, dtype: torch.dtype) -> Kernel:
+    defines = {"WIDTH": width, "ALIGNED": int(whole), "TYPE": kernels.TYPES[dtype]}
     smem = 4 * 3 * (width + 2) * _THREADS // 32 if name == "short_conv_backward" else 0
     return kernels.kernel(f"short_conv/{name}", threads=_THREADS, smem_bytes=smem, **defines)
 
