@@ -109,6 +109,7 @@ class Measuring(pl.Callback):
         self.pacing = pacing
         self._pending: list[tuple[int, float, Tensor]] = []  # step, its learning rate, its sums on this process
         self._settled = pending  # the same, of all processes
+        self._late: _Late | None = None
         self._since = (0.0, 0)
         self._paused = 0.0
 
@@ -122,44 +123,56 @@ class Measuring(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        assert isinstance(pl_module, Learner)
+        self.catch_up(trainer, pl_module)
         self._pending.append((*self._step, outputs["sums"]))
         if not between_steps(trainer, self.clock):
             return
-        assert isinstance(pl_module, Learner)
-        step = trainer.global_step
-        if step % self.every == 0 or (trainer.should_stop and not self.pacing.signal):
-            self._measure(trainer, pl_module)
+        step, last = trainer.global_step, trainer.should_stop and not self.pacing.signal
+        if step % self.every == 0 or last:
+            self._late = self._take(trainer)
+            if last or not self._late.comes_later:
+                self.catch_up(trainer, pl_module)
         self.display.advance(self.clock.progress(step), step)
 
     def settle(self, trainer: pl.Trainer, learner: Learner) -> None:
         """Put the sums of all processes that are not yet in a row into the learner's state."""
+        self.catch_up(trainer, learner)
         if self._pending:
-            together = trainer.strategy.reduce(torch.stack([sums for *_, sums in self._pending]), reduce_op="sum")
-            assert isinstance(together, Tensor)
-            for (step, rate, _), sums in zip(self._pending, together.tolist(), strict=True):
-                self._settled.append([step, rate, *sums])
-            self._pending = []
+            self._settled += self._take(trainer).records()
         learner.state["pending"] = [list(record) for record in self._settled]
 
     def finish(self, trainer: pl.Trainer, learner: Learner) -> None:
         """Write the last row of training where the run ends before one is due."""
-        if self._pending or self._settled:
-            self._measure(trainer, learner)
+        self.catch_up(trainer, learner)
+        if self._pending:
+            self._late = self._take(trainer)
+            self.catch_up(trainer, learner)
+        elif self._settled:
+            self._write(trainer, learner, (trainer.global_step, self.clock.tokens))
 
     def pause(self, seconds: float) -> None:
         """So many seconds since the last row went into something else than training."""
         self._paused += seconds
 
-    def row(self, trainer: pl.Trainer, split: str, learner: Learner, sums: list[float], *, rate: float) -> Row:
-        """Write one row of ``sums``; ``rate`` is the learning rate."""
+    def row(
+        self,
+        trainer: pl.Trainer,
+        split: str,
+        learner: Learner,
+        sums: list[float],
+        *,
+        rate: float,
+        at: tuple[int, int] | None = None,
+    ) -> Row:
+        """Write one row of ``sums``; ``rate`` is the learning rate, ``at`` its step and tokens, by default the last."""
+        step, tokens = at or (trainer.global_step, self.clock.tokens)
         speed = None
         if split == "train":
             now = time.monotonic()
-            bases = (self.clock.tokens - self._since[1]) * trainer.world_size
-            speed = bases / max(1e-9, now - self._since[0] - self._paused)
-            self._since, self._paused = (now, self.clock.tokens), 0.0
-        tokens = self.clock.tokens * trainer.world_size
-        row = Row(trainer.global_step, tokens, split, learner.objective.figures(sums), rate, speed)
+            speed = (tokens - self._since[1]) * trainer.world_size / max(1e-9, now - self._since[0] - self._paused)
+            self._since, self._paused = (now, tokens), 0.0
+        row = Row(step, tokens * trainer.world_size, split, learner.objective.figures(sums), rate, speed)
         if self.rows is not None:
             self.rows.add(row)
         for logger in trainer.loggers:
@@ -167,15 +180,56 @@ class Measuring(pl.Callback):
         self.display.show(row)
         return row
 
-    def _measure(self, trainer: pl.Trainer, learner: Learner) -> None:
-        self.settle(trainer, learner)
+    def catch_up(self, trainer: pl.Trainer, learner: Learner) -> None:
+        """Write the row of training that waits for its numbers, if one does."""
+        late, self._late = self._late, None
+        if late is not None:
+            self._settled += late.records()
+            self._write(trainer, learner, late.at)
+
+    def _take(self, trainer: pl.Trainer) -> "_Late":
+        together = trainer.strategy.reduce(torch.stack([sums for *_, sums in self._pending]), reduce_op="sum")
+        assert isinstance(together, Tensor)
+        steps = [(step, rate) for step, rate, _ in self._pending]
+        self._pending = []
+        return _Late(steps, together, at=(trainer.global_step, self.clock.tokens))
+
+    def _write(self, trainer: pl.Trainer, learner: Learner, at: tuple[int, int]) -> None:
         _check(self._settled, limit=learner.objective.explosion)
         totals = [math.fsum(column) for column in zip(*(record[2:] for record in self._settled), strict=True)]
         rate = self._settled[-1][1]
         self._settled = []
         learner.state["pending"] = []
         if totals[1]:
-            self.row(trainer, "train", learner, totals, rate=rate)
+            self.row(trainer, "train", learner, totals, rate=rate, at=at)
+
+
+class _Late:
+    """Sums on their way from a GPU, which computes the next step meanwhile.
+
+    Args:
+        steps: step and learning rate of each row of ``sums``.
+        sums: (batches, terms).
+        at: the last step, and the tokens so far.
+
+    Attributes:
+        comes_later: whether there is anything to wait for.
+    """
+
+    def __init__(self, steps: list[tuple[int, float]], sums: Tensor, *, at: tuple[int, int]) -> None:
+        self.steps = steps
+        self.at = at
+        self.comes_later = sums.is_cuda
+        self._sums = sums.to("cpu", non_blocking=True)
+        if self.comes_later:
+            self._there = torch.cuda.Event()
+            self._there.record(torch.cuda.current_stream(sums.device))
+
+    def records(self) -> list[list[float]]:
+        """[step, learning rate, sums...] of each batch."""
+        if self.comes_later:
+            self._there.synchronize()
+        return [[*step, *sums] for step, sums in zip(self.steps, self._sums.tolist(), strict=True)]
 
 
 def between_steps(trainer: pl.Trainer, clock: Clock) -> bool:

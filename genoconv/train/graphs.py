@@ -6,7 +6,7 @@ is one launch. It belongs to one shape of batch, so it is captured once a shape 
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -189,8 +189,9 @@ class _Graph:
         if self.update is not None and self._rates is not None:
             self.update.put_rates(self._rates)
             return self.replay(batch)
-        sums: Tensor = _Replay.apply(self, batch, *self.parameters)  # type: ignore[no-untyped-call]
-        return sums
+        sums = self.replay(batch)
+        known: Tensor = KnownGradients.apply(sums, self.gradients, *self.parameters)  # type: ignore[no-untyped-call]
+        return known
 
     def fits(self, batch: "Batch") -> bool:
         """Whether the graph serves a batch: one of its shape, or a smaller one of sequence alone, which is padded.
@@ -224,18 +225,20 @@ class _Graph:
         return self.sums.clone()
 
 
-class _Replay(torch.autograd.Function):
-    """The backward pass has run with the forward pass; what is left of it is the factor that the caller's loss has."""
+class KnownGradients(torch.autograd.Function):
+    """Sums whose backward pass has run already: what is left of it is the factor that the caller's loss has.
+
+    Args: the sums, gradients of the first relative to the second in the parameters, and the parameters.
+    """
 
     @staticmethod
-    def forward(ctx: Any, graph: _Graph, batch: "Batch", *parameters: Tensor) -> Tensor:
-        ctx.graph = graph
-        return graph.replay(batch)
+    def forward(ctx: Any, sums: Tensor, gradients: Sequence[Tensor | None], *parameters: Tensor) -> Tensor:
+        ctx.sums, ctx.gradients = sums, gradients
+        return sums.clone()
 
     @staticmethod
     def backward(ctx: Any, d_sums: Tensor) -> tuple[Tensor | None, ...]:
-        graph: _Graph = ctx.graph
-        factor = d_sums[0] * graph.sums[1].clamp(min=1.0)  # one where the loss is the quotient itself
-        present = [gradient for gradient in graph.gradients if gradient is not None]
+        factor = d_sums[0] * ctx.sums[1].clamp(min=1.0)  # one where the loss is the quotient itself
+        present = [gradient for gradient in ctx.gradients if gradient is not None]
         scaled = iter(torch._foreach_mul(present, factor))
-        return None, None, *(None if gradient is None else next(scaled) for gradient in graph.gradients)
+        return None, None, *(None if gradient is None else next(scaled) for gradient in ctx.gradients)

@@ -34,6 +34,7 @@ class Job:
         recompute: keep only each block's input for the backward pass and compute the rest again.
         packing: whether windows are packed end to end rather than padded, for objectives of sequence alone; ``auto``
             as :func:`.packs` decides for each stage and each held-out set.
+        at_once: tokens of a batch that are computed at a time; None computes batches whole.
     """
 
     model: nn.Module
@@ -50,6 +51,7 @@ class Job:
     patience: int | None = None
     recompute: bool = False
     packing: Packing = False
+    at_once: int | None = None
 
     @property
     def longest(self) -> int:

@@ -122,7 +122,9 @@ class _Parts:
         clock = Clock(max_steps=settings.max_steps, max_seconds=None if minutes is None else 60 * minutes)
         held_out = _held_out(job)
         pace = Pace(clock, every=settings.validate_every, held_out=list(held_out.values()), world=machine.processes)
-        learner = Learner(job.model, objective=job.objective, optim=job.optim, clock=clock, seed=settings.seed)
+        learner = Learner(
+            job.model, objective=job.objective, optim=job.optim, clock=clock, seed=settings.seed, at_once=job.at_once
+        )
         if best is not None and restored:
             learner.state["best"] = best.state()
         if restored and restored.limits:
@@ -198,10 +200,11 @@ def _fit(parts: _Parts, machine: Machine, restored: Restored | None) -> None:
             raise KeyboardInterrupt from None
         raise
     except torch.OutOfMemoryError as error:
-        batch = max(parts.batches.tokens_per_batch, parts.job.longest)
+        most = parts.job.at_once or parts.batches.tokens_per_batch
+        batch = max(min(most, parts.batches.tokens_per_batch), parts.job.longest)
         raise TrainingError(
-            f"out of GPU memory with batches of {batch:,} bases: lower data.tokens_per_batch and raise data.accumulate,"
-            " or set run.activation_checkpointing=true"
+            f"out of GPU memory with {batch:,} bases at a time: set run.tokens_at_once to fewer, or"
+            " run.activation_checkpointing=true"
         ) from error
     except Exception as error:
         if machine.processes > 1 and not machine.starts_workers and is_lost_connection(error):

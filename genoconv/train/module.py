@@ -14,6 +14,7 @@ from genoconv.train.clock import Clock
 from genoconv.train.graphs import GraphedSums, Update
 from genoconv.train.objectives import Objective
 from genoconv.train.optim import adamw, apply_settings, rate_multiplier
+from genoconv.train.parts import PartedSums, parts_of
 from genoconv.train.settings import OptimSettings
 
 
@@ -25,6 +26,7 @@ class Learner(pl.LightningModule):
         objective: what it learns.
         optim: optimiser and schedule.
         clock: how far the run is; the cosine follows it.
+        at_once: tokens of a batch that are computed at a time; None computes batches whole.
         seed: dropout at batch ``i`` depends on it and on ``i`` alone, so that a resumed run repeats one that was not
             interrupted.
 
@@ -33,7 +35,14 @@ class Learner(pl.LightningModule):
     """
 
     def __init__(
-        self, model: nn.Module, *, objective: Objective, optim: OptimSettings, clock: Clock, seed: int
+        self,
+        model: nn.Module,
+        *,
+        objective: Objective,
+        optim: OptimSettings,
+        clock: Clock,
+        seed: int,
+        at_once: int | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -44,6 +53,8 @@ class Learner(pl.LightningModule):
         self.state: dict[str, Any] = {}
         self._rate = 0.0
         self._graphed = GraphedSums(model, objective)
+        self._parted = PartedSums(model, objective)
+        self._at_once = at_once
         self._update: Update | None = None
 
     def on_before_batch_transfer(self, batch: Batch | Parcel, dataloader_idx: int) -> Batch:
@@ -66,7 +77,11 @@ class Learner(pl.LightningModule):
             DivergedError: the weights are no longer finite.
         """
         try:
-            return self._graphed(batch)
+            parts = [batch] if self._at_once is None else parts_of(batch, at_once=self._at_once)
+            if len(parts) == 1 or not torch.is_grad_enabled():
+                return self._graphed(batch)
+            self._graphed.updated = False
+            return self._parted(parts)
         except UsageError as error:  # the convolution refuses numbers that are not finite
             if all(bool(torch.isfinite(weights).all()) for weights in self.parameters()):
                 raise

@@ -23,8 +23,8 @@ class DataSettings(_Strict):
     """How windows become batches.
 
     Attributes:
-        tokens_per_batch: bases, padding included, in what one device computes at a time; a longer window is computed
-            by itself.
+        tokens_per_batch: bases, padding included, in a batch of one device; a longer window is a batch by itself. How
+            much of it is computed at a time depends on the memory (``run.tokens_at_once``), what is learned does not.
         accumulate: such batches in one optimiser step, on every device.
         stages: sequence-length warm-up: shorter windows first, more of them, so that tokens a step stay constant.
             Empty: as ``length_warmup`` says.
@@ -108,6 +108,8 @@ class RunSettings(_Strict):
             five in a run.
         activation_checkpointing: keep less for the backward pass and compute it again; ``auto``: where a step would
             not fit into the GPU's memory otherwise, and on a CPU from windows of 65,536 bases up.
+        tokens_at_once: bases of a batch that are computed at a time, in whole rows; ``auto``: as many as fit into the
+            GPU's memory, before activations are computed again to save more.
         tensorboard: also write TensorBoard event files (extra ``tensorboard``).
     """
 
@@ -123,4 +125,5 @@ class RunSettings(_Strict):
     validate_every: Positive | None = None
     log_every: Positive = 10
     activation_checkpointing: Literal["auto"] | bool = "auto"
+    tokens_at_once: Literal["auto"] | Positive = "auto"
     tensorboard: bool = False

@@ -45,6 +45,7 @@ MAY_CHANGE = (
     "run.validate_every",
     "run.log_every",
     "run.activation_checkpointing",
+    "run.tokens_at_once",
     "run.tensorboard",
     "run.calibrate",
 )

@@ -19,7 +19,7 @@ from genoconv.wording import count
 
 if TYPE_CHECKING:
     from genoconv.models.hyena import HyenaDNA
-    from genoconv.pipelines.train.memory import Recompute
+    from genoconv.pipelines.train.memory import Fit
     from genoconv.train.job import Job, Outcome
     from genoconv.train.machine import Machine
 
@@ -125,15 +125,15 @@ class Session:
         return 0
 
     @cached_property
-    def _recompute(self) -> "Recompute":
-        from genoconv.pipelines.train.memory import recompute
+    def _fit(self) -> "Fit":
+        from genoconv.pipelines.train.memory import fit
         from genoconv.train.job import stages
 
         run, data = self.config.run, self.config.data
         lengths = self.inputs.reader("train").lengths
         read = stages(data, longest=int(lengths.max()), max_steps=run.max_steps)
         longest = min(int(lengths.max()), max(stage.length for stage in read))
-        return recompute(run, data, sizes=self.model.config, longest=longest, machine=self.machine)
+        return fit(run, data, sizes=self.model.config, longest=longest, machine=self.machine)
 
     def job(self) -> "Job":
         """What the training loop has to do."""
@@ -154,7 +154,8 @@ class Session:
             optim=self.config.optim,
             settings=self.config.run,
             often=self.inputs.often(),
-            recompute=self._recompute.wanted,
+            recompute=self._fit.recompute,
+            at_once=self._fit.at_once,
             packing=self.config.data.packing,
         )
 
@@ -174,9 +175,12 @@ class Session:
         if self.inputs.notes():
             log.info("windows: %s", "; ".join(self.inputs.notes()))
         self._introduce_stages(int(lengths.max()))
-        if self._recompute.reason:
-            state = "on" if self._recompute.wanted else "off"
-            log.info("activation checkpointing is %s: %s", state, self._recompute.reason)
+        if self._fit.reason:
+            state = "on" if self._fit.recompute else "off"
+            log.info("activation checkpointing is %s: %s", state, self._fit.reason)
+        if self._fit.at_once is not None:
+            batch = self.config.data.tokens_per_batch
+            log.info("batches of %s bases are computed %s at a time", f"{batch:,}", f"{self._fit.at_once:,}")
         if self.config.run.calibrate:
             log.info("afterwards its scores are calibrated on a sample, in up to 5% of the run's time and 20 seconds")
         shares = self.inputs.shares()

@@ -5,7 +5,9 @@ import os
 import re
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from genoconv.errors import Interrupted, ModelError, OutputError, TrainingError,
 from genoconv.models import load_model
 from genoconv.pipelines.train import run as pipeline
 from genoconv.pipelines.train import session
-from genoconv.train import loop, validating
+from genoconv.train import callbacks, loop, validating
 from genoconv.train.checkpoints import newest_checkpoint
 from genoconv.train.metrics import read_rows
 from genoconv.train.module import Learner
@@ -52,6 +54,28 @@ def at_call(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, number: int,
         return original(*args, **kwargs)
 
     monkeypatch.setattr(owner, name, watched)
+
+
+def test_rows_of_a_gpu_come_a_step_later_and_are_the_same(
+    fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ("run.log_every=2", "run.validate_every=4", "run.checkpoint_every=3")
+    at_once = read_rows(train_tiny(tmp_path / "at-once", fasta, *settings, max_steps=7) / "metrics.csv")
+    waited: list[int] = []
+
+    class Late(callbacks._Late):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.comes_later = True
+            self._there = SimpleNamespace(synchronize=lambda: waited.append(self.at[0]))
+
+    monkeypatch.setattr(callbacks, "_Late", Late)
+    later = read_rows(train_tiny(tmp_path / "later", fasta, *settings, max_steps=7) / "metrics.csv")
+    assert [replace(row, tokens_per_second=None) for row in later] == [
+        replace(row, tokens_per_second=None) for row in at_once
+    ]
+    assert [row.step for row in later if row.split == "train"] == [2, 4, 6, 7]
+    assert waited[0] == 2
 
 
 def send(number: int) -> Callable[[], None]:

@@ -8,7 +8,8 @@ from typing import Any, cast
 import pytest
 import torch
 from fasta_files import write_fasta
-from train_runs import patterned_bases, patterned_genome, same_weights, train_tiny
+from torch import nn
+from train_runs import patterned_bases, patterned_genome, same_weights, train_tiny, weights
 
 from genoconv.gpu import targets
 from genoconv.models import preset
@@ -18,6 +19,8 @@ from genoconv.train.batch import Batch
 from genoconv.train.machine import Machine
 from genoconv.train.metrics import read_rows
 from genoconv.train.module import Learner
+from genoconv.train.objectives.next_base import NextBase
+from genoconv.train.parts import parts_of
 from genoconv.train.settings import DataSettings, RunSettings
 
 
@@ -89,28 +92,72 @@ def test_activation_checkpointing_auto_goes_by_the_longest_window(
     assert modes == [expected, wanted == "true"]
 
 
-@pytest.mark.parametrize(("free", "expected"), [(43, True), (48, False)])
-def test_activation_checkpointing_auto_goes_by_the_memory_of_a_gpu(
-    monkeypatch: pytest.MonkeyPatch, free: int, expected: bool
+@pytest.mark.parametrize(
+    ("free", "windows", "recompute", "at_once"),
+    [
+        (48, 1, False, None),
+        (43, 1, True, None),
+        (140, 2, False, None),
+        (140, 8, False, 2),
+        (48, 4, False, 1),
+        (43, 4, True, 2),
+        (12, 4, True, 1),
+    ],
+)
+def test_a_batch_is_computed_as_the_memory_of_a_gpu_allows(
+    monkeypatch: pytest.MonkeyPatch, free: int, windows: int, recompute: bool, at_once: int | None
 ) -> None:
-    """A step of medium-450k takes 40.5 GiB on an H200: benchmarks/results/train_step-cuda.md."""
+    """A window of medium-450k takes 40.5 GiB on an H200: benchmarks/results/train_step-cuda.md."""
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free * 2**30, 140 * 2**30))
     monkeypatch.setattr(targets, "local_card", lambda index: targets.card_of("sm_90"))
     machine = SimpleNamespace(accelerator="cuda", device=torch.device("cuda", 0), precision="bf16")
-    data = DataSettings(tokens_per_batch=2**15)  # one window at a time
-    found = memory.recompute(
-        RunSettings(), data, sizes=preset("medium-450k"), longest=450_000, machine=cast(Machine, machine)
-    )
-    assert found.wanted is expected
+    data = DataSettings(tokens_per_batch=2**15 if windows == 1 else windows * 450_000)  # one window is longer
+
+    def fit(**settings: Any) -> memory.Fit:
+        run = RunSettings(**settings)
+        return memory.fit(run, data, sizes=preset("medium-450k"), longest=450_000, machine=cast(Machine, machine))
+
+    found = fit()
+    assert (found.recompute, found.at_once) == (recompute, at_once and at_once * 450_000)
     assert f"{free}.0 GiB are free" in str(found.reason)
-    four = memory.recompute(
-        RunSettings(),
-        data.model_copy(update={"tokens_per_batch": 4 * 450_000}),
-        sizes=preset("medium-450k"),
-        longest=450_000,
-        machine=cast(Machine, machine),
-    )
-    assert four.wanted
+    assert fit(tokens_at_once=1000).at_once == 1000
+    assert fit(activation_checkpointing=False).recompute is False
+    assert fit(activation_checkpointing=True).recompute is True
+
+
+def test_parts_of_a_batch_are_whole_windows() -> None:
+    ids = torch.arange(10, dtype=torch.uint8)[None]
+    packed = Batch(ids, ids.float(), 10, torch.empty(0), cu_seqlens=(0, 2, 5, 9, 10))
+    found = parts_of(packed, at_once=5)
+    assert [part.cu_seqlens for part in found] == [(0, 2, 5), (0, 4, 5)]
+    assert [part.ids.tolist() for part in found] == [[[0, 1, 2, 3, 4]], [[5, 6, 7, 8, 9]]]
+    assert [part.weights.shape for part in found] == [(1, 5), (1, 5)]
+    assert [part.cu_seqlens for part in parts_of(packed, at_once=3)] == [(0, 2), (0, 3), (0, 4), (0, 1)]
+    padded = Batch(ids.expand(5, -1), torch.empty(0), 50, torch.arange(5)[:, None])
+    assert [part.targets.flatten().tolist() for part in parts_of(padded, at_once=29)] == [[0, 1], [2, 3], [4]]
+    assert len(parts_of(padded, at_once=50)) == 1
+
+
+@pytest.mark.parametrize("at_once", [64, 200])
+def test_batches_in_parts_teach_what_whole_batches_do(
+    fasta: Path, tmp_path: Path, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[int] = []
+    original = NextBase.sums
+
+    def watched(self: NextBase, model: nn.Module, batch: Batch) -> torch.Tensor:
+        if torch.is_grad_enabled():
+            rows.append(len(batch.ids))
+        return original(self, model, batch)
+
+    monkeypatch.setattr(NextBase, "sums", watched)
+    plain = ("model.embed_dropout=0", "data.accumulate=2")
+    whole = weights(train_tiny(tmp_path / "whole", fasta, *plain, max_steps=3))
+    assert max(rows) == 8
+    rows.clear()
+    parts = weights(train_tiny(tmp_path / "parts", fasta, *plain, f"run.tokens_at_once={at_once}", max_steps=3))
+    assert max(rows) == at_once // 64
+    torch.testing.assert_close(parts, whole, rtol=1e-3, atol=2e-5)
 
 
 def test_gradients_are_clipped_to_the_norm_that_is_asked_for(
