@@ -5,7 +5,7 @@
 Needs torch, numpy and safetensors alone (and cuda-core for the fused kernels), so it also runs in a bare checkout. On a
 GPU, bf16 autocast and AdamW, as the official figures were taken; on a CPU, float32 and short inputs, for the profile
 and for whoever changes the model. Each preset runs in a process of its own, so that one which does not fit takes none
-of the others with it. Writes ``train_step-<device>.json`` and ``.md``; rows of presets that are not measured this time stay there.
+of the others with it. Writes ``train_step-<device>.json`` and ``.md``, where rows of other presets stay.
 """
 
 # mypy: disable-error-code="no-untyped-call, no-any-return"
@@ -177,7 +177,7 @@ def gpu_times(run: Callable[[], object], *, repeats: int = 3) -> tuple[dict[str,
 
 
 def mean_errors(name: str, *, device: torch.device, seeds: int = 5) -> dict[str, float]:
-    """:func:`gradient_errors`, the mean over several models and inputs: roundings differ by a tenth from one to the next."""
+    """:func:`gradient_errors`, the mean over several models and inputs: one differs from the next by a tenth."""
     found = [gradient_errors(name, device=device, seed=seed) for seed in range(seeds)]
     return {who: statistics.fmean(errors[who] for errors in found) for who in found[0]}
 

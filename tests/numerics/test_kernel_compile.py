@@ -31,7 +31,7 @@ from genoconv.ops.longconv.regimes import choose_plan
 from genoconv.ops.longconv.three_pass.plan import ThreePass
 from genoconv.paths import shipped
 from genoconv.pipelines.train import kernels as run_kernels
-from genoconv.train.data import Batch
+from genoconv.train.batch import Batch
 from genoconv.train.machine import Machine
 from genoconv.train.objectives.next_base import NextBase
 
