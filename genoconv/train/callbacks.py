@@ -222,7 +222,7 @@ class _Late:
         self.comes_later = sums.is_cuda
         self._sums = sums.to("cpu", non_blocking=True)
         if self.comes_later:
-            self._there = torch.cuda.Event()
+            self._there = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._there.record(torch.cuda.current_stream(sums.device))
 
     def records(self) -> list[list[float]]:

@@ -1,7 +1,7 @@
 """Batches that a device's memory does not hold at once: computed in parts, with the gradients of the whole."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +63,9 @@ def _packed_parts(batch: Batch, at_once: int) -> Iterator[Batch]:
 
 
 def _some(batch: Batch, which: slice | tuple[slice, slice]) -> Batch:
-    some = {name: x[which] for name, x in batch._asdict().items() if isinstance(x, Tensor) and x.numel()}
+    some: dict[str, Any] = {
+        name: x[which] for name, x in batch._asdict().items() if isinstance(x, Tensor) and x.numel()
+    }
     return batch._replace(**some)
 
 

@@ -137,7 +137,8 @@ def _no_taps(weight: Tensor, backend: str) -> str | None:
         return reason
     from genoconv.ops.filter import fused
 
-    return fused.no_taps(*weight.shape, kernels.index_of(weight))
+    D, F = weight.shape
+    return fused.no_taps(D, F, kernels.index_of(weight))
 
 
 def modulate(x: Tensor, rates: Tensor, positions: Positions, *, shift: float, backend: str = "auto") -> Tensor:
