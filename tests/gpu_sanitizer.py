@@ -4,9 +4,11 @@ import sys
 from collections.abc import Iterator
 
 import torch
-from long_convolutions import Problem, differentiated, faults
+from long_convolutions import BARS, Inputs, Problem, differentiated, error, faults, truth
+from torch import Tensor
 
 from genoconv.gpu.targets import local_card
+from genoconv.ops import FrequencyMask, fftconv, fftconv_sparse
 from genoconv.ops.longconv.one_sm import launches as cuda
 from genoconv.ops.longconv.one_sm.plan import OneSm, OneSmPlan, Shares
 from genoconv.ops.longconv.regimes import plan_on
@@ -33,18 +35,39 @@ def problems() -> Iterator[Problem]:
         if size in (256, 4096, 8192):
             plan = plan_on(size, "bfloat16", 0)
             yield Problem(size, B=1, H=plan.card.sm_count * plan.filter_block.per_sm * plan.filter_block.rows + 3)
-    for N, dtype in ((40_000, torch.bfloat16), (131_069, torch.float16), (655_360, torch.bfloat16)):
-        yield Problem(N, B=2, H=2, dtype=dtype)
+    yield from long_problems()
 
 
-def main(*, check: bool) -> int:
+def long_problems() -> Iterator[Problem]:
+    """Of long rows: columns of one step with one to four tiles of 16, and of two; whole, ragged; partial filters."""
+    for turn, N in enumerate((40_000, 131_069, 196_608, 262_143, 458_752, 655_360)):
+        gates = {"gate_in": turn % 3 != 2, "gate_out": turn % 3 != 1}
+        yield Problem(N, B=1 + turn % 2, H=2, dtype=(torch.bfloat16, torch.float16)[turn % 2], **gates)
+    for turn, K in enumerate((4000, 8192, 16_384, 32_768)):
+        yield Problem(100_000 - turn, B=1, H=2, K=K, dtype=(torch.bfloat16, torch.float16)[turn % 2])
+
+
+def without_gradients(x: Inputs) -> dict[str, Tensor]:
+    """y alone: partial filters then run in pairs of chunks, and half of the frequencies are left out of the others."""
+    gates = {"gate_in": x.gate_in, "gate_out": x.gate_out}
+    if x.k.shape[1] < x.u.shape[-1]:
+        return {"y": fftconv(x.u, x.k, D=x.D, **gates, backend="cuda")}
+    keep = FrequencyMask((True, False), interleaved=True)
+    fftconv_sparse(x.u, x.k, keep, D=x.D, **gates, backend="cuda")
+    return {}
+
+
+def main(*, check: bool, long_only: bool) -> int:
     """Run them all; ``check`` compares with float64, which would be slow to watch. Returns the exit code."""
     cuda._shares = shares
     wrong = 0
-    for problem in problems():
+    for problem in long_problems() if long_only else problems():
         x = problem.inputs("cuda")
         got = differentiated(x, backend="cuda")
+        more = without_gradients(x) if OneSm().sizes(local_card(0))[-1] < problem.N else {}
         found = faults(got, x) if check else []
+        if check and "y" in more and not error(more["y"], truth(x)["y"]) <= BARS[x.u.dtype]:
+            found.append("pairs of chunks are off")
         print(problem, *found, flush=True)
         wrong += len(found)
     torch.cuda.synchronize()
@@ -52,4 +75,4 @@ def main(*, check: bool) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(check=sys.argv[1:] == ["check"]))
+    sys.exit(main(check="check" in sys.argv[1:], long_only="long" in sys.argv[1:]))

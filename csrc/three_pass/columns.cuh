@@ -88,9 +88,15 @@ DEVICE void store_eight(unsigned char* at, const Eight& x) {
 // computed, that of i < 32 has a table.
 struct Twiddles {
   const uint4* table;      // [f1][four eights of columns][re, im]
+  u32 step, first;         // f1 + 1/4 of a line, in quarters, is first + step times its number
   float cycles_per_phase;  // 1 / 4N
+  DEVICE Twiddles(const uint4* table_, int step_, int first_, int line_count)
+      : table(table_),
+        step(step_),
+        first(first_),
+        cycles_per_phase(1.0f / (static_cast<float>(step_) * line_count * Columns::kPoints)) {}
   DEVICE float2 of_tile(int f, int tile) const {
-    const u32 phase = (4 * f + 1) * static_cast<u32>(32 * tile);  // less than 4 N
+    const u32 phase = (step * f + first) * static_cast<u32>(32 * tile);  // less than 4 N
     return root_of_unity(static_cast<float>(phase) * cycles_per_phase);
   }
   DEVICE Eight of_columns(int f, int eight) const {
@@ -101,7 +107,7 @@ struct Twiddles {
   // Those of a warp's columns from column 32 `tile` on, to its own shared memory.
   DEVICE void fill(int tile, int radix) const {
 #pragma unroll 2
-    for (int n = 0; n < Columns::kTiles * Columns::kPerTile; n++) {
+    for (int n = 0; n < Columns::kKeptTiles * Columns::kPerTile; n++) {
       const LaneEight own(n);
       const int f = own.row < radix ? own.row : 0;
       WideEight w;
@@ -206,7 +212,7 @@ template <class Sink>
 DEVICE void transform_columns(const Matrix& matrix, const Operands& x, Sink sink) {
   constexpr int kTiles = Columns::kTiles;
 #pragma unroll 1
-  for (int m = 0; m < kTiles; m++) {
+  for (int m = 0; m < Columns::kKeptTiles; m++) {
     WorkStrip re[Columns::kProducts] = {}, im[Columns::kProducts] = {};
 #pragma unroll
     for (int k = 0; k < kTiles; k++) {
@@ -236,7 +242,7 @@ DEVICE void restore_columns(const Matrix& matrix, Source operands, Sink sink) {
   constexpr int kTiles = Columns::kTiles, kProducts = Columns::kProducts;
   Strip y[kTiles][kProducts] = {};
 #pragma unroll
-  for (int k = 0; k < kTiles; k++) {
+  for (int k = 0; k < Columns::kKeptTiles; k++) {
     u32 z[2][kProducts][2];
     operands(k, z);
 #pragma unroll

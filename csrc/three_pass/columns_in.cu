@@ -156,13 +156,14 @@ DEVICE void split_columns(const Job& job, int row, int tile) {
 extern "C" __global__ void __launch_bounds__(32 * Columns::kWarps, Columns::kBlocksPerSm)
     columns_in(int first, int count, void* rows, void* gate, unsigned char* lines, const uint4* matrix,
                const uint4* second, const uint4* twiddles, u32* codes, u32* ranges, int batches, int radix,
-               int line_count, i64 length, i64 row_batch, i64 row_channel, i64 gate_batch, i64 gate_channel) {
+               int line_count, int step, int first_line, i64 length, i64 row_batch, i64 row_channel, i64 gate_batch,
+               i64 gate_channel) {
   const Job job{{rows, row_batch, row_channel},
                 {gate, gate_batch, gate_channel},
                 {lines, line_count, Columns::kPoints},
                 {matrix},
                 second,
-                {twiddles, 0.25f / (static_cast<float>(line_count) * Columns::kPoints)},
+                Twiddles(twiddles, step, first_line, line_count),
                 codes,
                 ranges,
                 first,

@@ -14,6 +14,8 @@ struct Job {
   int batches, radix;
   i64 length;
   float factor;
+  const float* skip;  // SKIP: of each channel, times rows `skipped` and their gate, goes to results before their gates
+  Rows skipped, skipped_gate;
 
   DEVICE const float* scales_of(int channel) const { return scales + static_cast<i64>(channel) * (lines.count + 1); }
   DEVICE float factor_of(int row, const float* own) const {
@@ -34,7 +36,9 @@ struct Places {
   int line;
   Extent extent;
   unsigned char *to, *to_second;
-  const unsigned char *by, *by_second;
+  const unsigned char *by, *by_second, *skipped, *skipped_by;
+  float skip;
+  Chunk passing[SKIP ? kCount : 1], passing_gate[SKIP_GATED ? kCount : 1];
   Chunk first[GATE_FIRST ? kCount : 1], second[SECOND ? kCount : 1];
 
   DEVICE Places(const Job& job, const RowAt& at, int tile, int start)
@@ -43,7 +47,10 @@ struct Places {
         to(job.first.at(at)),
         to_second(job.second.at(at)),
         by(job.gate_first.at(at)),
-        by_second(job.gate_second.at(at)) {
+        by_second(job.gate_second.at(at)),
+        skipped(job.skipped.at(at)),
+        skipped_by(job.skipped_gate.at(at)),
+        skip(SKIP ? job.skip[at.channel] : 0.0f) {
     origin = (static_cast<i64>(line) * Columns::kPoints + 32 * tile + 8 * LaneEight(0).eight) * kValueBytes;
   }
   // The n-th eight of the m-th tile of rows: bytes from the row's first value, and how many values the row has there.
@@ -54,8 +61,11 @@ struct Places {
   DEVICE void ask(int m) {
 #pragma unroll
     for (int n = 0; n < Columns::kPerTile; n++) {
-      if constexpr (GATE_FIRST) first[m * Columns::kPerTile + n].load(by + on(m, n), valid(m, n));
-      if constexpr (SECOND) second[m * Columns::kPerTile + n].load(by_second + on(m, n), valid(m, n));
+      const int number = m * Columns::kPerTile + n;
+      if constexpr (SKIP) passing[number].load(skipped + on(m, n), valid(m, n));
+      if constexpr (SKIP_GATED) passing_gate[number].load(skipped_by + on(m, n), valid(m, n));
+      if constexpr (GATE_FIRST) first[number].load(by + on(m, n), valid(m, n));
+      if constexpr (SECOND) second[number].load(by_second + on(m, n), valid(m, n));
     }
   }
   DEVICE void ask_first() {
@@ -63,8 +73,23 @@ struct Places {
 #pragma unroll
     for (int m = 0; m < Columns::kTiles; m++) ask(m);
   }
-  DEVICE void put(int m, int n, const float (&v)[8], float factor) const {
-    float w[8], gate[8];
+  // Results with what the skip adds, at their own scale.
+  DEVICE void add_skip(int number, float (&v)[8], float factor) const {
+    float x[8], gate[8];
+    passing[number].unpack_to(x);
+    if constexpr (SKIP_GATED) {
+      passing_gate[number].unpack_to(gate);
+#pragma unroll
+      for (int i = 0; i < 8; i++) x[i] *= gate[i];
+    }
+#pragma unroll
+    for (int i = 0; i < 8; i++) v[i] = v[i] * factor + skip * x[i];
+  }
+  DEVICE void put(int m, int n, const float (&found)[8], float factor) const {
+    float v[8], w[8], gate[8];
+#pragma unroll
+    for (int i = 0; i < 8; i++) v[i] = found[i];
+    if constexpr (SKIP) add_skip(m * Columns::kPerTile + n, v, factor), factor = 1.0f;
 #pragma unroll
     for (int i = 0; i < 8; i++) w[i] = v[i];
     if constexpr (GATE_FIRST) {
@@ -123,7 +148,7 @@ DEVICE void whole_columns(const Job& job, Fetched& next, int row, int after, int
               own, [&](int comp) { return Columns::spectrum(own.row, comp, own.eight); },
               twisted(next.piece[n], w, f < job.radix ? part_of(scales, f) : 0.0f));
         }
-        if (k + 1 < Columns::kTiles) next.ask(job, row, tile, k + 1);
+        if (k + 1 < Columns::kKeptTiles) next.ask(job, row, tile, k + 1);
         else if (after >= 0) next.ask(job, after, tile, 0);
         warp_barrier();
         load_operands([&](int comp, int f, int eight) { return Columns::spectrum(f, comp, eight); }, z);
@@ -133,17 +158,19 @@ DEVICE void whole_columns(const Job& job, Fetched& next, int row, int after, int
 
 // Zeros for the places of f1' between r1 and whole tiles: they meet zeros of the matrix.
 DEVICE void clear_padding(int radix) {
-  const u32 end = 16 * Columns::kTiles * 16 * Columns::kRowBytes;
+  const u32 end = 16 * Columns::kKeptTiles * 16 * Columns::kRowBytes;
   for (u32 at = radix * 16 * Columns::kRowBytes + 16 * thread_index(); at < end; at += 16 * 32 * Columns::kWarps)
     store_shared16(shared_base() + Columns::kRows + at, uint4{});
 }
 // Again for rows j, where they have been scratch.
 DEVICE void clear_padding_again(int radix, int j) {
-  if constexpr (Columns::kTiles > 1) return;  // scratch is of the first tile, the padding of the last
+  if constexpr (Columns::kKeptTiles > 1) return;  // scratch is of the first tile, the padding of the last
   constexpr int kLanes = Columns::kRowBytes / 16;
   warp_barrier();  // every lane has read what was here
-  for (int f = radix + lane_index() / kLanes; f < 16; f += 32 / kLanes)
-    store_shared16(Columns::scratch(f, j) + 16 * (lane_index() % kLanes), uint4{});
+  for (int begin = radix; begin < 16; begin += 32 / kLanes) {
+    const int f = begin + lane_index() / kLanes;
+    store_shared16(Columns::scratch(f < 16 ? f : 15, j) + 16 * (lane_index() % kLanes), uint4{});
+  }
 }
 
 // What a warp loads of the sixteen lines of one f1'.
@@ -208,9 +235,11 @@ DEVICE void split_columns(const Job& job, int row, int tile) {
 extern "C" __global__ void __launch_bounds__(32 * Columns::kWarps, Columns::kBlocksPerSm)
     columns_out(int row_first, int count, void* first, void* gate_first, void* second, void* gate_second,
                 unsigned char* lines, const uint4* matrix, const uint4* second_step, const uint4* twiddles,
-                const float* scales, const u32* ranges, int batches, int radix, int line_count, i64 length, u32 factor,
+                const float* scales, const u32* ranges, int batches, int radix, int line_count, int step,
+                int first_line, i64 length, u32 factor, const float* skip, void* skipped, void* skipped_gate,
                 i64 first_batch, i64 first_channel, i64 gate_first_batch, i64 gate_first_channel, i64 second_batch,
-                i64 second_channel, i64 gate_second_batch, i64 gate_second_channel) {
+                i64 second_channel, i64 gate_second_batch, i64 gate_second_channel, i64 skipped_batch,
+                i64 skipped_channel, i64 skipped_gate_batch, i64 skipped_gate_channel) {
   const Job job{{first, first_batch, first_channel},
                 {gate_first, gate_first_batch, gate_first_channel},
                 {second, second_batch, second_channel},
@@ -218,14 +247,17 @@ extern "C" __global__ void __launch_bounds__(32 * Columns::kWarps, Columns::kBlo
                 {lines, line_count, Columns::kPoints},
                 {matrix},
                 second_step,
-                {twiddles, 0.25f / (static_cast<float>(line_count) * Columns::kPoints)},
+                Twiddles(twiddles, step, first_line, line_count),
                 scales,
                 ranges,
                 row_first,
                 batches,
                 radix,
                 length,
-                as_float(factor)};
+                as_float(factor),
+                skip,
+                {skipped, skipped_batch, skipped_channel},
+                {skipped_gate, skipped_gate_batch, skipped_gate_channel}};
   launch_dependents();
   job.matrix.set_up();
   if constexpr (Columns::kSplit) {

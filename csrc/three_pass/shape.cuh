@@ -3,8 +3,9 @@
 #include <common/strips.cuh>
 
 struct Columns {
-  static constexpr int kTiles = COLUMN_TILES;   // r1 in tiles of 16, the last padded with zeros
-  static constexpr bool kSplit = COLUMN_SPLIT;  // whether a column is transformed in two steps, r1 and 16
+  static constexpr int kTiles = COLUMN_TILES;           // r1 in tiles of 16, the last padded with zeros
+  static constexpr int kKeptTiles = COLUMN_KEPT_TILES;  // those that hold f1' which are kept; the others are dropped
+  static constexpr bool kSplit = COLUMN_SPLIT;          // whether a column is transformed in two steps, r1 and 16
   static constexpr int kWarps = PLAN_WARPS;
   static constexpr int kBlocksPerSm = COLUMN_BLOCKS;
   static constexpr int kPoints = LINE_POINTS;  // L

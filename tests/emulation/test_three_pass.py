@@ -8,11 +8,12 @@ import pytest
 import torch
 from broken_kernels import LONG_CHANGES, broken_sources
 from emulation import harness
-from long_convolutions import Inputs, Problem, faults
+from long_convolutions import BARS, Inputs, Problem, error, faults
 
 from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.targets import Card
-from genoconv.ops.longconv import regimes
+from genoconv.ops import FrequencyMask, fftconv_sparse
+from genoconv.ops.longconv import regimes, sparse_kernels
 from genoconv.ops.longconv.host import DTYPES
 from genoconv.ops.longconv.three_pass.plan import ThreePassPlan
 
@@ -118,6 +119,41 @@ def test_long_rows_are_the_convolution_and_its_gradients(case: Case, monkeypatch
     for name, counts in gpu.counts.items():
         assert counts.faults == 0, name
         assert counts.wavefronts <= 1.02 * counts.ideal, name
+
+
+SPARSE = (
+    # One line of four, rows that end within a line; one f1' of two, in columns of two steps. Most kernels are SMALL's.
+    (Case(4, False, 4096, Problem(14_504, B=2, H=1, K=9001)), 4, 1),
+    (Case(2, True, 4096, Problem(131_000, B=1, H=1, skip=False)), 2, 1),
+)
+
+
+@pytest.mark.parametrize(("case", "every", "first"), SPARSE, ids=lambda x: str(x))
+def test_lines_that_a_mask_drops_are_left_out(
+    case: Case, every: int, first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = FrequencyMask(tuple(b == first for b in range(every)), interleaved=True)
+    x = case.problem.inputs()
+    plan = case.plan(CARD).sparse(every, first)
+    assert plan is not None
+    assert plan.spectrum_bytes == 4 * plan.size // every
+    monkeypatch.setattr(ThreePassPlan, "group_bytes", 1 << 25)
+    found, wanted = [], []
+    for backend, rows in ((found, x), (wanted, x.double())):
+        leaves = [v.requires_grad_() for v in (rows.u, rows.k, rows.D, rows.gate_in, rows.gate_out) if v is not None]
+        gates = {"gate_in": rows.gate_in, "gate_out": rows.gate_out}
+        if backend is found:
+            with harness.machine() as gpu:
+                y = sparse_kernels.fftconv(plan, rows.u, rows.k, rows.D, rows.gate_in, rows.gate_out)
+                backend += [y, *torch.autograd.grad(y, leaves, rows.dy)]
+        else:
+            y = fftconv_sparse(rows.u, rows.k, keep, D=rows.D, **gates)
+            backend += [y, *torch.autograd.grad(y, leaves, rows.dy)]
+    bar = 1.5 * BARS[x.u.dtype]  # few lines even out little
+    for got, want in zip(found, wanted, strict=True):
+        assert error(got.detach(), want.detach()) <= bar
+    assert not gpu.overrun()
+    assert all(counts.faults == 0 for counts in gpu.counts.values())
 
 
 def test_groups_and_parts_of_a_batch_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:

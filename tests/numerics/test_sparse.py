@@ -8,9 +8,12 @@ from long_convolutions import Problem, error, truth
 from torch import Tensor
 
 from genoconv.errors import KernelError, UsageError
+from genoconv.gpu.targets import card_of
 from genoconv.ops import FrequencyMask, choose_mask, fftconv_sparse, fftconv_stream, prepare_filter, sparsity_error
 from genoconv.ops.longconv import conv, reference, sparse
+from genoconv.ops.longconv.regimes import choose_plan
 
+CPU = torch.device("cpu")
 ALL = FrequencyMask((True,) * 16)
 LOW = FrequencyMask(tuple(b < 3 or b > 12 for b in range(16)))
 
@@ -123,3 +126,54 @@ def test_shares_that_cannot_be() -> None:
         choose_mask(torch.ones(1, 8), 8, sparsity=1.0)
     with pytest.raises(UsageError, match="7 blocks: it must be an even number"):
         choose_mask(torch.ones(1, 8), 8, sparsity=0.5, blocks=7)
+
+
+EVERY_FOURTH = FrequencyMask((False, True, False, False), interleaved=True)
+
+
+def test_interleaved_blocks_are_zeros_in_the_specification() -> None:
+    plan = SimpleNamespace(size=256, radices=(16, 16))
+    x = Problem(256, B=2, H=3, dtype=torch.float32, gate_in=False, gate_out=False, skip=False).inputs().double()
+    place = torch.arange(256)
+    frequency = place // 16 + 16 * (place % 16)  # of the specification's places
+    spectrum = reference.transform(x.k, plan).masked_fill(frequency % 4 != 1, 0)
+    want = reference.inverse(reference.transform(x.u, plan) * spectrum, plan)
+    torch.testing.assert_close(fftconv_sparse(x.u, x.k, EVERY_FOURTH), want, rtol=1e-9, atol=1e-9)
+
+
+def test_gradients_of_interleaved_blocks() -> None:
+    x = Problem(40, B=1, H=2, K=20).inputs().double()
+    leaves = [v.requires_grad_() for v in (x.u, x.k, x.D) if v is not None]
+    assert torch.autograd.gradcheck(lambda u, k, D: fftconv_sparse(u, k, EVERY_FOURTH, D=D), leaves)
+
+
+def test_a_filter_that_repeats_loses_nothing_with_interleaved_blocks() -> None:
+    """Of the filter whose spectrum is the block itself, nothing is dropped; of a decaying one, nearly all."""
+    repeating = sparse.inverse(torch.randn(2, 1024, dtype=torch.complex128) * EVERY_FOURTH.flags(1024, CPU), 1024)
+    mask = choose_mask(repeating.real, 1024, sparsity=0.75, interleaved=True)
+    assert mask == EVERY_FOURTH
+    assert mask.sparsity == 0.75
+    exact = sparsity_error(repeating.real, mask, 1024)
+    assert (
+        sparsity_error(
+            smooth_filter(), choose_mask(smooth_filter(), 1024, sparsity=0.75, interleaved=True), 1024
+        ).filter
+        > 0.5
+    )
+    assert exact.filter < 1
+    assert len(choose_mask(smooth_filter(), 1024, sparsity=0.9, interleaved=True).kept) == 8
+    assert choose_mask(smooth_filter(), 1024, sparsity=0.4, interleaved=True).sparsity == 0
+
+
+@pytest.mark.parametrize("length", [1, 7, 40, 12_289, 65_536, 65_537, 1_000_000, 2**24])
+def test_transforms_of_interleaved_blocks_are_those_of_the_kernels(length: int) -> None:
+    size = sparse.transform_size(length, 4, interleaved=True)
+    assert length <= size <= max(32, 1.25 * length)
+    assert size % 4 == 0
+    if length > 2**15:
+        assert size == choose_plan(length, card=card_of("sm_90")).size
+
+
+def test_interleaved_blocks_are_a_power_of_two() -> None:
+    with pytest.raises(UsageError, match="3 interleaved blocks: their number must be a power of two"):
+        FrequencyMask((True, False, False), interleaved=True)

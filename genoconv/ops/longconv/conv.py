@@ -80,7 +80,7 @@ def prepare_filter(
         length: N, in positions.
         D: (H,), the skip.
         keep: blocks of the spectrum that are kept; the others are taken as zero, see
-            :mod:`genoconv.ops.longconv.sparse`. Such a filter runs on torch.fft.
+            :mod:`genoconv.ops.longconv.sparse`.
 
     Raises:
         UsageError: K > length, shapes, types or devices that do not fit, or a D that is not finite.
@@ -98,15 +98,25 @@ def prepare_filter(
     return FilterSpectrum(k.detach(), None if D is None else D.detach(), length, keep)
 
 
-def choose(u: Tensor, taps: int, backend: str, *, gradients: bool = False) -> str | Chunks:
-    """``cuda`` or ``torch`` for whole rows, or chunks of them; never another backend than was asked for by name.
+def backend_of(backend: str) -> str:
+    """The backend that was asked for; in place of ``auto`` what the environment asks for.
 
-    gradients: whether a backward pass will follow.
+    Raises:
+        UsageError: the environment names no backend.
     """
     if backend == "auto":
         backend = os.environ.get("GENOCONV_KERNELS", "auto")
         if backend not in BACKENDS:
             raise UsageError(f"GENOCONV_KERNELS is {backend!r}; it must be one of {', '.join(BACKENDS)}")
+    return backend
+
+
+def choose(u: Tensor, taps: int, backend: str, *, gradients: bool = False) -> str | Chunks:
+    """``cuda`` or ``torch`` for whole rows, or chunks of them; never another backend than was asked for by name.
+
+    gradients: whether a backward pass will follow.
+    """
+    backend = backend_of(backend)
     length = u.shape[-1]
     if backend == "torch" or (backend == "auto" and u.device.type != "cuda"):
         return choose_chunks(length, taps=taps) or "torch"
@@ -132,11 +142,15 @@ def _sparse(
     gate_out: Tensor | None,
     backend: str,
 ) -> Tensor:
-    if backend == "cuda":
-        raise KernelError("the kernels do not skip frequencies: use backend='torch' (auto does)")
+    from genoconv.ops.longconv import sparse_kernels  # which imports this module
+
+    taps, plan = k.taps[:, : u.shape[-1]], sparse_kernels.plan_of(u, keep, backend)
+    if plan is not None:
+        made = k.made.get((plan.regime, plan.size)) or k.make(plan)
+        return sparse_kernels.fftconv(plan, u, taps, k.skip, gate_in, gate_out, made)
     if u.device.type == "cuda":
         _say_once("torch.fft: the filter is frequency-sparse")
-    return fftconv_sparse(u, k.taps[:, : u.shape[-1]], keep, D=k.skip, gate_in=gate_in, gate_out=gate_out)
+    return fftconv_sparse(u, taps, keep, D=k.skip, gate_in=gate_in, gate_out=gate_out, backend="torch")
 
 
 _said: set[str] = set()

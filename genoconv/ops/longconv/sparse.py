@@ -1,8 +1,14 @@
 """Frequency-sparse filters: blocks of a filter's spectrum are taken as zero, so that they need not be computed.
 
 The spectrum is T(k) of the specification, P complex values at the frequencies (f + 1/4) / P. A mask keeps or drops
-whole blocks of neighbouring frequencies, the same ones for all channels; a block and its mirror image, which hold the
-two halves of a real filter's band, go together.
+whole blocks of them, the same ones for all channels, of one of two kinds:
+
+* *bands* of neighbouring frequencies; a block and its mirror image, which hold the two halves of a real filter's band,
+  go together. They suit smooth filters. These run on torch.fft: which band a frequency belongs to shows in the last
+  stage of a transform alone, so nearly all of it has to be computed.
+* *interleaved* blocks, each of every C-th frequency. The kernels of long rows hold each in lines of its own, and leave
+  out all that belongs to the others: their products, their traffic, their memory. In time such a filter repeats at
+  every C-th part of the transform, so it suits filters that repeat; :func:`sparsity_error` says what it costs others.
 
 Dropping frequencies is not causal: a filter without its high frequencies rings on both sides of every tap, and the part
 before the tap makes a position see positions after it. :func:`sparsity_error` reports how much. Do not take likelihoods
@@ -29,18 +35,24 @@ class FrequencyMask:
     """Which blocks of a spectrum are kept.
 
     Attributes:
-        kept: one flag per block, from the lowest frequency to the highest; symmetric.
+        kept: one flag per block, from the lowest frequency to the highest; symmetric, unless interleaved.
+        interleaved: block b holds the frequencies b, b + C, ... of C blocks, a power of two; otherwise neighbours.
 
     Raises:
-        UsageError: no block is kept, or the flags are not symmetric.
+        UsageError: no block is kept, the flags are not symmetric, or the number of interleaved blocks is no power of 2.
     """
 
     kept: tuple[bool, ...]
+    interleaved: bool = False
 
     def __post_init__(self) -> None:
         if not any(self.kept):
             raise UsageError("a frequency mask keeps at least one pair of blocks")
-        if self.kept != self.kept[::-1]:
+        blocks = len(self.kept)
+        if self.interleaved:
+            if blocks & (blocks - 1):
+                raise UsageError(f"{blocks} interleaved blocks: their number must be a power of two")
+        elif self.kept != self.kept[::-1]:
             raise UsageError(f"a frequency mask keeps a block with its mirror image: {self} is not symmetric")
 
     @property
@@ -53,7 +65,8 @@ class FrequencyMask:
 
     def flags(self, size: int, device: torch.device) -> Tensor:
         """(size,) booleans on ``device`` for a spectrum of ``size`` points, a multiple of the number of blocks."""
-        return torch.tensor(self.kept, device=device).repeat_interleave(size // len(self.kept))
+        kept, times = torch.tensor(self.kept, device=device), size // len(self.kept)
+        return kept.repeat(times) if self.interleaved else kept.repeat_interleave(times)
 
 
 @dataclass(frozen=True)
@@ -69,14 +82,17 @@ class SparsityError:
     lookahead: float
 
 
-def choose_mask(k: Tensor, length: int, *, sparsity: float, blocks: int = BLOCKS) -> FrequencyMask:
+def choose_mask(
+    k: Tensor, length: int, *, sparsity: float, blocks: int = BLOCKS, interleaved: bool = False
+) -> FrequencyMask:
     """Keep the blocks that hold the most energy of a trained filter.
 
     Args:
         k: (H, K) filters; each channel counts alike, whatever its size.
         length: N, positions of the rows that it is for.
         sparsity: share of the spectrum to drop, 0 to less than 1; as many pairs of blocks as that allows.
-        blocks: blocks in all, even.
+        blocks: blocks in all, even. Of interleaved ones a single one is kept, so ``sparsity`` says how many there are.
+        interleaved: the kind of blocks.
 
     Raises:
         UsageError: an invalid share or number of blocks.
@@ -85,10 +101,15 @@ def choose_mask(k: Tensor, length: int, *, sparsity: float, blocks: int = BLOCKS
         raise UsageError(f"sparsity {sparsity:g}: it must be at least 0 and less than 1")
     if blocks < 2 or blocks % 2:
         raise UsageError(f"{blocks} blocks: it must be an even number, 2 or more")
+    if interleaved:
+        blocks = 1 << int(math.log2(1 / (1 - sparsity)) + 1e-9)
     with torch.no_grad():
-        spectrum = transform(upcast(k), transform_size(length, blocks))
-        energy = spectrum.abs().square().view(len(k), blocks, -1).sum(-1)
+        spectrum = transform(upcast(k), transform_size(length, blocks, interleaved=interleaved))
+        energy = spectrum.abs().square()
+        energy = energy.view(len(k), -1, blocks).sum(1) if interleaved else energy.view(len(k), blocks, -1).sum(-1)
         energy = (energy / energy.sum(-1, keepdim=True).clamp(min=torch.finfo(energy.dtype).tiny)).sum(0)
+    if interleaved:
+        return FrequencyMask(tuple(b == int(energy.argmax()) for b in range(blocks)), interleaved=True)
     pairs = (energy + energy.flip(0))[: blocks // 2]
     count = blocks // 2 - min(blocks // 2 - 1, int(sparsity * blocks / 2))
     best = set(pairs.topk(count).indices.tolist())
@@ -103,7 +124,7 @@ def sparsity_error(k: Tensor, mask: FrequencyMask, length: int) -> SparsityError
         mask: blocks of the spectrum that are kept.
         length: N, positions of the rows.
     """
-    size = transform_size(length, len(mask.kept))
+    size = transform_size(length, len(mask.kept), interleaved=mask.interleaved)
     with torch.no_grad():
         taps = k.double()
         kept = inverse(transform(taps, size) * mask.flags(size, k.device), size)
@@ -121,10 +142,12 @@ def fftconv_sparse(
     D: Tensor | None = None,
     gate_in: Tensor | None = None,
     gate_out: Tensor | None = None,
+    backend: str = "auto",
 ) -> Tensor:
     """:func:`genoconv.ops.fftconv` with the blocks of T(k) that ``keep`` drops taken as zero; the skip stays whole.
 
-    By torch.fft, in float32 (float64 for float64 rows).
+    A mask with one interleaved block runs on the kernels of long rows, where those serve the rows and the block; all
+    others by torch.fft, in float32 (float64 for float64 rows).
 
     Args:
         u: (B, H, N), bfloat16, float16, float32 or float64.
@@ -133,18 +156,23 @@ def fftconv_sparse(
         D: (H,), the skip; None is zero.
         gate_in: (B, H, N) like ``u``; None is one.
         gate_out: (B, H, N) like ``u``; None is one.
+        backend: as in ``fftconv``.
 
     Returns:
         (B, H, N) in the type of ``u``. Differentiable in all tensors; frequencies that are dropped get no gradient.
 
     Raises:
         UsageError: as ``fftconv``.
+        KernelError: ``backend="cuda"`` and the kernels cannot serve this call.
     """
-    from genoconv.ops.longconv import conv  # which imports this module for prepared filters
+    from genoconv.ops.longconv import conv, sparse_kernels  # which import this module for prepared filters
 
-    conv.check(u, k, D, gate_in, gate_out, "torch")
+    conv.check(u, k, D, gate_in, gate_out, backend)
+    plan = sparse_kernels.plan_of(u, keep, backend)
+    if plan is not None:
+        return sparse_kernels.fftconv(plan, u, k, D, gate_in, gate_out)
     N = u.shape[-1]
-    size = transform_size(N, len(keep.kept))
+    size = transform_size(N, len(keep.kept), interleaved=keep.interleaved)
     with torch.autocast(u.device.type, enabled=False):
         v = upcast(u) if gate_in is None else upcast(u) * upcast(gate_in)
         spectrum = transform(k.to(v.dtype), size) * keep.flags(size, u.device)
@@ -157,8 +185,16 @@ def fftconv_sparse(
     return result
 
 
-def transform_size(length: int, blocks: int) -> int:
-    """Points of the transform of rows of ``length`` positions: a size that every FFT library does fast."""
+def transform_size(length: int, blocks: int, *, interleaved: bool = False) -> int:
+    """Points of the transform of rows of ``length`` positions: a size that every FFT library does fast.
+
+    What interleaved blocks are depends on the size, so theirs is the one that the kernels of long rows have on any
+    GPU: the least of 4, 5, 6 and 7 times powers of two.
+    """
+    if interleaved:
+        least = max(length, 8 * blocks)
+        power = least.bit_length() - 3  # 4 << power <= least
+        return next(m << power for m in range(4, 9) if m << power >= least)
     return blocks * fast_size(max(1, -(-length // blocks)))
 
 

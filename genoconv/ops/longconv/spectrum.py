@@ -67,7 +67,8 @@ class FilterSpectrum:
 
     def make(self, plan: "Plan") -> StoredSpectrum:
         """T(k) + D for the kernels of one plan, kept in :attr:`made`."""
-        made = plan.prepare_filter(self.taps[:, : plan.size], self.skip)
+        # What a mask leaves of a spectrum has no place for all of a skip.
+        made = plan.prepare_filter(self.taps[:, : plan.size], self.skip if self.keep is None else None)
         self.made[plan.regime, plan.size] = made
         return made
 

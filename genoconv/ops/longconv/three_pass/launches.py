@@ -14,7 +14,7 @@ from genoconv.gpu.launch import Prepared
 from genoconv.ops import kernels
 from genoconv.ops.longconv import host
 from genoconv.ops.longconv.spectrum import StoredSpectrum
-from genoconv.ops.longconv.three_pass.passes import Passes, Step
+from genoconv.ops.longconv.three_pass.passes import Passes, Skip, Step
 from genoconv.ops.longconv.three_pass.plan import ThreePassPlan
 
 _LARGEST_STRIDE = 2**62
@@ -25,7 +25,7 @@ def prepare_filter(plan: ThreePassPlan, k: Tensor, D: Tensor | None) -> StoredSp
     passes = Passes(plan, k)
     taps, skip = kernels.singles(k), None if D is None else kernels.singles(D)
     H, K = taps.shape
-    kept = torch.empty(H, plan.size, dtype=torch.int32, device=k.device)
+    kept = torch.empty(H, plan.kept, dtype=torch.int32, device=k.device)
     scale = torch.zeros(H, plan.scales, dtype=torch.float32, device=k.device)
     ranges = passes.zeros(H, 2)
     at_once = plan.rows_at_once(H)
@@ -55,10 +55,12 @@ def forward(
     gate_out: Tensor | None,
     *,
     fresh: bool = False,
+    skip: Tensor | None = None,
 ) -> Tensor:
     """y (B, H, N) contiguous. Rows may be strided in B and H; rows strided in N are copied.
 
-    The first pass does not read the spectrum, so ``fresh`` changes nothing here.
+    The first pass does not read the spectrum, so ``fresh`` changes nothing here. skip: D (H,), where it is not in the
+    spectrum.
     """
     B, H, N = u.shape
     passes = Passes(plan, u)
@@ -73,7 +75,7 @@ def forward(
             (
                 passes.columns_in(u, gate_in, workspace, ranges),
                 passes.lines(workspace, spectrum, ranges, batches=B),
-                passes.columns_out(y, gate_out, workspace[0], spectrum.scale, ranges),
+                passes.columns_out(y, gate_out, workspace[0], spectrum.scale, ranges, skip=_skip(skip, u, gate_in)),
             )
         )
     # Two groups in flight, so that one computes while the other waits for memory, or ends.
@@ -91,8 +93,10 @@ def backward(
     spectrum: StoredSpectrum,
     gate_in: Tensor | None,
     gate_out: Tensor | None,
+    *,
+    skip: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
-    """(du, dk, dD, dgate_in, dgate_out)."""
+    """(du, dk, dD, dgate_in, dgate_out). skip: as in :func:`forward`; then dD is left to others."""
     B, H = u.shape[:2]
     passes = Passes(plan, u)
     u, dy, gate_in, gate_out = _rows(u), _rows(dy.to(u.dtype)), _optional_rows(gate_in), _optional_rows(gate_out)
@@ -101,19 +105,21 @@ def backward(
     dk_scales = torch.zeros(H, plan.scales, dtype=torch.float32, device=u.device)
     ranges = passes.zeros(2, B * H, 2)
     at_once = plan.rows_at_once(B * H, batches=B)
-    partial = passes.words(0 if at_once >= B else 2 * plan.size)
+    partial = passes.words(0 if at_once >= B else 2 * plan.kept)
     kernel = plan.line_kernel("line_gradients", gate_out=gate_out is not None)
 
     ways = []
     for _ in range(plan.groups(B * H, batches=B)):
         vs, dcs = passes.workspace(at_once), passes.workspace(at_once)
-        dk_lines = passes.words(max(1, at_once // B), plan.size)
+        dk_lines = passes.words(max(1, at_once // B), plan.kept)
         sums = (dk_lines, spectrum.filter, spectrum.scale, dk_scales, partial)
         data = (vs[0], dcs[0], *sums, passes.tables.lines, vs[1], dcs[1])
         second = None if dgate_in is None else (dgate_in, u)
-        out = [passes.columns_out(du, gate_in, dcs[0], spectrum.scale, ranges[1], second=second)]
+        around = _skip(skip, dy, gate_out)
+        out = [passes.columns_out(du, gate_in, dcs[0], spectrum.scale, ranges[1], second=second, skip=around)]
         if dgate_out is not None:
-            out.append(passes.columns_out(dgate_out, dy, vs[0], spectrum.scale, ranges[0]))
+            around = _skip(skip, u, gate_in)
+            out.append(passes.columns_out(dgate_out, dy, vs[0], spectrum.scale, ranges[0], skip=around))
         ways.append(
             _WayBack(
                 (passes.columns_in(u, gate_in, vs, ranges[0]), passes.columns_in(dy, gate_out, dcs, ranges[1])),
@@ -167,6 +173,10 @@ def _batch_groups(batches: int, channels: int, at_once: int) -> Iterator[tuple[i
         for channel in range(channels):
             for begin, count in _groups(batches, at_once):
                 yield channel, 1, begin, begin + count
+
+
+def _skip(D: Tensor | None, x: Tensor, gate: Tensor | None) -> Skip | None:
+    return None if D is None else (D, x, gate)
 
 
 def _rows(x: Tensor) -> Tensor:

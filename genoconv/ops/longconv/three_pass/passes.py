@@ -31,14 +31,14 @@ class _Tables:
 
 
 @cache
-def _tables(radix: int, split: bool, points: int, index: int) -> _Tables:
+def _tables(radix: int, split: bool, points: int, every: int, first: int, index: int) -> _Tables:
     lines = radix * (tables.SECOND if split else 1)
-    way_in, way_out = tables.columns(radix)
+    way_in, way_out = tables.columns(radix, every, first)
     return _Tables(
         columns_in=host.upload(way_in, index),
         columns_out=host.upload(way_out, index),
-        second=host.upload(tables.second_step(radix), index) if split else None,
-        twiddles=host.upload(tables.twiddles(lines, points), index),
+        second=host.upload(tables.second_step(radix, every, first), index) if split else None,
+        twiddles=host.upload(tables.twiddles(lines, points, every, first), index),
         lines=host.upload(tables.lines(*FACTORS[points]), index),
     )
 
@@ -52,13 +52,22 @@ Step = Callable[[int, int, int], None]
 """A pass over some rows: first, count, handle of a stream."""
 
 
+Skip = tuple[Tensor, Tensor, Tensor | None]
+"""D (H,), rows, their gate: what a filter without a skip in it leaves to be added to results."""
+
+
 class Passes:
     """The passes of one plan over tensors of one GPU; each takes the first number and the count of its rows."""
 
     def __init__(self, plan: ThreePassPlan, like: Tensor) -> None:
         self.plan = plan
         self.device, self.index = like.device, kernels.index_of(like)
-        self.tables = _tables(plan.radix, plan.split, plan.points, self.index)
+        self.tables = _tables(plan.radix, plan.split, plan.points, plan.every, plan.first, self.index)
+
+    @property
+    def frequencies(self) -> tuple[int, int]:
+        """Of lines, in quarters: from one to the next, and the first."""
+        return 4 * self.plan.every, 4 * self.plan.first + 1
 
     def words(self, *shape: int) -> Tensor:
         """Device memory of 32-bit words."""
@@ -70,7 +79,7 @@ class Passes:
 
     def workspace(self, rows: int) -> tuple[Tensor, Tensor]:
         """Spectra of the rows of a group, and the codes of their tiles of columns."""
-        return self.words(rows, self.plan.size), self.words(rows, self.plan.points // _TILE)
+        return self.words(rows, self.plan.kept), self.words(rows, self.plan.points // _TILE)
 
     @contextmanager
     def streams(self) -> Iterator[tuple[int, int]]:
@@ -100,7 +109,7 @@ class Passes:
         dtype = DTYPES.get(x.dtype, "float32")
         kernel = plan.columns("columns_in", dtype=dtype, aligned=host.aligned(x, gate), gated=gate is not None)
         lines, codes = workspace
-        shape = (x.shape[0], plan.radix, plan.lines, x.shape[-1], *host.strides(x, gate))
+        shape = (x.shape[0], plan.kept_radix, plan.lines, *self.frequencies, x.shape[-1], *host.strides(x, gate))
         run = self.prepared(kernel, (x, gate, lines, t.columns_in, t.second, t.twiddles, codes, ranges, *shape))
         return lambda first, count, stream: run(first, count, grid=plan.column_grid(count), stream=stream)
 
@@ -114,18 +123,25 @@ class Passes:
         *,
         factor: float = 1.0,
         second: tuple[Tensor, Tensor] | None = None,
+        skip: Skip | None = None,
     ) -> Step:
         """Spectra of lines to rows ``to`` times gate; ``second``: another result and its gate."""
         plan, t = self.plan, self.tables
         dtype = DTYPES.get(to.dtype, "float32")
         also, also_gate = second or (None, None)
-        aligned = host.aligned(to, gate, also, also_gate)
+        D, x, x_gate = skip or (None, None, None)
         kernel = plan.columns(
-            "columns_out", dtype=dtype, aligned=aligned, gated=gate is not None, second=second is not None
+            "columns_out",
+            dtype=dtype,
+            aligned=host.aligned(to, gate, also, also_gate, x, x_gate),
+            gated=gate is not None,
+            second=second is not None,
+            skip=(D is not None, x_gate is not None),
         )
         tensors = (to, gate, also, also_gate, lines, t.columns_out, t.second, t.twiddles, scales, ranges)
-        shape = (to.shape[0], plan.radix, plan.lines, to.shape[-1], kernels.bits(factor))
-        run = self.prepared(kernel, (*tensors, *shape, *host.strides(to, gate, also, also_gate)))
+        shape = (to.shape[0], plan.kept_radix, plan.lines, *self.frequencies, to.shape[-1], kernels.bits(factor))
+        strides = host.strides(to, gate, also, also_gate, x, x_gate)
+        run = self.prepared(kernel, (*tensors, *shape, D, x, x_gate, *strides))
         return lambda first, count, stream: run(first, count, grid=plan.column_grid(count), stream=stream)
 
     def lines(

@@ -7,7 +7,7 @@ j' (f1 + 1/4) / N (twiddles) plus j' f' / L (plain transforms of lines). R1 is r
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import ModuleType
 
@@ -43,11 +43,14 @@ class ThreePassPlan(Plan):
         radix: r1.
         split: whether a column has a second step of 16 points.
         points: L.
+        every, first: of a frequency-sparse filter: which frequencies are kept, one of ``every`` from ``first`` on.
     """
 
     radix: int
     split: bool
     points: int
+    every: int = 1
+    first: int = 0
 
     __hash__ = Plan.__hash__  # otherwise dataclass makes one of all fields
 
@@ -55,8 +58,27 @@ class ThreePassPlan(Plan):
 
     @property
     def lines(self) -> int:
-        """R1, lines of a row."""
-        return self.radix * (SECOND if self.split else 1)
+        """Lines of a row that are kept: R1, unless a filter is frequency-sparse."""
+        return self.kept_radix * (SECOND if self.split else 1)
+
+    @property
+    def kept_radix(self) -> int:
+        """f1' that are kept, r1 or fewer."""
+        return self.radix // self.every
+
+    @property
+    def kept(self) -> int:
+        """Points of a spectrum that are kept: the transform's, unless a filter is frequency-sparse."""
+        return self.lines * self.points
+
+    def sparse(self, every: int, first: int) -> "ThreePassPlan | None":
+        """The same plan for filters that keep one frequency of ``every``; None where columns cannot be cut so."""
+        return replace(self, every=every, first=first) if self.radix % every == 0 else None
+
+    @property
+    def spectrum_bytes(self) -> int:
+        """Of what is kept."""
+        return 4 * self.kept
 
     @property
     def radices(self) -> tuple[int, ...]:
@@ -81,15 +103,15 @@ class ThreePassPlan(Plan):
 
     def rows_at_once(self, rows: int, *, batches: int | None = None) -> int:
         """Rows of a group, of so many in all. ``batches``: in the backward pass, how many rows share a filter."""
-        most = self.group_bytes // (4 * self.size * GROUPS)
+        most = self.group_bytes // (4 * self.kept * GROUPS)
         if batches is not None:  # two spectra of each row, and one for each filter
-            most = _BACKWARD_SHARE * self.group_bytes * batches // (4 * self.size * GROUPS * (2 * batches + 1))
+            most = _BACKWARD_SHARE * self.group_bytes * batches // (4 * self.kept * GROUPS * (2 * batches + 1))
         groups = -(-rows // max(1, most))
         return -(-rows // groups)  # groups of equal sizes
 
     def groups(self, rows: int, *, batches: int | None = None) -> int:
         """Groups in flight."""
-        most = GROUPS if 4 * self.size * GROUPS <= self.group_bytes else 1
+        most = GROUPS if 4 * self.kept * GROUPS <= self.group_bytes else 1
         return min(most, -(-rows // self.rows_at_once(rows, batches=batches)))
 
     def obstacle(self, channels: int) -> str | None:
@@ -98,7 +120,7 @@ class ThreePassPlan(Plan):
 
     def workspace_bytes(self, batches: int, channels: int, *, backward: bool) -> int:
         """Spectra of the rows in flight, their scales, and in the backward pass sums over the batch."""
-        rows, line = batches * channels, 4 * self.size
+        rows, line = batches * channels, 4 * self.kept
         sharing = batches if backward else None
         at_once, groups = self.rows_at_once(rows, batches=sharing), self.groups(rows, batches=sharing)
         spectra = groups * at_once * (line + self.points // 8)
@@ -108,11 +130,30 @@ class ThreePassPlan(Plan):
         partial = 0 if at_once >= batches else 2 * line
         return 2 * spectra + filters + partial + 16 * rows
 
-    def columns(self, way: str, *, dtype: str, aligned: bool, gated: bool = False, second: bool = False) -> Kernel:
-        """`columns_in` or `columns_out`. dtype: of rows, or "float32" for filters. second: there are two results."""
+    def columns(
+        self,
+        way: str,
+        *,
+        dtype: str,
+        aligned: bool,
+        gated: bool = False,
+        second: bool = False,
+        skip: tuple[bool, bool] = (False, False),
+    ) -> Kernel:
+        """`columns_in` or `columns_out`.
+
+        Args:
+            way: which of them.
+            dtype: of rows, or "float32" for filters.
+            aligned: rows start on 16 bytes and N is a multiple of 8.
+            gated: there is a gate.
+            second: there are two results.
+            skip: whether results get a skip of their own, and whether its rows have a gate.
+        """
         defines = {
             "PLAN_WARPS": self.column_warps,
             "COLUMN_TILES": self.column_tiles,
+            "COLUMN_KEPT_TILES": -(-self.kept_radix // 16),
             "COLUMN_SPLIT": int(self.split),
             "COLUMN_SPAN": self.column_span,
             "COLUMN_GATES_FIRST": int(self.column_tiles <= 2),
@@ -123,7 +164,16 @@ class ThreePassPlan(Plan):
             "HALF_SUMS": int(dtype == "bfloat16"),
             "ALIGNED": int(aligned),
         }
-        defines |= {"GATE_IN": int(gated)} if way == "columns_in" else {"GATE_FIRST": int(gated), "SECOND": int(second)}
+        defines |= (
+            {"GATE_IN": int(gated)}
+            if way == "columns_in"
+            else {
+                "GATE_FIRST": int(gated),
+                "SECOND": int(second),
+                "SKIP": int(skip[0]),
+                "SKIP_GATED": int(skip[1]),
+            }
+        )
         smem = column_bytes(self.radix, span=self.column_span, split=self.split)
         return Kernel(f"three_pass/{way}", tuple(sorted(defines.items())), smem, 32 * self.column_warps)
 
@@ -224,7 +274,7 @@ class ThreePassPlan(Plan):
         )
         rows, groups = self.rows_at_once(2**20), self.groups(2**20)
         yield f"columns of {steps}, {self.lines:,} lines of {self.points:,} points"
-        yield f"rows in flight between passes: {groups} x {rows:,}, {rows * self.size / 2**18:.0f} MB each"
+        yield f"rows in flight between passes: {groups} x {rows:,}, {rows * self.kept / 2**18:.0f} MB each"
         yield (
             f"a line in a block of {32 * self.line_warps('lines')} threads, {self._buffers} in shared memory, "
             f"{line_bytes(self.points, self._buffers) / 1024:.1f} KB"

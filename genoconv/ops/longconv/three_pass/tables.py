@@ -12,34 +12,36 @@ SECOND = 16
 
 
 @cache
-def columns(radix: int) -> tuple[Words, Words]:
+def columns(radix: int, every: int = 1, first: int = 0) -> tuple[Words, Words]:
     """The r1 x r1 matrix of the way in, and of the way back (transposed, re and -im).
 
-    Fragments [tile of rows][tile of columns] x (re, im), zeros beyond r1.
+    Fragments [tile of rows][tile of columns] x (re, im), zeros beyond r1. Of f1' only those that are kept, one of
+    ``every`` from ``first`` on, here and below.
     """
-    index = np.arange(radix)
+    index, kept = np.arange(radix), np.arange(first, radix, every)
     tiles = -(-radix // 16)
     padded = np.zeros((16 * tiles, 16 * tiles), np.complex128)
-    padded[:radix, :radix] = roots_of_unity(np.outer(index + 0.25, index) / radix) / np.sqrt(radix)
+    padded[: len(kept), :radix] = roots_of_unity(np.outer(kept + 0.25, index) / radix) / np.sqrt(radix)
     return _tiled(padded, tiles), _tiled(padded.T.conj(), tiles)
 
 
 @cache
-def second_step(radix: int) -> Words:
+def second_step(radix: int, every: int = 1, first: int = 0) -> Words:
     """For each f1' of r1 the 16 x 16 matrix of the second step, and it transposed: [f1'][in, back] x (re, im)."""
     index = np.arange(SECOND)
     parts = []
-    for f in range(radix):
+    for f in range(first, radix, every):
         matrix = roots_of_unity(np.outer(index + (f + 0.25) / radix, index) / SECOND) / np.sqrt(SECOND)
         parts += [fragment(part) for m in (matrix, matrix.T) for part in (m.real, m.imag)]
     return np.concatenate([part.reshape(-1) for part in parts])
 
 
 @cache
-def twiddles(lines: int, points: int) -> Words:
+def twiddles(lines: int, points: int, every: int = 1, first: int = 0) -> Words:
     """exp(-2 pi i i (f1 + 1/4) / N) of columns i < 32: [f1][eight columns][re, im] -> words of two columns."""
-    w = roots_of_unity(np.outer(np.arange(lines) + 0.25, np.arange(32)) / (lines * points))
-    parts = [halves(part[:, 0::2], part[:, 1::2]).reshape(lines, 4, 4) for part in (w.real, w.imag)]
+    kept = np.arange(first, lines, every)
+    w = roots_of_unity(np.outer(kept + 0.25, np.arange(32)) / (lines * points))
+    parts = [halves(part[:, 0::2], part[:, 1::2]).reshape(len(kept), 4, 4) for part in (w.real, w.imag)]
     return np.stack(parts, 2)
 
 
