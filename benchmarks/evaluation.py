@@ -3,11 +3,13 @@
     python benchmarks/evaluation.py human_nontata_promoters.test.csv.gz --name nontata [--model DIR] [--rows ...]
 
 Every record is predicted once, by a model that has not seen it: ``--folds`` folds, stratified by class, a tenth of each
-training part for validation. With ``--grouped``, ids are ``GROUP:NAME`` and a group is never divided. Rows: ``gc`` and
-``kmers`` (linear models; k of 3 to 6 and the penalty by validation), ``random`` (a linear model on the pooled vectors
-of random weights), ``frozen`` (the same on those of ``--model``), and ``head``, ``lora`` and ``full``, which run
-``genoconv finetune`` on each fold, ``--jobs`` at once; ``--with full "--lr 1e-3"`` gives it more options. Rows of a
-model need ``--model``; rows of an earlier call on the same folds are kept.
+training part for validation. With ``--grouped``, ids are ``GROUP:NAME`` and a group is never divided. A table with a
+split column that has a test set (or a folder with ``test`` in it) is not cross-validated: its test set is predicted, by
+a model of its training set. Rows: ``gc`` and ``kmers`` (linear models; k of 3 to 6 and the penalty by validation),
+``frozen`` (a linear model on the states of ``--model``, averaged over the bases: those of all ``--layers``, as
+``finetune --mode head`` sees them, or of the last one), ``random`` (the same on random weights), and ``head``, ``lora``
+and ``full``, which run ``genoconv finetune`` on each fold, ``--jobs`` at once; ``--with full "--lr 1e-3"`` adds
+options to it. Rows of a model need ``--model``; rows of an earlier call on the same folds are kept.
 Figures are over all records, with 95 % bootstrap intervals. Writes ``evaluation-NAME.md`` and ``.json``.
 
 Published figures for comparison stand in :data:`PUBLISHED`. They were measured on the published test set after training
@@ -78,7 +80,9 @@ def labels(data: Dataset) -> Labels:
 
 
 def folds(data: Dataset, options: argparse.Namespace) -> list[Fold]:
-    """Records to learn from, to validate on and to predict, for each fold."""
+    """Records to learn from, to validate on and to predict, for each fold; one where the table has a test set."""
+    if has_test_set(data):
+        return [Fold(*map(data.members, ("train", "valid", "test")))]
     fold = _folds_of_groups(data, options) if options.grouped else _stratified_folds(data, options)
     found = []
     for number in range(options.folds):
@@ -89,6 +93,11 @@ def folds(data: Dataset, options: argparse.Namespace) -> list[Fold]:
         members = (rest & (split == "train"), rest & (split == "valid"), ~rest)
         found.append(Fold(*map(np.flatnonzero, members)))
     return found
+
+
+def has_test_set(data: Dataset) -> bool:
+    """Whether the table itself says which records are for testing: :func:`main` asks for none by chance."""
+    return len(data.members("test")) > 0
 
 
 def _stratified_folds(data: Dataset, options: argparse.Namespace) -> Numbers:
@@ -199,6 +208,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="folder of a pretrained model")
     parser.add_argument("--rows", nargs="+", default=["gc", "kmers", "random"])
     parser.add_argument("--k", nargs="+", type=int, default=list(KS), help="lengths of k-mers")
+    parser.add_argument("--layers", choices=["last", "all"], default="all", help="that random and frozen see")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--grouped", action="store_true", help="hold out whole groups")
     parser.add_argument("--jobs", type=int, default=1, help="fine-tuning runs at once")
@@ -211,19 +221,23 @@ def main() -> None:
     for folder in (options.work, options.output):
         folder.mkdir(parents=True, exist_ok=True)
     data = gather(FinetuneConfig(table=options.table, test_fraction=0.0))
-    head = HeadConfig(kind=labels(data).kind, labels=labels(data).names, both_strands=options.strand == "both")
+    both = options.strand == "both"
+    head = HeadConfig(kind=labels(data).kind, labels=labels(data).names, layers=options.layers, both_strands=both)
     with ThreadPoolExecutor(options.jobs) as pool:
         rows = make_rows(data, head, options, pool)
         found = earlier(options, data)
         for name in options.rows:
             began, row = time.process_time(), rows[name]()
             predicted = np.full((len(data.names), head.outputs), np.nan, np.float32)
-            for number, fold in enumerate(folds(data, options)):
+            each = folds(data, options)
+            for number, fold in enumerate(each):
                 predicted[fold.test] = row(number, fold)
-            measured = figures(head, predicted, labels(data).targets)
+            tested = np.sort(np.concatenate([fold.test for fold in each]))
+            predicted, targets = predicted[tested], labels(data).targets[tested]
+            measured = figures(head, predicted, targets)
             found[name] = {
                 "figures": measured,
-                "intervals": intervals(head, predicted, labels(data).targets, resamples=RESAMPLES),
+                "intervals": intervals(head, predicted, targets, resamples=RESAMPLES),
                 "cpu_seconds": time.process_time() - began,
                 **facts_of_a_row(options, name),
             }
@@ -234,9 +248,10 @@ def main() -> None:
 def facts(options: argparse.Namespace, data: Dataset) -> dict[str, object]:
     """What all rows of a report have in common."""
     counts = np.bincount(labels(data).targets[:, 0].astype(np.int64)).tolist() if labels(data).kind == "binary" else []
+    whole = ", whole groups" if options.grouped else ""
     return {
         "table": f"{options.table.name}, {len(data.names):,} records {counts}",
-        "folds": f"{options.folds}, whole groups" if options.grouped else options.folds,
+        "folds": "none, the test set of the table" if has_test_set(data) else f"{options.folds}{whole}",
         "seed": options.seed,
         "strand": options.strand,
         "k": options.k,
@@ -245,6 +260,7 @@ def facts(options: argparse.Namespace, data: Dataset) -> dict[str, object]:
 
 def facts_of_a_row(options: argparse.Namespace, name: str) -> dict[str, object]:
     own = {"options": " ".join(more_options(options, name)) or "defaults"} if name in MODES else {}
+    own = {"options": f"--layers {options.layers}"} if name in ("random", "frozen") else own
     model = {"model": options.model.name} if options.model and name not in ("gc", "kmers") else {}
     return {
         **model,

@@ -1,7 +1,7 @@
 """A head on the backbone: one vector per sequence, or per base, from the states becomes probabilities or values.
 
-Letters in shapes: R records, N tokens, D = d_model, K outputs of the head, S the width of what the head sees: D, or 2 D
-where it sees both strands side by side.
+Letters in shapes: R records, N tokens, D = d_model, K outputs of the head, S the width of what the head sees: D, 2 D
+where it sees both strands side by side, or (n_layer + 1) D where it sees all layers.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -19,6 +19,7 @@ from genoconv.tokens import PAD
 
 Kind = Literal["binary", "multiclass", "multilabel", "regression"]
 Pooling = Literal["mean", "last", "attention", "none"]
+Layers = Literal["last", "all"]
 
 HEAD_PREFIX = "head."
 """Of the names of a head's tensors in a model folder."""
@@ -34,6 +35,8 @@ class HeadConfig(BaseModel):
         labels: names of the classes of ``binary`` (the negative one first) and ``multiclass``; of the labels of
             ``multilabel``; of the values of ``regression``.
         pooling: how the states of all bases become one vector; ``none`` predicts every base from its own.
+        layers: whose states are pooled: the normalised ones after the ``last`` block, or those after every block and
+            these, side by side.
         both_strands: read each sequence and its reverse complement, and average the two vectors.
         stranded: of ``none``, whether what is predicted belongs to the strand that is read, as splice sites do; the
             vectors of both strands then stay side by side.
@@ -44,6 +47,7 @@ class HeadConfig(BaseModel):
     kind: Kind
     labels: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
     pooling: Pooling = "mean"
+    layers: Layers = "last"
     both_strands: bool = False
     stranded: bool = False
 
@@ -57,6 +61,8 @@ class HeadConfig(BaseModel):
             raise ValueError("labels: a multiclass head has at least two")
         if self.stranded and not self.per_base:
             raise ValueError("stranded: goes with pooling none")
+        if self.layers == "all" and self.per_base:
+            raise ValueError("layers: all goes with a pooling")
         return self
 
     @property
@@ -129,11 +135,11 @@ class Head(Float32Module):
         """One vector per record.
 
         Args:
-            states: (R, N, D).
+            states: (R, N, S).
             valid: (R, N) bool, which positions hold a base; at least one in each row.
 
         Returns:
-            (R, D) float32.
+            (R, S) float32.
         """
         with torch.autocast(states.device.type, enabled=False):
             return self._pool(states.float(), valid)
@@ -178,7 +184,7 @@ class Predictor(HyenaDNA):
 
     def __init__(self, config: ModelConfig, head: HeadConfig) -> None:
         super().__init__(config)
-        self.head = Head(head, config.d_model)
+        self.head = Head(head, config.d_model * (config.n_layer + 1 if head.layers == "all" else 1))
         self.frozen = False
 
     @classmethod
@@ -218,7 +224,7 @@ class Predictor(HyenaDNA):
             ids: (R, N) integers of any length N >= 1, right-padded with PAD.
 
         Returns:
-            (R, D) float32, the mean of both strands where the head reads both; without pooling (R, N, S).
+            (R, S) float32, the mean of both strands where the head reads both; without pooling (R, N, S).
         """
         if self.head.config.per_base:
             return self._every_base(ids)
@@ -231,7 +237,8 @@ class Predictor(HyenaDNA):
         last = self.head.config.pooling == "last"
         pieces, valid = cut(ids, longest=self.config.max_bases, last=last, mirrored=mirrored)
         rows, parts, length = pieces.shape
-        states = self.hidden(pieces.reshape(rows * parts, length))
+        layer: Literal["all"] | None = "all" if self.head.config.layers == "all" else None
+        states = self.hidden(pieces.reshape(rows * parts, length), layer=layer)
         return self.head.pool(states.reshape(rows, parts * length, -1), valid.reshape(rows, parts * length))
 
     def _every_base(self, ids: Tensor) -> Tensor:

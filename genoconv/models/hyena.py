@@ -13,7 +13,7 @@ filters in ``filter.py``, the residual stream, (B, N, D) in float32, in ``stream
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn as nn
@@ -140,18 +140,23 @@ class HyenaDNA(nn.Module):
         return logits
 
     def hidden(
-        self, input_ids: Tensor, *, layer: int | None = None, cu_seqlens: Tensor | Sequence[int] | None = None
+        self,
+        input_ids: Tensor,
+        *,
+        layer: int | Literal["all"] | None = None,
+        cu_seqlens: Tensor | Sequence[int] | None = None,
     ) -> Tensor:
         """Hidden states, one vector per position.
 
         Args:
             input_ids: (B, N) integers, as in :meth:`forward`.
             layer: None for the normalised states from which the logits are computed; otherwise a block, from 0, or
-                from -1 backwards: the residual stream after it, not normalised.
+                from -1 backwards: the residual stream after it, not normalised; ``all`` is that of every block and
+                then the normalised states, side by side.
             cu_seqlens: as in :meth:`forward`.
 
         Returns:
-            (B, N, D); float32 with ``layer``.
+            (B, N, D), of ``all`` (B, N, (n_layer + 1) D); float32 with ``layer``.
 
         Raises:
             ModelError: as :meth:`forward`, or the model has no such block.
@@ -160,13 +165,23 @@ class HyenaDNA(nn.Module):
         if layer is None:
             norm = self.backbone.ln_f
             return self._stream(input_ids, blocks, cu_seqlens).normalised(norm, norm.weight.dtype)[1]
+        if layer == "all":
+            each = list[Stream]()
+            final = self._stream(input_ids, blocks, cu_seqlens, each).normalised(self.backbone.ln_f)[1]
+            return torch.cat([*(stream.settled() for stream in each), final.float()], dim=-1)
         n = len(blocks)
         if not -n <= layer < n:
             raise ModelError(f"layer {layer}: this model has {n} blocks, 0 to {n - 1} or -{n} to -1")
         return self._stream(input_ids, blocks[: layer % n + 1], cu_seqlens).settled()
 
-    def _stream(self, input_ids: Tensor, blocks: list[nn.Module], cu_seqlens: Tensor | Sequence[int] | None) -> Stream:
-        """The residual stream after ``blocks``, the first ones of the model."""
+    def _stream(
+        self,
+        input_ids: Tensor,
+        blocks: list[nn.Module],
+        cu_seqlens: Tensor | Sequence[int] | None,
+        each: list[Stream] | None = None,
+    ) -> Stream:
+        """The residual stream after ``blocks``, the first ones of the model; those after every one go to ``each``."""
         check_ids(input_ids, vocabulary=self.config.padded_vocab)
         packing = None if cu_seqlens is None else pack(input_ids, cu_seqlens, reach=self.config.short_filter_order - 1)
         check_length(input_ids.shape[1] if packing is None else packing.longest, limit=self.config.input_limit)
@@ -177,6 +192,8 @@ class HyenaDNA(nn.Module):
                 stream = checkpoint(block, *stream, use_reentrant=False, packing=packing)
             else:
                 stream = block(*stream, packing=packing)
+            if each is not None:
+                each.append(Stream(*stream) if packing is None else Stream(*stream).gathered(packing))
         return stream if packing is None else stream.gathered(packing)
 
     @torch.no_grad()

@@ -8,6 +8,7 @@ comparison with published pipelines each piece can be framed in special tokens a
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
@@ -58,14 +59,14 @@ class Embedder:
         *,
         pool: Pool = Pool.MEAN,
         reading: Reading = Reading.FORWARD,
-        layer: int | None = None,
+        layer: int | Literal["all"] | None = None,
         max_length: int | None = None,
         batch_size: int | None = None,
         framing: Framing = PLAIN,
     ) -> None:
         self.model = model.eval()
         self.device = next(model.parameters()).device
-        self.width = model.config.d_model
+        self.width = model.config.d_model * (model.config.n_layer + 1 if layer == "all" else 1)
         self.pool = pool
         self.reading = reading
         self.layer = layer

@@ -1,6 +1,7 @@
 """Predictions of a fine-tuned model for sequences of any length, in batches that fit the memory."""
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,11 +30,12 @@ class PooledVectors:
         pools = {"mean": Pool.MEAN, "last": Pool.LAST, "attention": Pool.NONE}
         self.pool = pools[model.head.config.pooling]
         reading = Reading.BOTH if self.both and self.pool != Pool.NONE else Reading.FORWARD
-        self.embedder = Embedder(model, pool=self.pool, reading=reading, batch_size=batch_size)
+        layer: Literal["all"] | None = "all" if model.head.config.layers == "all" else None
+        self.embedder = Embedder(model, pool=self.pool, reading=reading, layer=layer, batch_size=batch_size)
 
     @torch.inference_mode()
     def __call__(self, spans: Sequence[Span], *, advance: Callable[[float], None] | None = None) -> Array:
-        """(spans, D) float32, in the order of the spans; NaN for an empty one.
+        """(spans, S) float32, in the order of the spans; NaN for an empty one.
 
         Args:
             spans: what to read, each in the direction of its strand.

@@ -15,7 +15,7 @@ from genoconv.train.evaluation import FIGURES, percentiles
 Array = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 
-_MOST_BASES = 500_000
+_MOST_BASES = 100_000
 """Bases from which intervals are computed, spread evenly over all of them."""
 
 

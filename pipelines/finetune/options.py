@@ -27,11 +27,11 @@ class FinetuneOptim(HeadOptimSettings):
 
     lr: Annotated[
         float, Field(gt=0), option("--lr", metavar="LR", panel=HEAD, help="Peak learning rate of the backbone.")
-    ] = 3e-4
+    ] = 1e-3
     filter_lr: Annotated[float, Field(gt=0)] = 3e-4
     head_lr: Annotated[
         float, Field(gt=0), option("--head-lr", metavar="LR", panel=HEAD, help="Peak learning rate of the head.")
-    ] = 1e-2
+    ] = 3e-3
 
 
 class FinetuneRun(RunSettings):
@@ -192,9 +192,23 @@ class FinetuneConfig(Options):
         ),
     ] = ()
     pooling: Annotated[
-        Literal["mean", "last", "attention"],
-        option("--pooling", panel=HEAD, help="How the states of all bases become one vector."),
-    ] = "mean"
+        Literal["mean", "last", "attention"] | None,
+        option(
+            "--pooling",
+            panel=HEAD,
+            default="mean for head, attention else",
+            help="How the states of all bases become one vector.",
+        ),
+    ] = None
+    layers: Annotated[
+        Literal["last", "all"] | None,
+        option(
+            "--layers",
+            panel=HEAD,
+            default="all for head, last else",
+            help="Whose states the head sees: those after the last block, or after every one.",
+        ),
+    ] = None
     strand: Annotated[
         Literal["forward", "both"] | None,
         option(
@@ -205,20 +219,20 @@ class FinetuneConfig(Options):
         ),
     ] = None
     noise: Annotated[
-        float,
+        float | None,
         Field(ge=0, le=0.5),
         option(
             "--noise",
             metavar="F",
             panel=HEAD,
-            default="0",
+            default="0 for head and --per-base, 0.1 else",
             help="Share of the bases of training records that are replaced by random ones each time they are read.",
         ),
-    ] = 0.0
+    ] = None
     epochs: Annotated[
         int | None,
         Field(ge=1),
-        option("--epochs", metavar="N", panel=HEAD, default="50 for head, 10 else", help="Passes over the data."),
+        option("--epochs", metavar="N", panel=HEAD, default="50 for head, 12 else", help="Passes over the data."),
     ] = None
     patience: Annotated[
         int | None,
@@ -227,7 +241,7 @@ class FinetuneConfig(Options):
             "--patience",
             metavar="N",
             panel=HEAD,
-            default="10 for head, 3 else",
+            default="10 for head, 5 else",
             help="Stop after N epochs without a lower validation loss.",
         ),
     ] = None
@@ -248,6 +262,24 @@ class FinetuneConfig(Options):
         """Whether sequences are also read in reverse complement."""
         return self.strand == "both" or (self.strand is None and bool(self.per_base))
 
+    @property
+    def learned_noise(self) -> float:
+        """Share of the bases of training records that are replaced."""
+        if self.noise is not None:
+            return self.noise
+        return 0.0 if self.mode == "head" or self.per_base else NOISE
+
+    def pooled_by(self, longest: int) -> Literal["mean", "last", "attention", "none"]:
+        """How the states of a whole record become one vector, where the longest one has so many bases."""
+        if self.per_base:
+            return "none"
+        return self.pooling or ("mean" if self.mode == "head" or longest > MOST_ATTENDED else "attention")
+
+    def seen_layers(self, longest: int) -> Literal["last", "all"]:
+        """Whose states the head sees, where the longest record has so many bases."""
+        every = self.mode == "head" and not self.per_base and longest <= MOST_OF_ALL_LAYERS
+        return self.layers or ("all" if every else "last")
+
     def to_yaml(self) -> str:
         """As a file that ``genoconv finetune --config`` takes."""
         return to_yaml(self)
@@ -267,5 +299,8 @@ class FinetuneOptions(FinetuneConfig):
 
 # Keys of a call that are not part of a run.
 CALL = ("output", "resume", "force", "quiet")
-EPOCHS = {"head": 50, "lora": 10, "full": 10}
-PATIENCE = {"head": 10, "lora": 3, "full": 3}
+EPOCHS = {"head": 50, "lora": 12, "full": 12}
+PATIENCE = {"head": 10, "lora": 5, "full": 5}
+NOISE = 0.1
+MOST_ATTENDED, MOST_OF_ALL_LAYERS = 2**20, 2**17
+"""Bases of a record whose states are held at once: for ``--pooling attention``, and of all layers by default."""

@@ -81,7 +81,8 @@ validation and test{" (their mean in each window)" if head.per_base else ""}, `m
 def _seen(head: "HeadConfig") -> str:
     """What the linear layer sees, in words."""
     if not head.per_base:
-        return f"{head.pooling} over all bases{', both strands' if head.both_strands else ''}"
+        layers = "of every layer " if head.layers == "all" else ""
+        return f"{head.pooling} {layers}over all bases{', both strands' if head.both_strands else ''}"
     strands = "" if not head.both_strands else ", both strands side by side" if head.stranded else ", both strands"
     return f"every base from its own state{strands}"
 

@@ -80,7 +80,9 @@ def _check_options(config: FinetuneConfig) -> None:
         if config.window is not None:
             raise UsageError("--window cuts the windows of --per-base; other records are read as they are")
         return
-    if config.pooling != "mean":
+    if config.layers == "all":
+        raise UsageError("--layers all: with --per-base a base is predicted from its own state after the last block")
+    if config.pooling not in (None, "mean"):
         raise UsageError(f"--pooling {config.pooling}: with --per-base every base is predicted from its own state")
     if config.label_file is not None:
         raise UsageError("--labels holds the labels of whole records; with --per-base give the targets there")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from genoconv.errors import ModelError, UsageError
 from genoconv.pipelines.finetune.bases import BaseLabels, gather_bases
 from genoconv.pipelines.finetune.inputs import Dataset, gather
-from genoconv.pipelines.finetune.options import EPOCHS, PATIENCE, FinetuneConfig
+from genoconv.pipelines.finetune.options import EPOCHS, MOST_ATTENDED, PATIENCE, FinetuneConfig
 from genoconv.pipelines.train.folder import RECORDS, RunFolder, write_json
 from genoconv.pipelines.train.session import advice, end_by_signal
 from genoconv.progress import progress_bar
@@ -108,7 +108,7 @@ class Session:
         if self.config.per_base:
             self._scale(sample(self, train).vectors(self.model))
             return None
-        cached = self.config.mode == "head" and self.config.pooling != "attention"
+        cached = self.config.mode == "head" and self.model.head.attention is None
         wanted = np.arange(len(self.data.sequences)) if cached else train[:: -(-len(train) // _LOOKED_AT)]
         bases = sum(len(self.data.sequences[number]) for number in wanted)
         with progress_bar("Embedding", total=bases, unit="bases", quiet=self.quiet) as advance:
@@ -175,7 +175,7 @@ class Session:
             train=train,
             held_out=held_out,
             flips=data.reverse_complement is True,
-            noise=self.config.noise,
+            noise=self.config.learned_noise,
             data=data,
             optim=self.config.optim,
             settings=settings,
@@ -275,10 +275,12 @@ def _model(config: FinetuneConfig, data: Dataset) -> "Predictor":
     from genoconv.models.heads import HeadConfig, Predictor
     from genoconv.models.lora import TARGETS, add_lora
 
+    longest = max(map(len, data.sequences))
     head = HeadConfig(
         kind=data.labels.kind,
         labels=data.labels.names,
-        pooling="none" if config.per_base else config.pooling,
+        pooling=config.pooled_by(longest),
+        layers=config.seen_layers(longest),
         both_strands=config.both_strands,
         stranded=isinstance(data.labels, BaseLabels) and data.labels.stranded,
     )
@@ -288,13 +290,12 @@ def _model(config: FinetuneConfig, data: Dataset) -> "Predictor":
         model.freeze()
     elif config.mode == "lora":
         add_lora(model, rank=config.rank, alpha=config.alpha, targets=config.lora_targets or TARGETS)
-    longest = max(map(len, data.sequences))
     if longest > model.config.max_bases:
         log.info(
             "sequences longer than the %s bases that the model reads at once (up to %s) are read in parts",
             f"{model.config.max_bases:,}",
             f"{longest:,}",
         )
-    if config.pooling == "attention" and longest > 2**20:
+    if config.pooling == "attention" and longest > MOST_ATTENDED:
         raise UsageError("--pooling attention holds the states of a whole record; use mean for records of megabases")
     return model

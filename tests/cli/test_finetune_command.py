@@ -1,7 +1,9 @@
 """``genoconv finetune``: what it learns, how it ends, and how it resumes."""
 
+import json
 import logging
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from genoconv.models.heads import Predictor
 from genoconv.tokens import encode
 from genoconv.train.metrics import read_rows
 from genoconv.train.module import Learner
+from support import cli_environment, run_cli
 
 SEQUENCES, CLASSES = sequences(60)
 
@@ -32,8 +35,15 @@ def bench(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 def test_it_learns_and_leaves_a_model_that_predicts(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "genoconv")
-    record = bench.run("--epochs", 40)
-    head = {"kind": "binary", "labels": ["0", "1"], "pooling": "mean", "both_strands": False, "stranded": False}
+    record = bench.run("--epochs", 40, "--head-lr", 0.01)
+    head = {
+        "kind": "binary",
+        "labels": ["0", "1"],
+        "pooling": "mean",
+        "layers": "all",
+        "both_strands": False,
+        "stranded": False,
+    }
     assert record["head"] == head
     figures = record["provenance"]["results"]["test"]["rows"]["this model"]["figures"]
     assert figures["auroc"] > 0.9
@@ -101,6 +111,45 @@ def test_it_stops_early_with_the_best_weights(bench: Bench) -> None:
     assert provenance["ended_by"] == "early"
     assert provenance["best_step"] == min(valid, key=valid.__getitem__) < provenance["steps"] == max(valid)
     assert len([step for step in valid if step > provenance["best_step"]]) == 2
+
+
+def test_two_processes_learn_what_one_does_with_twice_the_batches(bench: Bench, home: Path) -> None:
+    pair, alone, base = (bench.folder / name for name in ("pair", "alone", "base"))
+    shutil.copytree(bench.base, base)
+    record = json.loads((base / "config.json").read_text())
+    record["model"]["embed_dropout"] = 0.0
+    (base / "config.json").write_text(json.dumps(record))
+    words = (
+        "-m",
+        base,
+        "--mode",
+        "full",
+        "--noise",
+        0,
+        "--epochs",
+        1,
+        "--lr",
+        0.003,
+        "--no-baselines",
+        "--device",
+        "cpu",
+    )
+    words = (*words, "--set", "data.tokens_per_batch=700", "--set", "data.reverse_complement=false")
+    result = run_cli(
+        *("finetune", bench.table, "-o", pair, "--set", "run.devices=2", *words),
+        home=home,
+        env=cli_environment(home, {"OMP_NUM_THREADS": "1"}),
+    )
+    text = result.stderr.decode()
+    assert result.returncode == 0, text
+    assert text.count("test set, 6 records") == 1
+    call("finetune", bench.table, "-o", alone, "--set", "data.accumulate=2", *words)
+    ours, theirs = (load_model(folder).state_dict() for folder in (pair, alone))
+    assert all(torch.allclose(ours[name], theirs[name], rtol=1e-3, atol=1e-5) for name in ours)
+    figures = [[(row.step, row.split, row.loss) for row in read_rows(f / "metrics.csv")] for f in (pair, alone)]
+    assert [row[:2] for row in figures[0]] == [row[:2] for row in figures[1]]
+    assert [row[2] for row in figures[0]] == pytest.approx([row[2] for row in figures[1]], rel=1e-4)
+    assert json.loads((pair / "config.json").read_text())["provenance"]["device"] == "2 x cpu"
 
 
 def test_a_run_repeats_from_the_file_that_it_prints(bench: Bench) -> None:

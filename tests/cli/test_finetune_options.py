@@ -131,7 +131,14 @@ def _(bench: Bench) -> None:
     genome = small_genome(bench.folder, contigs=1, length=3000)
     words = ("-f", genome.fasta, "--per-base", genome.plain)
     model = job(bench, *words, table=genome.windows)[0].model
-    assert (model.head.config.pooling, model.head.config.both_strands) == ("none", True)
+    assert (model.head.config.pooling, model.head.config.layers, model.head.config.both_strands) == (
+        "none",
+        "last",
+        True,
+    )
+    assert job(bench, "--mode", "full", *words, table=genome.windows)[0].noise == 0
+    with pytest.raises(UsageError, match=r"--layers all: with --per-base a base is predicted from its own state"):
+        job(bench, *words, "--layers", "all", table=genome.windows)
     found = job(bench, *words, "--window", 60, table=genome.windows)[0]
     assert set(found.train.lengths.tolist()) == {50}
     with pytest.raises(UsageError, match=r"--window 101: this model reads up to 100 bases"):
@@ -168,28 +175,33 @@ def _(bench: Bench) -> None:
         bench.gathered("--drop-leaks", "--valid-fraction", 0.1)
 
 
-@shows("class_weights", "mode", "pooling", "strand")
+@shows("class_weights", "mode", "pooling", "layers", "strand")
 def _(bench: Bench) -> None:
     write_table(bench.table, ["sequence", "label"], [[s, int(n % 5 == 0)] for n, s in enumerate(SEQUENCES)])
     assert job(bench)[0].objective.weights is None
     assert job(bench, "--class-weights", "balanced")[0].objective.weights.tolist() == pytest.approx(
         [38 / 60, 2.4], abs=0.01
     )
-    for words, mode, pooling, both in (
-        ((), "head", "mean", False),
-        (("--mode", "full"), "full", "mean", False),
-        (("--pooling", "last"), "head", "last", False),
-        (("--strand", "both"), "head", "mean", True),
+    for words, mode, pooling, layers, both in (
+        ((), "head", "mean", "all", False),
+        (("--mode", "full"), "full", "attention", "last", False),
+        (("--mode", "full", "--layers", "all", "--pooling", "mean"), "full", "mean", "all", False),
+        (("--pooling", "last", "--layers", "last"), "head", "last", "last", False),
+        (("--strand", "both"), "head", "mean", "all", True),
     ):
         model = job(bench, *words)[0].model
         assert model.frozen == (mode == "head")
-        assert (model.head.config.pooling, model.head.config.both_strands) == (pooling, both)
+        head = model.head.config
+        assert (head.pooling, head.layers, head.both_strands) == (pooling, layers, both)
+        assert model.head.linear.in_features == model.config.d_model * (
+            model.config.n_layer + 1 if layers == "all" else 1
+        )
 
 
 @shows("noise")
 def _(bench: Bench) -> None:
     assert job(bench, "--mode", "full", "--noise", 0.2)[0].noise == 0.2
-    assert job(bench, "--mode", "head")[0].noise == 0
+    assert [job(bench, "--mode", mode)[0].noise for mode in ("head", "lora", "full")] == [0, 0.1, 0.1]
     with pytest.raises(UsageError, match=r"--noise .* goes with --mode lora and full"):
         call("finetune", bench.table, "-m", bench.base, "-o", bench.out, "--noise", 0.2)
 

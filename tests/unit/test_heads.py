@@ -34,12 +34,17 @@ def predictor(*, seed: int = 0, **head: object) -> Predictor:
 def by_hand(model: Predictor, sequence: str, *, mirrored: bool = False) -> np.ndarray:
     """The vector of a sequence, from the states of its parts, each alone."""
     limit, pooling = model.config.max_bases, model.head.config.pooling
+    blocks = range(model.config.n_layer) if model.head.config.layers == "all" else ()
+
+    def layers(part: str) -> np.ndarray:
+        return np.concatenate([states(model, part, layer) for layer in (*blocks, None)], axis=1)
+
     if pooling == "last":
-        return states(model, sequence[-limit:])[-1]
+        return layers(sequence[-limit:])[-1]
     parts = -(-len(sequence) // limit)
     edges = [len(sequence) * part // parts for part in range(parts + 1)]
     edges = [len(sequence) - edge for edge in reversed(edges)] if mirrored else edges
-    whole = np.concatenate([states(model, sequence[a:b]) for a, b in pairwise(edges)])
+    whole = np.concatenate([layers(sequence[a:b]) for a, b in pairwise(edges)])
     if pooling == "mean":
         return whole.mean(0)
     scores = whole @ model.head.attention.weight[0].detach().double().numpy()  # type: ignore[union-attr]
@@ -48,9 +53,9 @@ def by_hand(model: Predictor, sequence: str, *, mirrored: bool = False) -> np.nd
 
 
 @pytest.mark.parametrize("pooling", ["mean", "last", "attention"])
-@pytest.mark.parametrize("both", [False, True])
-def test_every_way_to_the_pooled_vector_gives_the_same(pooling: str, both: bool) -> None:
-    model = predictor(pooling=pooling, both_strands=both)
+@pytest.mark.parametrize(("both", "layers"), [(False, "last"), (True, "last"), (True, "all")])
+def test_every_way_to_the_pooled_vector_gives_the_same(pooling: str, both: bool, layers: str) -> None:
+    model = predictor(pooling=pooling, both_strands=both, layers=layers)
     limit = model.config.max_bases
     some = [bases(40), bases(limit, seed=2), bases(limit + 1, seed=3), bases(3 * limit - 7, seed=4), "A"]
     forward = np.stack([by_hand(model, s) for s in some])
