@@ -16,7 +16,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,10 @@ import torch
 from torch import Tensor
 
 from genoconv.genome.windows.batches import batch_plan, padding_fraction
+from genoconv.gpu import cache
+from genoconv.gpu.targets import local_card
 from genoconv.ops import fftconv, fftconv_packed
+from genoconv.ops.longconv.regimes import plan_on
 
 
 def gene_lengths(options: argparse.Namespace) -> list[int]:
@@ -47,6 +50,12 @@ def gene_lengths(options: argparse.Namespace) -> list[int]:
         if sum(found) >= options.tokens:
             break
     return found
+
+
+def compile_all(lengths: Iterable[int]) -> None:
+    """The kernels of rows of these lengths, on all cores."""
+    wanted = {kernel for n in lengths for kernel in plan_on(n, "bfloat16", torch.cuda.current_device()).kernels()}
+    cache.compile_all(wanted, arch=local_card(torch.cuda.current_device()).arch)
 
 
 def seconds(run: Callable[[], object], device: torch.device) -> float:
@@ -86,6 +95,8 @@ def measure(lengths: list[int], *, channels: int, device: torch.device, rounds: 
         return [(fftconv(u, k[:, : u.shape[-1]], D=D, gate_in=a, gate_out=b), [u, a, b]) for u, a, b in groups]
 
     ways: dict[str, Callable[[], list[tuple[Tensor, list[Tensor]]]]]
+    if device.type == "cuda":
+        compile_all({*lengths, *(x[0].shape[-1] for x in padded)})
     ways = {"packed": packed, "buckets": lambda: batches(padded), "one by one": lambda: batches(single)}
 
     def there_and_back(run: Callable[[], list[tuple[Tensor, list[Tensor]]]]) -> None:

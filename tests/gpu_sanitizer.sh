@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python}
 sanitizer=${COMPUTE_SANITIZER:-compute-sanitizer}
-export PYTHONPATH=$PWD:$PWD/tests PYTORCH_NO_CUDA_MEMORY_CACHING=1
+export PYTHONPATH=$PWD:$PWD/tests${PYTHONPATH:+:$PYTHONPATH} PYTORCH_NO_CUDA_MEMORY_CACHING=1
 export GENOCONV_HOME=${GENOCONV_HOME:-$(mktemp -d)}
 
 "$python" tests/gpu_sanitizer.py check ${ONLY:-} # compiles, and compares the results with float64

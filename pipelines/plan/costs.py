@@ -13,7 +13,7 @@ from math import prod
 from genoconv.gpu.targets import Card
 from genoconv.models.config import ModelConfig
 from genoconv.models.weights import expected_shapes
-from genoconv.ops.longconv.overlap_save.plan import COPY_COST, PAIR_COST, TORCH_COST, choose_chunks, kernel_cost
+from genoconv.ops.longconv.overlap_save.plan import COPY_COST, TORCH_COST, choose_chunks, kernel_cost, pair_cost
 from genoconv.ops.longconv.regimes import choose_plan, pair_sizes, transforms
 from genoconv.ops.longconv.spectrum import fast_size
 from genoconv.pipelines.plan.cards import Accelerator
@@ -131,8 +131,8 @@ def convolution(work: Workload, card: Card) -> Convolution:
     chunks = choose_chunks(work.length, taps=work.taps, sizes=sizes, pairs=pairs, gradients=work.train)
     if chunks is not None:
         share = chunks.count * chunks.points / work.length
-        more = PAIR_COST if chunks.paired else COPY_COST
-        each = kernel_cost(chunks.points) + more if chunks.fused else TORCH_COST
+        each = pair_cost(chunks.points) if chunks.paired else kernel_cost(chunks.points) + COPY_COST
+        each = each if chunks.fused else TORCH_COST
         return Convolution("chunks" if chunks.fused else "torch.fft, chunks", chunks.points, each * share)
     if found is None or not work.bf16:
         points = fast_size(work.length + work.taps - 1)

@@ -19,7 +19,7 @@ pytestmark = ON_A_GPU
         Problem(300_000, B=2, H=3, K=32_768),
         Problem(299_999, B=2, H=3, K=10_000, dtype=torch.float16, gate_in=False),
         Problem(200_000, B=2, H=3, K=5000, gate_out=False, skip=False, hard=True),
-        Problem(150_000, B=3, H=2, K=500, dtype=torch.float16),
+        Problem(150_000, B=3, H=2, K=3000, dtype=torch.float16),
     ],
     ids=str,
 )

@@ -43,8 +43,8 @@ _FILTER_COST = 3.8
 COPY_COST = 0.5
 """Moving a chunk's results into the row: one more read and one more write, of four passes over memory."""
 
-PAIR_COST = 1.3
-"""Of reading a chunk a second time and transforming complex values, in kernels that take pairs of chunks."""
+_PAIR_COSTS = ((4096, 2.35), (8192, 2.9), (16384, 2.65), (32768, 2.75))
+"""Time of a position by size of the chunks, where kernels take pairs of them."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def choose_chunks(
         choices, cost = _fast_points(taps), _torch_cost
     best = _cheapest([p for p in choices if overlap < p < length], cost, length=length, overlap=overlap)
     fitting = [] if gradients else [p for p in pairs if taps <= p < length]
-    paired = _cheapest(fitting, lambda p: kernel_cost(p) + PAIR_COST, length=length, overlap=0)
+    paired = _cheapest(fitting, pair_cost, length=length, overlap=0)
     if paired is not None and (best is None or paired[1] < best[1]):
         best, overlap = paired, 0
     if best is None or best[1] * (_GRADIENTS_COST if sizes and gradients else 1.0) > _CLEAR_GAIN * whole:
@@ -168,6 +168,11 @@ def kernel_cost(size: int) -> float:
         if size <= limit:
             return cost
     return _LONGEST_KERNEL_COST
+
+
+def pair_cost(points: int) -> float:
+    """As :func:`kernel_cost`, of chunks of ``points`` positions that are convolved in pairs."""
+    return next(cost for limit, cost in _PAIR_COSTS if points <= limit)
 
 
 def _torch_cost(points: int) -> float:
