@@ -103,7 +103,8 @@ def by_contig(
     order.sort(key=lambda name: sizes[name])  # stable: small ones first, so that the shares are met
     for split, named, fraction in (("test", test, fractions[1]), ("valid", valid, fractions[0])):
         room = 0 if named else round(fraction * len(contigs))
-        while room > 0 and len(order) > 1:
+        kept = 2 if split == "test" and not valid else 1  # for training, and for validation where it comes later
+        while room > 0 and len(order) > kept:
             fit = [name for name in order if sizes[name] <= room * 1.5] or order[:1]
             name = fit[-1]
             order.remove(name)
