@@ -25,7 +25,12 @@ from genoconv.train.module import Learner
 from genoconv.train.objectives.next_base import NextBase
 
 # Two batches a step, dropout, windows on both strands, lengths in stages: all that draws random numbers.
-HARD = ("data.accumulate=2", "data.stages=[{length: 32, steps: 3}, {length: 64}]", "model.embed_dropout=0.1")
+HARD = (
+    "data.accumulate=2",
+    "data.stages=[{length: 32, steps: 3}, {length: 64}]",
+    "data.packing=true",
+    "model.embed_dropout=0.1",
+)
 
 
 @pytest.fixture(autouse=True)
