@@ -29,6 +29,11 @@ _WORDING = {
     "int_from_float": "must be a whole number",
     "float_parsing": "must be a number",
     "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "tuple_type": "must be a list",
+    "dict_type": "must be keys with values",
+    "path_type": "must be a path",
+    "string_type": "must be text",
     "finite_number": "must be a finite number",
     "literal_error": "must be {expected}",
 }
@@ -93,7 +98,7 @@ class Call(Generic[R]):
         try:
             return self.record.model_validate(_plain(values))
         except ValidationError as error:
-            problems = error.errors()
+            problems = self._joined(error.errors())
         absent = [self._label(_key(problem["loc"])) for problem in problems if problem["type"] == "missing"]
         found = [self._explain(problem) for problem in problems if problem["type"] != "missing"]
         if absent:
@@ -109,8 +114,24 @@ class Call(Generic[R]):
         name = self._label(key) if self._is_given(key) else self._where(key) + key
         if problem["type"] == "value_error":  # in the record's own words
             return f"{name}: {message}" if key else name + message
-        wording = _WORDING.get(problem["type"], message[0].lower() + message[1:])
-        return f"{name}: {wording.format(**problem.get('ctx', {}))}, got {str(problem['input'])[:80]!r}"
+        wording = problem.get("wording") or _wording(problem)
+        return f"{name}: {wording}, got {str(problem['input'])[:80]!r}"
+
+    def _joined(self, problems: Sequence[Any]) -> list[Any]:
+        """Problems of which those with each kind that a value may be of are one: its key ends in the kind's name."""
+        known = [*keys(self.record)]
+        single = {key for key in known if not any(other.startswith(f"{key}.") for other in known)}
+        found: dict[str, Any] = {}
+        for problem in problems:
+            parent = problem["loc"][:-1]
+            above = _key(parent)
+            if above not in single or isinstance(problem["loc"][-1], int):
+                found[_key(problem["loc"])] = problem
+                continue
+            before = found[above]["wording"] + ", " if above in found else "must be "
+            wording = before + _wording(problem).removeprefix("must be ")
+            found[above] = {**problem, "loc": parent, "wording": wording}
+        return list(found.values())
 
     def _is_given(self, key: str) -> bool:
         return any(self.given.get(name) is not None and (key + ".").startswith(name + ".") for name in self.given)
@@ -125,6 +146,13 @@ class Call(Generic[R]):
         # A problem with an item of a tuple has its number behind the key.
         known = {p.key: p.option.label for p in parameters(self.record)}
         return next((label for name, label in known.items() if (key + ".").startswith(name + ".")), key)
+
+
+def _wording(problem: Any) -> str:
+    """What a value must be."""
+    message = problem["msg"]
+    wording: str = _WORDING.get(problem["type"], message[0].lower() + message[1:])
+    return wording.format(**problem.get("ctx", {}))
 
 
 def _key(location: tuple[int | str, ...]) -> str:

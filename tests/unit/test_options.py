@@ -14,7 +14,7 @@ from genoconv.pipelines.resolve import Call
 from genoconv.pipelines.scan.options import ScanOptions
 from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.pipelines.shared_options import Names
-from genoconv.pipelines.train.options import TrainOptions
+from genoconv.pipelines.train.options import TrainConfig, TrainOptions
 
 
 def _shard(value: object) -> object:
@@ -99,7 +99,7 @@ def test_keys_of_nested_records_are_options_where_they_say_so():
         (NEEDED, ["kind"], "--set kind: write it as KEY=VALUE"),
         (NEEDED, ["kind=[a"], "--set kind=[a: not YAML"),
         (NEEDED, ["kind.x=1"], "--set kind: must be 'a' or 'b'"),
-        ({**NEEDED, "regions": [1]}, [], "--region: input should be a valid string, got '1'"),
+        ({**NEEDED, "regions": [1]}, [], "--region: must be text, got '1'"),
     ],
 )
 def test_one_line_names_the_option_and_the_value(given, assignments, message):
@@ -107,6 +107,24 @@ def test_one_line_names_the_option_and_the_value(given, assignments, message):
         Call(Example, None, given, assignments).resolve()
     assert str(refused.value).startswith(message)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("data.packing=maybe", "--set data.packing: must be 'auto', true or false, got 'maybe'"),
+        ("run.activation_checkpointing=[1]", "--set run.activation_checkpointing: must be 'auto', true or false, got "),
+        ("data.packed=true", "--set unknown key data.packed; did you mean data.packing?"),
+        ("windows.regions=[{bed: 3}]", "--set windows.regions.0.bed: must be a path, got '3'"),
+        ("optim.betas=3", "--set optim.betas: must be a list, got '3'"),
+        ("model=3", "--set model: must be keys with values, got '3'"),
+    ],
+)
+def test_a_value_of_no_kind_that_may_be_is_one_problem(assignment, message):
+    with pytest.raises(UsageError) as refused:
+        Call(TrainConfig, None, {}, [assignment]).resolve()
+    assert str(refused.value).startswith(message)
+    assert ";" not in str(refused.value).removeprefix(message)
 
 
 DIGITS = "9" * 4400
