@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from genoconv.pipelines.workflow.gather import gather
 from support import cli_environment, one_clear_line, run_cli, shell_path
 
 SNAKEMAKE = shutil.which("snakemake", path=str(Path(sys.executable).parent)) or shutil.which("snakemake")
@@ -73,6 +74,19 @@ def test_gather_refuses_shards_in_another_order(shards: list[Path], tmp_path: Pa
     line = one_clear_line(run_cli("workflow", "gather", *reversed(shards), "-o", out, home=tmp_path), code=1)
     assert "in that order" in line
     assert not out.exists()
+
+
+def test_gather_of_a_file_that_is_not_sorted_has_no_index_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shard, out = tmp_path / "part1.vcf", tmp_path / "all.vcf.gz"
+    shard.write_text(HEADER + "".join(f"{record}\n" for record in RECORDS[::-1]))
+    assert gather([shard], out, force=False) == len(RECORDS)
+    assert "all.vcf.gz: the records are not sorted, so there is no index" in caplog.text
+    assert {path.name for path in tmp_path.iterdir()} == {"part1.vcf", "all.vcf.gz"}
+    caplog.clear()
+    assert gather([shard], tmp_path / "all.vcf", force=False) == len(RECORDS)
+    assert not caplog.text
 
 
 def test_gather_refuses_shards_of_different_runs(shards: list[Path], tmp_path: Path) -> None:
