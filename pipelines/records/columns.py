@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from genoconv.errors import DataError, UsageError
+from genoconv.lines import shortened
 from genoconv.wording import did_you_mean, listed
 
 SEQUENCE = ("sequence", "seq", "dna", "dna_sequence", "sequences", "text")
@@ -65,7 +66,8 @@ def choose_columns(
             raise DataError(f"{source}: line 1: columns {which} may all hold the {kind}; {remedy}")
         if not hits:
             if needed and len(names) == 1:
-                raise DataError(f"{source}: line 1: one column, {names[0]}; separate columns by tabs or commas")
+                one = shortened(names[0])
+                raise DataError(f"{source}: line 1: one column, {one}; separate columns by tabs or commas")
             if needed:
                 raise DataError(
                     f"{source}: line 1: no column for the {kind}; looked for {', '.join(aliases)} among"

@@ -208,7 +208,7 @@ def test_values_and_labels_that_look_wrong_are_named(bench: Bench, caplog: pytes
         (
             "x.txt",
             "sequence|label\nACGT|1\n",
-            r"line 1: one column, sequence\|label; separate columns by tabs or commas",
+            r"line 1: one column, 'sequence\|label'; separate columns by tabs or commas",
         ),
         ("x.csv", 'sequence,label,note\nACGT,1,"two\nlines"\n', r"line 2: a quote that does not end on its line"),
         ("x.tsv", "sequence\tlabel\n1\tACGT\t1\n", r"line 2: 3 cells, .*; are the first ones row names of R\?"),
