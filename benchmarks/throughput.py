@@ -1,22 +1,21 @@
 """Commands beside their model's own forward pass: variants, positions and bases a second, and seconds to start.
 
-    python benchmarks/throughput.py [--data DATA] [--preset tiny-1k] [--window 1024] [--only score embed scan]
+    python benchmarks/throughput.py [--data DATA] [--preset tiny-1k] [--window 1024] [--only score embed .npy]
 
 The measure is tokens a second of the prepared model on full batches of one window length, logits included, nothing
-kept. ``score-variants`` annotates 28,998 variants of 1000 Genomes (``genomes/b37_chr20_1_2M``), ``embed`` pools and
-``scan`` scores the 7.2 Mb of ``windows_hg38``, in windows of the same length. Commands run in this process a second
-time, so that what is made once (kernels, filters) is there; their time is all of it, reading and writing included.
-``long`` scores 249,000 SNVs, once, the start of processes included; the tokens that those read are not counted.
-Starting is measured by the installed command on one record: its wall time. Random weights, whose speed is that of
-trained ones. Writes ``throughput-<device>.json`` and ``.md``.
+kept. ``embed`` pools windows and ``scan`` scores positions of two random genomes, one eight times as large as the
+other (``--megabases``), in windows of the same length, start to end: reading, checking, writing, everything. What the
+larger takes more is the steady rate; the rest of the seconds is the start, whatever the size. ``score`` annotates
+28,998 variants of 1000 Genomes (``genomes/b37_chr20_1_2M``). All these run in this process a second time, so that what
+is made once (kernels, filters) is there. ``long`` scores 249,000 SNVs, once, the start of processes included; the
+tokens that those read are not counted. ``start`` is the installed command on one record: its wall time. Random
+weights, whose speed is that of trained ones. Writes ``throughput-<preset>-<device>.json`` and ``.md``.
 """
 
 import argparse
 import contextlib
-import datetime
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -26,9 +25,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import recorded
 import torch
+from throughput_inputs import every_fourth, random_genome
 
-from genoconv.genome.fasta.access import Fasta
 from genoconv.models import HyenaDNA, load_model, preset, save_model
 from genoconv.models.devices import DTYPES, resolve_device, resolve_precision
 from genoconv.pipelines.embed.options import EmbedOptions
@@ -38,12 +38,14 @@ from genoconv.pipelines.scan.run import scan
 from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.pipelines.score.run import score_variants
 from genoconv.tasks.likelihood import CausalLikelihood
-from genoconv.tasks.scan import Scanner
-from genoconv.tokens import decode
 
 ROOT = Path(__file__).resolve().parent.parent
 GENOCONV = shutil.which("genoconv") or str(Path(sys.executable).with_name("genoconv"))
 BATCHES = (1 << 18, 1 << 20, 1 << 22)
+SMALLER = 8
+"""How many times the smaller genome goes into the larger."""
+SLOW = (".bw",)
+"""Outputs that take minutes for a large genome: a sixteenth of it is enough."""
 Row = dict[str, Any]
 
 
@@ -112,18 +114,13 @@ def measure_score(options: argparse.Namespace, folder: Path, work: Path, common:
         window=str(options.window), force=True, quiet=True, **common,
     )  # fmt: skip
     with counted(CausalLikelihood) as tokens:
-        began = time.perf_counter()
-        first = score_variants(wanted)
+        score_variants(wanted)
         once = tokens()
-        _, found = time.perf_counter() - began, first
         seconds, found = timed(
             lambda: score_variants(wanted), profile=options.profile and options.profile / "score.txt"
         )
     records = sum(1 for _ in _records(data / "z.1000g.vcf.gz"))
-    return {
-        "command": "score-variants .vcf.gz", "amount": f"{records:,} records", "seconds": seconds,
-        "per second": records / seconds, "steady": records / found.seconds, "tokens/s": once / found.seconds,
-    }  # fmt: skip
+    return _row("score-variants .vcf.gz", f"{records:,} records", records, seconds, steady=found.seconds, tokens=once)
 
 
 def _records(vcf: Path) -> Iterator[bytes]:
@@ -134,19 +131,9 @@ def _records(vcf: Path) -> Iterator[bytes]:
 
 
 def measure_long(options: argparse.Namespace, folder: Path, work: Path, common: Row) -> Row:
-    """SNVs at every fourth base of a megabase: enough for several processes to share a GPU."""
-    fasta, vcf = work / "z.fa.gz", work / "every.vcf"
-    shutil.copy(options.data / "genomes/b37_chr20_1_2M/z.fa.gz", fasta)
-    genome = Fasta(fasta)
-    [(contig, length)] = genome.contigs.items()
-    bases = decode(genome.tokens(contig, 0, length))
-    head = (
-        f"##fileformat=VCFv4.2\n##contig=<ID={contig},length={length}>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
-    )
-    other = dict(zip("ACGT", "CGTA", strict=True))
-    sites = [n for n in range(options.window, length - options.window, 4) if bases[n] in other]
-    rows = [f"{contig}\t{n + 1}\t.\t{bases[n]}\t{other[bases[n]]}\t.\t.\t.\n" for n in sites]
-    vcf.write_text(head + "".join(rows))
+    """Enough SNVs for several processes to share a GPU."""
+    source = options.data / "genomes/b37_chr20_1_2M/z.fa.gz"
+    fasta, vcf, records = every_fourth(source, work, margin=options.window)
     wanted = ScoreOptions(
         vcf=vcf, fasta=fasta, model=folder, output=work / "every.vcf.gz", window=str(options.window), force=True,
         quiet=True, **common,
@@ -154,48 +141,46 @@ def measure_long(options: argparse.Namespace, folder: Path, work: Path, common: 
     began = time.perf_counter()
     found = score_variants(wanted)
     seconds = time.perf_counter() - began
-    assert found.seconds is not None
-    return {
-        "command": "score-variants .vcf.gz, many", "amount": f"{len(rows):,} records", "seconds": seconds,
-        "per second": len(rows) / seconds, "steady": len(rows) / found.seconds, "tokens/s": None,
-    }  # fmt: skip
+    return _row("score-variants .vcf.gz, many", f"{records:,} records", records, seconds, steady=found.seconds)
 
 
-def measure_scan(options: argparse.Namespace, folder: Path, work: Path, common: Row, suffix: str) -> Row:
-    wanted = ScanOptions(
-        fasta=_copied(options, work), model=folder, output=work / f"scan{suffix}", window=options.window, force=True,
-        quiet=True, **common,
+def measure_genomes(options: argparse.Namespace, folder: Path, work: Path, common: Row, kind: str) -> Row:
+    """``embed`` or ``scan`` of two sizes of genome; ``kind`` is ``embed``, or the suffix of what scan writes."""
+    large = options.megabases / (16 if kind in SLOW else 1)
+    seconds, amounts = [], []
+    for megabases in (large / SMALLER, large):
+        fasta = work / f"g{megabases:g}.fa"
+        if not fasta.exists():
+            random_genome(fasta, megabases)
+        shared = {"fasta": fasta, "model": folder, "window": options.window, "force": True, "quiet": True, **common}
+        call: Callable[[], Any]
+        if kind == "embed":
+            call = lambda: embed(EmbedOptions(output=work / "vectors.npz", **shared)).bases  # noqa: B023, E731
+        else:
+            call = lambda: scan(ScanOptions(output=work / f"scan{kind}", **shared)).positions  # noqa: B023, E731
+        profile = options.profile and megabases == large and options.profile / f"{kind.strip('.')}.txt"
+        took, amount = timed(call, profile=profile or None)
+        seconds.append(took)
+        amounts.append(amount)
+    rate = (amounts[1] - amounts[0]) / max(seconds[1] - seconds[0], 1e-9)
+    name, unit = ("embed .npz", "bases") if kind == "embed" else (f"scan {kind}", "positions")
+    # Half of a window of scan is context, and it reads both strands.
+    each = 1 if kind == "embed" else 4
+    return _row(
+        name, f"{amounts[1]:,} {unit}", amounts[1], seconds[1], steady=amounts[1] / rate, tokens=amounts[1] * each,
+        start=seconds[1] - amounts[1] / rate,
     )  # fmt: skip
-    with counted(Scanner) as tokens:
-        scan(wanted)
-        once = tokens()
-        profile = options.profile and options.profile / f"scan{suffix}.txt"
-        seconds, found = timed(lambda: scan(wanted), profile=profile)
+
+
+def _row(
+    command: str, amount: str, count: int, seconds: float, *, steady: float, tokens: int | None = None, start: float = 0
+) -> Row:
     return {
-        "command": f"scan {suffix}", "amount": f"{found.positions:,} positions", "seconds": seconds,
-        "per second": found.positions / seconds, "steady": found.positions / found.seconds, "tokens/s": once / seconds,
+        "command": command, "amount": amount, "seconds": seconds, "of them to start": start or seconds - steady,
+        "per second": count / seconds, "steady": count / steady,
+        "tokens/s": None if tokens is None else tokens / seconds,
+        "steady tokens/s": None if tokens is None else tokens / steady,
     }  # fmt: skip
-
-
-def measure_embed(options: argparse.Namespace, folder: Path, work: Path, common: Row) -> Row:
-    wanted = EmbedOptions(
-        fasta=_copied(options, work), model=folder, output=work / "vectors.npz", window=options.window, force=True,
-        quiet=True, **common,
-    )  # fmt: skip
-    seconds, found = timed(lambda: embed(wanted), profile=options.profile and options.profile / "embed.txt")
-    bases = found.bases
-    return {
-        "command": f"embed --window {options.window} .npz", "amount": f"{bases:,} bases", "seconds": seconds,
-        "per second": bases / seconds, "steady": bases / found.seconds, "tokens/s": bases / found.seconds,
-    }  # fmt: skip
-
-
-def _copied(options: argparse.Namespace, work: Path) -> Path:
-    """The windows of hg38 in ``work``: an index may be written beside them."""
-    path = work / "windows.fa.gz"
-    if not path.exists():
-        shutil.copy(options.data / "windows_hg38/hg38.windows.train_valid.fa.gz", path)
-    return path
 
 
 def start_up(folder: Path, work: Path, device: str) -> float:
@@ -222,18 +207,32 @@ def start_up(folder: Path, work: Path, device: str) -> float:
     return best
 
 
-def main() -> None:
+def measure(options: argparse.Namespace, folder: Path, work: Path, common: Row, kind: str) -> Row:
+    """One row of the table."""
+    if kind == "score":
+        return measure_score(options, folder, work, common)
+    if kind == "long":
+        return measure_long(options, folder, work, common)
+    return measure_genomes(options, folder, work, common, kind)
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     data = Path(os.environ.get("GENOCONV_TEST_DATA", ROOT.parent / "shared" / "data"))
     parser.add_argument("--data", type=Path, default=data, help="folder of the test data")
     parser.add_argument("--preset", default="tiny-1k")
     parser.add_argument("--window", type=int, default=1024)
+    parser.add_argument("--megabases", type=float, default=128, help="size of the larger random genome")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto", choices=["auto", "32", "bf16"])
     parser.add_argument("--only", nargs="+", default=["score", "long", "embed", ".npy", ".zarr", ".bw", "start"])
     parser.add_argument("--profile", type=Path, help="folder for tables of the host's time")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = arguments()
     device = str(resolve_device(options.device))
     precision = resolve_precision(options.precision, device=device)
     rows: list[Row] = []
@@ -241,10 +240,10 @@ def main() -> None:
         "model": options.preset,
         "window": options.window,
         "precision": precision,
-        "device": f"CPU, {torch.get_num_threads()} threads" if device == "cpu" else torch.cuda.get_device_name(),
-        "commit": os.environ.get("GENOCONV_COMMIT", "unknown"),
-        "date": datetime.date.today().isoformat(),
-        "versions": f"python {platform.python_version()}, torch {torch.__version__}",
+        "device": recorded.device_name(device),
+        "commit": recorded.commit(),
+        "date": recorded.today(),
+        "versions": recorded.versions(),
     }
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
@@ -253,20 +252,13 @@ def main() -> None:
         save_model(HyenaDNA(preset(options.preset)), folder, provenance={"source": "random weights, for a benchmark"})
         facts["forward, tokens/s"] = round(forward_rate(folder, options.window, device, precision))
         common = {"device": device, "precision": precision}
-        for one in options.only:
-            if one == "start":
+        for kind in options.only:
+            if kind == "start":
                 facts["start-up, s"] = round(start_up(folder, work, device), 2)
                 continue
-            if one == "score":
-                row = measure_score(options, folder, work, common)
-            elif one == "long":
-                row = measure_long(options, folder, work, common)
-            elif one == "embed":
-                row = measure_embed(options, folder, work, common)
-            else:
-                row = measure_scan(options, folder, work, common, one)
-            read = row["tokens/s"]
-            row["of the forward rate"] = None if read is None else read / facts["forward, tokens/s"]
+            row = measure(options, folder, work, common, kind)
+            for share, rate in (("of the forward rate", "tokens/s"), ("steady, of it", "steady tokens/s")):
+                row[share] = None if row[rate] is None else row[rate] / facts["forward, tokens/s"]
             rows.append(row)
             print(json.dumps(row), flush=True)
             report(options, rows, facts, device)
