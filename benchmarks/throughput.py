@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,7 @@ def measure_long(options: argparse.Namespace, folder: Path, work: Path, common: 
         quiet=True, **common,
     )  # fmt: skip
     began = time.perf_counter()
-    found = score_variants(wanted)
+    found: Any = score_variants(wanted)
     seconds = time.perf_counter() - began
     return _row("score-variants .vcf.gz, many", f"{records:,} records", records, seconds, steady=found.seconds)
 
@@ -155,13 +156,13 @@ def measure_genomes(options: argparse.Namespace, folder: Path, work: Path, commo
         shared = {"fasta": fasta, "model": folder, "window": options.window, "force": True, "quiet": True, **common}
         call: Callable[[], Any]
         if kind == "embed":
-            call = lambda: embed(EmbedOptions(output=work / "vectors.npz", **shared)).bases  # noqa: B023, E731
+            call = partial(embed, EmbedOptions(output=work / "vectors.npz", **shared))
         else:
-            call = lambda: scan(ScanOptions(output=work / f"scan{kind}", **shared)).positions  # noqa: B023, E731
+            call = partial(scan, ScanOptions(output=work / f"scan{kind}", **shared))
         profile = options.profile and megabases == large and options.profile / f"{kind.strip('.')}.txt"
-        took, amount = timed(call, profile=profile or None)
+        took, found = timed(call, profile=profile or None)
         seconds.append(took)
-        amounts.append(amount)
+        amounts.append(found.bases if kind == "embed" else found.positions)
     rate = (amounts[1] - amounts[0]) / max(seconds[1] - seconds[0], 1e-9)
     name, unit = ("embed .npz", "bases") if kind == "embed" else (f"scan {kind}", "positions")
     # Half of a window of scan is context, and it reads both strands.

@@ -9,6 +9,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -39,6 +40,9 @@ _HANDED = 2
 _AHEAD = 8
 # Threads that share a GPU: one waits for what the GPU computes, one has the next work lie there, one prepares.
 _THREADS = 3
+# A thread that has the GPU do something lets go of the interpreter for each of a hundred small steps. Where another
+# computes in Python, it would wait five milliseconds for each.
+_SWITCH_SECONDS = 1e-4
 # Processes that share a GPU in a long run: one alone cannot prepare as fast as the GPU reads.
 _SHARING = 4
 _END = object()  # of the pieces that a worker is given
@@ -246,10 +250,13 @@ def _ahead(here: Work[P, R], pieces: Iterable[P], *, advance: Advance) -> Iterat
             yield first, future.result()
 
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="genoconv")
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     try:
         yield results()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+        sys.setswitchinterval(before)
 
 
 def _serve(connection: Connection, make: Make[P, R], device: str, threads: int | None, share: int) -> None:

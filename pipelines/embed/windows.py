@@ -21,8 +21,8 @@ from genoconv.tokens import A, T, Tokens, encode
 
 STDIN = "standard input"
 
-# Bases between two calls of ``advance``.
-_STEP = 1 << 20
+_Cut = tuple[Tokens, int, range]
+"""Bases, the place in their record of the first of them, and where windows start among them."""
 
 
 class FastaSpans:
@@ -50,12 +50,9 @@ class FastaSpans:
         self.counts = Counts()
         with _Md5s() as md5s:
             for name, parts in read_streams(self.path):
-                for span in self._spans(name, md5s.taking(name, parts)):
-                    read += len(span.tokens)
-                    if read >= _STEP:
-                        advance(read)
-                        read = 0
-        advance(read)
+                for _ in self._cuts(name, md5s.taking(name, parts)):
+                    advance(self.counts.bases - read)
+                    read = self.counts.bases
         self._surveyed = stamp, md5s.hexdigests()
         self.origin = {"input": digest_of_md5s(self._surveyed[1])}
         return self.counts
@@ -88,44 +85,44 @@ class FastaSpans:
 
     def _spans(self, name: str, parts: Iterable[bytes]) -> Iterator[Span]:
         """The spans of one record, counted."""
+        for held, base, starts in self._cuts(name, parts):
+            for start in starts:
+                tokens = held[start : start + self.window] if self.window else held
+                first = base + start
+                yield Span(name, name, first, first + len(tokens), "+", tokens)
+
+    def _cuts(self, name: str, parts: Iterable[bytes]) -> Iterator[_Cut]:
+        """The spans of one record, many at a time, counted: as soon as their bases are there."""
         self.counts.records += 1
         if self.window is None:
             tokens = encode(b"".join(parts))
             length = len(tokens)
-            self._count(name, tokens, starts=range(1), longest=length)
-            yield Span(name, name, 0, length, "+", tokens)
+            yield self._counted(name, (tokens, 0, range(1)), longest=length)
         else:
             length = yield from self._windows(name, parts, self.window)
         if not length:
             self.counts.empty.add(name)
 
-    def _windows(self, name: str, parts: Iterable[bytes], window: int) -> Generator[Span, None, int]:
-        """The windows of one record, each as soon as its bases are there; returns the length of the record."""
+    def _windows(self, name: str, parts: Iterable[bytes], window: int) -> Generator[_Cut, None, int]:
+        """The windows of one record; returns its length."""
         held, base, following = np.empty(0, np.uint8), 0, 0
         for letters in parts:
             held = np.concatenate([held, encode(letters)])
-            starts = range(following, base + len(held) - window + 1, self.stride)
+            starts = range(following - base, len(held) - window + 1, self.stride)
             if starts:
-                yield from self._cut(name, held, base, starts, window)
-                following = starts[-1] + self.stride
+                yield self._counted(name, (held, base, starts), longest=window)
+                following = base + starts[-1] + self.stride
             gone = min(following - base, len(held))
             held, base = held[gone:], base + gone
         length = base + len(held)
         overlap = max(window - self.stride, 0)
-        if length:
-            yield from self._cut(name, held, base, range(following, max(1, length - overlap), self.stride), window)
+        starts = range(following - base, max(1, length - overlap) - base, self.stride)
+        if length and starts:
+            yield self._counted(name, (held, base, starts), longest=window)
         return length
 
-    def _cut(self, name: str, held: Tokens, base: int, starts: range, window: int) -> Iterator[Span]:
-        """Windows at ``starts`` of a record of which ``held`` is there, from base ``base`` on."""
-        within = range(starts.start - base, starts.stop - base, starts.step)
-        self._count(name, held, starts=within, longest=window)
-        for start in within:
-            tokens = held[start : start + window]
-            first = base + start
-            yield Span(name, name, first, first + len(tokens), "+", tokens)
-
-    def _count(self, name: str, tokens: Tokens, *, starts: range, longest: int) -> None:
+    def _counted(self, name: str, cut: _Cut, *, longest: int) -> _Cut:
+        tokens, _, starts = cut
         places = np.arange(starts.start, starts.stop, starts.step)
         lengths = np.minimum(len(tokens) - places, longest)
         for length, count in zip(*np.unique(lengths, return_counts=True), strict=True):
@@ -136,6 +133,7 @@ class FastaSpans:
             part = tokens[place : place + longest]
             if not ((part >= A) & (part <= T)).any():
                 self.counts.unknown.add(name)
+        return cut
 
 
 class _Md5s:
