@@ -200,6 +200,15 @@ def summary(row: dict[str, Any]) -> str:
     )
 
 
+def write(report: dict[str, Any], folder: Path) -> Path:
+    """The figures so far and their page; the files' name without its ending."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = folder / f"conv-{report['machine']['gpu'].lower().replace(' ', '-')}"
+    stem.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
+    stem.with_suffix(".md").write_text(markdown(report))
+    return stem
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--lengths", help="comma-separated N of the table; default: all")
@@ -226,18 +235,22 @@ def main() -> None:
             for name, run in implementations([n for n in arguments.implementations.split(",") if n]):
                 if name != "genoconv" and dtype not in arguments.peer_dtypes.split(","):
                     continue
-                row = measure(name, run, inputs, seconds=arguments.seconds)
+                try:
+                    row = measure(name, run, inputs, seconds=arguments.seconds)
+                except Exception as error:
+                    if name == "genoconv":
+                        raise
+                    print(f"{name} at {shape}: {str(error)[:200]}", flush=True)  # it may not serve every length
+                    continue
                 row["floor_ms"] = floor_milliseconds(shape, bandwidth)
                 report["rows"].append(row)
                 print(summary(row), flush=True)
             del inputs
+        write(report, arguments.output)
     report["small"] = small_problem(seconds=arguments.seconds)
     for row in report["small"]:
         print(f"{row['impl']:<13}{row['dtype']:<9} {SMALL}: {1e3 * row['fwd_ms']:.1f} µs a call")
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    stem = arguments.output / f"conv-{report['machine']['gpu'].lower().replace(' ', '-')}"
-    stem.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
-    stem.with_suffix(".md").write_text(markdown(report))
+    stem = write(report, arguments.output)
     if importlib.util.find_spec("matplotlib"):
         plot(report, stem.with_suffix(".png"))
 
