@@ -1,6 +1,8 @@
 """When a step goes through a CUDA graph; the graphs themselves need a GPU (tests/numerics/gpu/test_train.py)."""
 
 import logging
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -103,3 +105,30 @@ def test_a_graph_that_cannot_be_captured_is_tried_once(
     assert [record.getMessage() for record in caplog.records] == [
         "training continues without CUDA graphs: CUDA error: operation not permitted when stream is capturing"
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "pays"),
+    [
+        ("none", True),
+        ("many tokens", False),
+        ("a long row", False),
+        ("a CPU", False),
+        ("no gradients", False),
+        ("checkpointing", False),
+        ("several processes", False),
+    ],
+)
+def test_where_a_graph_pays(monkeypatch: pytest.MonkeyPatch, change: str, pays: bool) -> None:
+    shape = {"many tokens": (2**14, 2**5), "a long row": (1, 2**16)}.get(change, (8, 1024))
+    kind = "cpu" if change == "a CPU" else "cuda"
+    ids: Any = SimpleNamespace(device=SimpleNamespace(type=kind), shape=shape, numel=lambda: shape[0] * shape[1])
+    none = torch.empty(0)
+    model = nn.Linear(1, 1)
+    model.checkpointing = change == "checkpointing"  # type: ignore[assignment]
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: change == "several processes")
+    graphed = graphs.GraphedSums(model, _Objective())
+    with torch.set_grad_enabled(change != "no gradients"):
+        assert graphed._pays(Batch(ids, none, 1, none)) is pays
+    graphed.enabled = False
+    assert not graphed._pays(Batch(ids, none, 1, none))
