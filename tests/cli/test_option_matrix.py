@@ -20,7 +20,7 @@ ELSEWHERE = {
     "scan": "test_scan_options.py",
     "finetune": "test_finetune_options.py",
     "models calibrate": "test_calibrate_command.py",
-    "predict": "test_predict_command.py",
+    "predict": "test_predict_options.py",
 }
 # What takes() adds to a command, tested in test_options.py and at the end of this file.
 CONFIGURATION = {"config_file", "settings", "print_config"}
