@@ -13,6 +13,7 @@ from torch import Tensor
 from genoconv.errors import DivergedError
 from genoconv.train.clock import Clock
 from genoconv.train.display import Display
+from genoconv.train.exchange import Agreement
 from genoconv.train.interrupts import Interrupts
 from genoconv.train.metrics import MetricsFile, Row
 from genoconv.train.module import Learner
@@ -37,6 +38,7 @@ class Pacing(pl.Callback):
         self.signal = 0
         self.begun = False
         self._since = (0.0, 0)
+        self._agreement = Agreement()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.begun = True
@@ -54,11 +56,14 @@ class Pacing(pl.Callback):
         if not between_steps(trainer, clock):
             return
         self.pace.step_done(time.monotonic() - self._since[0], clock.tokens - self._since[1])
-        over = self.pace.is_over() or self._had_all_steps(trainer)
+        # What depends on steps alone all processes know at once, the rest a step later.
+        over = self.pace.is_over(steps=min(2, trainer.world_size))
         due = self.pace.validation_is_due(trainer.global_step)
         signal, limit = self.interrupts.signal or 0, self.pace.limit_is_due()
-        ended, validate, limited, self.signal = largest(trainer, [over, due, limit, signal])
-        if limited:
+        ended, validate, limited, self.signal = self._agreement.ask(trainer, [over, due, limit, signal])
+        ended = ended or self._had_all_steps(trainer)
+        validate = validate if self.pace.goes_by_time else due
+        if limited and not self.pace.limited:
             self.pace.limit(trainer.strategy.broadcast(self.pace.limits()))
             assert isinstance(pl_module, Learner)
             pl_module.state["limits"] = [len(held_out.windows) for held_out in self.pace.held_out]

@@ -65,9 +65,19 @@ class Pace:
         self._steps.append((seconds, tokens))
         self._keep_reserve()
 
-    def is_over(self) -> bool:
-        """Whether the minutes do not hold another step and what follows the last one."""
-        return self.clock.time_is_up(next_step=self._step_seconds)
+    @property
+    def limited(self) -> bool:
+        """Whether it has been said how much can be measured."""
+        return self._limited
+
+    def is_over(self, *, steps: int = 1) -> bool:
+        """Whether the minutes do not hold so many more steps and what follows the last one."""
+        return self.clock.time_is_up(next_step=steps * self._step_seconds)
+
+    @property
+    def goes_by_time(self) -> bool:
+        """Whether it depends on the clock after which steps to measure."""
+        return self.every is None and self.clock.max_seconds is not None
 
     def validation_is_due(self, step: int) -> bool:
         """Whether to measure after ``step``, which is not the last one."""
