@@ -93,16 +93,17 @@ class GraphedSums:
     Args:
         model: what is trained; its parameters stay where they are.
         objective: gives the sums, the first of which is differentiated, relative to the second.
+        enabled: whether graphs are wanted.
 
     Attributes:
         update: taken by the graph as well, where it is set and can be captured.
         updated: whether the last call has changed the weights already; its sums are not differentiable then.
     """
 
-    def __init__(self, model: nn.Module, objective: "Objective") -> None:
+    def __init__(self, model: nn.Module, objective: "Objective", *, enabled: bool = True) -> None:
         self.model = model
         self.objective = objective
-        self.enabled = True
+        self.enabled = enabled
         self.update: Update | None = None
         self.updated = False
         self._shape: tuple[torch.Size, ...] = ()

@@ -123,7 +123,13 @@ class _Parts:
         held_out = _held_out(job)
         pace = Pace(clock, every=settings.validate_every, held_out=list(held_out.values()), world=machine.processes)
         learner = Learner(
-            job.model, objective=job.objective, optim=job.optim, clock=clock, seed=settings.seed, at_once=job.at_once
+            job.model,
+            objective=job.objective,
+            optim=job.optim,
+            clock=clock,
+            seed=settings.seed,
+            at_once=job.at_once,
+            graphs=settings.cuda_graphs,
         )
         if best is not None and restored:
             learner.state["best"] = best.state()

@@ -28,6 +28,7 @@ class Learner(pl.LightningModule):
         optim: optimiser and schedule.
         clock: how far the run is; the cosine follows it.
         at_once: tokens of a batch that are computed at a time; None computes batches whole.
+        graphs: whether steps may go through CUDA graphs.
         seed: dropout at batch ``i`` depends on it and on ``i`` alone, so that a resumed run repeats one that was not
             interrupted.
 
@@ -44,6 +45,7 @@ class Learner(pl.LightningModule):
         clock: Clock,
         seed: int,
         at_once: int | None = None,
+        graphs: bool = True,
     ) -> None:
         super().__init__()
         self.model = model
@@ -53,7 +55,7 @@ class Learner(pl.LightningModule):
         self.seed = seed
         self.state: dict[str, Any] = {}
         self._rate = 0.0
-        self._graphed = GraphedSums(model, objective)
+        self._graphed = GraphedSums(model, objective, enabled=graphs)
         self._parted = PartedSums(model, objective)
         self._at_once = at_once
         self._update: Update | None = None

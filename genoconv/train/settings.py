@@ -110,6 +110,7 @@ class RunSettings(_Strict):
             not fit into the GPU's memory otherwise, and on a CPU from windows of 65,536 bases up.
         tokens_at_once: bases of a batch that are computed at a time, in whole rows; ``auto``: as many as fit into the
             GPU's memory, before activations are computed again to save more.
+        cuda_graphs: launch a step on a few rows as one CUDA graph.
         tensorboard: also write TensorBoard event files (extra ``tensorboard``).
     """
 
@@ -126,4 +127,5 @@ class RunSettings(_Strict):
     log_every: Positive = 10
     activation_checkpointing: Literal["auto"] | bool = "auto"
     tokens_at_once: Literal["auto"] | Positive = "auto"
+    cuda_graphs: bool = True
     tensorboard: bool = False

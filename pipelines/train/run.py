@@ -46,6 +46,7 @@ MAY_CHANGE = (
     "run.log_every",
     "run.activation_checkpointing",
     "run.tokens_at_once",
+    "run.cuda_graphs",
     "run.tensorboard",
     "run.calibrate",
 )
