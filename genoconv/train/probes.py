@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genoconv.models.heads import HeadConfig
+from genoconv.models.heads import Head, HeadConfig
 from genoconv.tokens import A, C, G, T, Tokens
 
 Array = npt.NDArray[np.float32]
@@ -82,6 +82,20 @@ class Probe:
             outputs = outputs.softmax(1) if self.head.kind == "multiclass" else outputs.sigmoid()
         found: Array = outputs.float().numpy()
         return found
+
+    @torch.no_grad()
+    def give(self, head: Head) -> None:
+        """Let a head, which has its scales already, predict what this model does."""
+        center, spread, offset, unit = (
+            tensor.double().cpu() for tensor in (head.center, head.spread, head.offset, head.unit)
+        )
+        ours = self.scales
+        weights = self.weights * (spread / ours.spread)[:, None]
+        bias = self.bias + ((center - ours.center) / ours.spread) @ self.weights
+        if self.head.kind == "regression":
+            weights, bias = weights * ours.unit / unit, (bias * ours.unit + ours.offset - offset) / unit
+        head.linear.weight.copy_(weights.T)
+        head.linear.bias.copy_(bias)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ Array = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
 
 KS = (3, 4, 5)
-_MOST_RECORDS = 20_000
+MOST_RECORDS = 20_000
 """Records that a linear model learns from: more change it little, and their k-mers take gigabytes."""
 
 
@@ -53,7 +53,7 @@ def _linear(session: "Session", choices: list[Callable[[Numbers], Array]]) -> tu
 
     data, head = session.data, session.model.head.config
     train, valid = data.members("train"), data.members("valid")
-    train = train[:: -(-len(train) // _MOST_RECORDS)]
+    train = train[:: -(-len(train) // MOST_RECORDS)]
     probes = []
     for features in choices:
         held_out = features(valid), data.labels.known(valid)

@@ -114,7 +114,21 @@ class Session:
         with progress_bar("Embedding", total=bases, unit="bases", quiet=self.quiet) as advance:
             vectors = pooled(self.model, [self.data.sequences[number] for number in wanted], advance=advance)
         self._scale(vectors[train] if cached else vectors)
+        if cached and self.config.class_weights == "none":
+            self._begin_with_linear_fit(vectors)
         return vectors if cached else None
+
+    def _begin_with_linear_fit(self, vectors: Array) -> None:
+        """Start at the linear model with the best penalty, which training alone comes near to but seldom reaches."""
+        from genoconv.pipelines.finetune.baselines import MOST_RECORDS
+        from genoconv.train.probes import fit_probe
+
+        train, valid = self.data.members("train"), self.data.members("valid")
+        train = train[:: -(-len(train) // MOST_RECORDS)]
+        known = self.data.labels.known
+        fit_probe(self.model.head.config, vectors[train], known(train), valid=(vectors[valid], known(valid))).give(
+            self.model.head
+        )
 
     def _scale(self, vectors: Array) -> None:
         import torch
