@@ -95,6 +95,11 @@ def option(*flags: str, **attributes: Any) -> Option:
     return Option(flags=flags, **attributes)
 
 
+def output_option(*, metavar: str = "OUT", **attributes: Any) -> Option:
+    """The :class:`Option` ``--output``: a file whose name does not matter to what is in it."""
+    return option("--output", "-o", metavar=metavar, recorded=False, written=True, **attributes)
+
+
 def argument(name: str, **attributes: Any) -> Option:
     """An :class:`Option` that is given by its place: ``argument("FASTA", help="...")``."""
     return Option(flags=(name,), **attributes)

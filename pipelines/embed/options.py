@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from genoconv.pipelines.options import COMPUTE, ROWS, Options, argument, option
+from genoconv.pipelines.options import COMPUTE, ROWS, Options, argument, option, output_option
 from genoconv.pipelines.shared_options import (
     CHUNK_BASES,
     SHIPPED_MODEL,
@@ -42,14 +42,7 @@ class EmbedOptions(Options):
     model: Model = SHIPPED_MODEL
     output: Annotated[
         Path,
-        option(
-            "--output",
-            "-o",
-            metavar="OUT",
-            recorded=False,
-            written=True,
-            help="A file ending in .npz, .npy (with a .tsv and a .json beside it), .parquet or .h5ad.",
-        ),
+        output_option(help="A file ending in .npz, .npy (with a .tsv and a .json beside it), .parquet or .h5ad."),
     ]
     genome: Genome = None
     offline: Offline = False

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from genoconv.pipelines.options import ROWS, Options, argument, option
+from genoconv.pipelines.options import ROWS, Options, argument, option, output_option
 from genoconv.pipelines.shared_options import (
     CHUNK_BASES,
     BatchSize,
@@ -34,14 +34,7 @@ class PredictOptions(Options):
     ]
     output: Annotated[
         Path,
-        option(
-            "--output",
-            "-o",
-            metavar="OUT",
-            recorded=False,
-            written=True,
-            help="A file ending in .tsv, .parquet, or .bw (a track per output).",
-        ),
+        output_option(help="A file ending in .tsv, .parquet, or .bw (a track per output)."),
     ]
     fasta: Annotated[
         Path | None, option("--fasta", "-f", metavar="FASTA", panel=ROWS, help="Sequence of a BED file.")

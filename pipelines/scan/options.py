@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from genoconv.pipelines.options import Options, argument, option
+from genoconv.pipelines.options import Options, argument, option, output_option
 from genoconv.pipelines.shared_options import (
     SHIPPED_MODEL,
     TRAINED_WINDOW,
@@ -37,13 +37,8 @@ class ScanOptions(Options):
     model: Model = SHIPPED_MODEL
     output: Annotated[
         Path,
-        option(
-            "--output",
-            "-o",
-            metavar="OUT",
-            recorded=False,
-            written=True,
-            help="A file ending in .tsv.gz, .vcf.gz, .parquet, .bw (four tracks), .npy or .zarr (an array per contig).",
+        output_option(
+            help="A file ending in .tsv.gz, .vcf.gz, .parquet, .bw (four tracks), .npy or .zarr (an array per contig)."
         ),
     ]
     regions: Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from genoconv.pipelines.options import Options, argument, option
+from genoconv.pipelines.options import Options, argument, option, output_option
 from genoconv.pipelines.shared_options import (
     SHIPPED_MODEL,
     TRAINED_WINDOW,
@@ -65,14 +65,10 @@ class ScoreOptions(Options):
     model: Model = SHIPPED_MODEL
     output: Annotated[
         Path | None,
-        option(
-            "--output",
-            "-o",
+        output_option(
             metavar="FILE",
             dash=True,
             panel=OUTPUT,
-            recorded=False,
-            written=True,
             default="standard output, unless there is a --tsv",
             help="Annotated VCF; - for standard output.",
         ),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from genoconv.pipelines.options import Options, option
+from genoconv.pipelines.options import Options, option, output_option
 from genoconv.pipelines.shared_options import Force, Genome, Names, Offline, Quiet, one_genome
 
 if TYPE_CHECKING:
@@ -150,15 +150,8 @@ class WindowsOptions(WindowSettings, GenomeInput):
     seed: Annotated[int, option("--seed", metavar="N", panel=SETS, help="Random seed of the division into sets.")] = 0
     output: Annotated[
         Path,
-        option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            dash=True,
-            panel=OUTPUT,
-            recorded=False,
-            written=True,
-            help="A .bed or .tsv file, also .gz; - for standard output.",
+        output_option(
+            metavar="FILE", dash=True, panel=OUTPUT, help="A .bed or .tsv file, also .gz; - for standard output."
         ),
     ] = Path("-")
     format: Annotated[
