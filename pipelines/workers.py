@@ -64,7 +64,7 @@ def chosen_devices(devices: str | None, *, device: str) -> list[str]:
 
     one = resolve_device(device)
     if devices is None or devices == "1":
-        return [device]
+        return [f"{one.type}:{one.index or 0}" if one.type == "cuda" else str(one)]
     if one.type != "cuda":
         return [str(one)] * (1 if devices == "all" else int(devices))
     if ":" in str(one):

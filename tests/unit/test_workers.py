@@ -214,6 +214,7 @@ def test_which_devices_are_meant(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert chosen_devices("all", device="auto") == ["cuda:0", "cuda:1"]
     assert chosen_devices("1", device="cuda:1") == ["cuda:1"]
+    assert chosen_devices(None, device="auto") == ["cuda:0"]  # forecasts name what is used
     with pytest.raises(UsageError, match="--devices 3: torch sees 2"):
         chosen_devices("3", device="cuda")
     with pytest.raises(UsageError, match="--devices 2 with --device cuda:1"):
