@@ -84,8 +84,8 @@ def self_test(device: str) -> Iterator[str]:
 
 def every_kernel(arch: str) -> Iterator[Kernel]:
     """All kernels that models of any length need on ``arch``, for both types of rows."""
-    every = (k for dtype in DTYPES for plan in regimes.every_plan(card_of(arch), dtype=dtype) for k in plan.kernels())
-    yield from dict.fromkeys(every)
+    plans = [plan for dtype in DTYPES for plan in regimes.every_plan(card_of(arch), dtype=dtype)]
+    yield from dict.fromkeys(k for plan in plans for k in (*plan.kernels(), *plan.chunk_kernels()))
 
 
 def warm(archs: Sequence[str], *, quiet: bool = False) -> int:

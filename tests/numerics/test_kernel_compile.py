@@ -58,6 +58,9 @@ def test_every_plan_compiles_for_every_target(size: int, arch: str) -> None:
         cubin = cache.compile_kernel(kernel.source, kernel.defines, arch=arch)
         assert cubin.startswith(ELF)
         assert name.encode() in cubin
+    if plan.takes_pairs and turn % 4 == 0:
+        kernel = plan.chunk_kernel(aligned=turn % 8 == 0, gate_in=True, gate_out=turn % 8 != 0)
+        assert cache.compile_kernel(kernel.source, kernel.defines, arch=arch).startswith(ELF)
 
 
 @pytest.mark.parametrize("arch", KERNEL_TARGETS)
@@ -103,6 +106,11 @@ def test_kernels_of_long_rows_compile(arch: str, size: int, dtype: str) -> None:
         "line_spectra",
         "line_gradients",
     }
+    if arch == "sm_86":  # frequency-sparse filters
+        sparse = plan.sparse(2, 1)
+        assert sparse is not None
+        skip = {"gated": True, "second": True, "skip": (True, True)}
+        kernels.append(sparse.columns("columns_out", dtype=dtype, aligned=False, **skip))
     for kernel in kernels[KERNEL_TARGETS.index(arch) % 3 :: 3]:
         assert cache.compile_kernel(kernel.source, kernel.defines, arch=arch).startswith(ELF)
 

@@ -95,6 +95,10 @@ class Plan(ABC):
     def kernels(self) -> Iterator[Kernel]:
         """The kernels that models of this length need: gated, rows of every alignment."""
 
+    def chunk_kernels(self) -> Iterator[Kernel]:
+        """The kernels that longer rows with shorter filters need, gated, where :attr:`takes_pairs`."""
+        yield from ()
+
     def prepare_filter(self, k: "Tensor", D: "Tensor | None") -> "StoredSpectrum":
         """T(k) + D of filters k (H, K), D (H,)."""
         made: StoredSpectrum = self.launches.prepare_filter(self, k, D)

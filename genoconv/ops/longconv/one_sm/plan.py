@@ -229,6 +229,11 @@ class OneSmPlan(Plan):
         """Every kernel, gated, for rows of every fit; no kernel twice."""
         yield from dict.fromkeys(self.kernel(name, fit=fit) for name in KERNELS for fit in FITS)
 
+    def chunk_kernels(self) -> Iterator[Kernel]:
+        """For rows of every alignment."""
+        if self.takes_pairs:
+            yield from (self.chunk_kernel(aligned=a, gate_in=True, gate_out=True) for a in (True, False))
+
     @property
     def launches(self) -> ModuleType:
         """`launches.py` beside this file."""
