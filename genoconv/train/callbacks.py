@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from genoconv.errors import DivergedError
+from genoconv.train.agreement import Agreement
 from genoconv.train.clock import Clock
 from genoconv.train.display import Display
-from genoconv.train.exchange import Agreement
 from genoconv.train.interrupts import Interrupts
 from genoconv.train.metrics import MetricsFile, Row
 from genoconv.train.module import Learner

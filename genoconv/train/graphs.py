@@ -17,7 +17,6 @@ from genoconv.tokens import PAD
 
 if TYPE_CHECKING:
     from genoconv.train.batch import Batch
-    from genoconv.train.exchange import Exchange
     from genoconv.train.objectives import Objective
 
 log = logging.getLogger(__name__)
@@ -38,22 +37,14 @@ class Update:
     Args:
         optimizer: fused, so that a graph can hold its step; learning rates are read from its groups at every step.
         clip: norm that gradients are clipped to.
-        exchange: what gives the gradients of all processes, where there are several.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, *, clip: float, exchange: "Exchange | None" = None) -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer, *, clip: float) -> None:
         self.optimizer = optimizer
         self.clip = clip
-        self.exchange = exchange
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
     def __call__(self) -> None:
-        """Take the step, with the gradients that the parameters have on all processes."""
-        if self.exchange is not None:
-            self.exchange.finish()
-        self.apply()
-
-    def apply(self) -> None:
         """Take the step, with the gradients that the parameters have."""
         torch.nn.utils.clip_grad_norm_(self._parameters, self.clip)
         self.optimizer.step()
@@ -186,12 +177,10 @@ class _Graph:
 
     def _capture(self, update: Update) -> None:
         assert self._rates is not None
-        if update.exchange is not None:
-            self.gradients = tuple(update.exchange.exchanged(self.gradients, self.parameters))
         for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
             parameter.grad = gradient
         with update.reading(self._rates):
-            update.apply()
+            update()
         for parameter in self.parameters:
             parameter.grad = None
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
 from genoconv.errors import GenoconvError, ModelError, TrainingError
@@ -22,7 +23,6 @@ from genoconv.train.checkpoints import Checkpoints, Restored, read_checkpoint
 from genoconv.train.clock import Clock
 from genoconv.train.cluster import is_worker
 from genoconv.train.display import Display
-from genoconv.train.exchange import Processes
 from genoconv.train.foresight import warn_of_short_minutes
 from genoconv.train.held_out import HeldOut
 from genoconv.train.interrupts import Interrupts
@@ -156,7 +156,7 @@ class _Parts:
             accelerator=machine.accelerator,
             devices=machine.lightning_devices,
             num_nodes=machine.nodes,
-            strategy=Processes() if machine.processes > 1 else "auto",
+            strategy=DDPStrategy(broadcast_buffers=False) if machine.processes > 1 else "auto",
             plugins=[machine.environment],
             precision=machine.lightning_precision,
             max_steps=-1,  # the pace ends it

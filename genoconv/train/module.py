@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from genoconv.errors import DivergedError, UsageError
 from genoconv.train.batch import Batch, Parcel
 from genoconv.train.clock import Clock
-from genoconv.train.exchange import Exchange
 from genoconv.train.graphs import GraphedSums, Update
 from genoconv.train.objectives import Objective
 from genoconv.train.optim import adamw, apply_settings, rate_multiplier
@@ -59,7 +58,6 @@ class Learner(pl.LightningModule):
         self._parted = PartedSums(model, objective)
         self._at_once = at_once
         self._update: Update | None = None
-        self._exchange: Exchange | None = None
 
     def on_before_batch_transfer(self, batch: Batch | Parcel, dataloader_idx: int) -> Batch:
         """A batch as it comes from the loader, which opens those that it pins."""
@@ -69,8 +67,6 @@ class Learner(pl.LightningModule):
         """Mean loss of one batch, and its ``sums``, which Lightning does not divide by what is accumulated."""
         dropout = np.random.SeedSequence([self.seed, self.clock.batches, self.global_rank])
         _generator(self.device).manual_seed(int(dropout.generate_state(1)[0]))
-        if self._exchange is not None:
-            self._exchange.active = (self.clock.batches + 1) % self.trainer.accumulate_grad_batches == 0
         sums = self.sums(batch)
         self._rate = float(self.trainer.optimizers[0].param_groups[0]["lr"])
         self.clock.count(batch.tokens)
@@ -127,9 +123,10 @@ class Learner(pl.LightningModule):
         schedule = self.lr_schedulers()
         assert isinstance(schedule, torch.optim.lr_scheduler.LambdaLR)
         apply_settings(schedule, self.model, self.optim)
-        self._exchange = Exchange(self.model) if self.trainer.world_size > 1 else None
-        self._update = Update(schedule.optimizer, clip=self.optim.clip, exchange=self._exchange)
-        if self.trainer.accumulate_grad_batches == 1:
+        self._update = Update(schedule.optimizer, clip=self.optim.clip)
+        # Gradients of several processes are exchanged outside of graphs: NCCL wants all to capture the same, and a
+        # batch of another shape makes one process launch its kernels one by one.
+        if self.trainer.accumulate_grad_batches == 1 and self.trainer.world_size == 1:
             self._graphed.update = self._update
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -116,7 +116,7 @@ def test_a_graph_that_cannot_be_captured_is_tried_once(
         ("a CPU", False),
         ("no gradients", False),
         ("checkpointing", False),
-        ("several processes", True),  # the exchange is in the graph
+        ("several processes", True),  # gradients are exchanged after it
         ("turned off", False),
     ],
 )

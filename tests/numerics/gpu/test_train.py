@@ -10,12 +10,12 @@ import pytest
 import torch
 import torch.distributed as dist
 from gpu_kernels import ON_A_GPU
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from train_runs import patterned_genome, train_tiny
 
 from genoconv.models import HyenaDNA, ModelConfig
 from genoconv.train.batch import Batch
-from genoconv.train.exchange import Exchange
 from genoconv.train.graphs import GraphedSums, Update
 from genoconv.train.objectives.next_base import NextBase
 
@@ -94,32 +94,13 @@ def test_gradients_of_graphed_steps_add_up() -> None:
         assert torch.allclose(parameter.grad, a + b, rtol=1e-4, atol=1e-7)
 
 
-@pytest.fixture
-def one_process(tmp_path: Path) -> Iterator[None]:
-    """A run of several processes that has one: NCCL takes part in its steps."""
-    where = f"file://{tmp_path / 'meeting'}"
-    dist.init_process_group("nccl", init_method=where, rank=0, world_size=1, device_id=torch.device("cuda", 0))
-    yield
-    dist.destroy_process_group()
-
-
 def test_a_graph_with_the_update_leaves_the_weights_that_separate_steps_leave() -> None:
-    check_updates(exchanged=False)
-
-
-def test_a_graph_holds_the_exchange_of_gradients(one_process: None) -> None:
-    check_updates(exchanged=True)
-
-
-def check_updates(*, exchanged: bool) -> None:
-    """Steps with and without graphs leave the same weights."""
     weights, sums = {}, {}
     for whole in (True, False):
         torch.manual_seed(0)
         model, objective = HyenaDNA(CONFIG).cuda().train(), NextBase()
         optimizer = torch.optim.AdamW([{"params": model.parameters(), "lr": 1e-3}], fused=True)
-        exchange = Exchange(model) if exchanged and whole else None
-        graphed, update = GraphedSums(model, objective), Update(optimizer, clip=0.5, exchange=exchange)
+        graphed, update = GraphedSums(model, objective), Update(optimizer, clip=0.5)
         graphed.update = update if whole else None
         for number in range(12):
             optimizer.param_groups[0]["lr"] = 1e-3 * (12 - number) / 12
@@ -141,6 +122,53 @@ def check_updates(*, exchanged: bool) -> None:
     assert torch.allclose(sums[True], sums[False], rtol=1e-3)
     # A learning rate or a norm that a graph keeps from its capture moves weights elsewhere.
     assert float((weights[True] - weights[False]).norm()) < 0.05 * float((weights[False] - first).norm())
+
+
+@pytest.fixture
+def one_process(tmp_path: Path) -> Iterator[None]:
+    """A run of several processes that has one: NCCL takes part in its steps."""
+    where = f"file://{tmp_path / 'meeting'}"
+    dist.init_process_group("nccl", init_method=where, rank=0, world_size=1, device_id=torch.device("cuda", 0))
+    yield
+    dist.destroy_process_group()
+
+
+def test_gradients_of_a_graph_are_exchanged_by_torch(one_process: None) -> None:
+    gradients = {}
+    for enabled in (True, False):
+        torch.manual_seed(0)
+        model = HyenaDNA(CONFIG).cuda().train()
+        learner = _Sums(GraphedSums(model, NextBase(), enabled=enabled))
+        together = nn.parallel.DistributedDataParallel(learner, broadcast_buffers=False)
+        exchanged = []
+        together.register_comm_hook(exchanged, _counted)
+        for number in range(6):
+            model.zero_grad()
+            torch.manual_seed(number)
+            with torch.autocast("cuda", dtype=torch.bfloat16):
+                found = together(batch_of(number))
+            (found[0] / found[1]).backward()
+            del found
+        assert len(exchanged) >= 6
+        gradients[enabled] = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    assert float((gradients[True] - gradients[False]).norm()) < 1e-2 * float(gradients[False].norm())
+
+
+class _Sums(nn.Module):
+    """As Lightning wraps a step: what it returns depends on the parameters of the model that it holds."""
+
+    def __init__(self, sums: GraphedSums) -> None:
+        super().__init__()
+        self.model = sums.model
+        self._sums = sums
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self._sums(batch)
+
+
+def _counted(exchanged: list[int], bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+    exchanged.append(bucket.index())
+    return allreduce_hook(dist.group.WORLD, bucket)
 
 
 def test_a_run_learns_the_same_with_and_without_graphs(
