@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from genoconv.ops import add_norm, bias_gelu, embed, gated_short_conv, next_token_sums
-from genoconv.ops.filter.filter import Positions, modulate, sine_network, taps
+from genoconv.ops.filter.filter import modulate, sine_network, taps
+from genoconv.ops.filter.positions import Positions
 
 # Relative L2 error of a result that is rounded to its type once; what is float32 is made from 16-bit inputs.
 BARS = {torch.float32: 2e-6, torch.bfloat16: 2.4e-3, torch.float16: 3.2e-4}

@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from genoconv.models.config import ModelConfig
 from genoconv.models.float32 import Float32Module
 from genoconv.ops.filter import filter as filters
+from genoconv.ops.filter import positions
 
 # Positions that the filter network handles at a time: its activations stay below 20 MB whatever the length.
 _CHUNK = 2**15
@@ -47,10 +48,10 @@ class Positions(nn.Module):
         if config.stored_positions:
             self.register_buffer("z", torch.zeros(1, config.taps, config.emb_dim))
 
-    def forward(self, start: int, stop: int) -> filters.Positions:
+    def forward(self, start: int, stop: int) -> positions.Positions:
         """Positions start to stop."""
         table = None if self.z is None else self.z[0]
-        return filters.Positions(start, stop - start, self.config.taps, table)
+        return positions.Positions(start, stop - start, self.config.taps, table)
 
 
 class Modulation(nn.Module):
@@ -107,10 +108,10 @@ class HyenaFilter(Float32Module):
             return k
 
     def _piece(self, start: int, stop: int) -> Tensor:
-        positions = self.pos_emb(start, stop)
-        h = filters.sine_network(positions, self._layers(), self._frequency())
+        places = self.pos_emb(start, stop)
+        h = filters.sine_network(places, self._layers(), self._frequency())
         rates, shift = self.modulation.rates(), self.modulation.config.modulation_shift
-        return filters.taps(self._linears()[-1].weight, h, rates, positions, shift=shift)
+        return filters.taps(self._linears()[-1].weight, h, rates, places, shift=shift)
 
     def _layers(self) -> list[tuple[Tensor, Tensor]]:
         return [(layer.weight, layer.bias) for layer in self._linears()[:-1]]

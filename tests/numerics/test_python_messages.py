@@ -8,7 +8,8 @@ from embed_files import model_folder, small_model
 import genoconv
 from genoconv import ops
 from genoconv.errors import UsageError
-from genoconv.ops.filter.filter import Positions, modulate, sine_network, taps
+from genoconv.ops.filter.filter import modulate, sine_network, taps
+from genoconv.ops.filter.positions import Positions
 
 U, K = torch.randn(1, 2, 8), torch.randn(2, 8)
 

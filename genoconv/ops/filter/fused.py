@@ -9,7 +9,7 @@ from torch import Tensor
 from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.targets import Card, local_card
 from genoconv.ops import kernels
-from genoconv.ops.filter.filter import Positions, bands
+from genoconv.ops.filter.positions import Positions, bands
 from genoconv.ops.registration import differentiable
 
 _BLOCKS_PER_SM = 2
