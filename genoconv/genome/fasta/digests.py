@@ -23,10 +23,6 @@ class SequencesDigest:
         """Take in the next sequence."""
         self._sha256.update(f"{name}\t{md5}\n".encode())
 
-    def add_sequence(self, name: str, sequence: bytes) -> None:
-        """Take in the next sequence by its letters, without blanks or line ends."""
-        self.add(name, hashlib.md5(sequence.upper(), usedforsecurity=False).hexdigest())
-
     def hexdigest(self) -> str:
         """The digest of what was taken in so far."""
         return self._sha256.hexdigest()
