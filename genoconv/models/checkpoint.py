@@ -244,5 +244,6 @@ def _hint(folder: Path, record: Mapping[str, Any] | None = None) -> str:
     if published or (folder / "weights.ckpt").is_file():
         return f"; it looks like a published HyenaDNA checkpoint: `genoconv models import {folder} -o DIR`"
     if (folder / "checkpoints").is_dir():
-        return "; its training was not finished: `genoconv train --resume` continues from its checkpoints"
+        command = "finetune" if (folder / "data.json").is_file() else "train"
+        return f"; its training was not finished: `genoconv {command} --resume {folder}` continues from its checkpoints"
     return "; `genoconv train -o DIR` or `genoconv models import` makes a model folder"

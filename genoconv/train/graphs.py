@@ -134,6 +134,10 @@ class GraphedSums:
             return False
         if batch.cu_seqlens:
             return False  # its launches depend on them, so that no two batches are of one shape
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            # DistributedDataParallel keeps a node of each parameter on the stream that it was made on; a capture would
+            # wait for that stream.
+            return False
         if batch.ids.shape[-1] > _LONGEST_ROW:
             return False
         return torch.is_grad_enabled() and not getattr(self.model, "checkpointing", False)

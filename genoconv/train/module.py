@@ -124,9 +124,7 @@ class Learner(pl.LightningModule):
         assert isinstance(schedule, torch.optim.lr_scheduler.LambdaLR)
         apply_settings(schedule, self.model, self.optim)
         self._update = Update(schedule.optimizer, clip=self.optim.clip)
-        # Gradients of several processes are exchanged outside of graphs: NCCL wants all to capture the same, and a
-        # batch of another shape makes one process launch its kernels one by one.
-        if self.trainer.accumulate_grad_batches == 1 and self.trainer.world_size == 1:
+        if self.trainer.accumulate_grad_batches == 1:
             self._graphed.update = self._update
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -83,7 +83,7 @@ def test_the_old_model_stays_a_model_until_the_new_one_is_whole(
             with pytest.raises(DataError):
                 pipeline.train(other, folder=folder, force=True, quiet=True)
         assert same_weights(folder / "previous", twin)
-        with pytest.raises(ModelError, match="its training was not finished: `genoconv train --resume`"):
+        with pytest.raises(ModelError, match=f"its training was not finished: `genoconv train --resume {folder}`"):
             load_model(folder)
         with pytest.raises(OutputError, match=f"resume with `genoconv train --resume {folder}`"):
             pipeline.train(other, folder=folder, quiet=True)

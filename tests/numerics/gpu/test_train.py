@@ -2,16 +2,13 @@
 
 import csv
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 from gpu_kernels import ON_A_GPU
-from torch import Tensor, nn
-from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from torch import Tensor
 from train_runs import patterned_genome, train_tiny
 
 from genoconv.models import HyenaDNA, ModelConfig
@@ -122,53 +119,6 @@ def test_a_graph_with_the_update_leaves_the_weights_that_separate_steps_leave() 
     assert torch.allclose(sums[True], sums[False], rtol=1e-3)
     # A learning rate or a norm that a graph keeps from its capture moves weights elsewhere.
     assert float((weights[True] - weights[False]).norm()) < 0.05 * float((weights[False] - first).norm())
-
-
-@pytest.fixture
-def one_process(tmp_path: Path) -> Iterator[None]:
-    """A run of several processes that has one: NCCL takes part in its steps."""
-    where = f"file://{tmp_path / 'meeting'}"
-    dist.init_process_group("nccl", init_method=where, rank=0, world_size=1, device_id=torch.device("cuda", 0))
-    yield
-    dist.destroy_process_group()
-
-
-def test_gradients_of_a_graph_are_exchanged_by_torch(one_process: None) -> None:
-    gradients = {}
-    for enabled in (True, False):
-        torch.manual_seed(0)
-        model = HyenaDNA(CONFIG).cuda().train()
-        learner = _Sums(GraphedSums(model, NextBase(), enabled=enabled))
-        together = nn.parallel.DistributedDataParallel(learner, broadcast_buffers=False)
-        exchanged = []
-        together.register_comm_hook(exchanged, _counted)
-        for number in range(6):
-            model.zero_grad()
-            torch.manual_seed(number)
-            with torch.autocast("cuda", dtype=torch.bfloat16):
-                found = together(batch_of(number))
-            (found[0] / found[1]).backward()
-            del found
-        assert len(exchanged) >= 6
-        gradients[enabled] = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
-    assert float((gradients[True] - gradients[False]).norm()) < 1e-2 * float(gradients[False].norm())
-
-
-class _Sums(nn.Module):
-    """As Lightning wraps a step: what it returns depends on the parameters of the model that it holds."""
-
-    def __init__(self, sums: GraphedSums) -> None:
-        super().__init__()
-        self.model = sums.model
-        self._sums = sums
-
-    def forward(self, batch: Batch) -> Tensor:
-        return self._sums(batch)
-
-
-def _counted(exchanged: list[int], bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
-    exchanged.append(bucket.index())
-    return allreduce_hook(dist.group.WORLD, bucket)
 
 
 def test_a_run_learns_the_same_with_and_without_graphs(
