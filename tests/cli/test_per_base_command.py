@@ -60,7 +60,8 @@ def test_it_learns_where_a_motif_is(genome: Genome, base: Path, tmp_path: Path) 
     call(*words, "--epochs", 12)
     record = json.loads((out / "config.json").read_text())
     assert record["head"] == {
-        "kind": "binary", "labels": ["outside", "inside"], "pooling": "none", "both_strands": True, "stranded": False
+        "kind": "binary", "labels": ["outside", "inside"], "pooling": "none", "both_strands": True, "stranded": False,
+        "layers": "last",
     }  # fmt: skip
     results = record["provenance"]["results"]["test"]
     assert (results["records"], results["bases"]) == (20, 2000)
