@@ -35,6 +35,11 @@ def sequences(count: int, *, seed: int = 0, length: int = 60) -> tuple[list[str]
     return found, classes
 
 
+SEQUENCES, CLASSES = sequences(60)
+GOOD = [[s, c] for s, c in zip(SEQUENCES, CLASSES, strict=True)]
+"""Rows of a table with these sequences and classes."""
+
+
 def write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]], *, delimiter: str = ",") -> Path:
     with path.open("w", newline="") as stream:
         writer = csv.writer(stream, delimiter=delimiter, lineterminator="\n")

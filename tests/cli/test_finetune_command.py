@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from finetune_runs import Bench, Killed, base_model, call, finetune, sequences
+from finetune_runs import CLASSES, SEQUENCES, Bench, Killed, base_model, call, finetune
 
 from genoconv.models import load_model
 from genoconv.models.heads import Predictor
@@ -19,8 +19,6 @@ from genoconv.tokens import encode
 from genoconv.train.metrics import read_rows
 from genoconv.train.module import Learner
 from support import cli_environment, run_cli
-
-SEQUENCES, CLASSES = sequences(60)
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from fasta_files import write_fasta
-from finetune_runs import QUICK, Bench, base_model, call, sequences, write_table
+from finetune_runs import GOOD, QUICK, SEQUENCES, Bench, base_model, call, write_table
 
 from genoconv import formats
 from genoconv.errors import DataError, GenoconvError, UsageError
-
-SEQUENCES, CLASSES = sequences(60)
-GOOD = [[s, c] for s, c in zip(SEQUENCES, CLASSES, strict=True)]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from base_genomes import small_genome
 from fasta_files import write_fasta
-from finetune_runs import Bench, Killed, base_model, call, finetune, sequences, write_table
+from finetune_runs import CLASSES, GOOD, SEQUENCES, Bench, Killed, base_model, call, finetune, write_table
 from option_effects.effects import Effects
 
 from genoconv.errors import DataError, OutputError, UsageError
@@ -14,9 +14,6 @@ from genoconv.models.lora import LowRank
 from genoconv.pipelines.finetune.options import FinetuneOptions
 from genoconv.pipelines.options import parameters
 from genoconv.tokens import encode
-
-SEQUENCES, CLASSES = sequences(60)
-GOOD = [[s, c] for s, c in zip(SEQUENCES, CLASSES, strict=True)]
 
 
 @pytest.fixture(scope="module")

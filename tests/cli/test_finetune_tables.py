@@ -7,13 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from fasta_files import write_fasta
-from finetune_runs import Bench, base_model, sequences, write_table
+from finetune_runs import CLASSES, GOOD, SEQUENCES, Bench, base_model, sequences, write_table
 
 from genoconv.errors import DataError, UsageError
 from genoconv.tokens import encode
-
-SEQUENCES, CLASSES = sequences(60)
-GOOD = [[s, c] for s, c in zip(SEQUENCES, CLASSES, strict=True)]
 
 
 @pytest.fixture(scope="module")
