@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import shutil
 import signal
@@ -68,7 +69,8 @@ def test_it_learns_and_leaves_a_model_that_predicts(bench: Bench, caplog: pytest
 def test_other_ways_to_train(bench: Bench, words: tuple[str, ...]) -> None:
     record = bench.run(*words, "--epochs", 8, "--lr", 0.003)
     losses = [row.loss for row in read_rows(bench.out / "metrics.csv") if row.split == "valid"]
-    assert min(losses) < losses[0] or "last" in words  # what a head alone can learn, it knows from the start
+    # A head alone begins at the best linear model, to which training may have nothing to add: that beats a guess.
+    assert min(losses) < (0.9 * math.log(2) if "last" in words else losses[0])
     before, after = load_model(bench.base).state_dict(), load_model(bench.out).state_dict()
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items()) == (words[0] != "--mode")
     assert record["provenance"]["mode"] == (words[1] if words[0] == "--mode" else "head")
