@@ -68,7 +68,7 @@ def test_it_is_used_where_no_model_is_named(away: Path, caplog: pytest.LogCaptur
     with caplog.at_level(logging.INFO):
         result = CliRunner().invoke(app, ["embed", "x.fa", "-o", "x.npz", "--device", "cpu"])
         assert result.exit_code == 0, result.output
-        said = f"model: {NAME}, which ships with genoconv; -m takes another"
+        said = f"model: {NAME}, which ships with genoconv; choose another with -m"
         assert said in caplog.text
         caplog.clear()
         named = CliRunner().invoke(app, ["embed", "x.fa", "-m", NAME, "-o", "y.npz", "--device", "cpu"])
