@@ -28,6 +28,9 @@ class _Handler:
             os._exit(128 + number)
         now = time.monotonic()
         if self.first is None:
+            if self._is_dropping(frame):
+                self._again()
+                return
             self.first, self.number = now, number
             if number == signal.SIGINT:
                 raise KeyboardInterrupt
@@ -44,6 +47,15 @@ class _Handler:
             sys.__unraisablehook__(what)
             return
         self.first = None
+        self._again()
+
+    def _is_dropping(self, frame: FrameType | None) -> bool:
+        """Whether the signal came while :meth:`lost` runs, where Python would drop what is raised as well."""
+        while frame is not None and frame.f_code is not _Handler.lost.__code__:
+            frame = frame.f_back
+        return frame is not None
+
+    def _again(self) -> None:
         again = threading.Timer(_AGAIN_SECONDS, os.kill, (self.process, self.number))
         again.daemon = True
         again.start()

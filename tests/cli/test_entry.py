@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import genoconv
-from genoconv.cli import entry
-from support import cli_environment, command, run_cli
+from genoconv.cli import entry, signals
+from support import HANG, cli_environment, command, run_cli
 
 
 def test_the_version_is_bare(home: Path) -> None:
@@ -66,7 +67,7 @@ def test_a_closed_pipe_is_quiet(home: Path) -> None:
     process = subprocess.Popen(
         f"'{command()}' --help | true", shell=True, stderr=subprocess.PIPE, env=cli_environment(home)
     )
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=HANG)
     assert stderr == b""
 
 
@@ -80,7 +81,7 @@ def test_ctrl_c_is_one_line(home: Path, tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         env=cli_environment(home),
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANG
     writer = None
     while writer is None:
         assert process.poll() is None, process.communicate()
@@ -90,7 +91,7 @@ def test_ctrl_c_is_one_line(home: Path, tmp_path: Path) -> None:
         except OSError:  # the command does not wait at the other end yet
             time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=HANG)
     os.close(writer)
     assert (process.returncode, stdout, stderr) == (130, b"", b"genoconv: error: interrupted\n")
     assert not output.exists()
@@ -132,7 +133,7 @@ def test_control_characters_do_not_reach_the_terminal(home: Path, tmp_path: Path
 def shell(line: str, home: Path, **extra: str) -> subprocess.CompletedProcess[bytes]:
     """Run a shell line in which $G is the command."""
     environment = cli_environment(home, {"G": str(command()), **extra})
-    return subprocess.run(["bash", "-c", line], capture_output=True, env=environment, timeout=60, check=False)
+    return subprocess.run(["bash", "-c", line], capture_output=True, env=environment, timeout=HANG, check=False)
 
 
 @pytest.mark.parametrize(
@@ -166,18 +167,21 @@ def test_streams_that_are_closed_or_full(line: str, code: int, stderr: bytes, ho
     assert stderr or not result.stderr
 
 
-# Enters main() with a command that is slow to leave, and sends itself signals.
+# Enters main() with a command that is slow to leave by its own clock, and sends itself signals.
 SIGNALS = """
-import os, signal, sys, time
-from genoconv.cli import entry
+import os, signal, sys, types
+from genoconv.cli import entry, signals
+now = 1000.0
+signals.time = types.SimpleNamespace(monotonic=lambda: now)
 def slow():
+    global now
     try:
         os.kill(os.getpid(), int(sys.argv[1]))
-        time.sleep(30)
+        signal.pause()
     finally:
         for number in map(int, sys.argv[2].split(",")):
             os.kill(os.getpid(), number)
-            time.sleep(float(sys.argv[3]))
+            now += float(sys.argv[3])
         print("left", flush=True)
 entry._run = slow
 entry.main()
@@ -189,7 +193,7 @@ entry.main()
 def test_a_second_signal_is_no_traceback(first: int, then: int, home: Path) -> None:
     def run(pause: float) -> subprocess.CompletedProcess[bytes]:
         words = [sys.executable, "-c", SIGNALS, str(int(first)), f"{int(then)},{int(then)}", str(pause)]
-        return subprocess.run(words, capture_output=True, env=cli_environment(home), timeout=60, check=False)
+        return subprocess.run(words, capture_output=True, env=cli_environment(home), timeout=HANG, check=False)
 
     # One key press can arrive several times, and must not keep a command from leaving in order.
     together = run(0.0)
@@ -212,21 +216,33 @@ def main_in_this_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("busy", [0, 1, 3])
 @pytest.mark.usefixtures("main_in_this_process")
-def test_a_signal_in_a_finaliser_is_not_lost(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_in_a_finaliser_is_not_lost(number: int, busy: int, monkeypatch: pytest.MonkeyPatch) -> None:
     class Dropped:
         def __del__(self) -> None:
             signal.raise_signal(number)  # Python drops what is raised here
 
     def run() -> int:
         Dropped()
-        time.sleep(60)
-        return 0
+        while True:
+            time.sleep(0.01)
 
+    class Early(threading.Timer):
+        """The first of them has sent the signal before it is known to have started."""
+
+        def start(self) -> None:
+            super().start()
+            if early.pop():
+                self.join()
+
+    early = [False, *[True] * busy]
+    monkeypatch.setattr(signals.threading, "Timer", Early)
     monkeypatch.setattr(entry, "_run", run)
     with pytest.raises(SystemExit) as stop:
         entry.main()
     assert stop.value.code == 128 + number
+    assert not early
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
