@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from genoconv import processes
 from genoconv.errors import OutputError, UsageError
 from genoconv.workfiles import remove_abandoned, retired, temporary_prefix
 
@@ -106,12 +107,6 @@ def _begin(final: Path) -> None:
     remove_abandoned(final)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 @contextlib.contextmanager
 def atomic_file(final: Path) -> Iterator[Path]:
     """Give a temporary path beside ``final``; on a clean exit it becomes ``final``, on any error it is removed.
@@ -137,7 +132,7 @@ def atomic_files(finals: Sequence[Path]) -> Iterator[list[Path]]:
         for final in finals:
             temporaries[_temporary(final)] = final
         yield [Path(name) for name in temporaries]
-        mode = 0o666 & ~_umask()
+        mode = 0o666 & ~processes.umask()
         _flush_all([Path(name) for name in temporaries], mode=mode)
         for name, final in reversed(temporaries.items()):
             os.replace(name, final)
@@ -196,7 +191,7 @@ def atomic_dir(final: Path) -> Iterator[Path]:
         raise OutputError(f"{final}: cannot write there: {error.strerror}") from error
     try:
         yield temporary
-        temporary.chmod(0o777 & ~_umask())
+        temporary.chmod(0o777 & ~processes.umask())
         for path in temporary.rglob("*"):
             if path.is_file():
                 with path.open("rb") as stream:

@@ -1,10 +1,17 @@
-"""Which process left a file: a tag for names of temporary files, and whether the process behind a tag still runs."""
+"""Which process left a file: a tag for names of temporary files, and whether the process behind a tag still runs.
+
+And which permissions the files of this process get.
+"""
 
 import functools
 import hashlib
 import os
+import re
 import socket
+import threading
 from pathlib import Path
+
+_asking = threading.Lock()
 
 
 def tag() -> str:
@@ -33,6 +40,24 @@ def ended(tag: str) -> bool:
         pass
     now = _start(int(pid))
     return now is not None and now != int(start)
+
+
+def umask() -> int:
+    """The permissions that new files of this process do not get.
+
+    Asking the system means changing them for a moment, in which a file of another thread would be open to all. Linux
+    also says it in a file.
+    """
+    try:
+        status = Path("/proc/self/status").read_bytes()
+    except OSError:
+        status = b""
+    if found := re.search(rb"^Umask:\s*([0-7]+)$", status, flags=re.M):
+        return int(found[1], 8)
+    with _asking:
+        mask = os.umask(0)
+        os.umask(mask)
+    return mask
 
 
 @functools.cache

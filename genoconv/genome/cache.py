@@ -9,6 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from genoconv import processes
 from genoconv.errors import OutputError
 
 log = logging.getLogger(__name__)
@@ -51,9 +52,7 @@ def locked(folder: Path, *, waiting: str) -> Iterator[None]:
     Raises:
         OutputError: nothing can be written there, or the name of the lock is a link.
     """
-    mask = os.umask(0)
-    os.umask(mask)
-    lock = FileLock(made_folder(folder) / ".lock", mode=0o666 & ~mask)
+    lock = FileLock(made_folder(folder) / ".lock", mode=0o666 & ~processes.umask())
     try:
         try:
             lock.acquire(timeout=0.2)

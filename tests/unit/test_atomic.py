@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from genoconv import atomic
+from genoconv import atomic, processes
 from genoconv.errors import OutputError, UsageError
 
 BEGIN = """
 import pathlib, signal, sys, os
-from genoconv import atomic
+from genoconv import atomic, processes
 name = pathlib.Path(sys.argv[1])
 with atomic.atomic_file(name) as a, atomic.atomic_dir(name.with_name("folder")) as b:
     a.write_text("half"), (b / "x").write_text("half")
@@ -118,3 +118,25 @@ def test_an_output_may_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
         os.umask(before)
     assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
     assert (tmp_path / "b").stat().st_mode & 0o777 == 0o750
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
+def test_asking_for_the_umask_does_not_change_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even for a moment: two threads that ask at once could leave none."""
+    for mask in (0o027, 0):
+        before = os.umask(mask)
+        try:
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "umask", lambda mask: pytest.fail("another thread would see it"))
+                assert processes.umask() == mask
+        finally:
+            os.umask(before)
+
+
+def test_without_the_file_of_linux_the_umask_is_asked_for_and_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_bytes", lambda path: b"Name:\tpython\n")
+    before = os.umask(0o027)
+    try:
+        assert [processes.umask(), processes.umask()] == [0o027, 0o027]
+    finally:
+        os.umask(before)
