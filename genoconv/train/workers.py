@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 _ERROR = "genoconv: error: "
 # Seconds for a process to end after it, or another, has failed; after that it is taken to hang.
 _GRACE = 10.0
+# Seconds for this process to meet the failure of another by itself; after that it is taken to wait for it.
+_STUCK = 10.0
 _NAMES = ("LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE")
 
 
@@ -41,10 +43,11 @@ def workers(devices: int, *, nodes: int) -> Iterator[Callable[[], None]]:
         TrainingError: one of them failed; says how.
     """
     saved = {name: os.environ.get(name) for name in _NAMES}
+    reserved, port = _reserved_port()
     if nodes == 1:  # whatever another run has left in the environment
-        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "NODE_RANK": "0"}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0"}
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
-    os.environ.setdefault("MASTER_PORT", str(_free_port()))
+    os.environ.setdefault("MASTER_PORT", str(port))
     os.environ.setdefault("NODE_RANK", "0")
     os.environ |= {"LOCAL_RANK": "0", "WORLD_SIZE": str(devices * nodes)}
     with _ctrl_c_ignored():
@@ -52,11 +55,11 @@ def workers(devices: int, *, nodes: int) -> Iterator[Callable[[], None]]:
     watch = _Watch(team)
     try:
         yield watch.kill
-        watch.over = True
+        watch.end()
         for worker in team:
             worker.finish()
     except BaseException as error:
-        watch.over = True
+        watch.end()
         lost = is_lost_connection(error)
         failed = watch.failure(wait=_GRACE) if lost else None
         watch.kill()
@@ -66,6 +69,7 @@ def workers(devices: int, *, nodes: int) -> Iterator[Callable[[], None]]:
             raise TrainingError(failed.ending() if failed else "another process of the run does not answer") from None
         raise
     finally:
+        reserved.close()
         for name, value in saved.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -121,7 +125,7 @@ class _Worker:
 
     def ending(self) -> str:
         """What happened to a process that failed."""
-        self._reader.join(1)
+        self._reader.join(5)  # a process that it has started may keep the pipe open
         code = self.process.returncode
         said = next((line for line in self._lines if line.startswith(_ERROR)), None)
         last = next((line for line in reversed(self._lines) if line.strip()), "no message")
@@ -140,22 +144,29 @@ class _Watch(threading.Thread):
     def __init__(self, team: list[_Worker]) -> None:
         super().__init__(daemon=True, name="workers")
         self.team = team
-        self.over = False
+        self._over = False
         self._failed: _Worker | None = None
+        self._reporting = threading.Lock()
         self.start()
 
     def run(self) -> None:
-        while not self.over:
+        while not self._over:
             if self._look() is not None:
                 break
             time.sleep(0.2)
-        until = time.monotonic() + _GRACE
-        while not self.over and time.monotonic() < until:
+        until = time.monotonic() + _STUCK
+        while not self._over and time.monotonic() < until:
             time.sleep(0.1)
-        if not self.over and self._failed is not None:
-            log.error("%s", self._failed.ending())
-            self.kill()
-            os._exit(1)
+        with self._reporting:
+            if not self._over and self._failed is not None:
+                log.error("%s", self._failed.ending())
+                self.kill()
+                os._exit(1)
+
+    def end(self) -> None:
+        """This process is not stuck: what has failed it reports itself, unless that has begun."""
+        with self._reporting:
+            self._over = True
 
     def kill(self) -> None:
         """End all of them."""
@@ -182,8 +193,12 @@ def _this_command() -> list[str]:
     return [sys.executable, os.path.abspath(sys.argv[0]), *sys.argv[1:]]  # noqa: PTH100 - resolve() follows links
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _reserved_port() -> tuple[socket.socket, int]:
+    """A port, and the socket that keeps the system from giving it to anybody else.
+
+    The first process can listen there nevertheless: it allows addresses to be used again, as this socket does.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    return holder, holder.getsockname()[1]

@@ -1,10 +1,12 @@
 """``genoconv train`` as a person, a scheduler or a power cut meets it: whole processes, real signals."""
 
+import contextlib
 import json
 import os
 import re
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -25,7 +27,7 @@ from genoconv.models.checkpoint import read_config
 from genoconv.pipelines.options import parameters
 from genoconv.pipelines.train.options import TrainConfig
 from genoconv.train.metrics import read_rows
-from support import Running, cli_environment, command, file_limit, one_clear_line, run_cli
+from support import HANG, Running, cli_environment, command, file_limit, one_clear_line, run_cli
 
 HARD = ("data.accumulate=2", "data.workers=1", "model.embed_dropout=0.1", "run.checkpoint_every=4")
 
@@ -91,7 +93,7 @@ def test_a_kill_in_the_middle_of_a_checkpoint_loses_nothing(
 
 
 def wait_for_rows(folder: Path, count: int, run: Running) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HANG
     while len(read_rows(folder / "metrics.csv")) < count:
         assert run.alive(), run.said()
         assert time.monotonic() < deadline
@@ -107,7 +109,7 @@ def test_a_signal_to_the_whole_group_saves_a_checkpoint(
     run = Running(words, env=environment(home, fonts))
     wait_for_rows(folder, 3, run)
     os.killpg(run.pid, number)
-    ended, text = run.end(timeout=60)
+    ended, text = run.end()
     assert ended == code, text
     assert f"resume with: genoconv train --resume {folder}" in text
     assert "Traceback" not in text
@@ -182,19 +184,27 @@ def test_a_process_that_fails_ends_the_command_with_its_message(
     script = failing(tmp_path / "command.py", how=how, moment=moment)
     folder = tmp_path / "run"
     words = ["train", "-f", str(fasta), "-o", str(folder), "--max-steps", "100000", *sets(*PAIR)]
-    result = run_cli(
-        *words, home=home, env=environment(home, fonts), before=f"import sys; sys.argv[0] = {str(script)!r}"
-    )
+    before = f"import sys; from genoconv.train import workers; sys.argv[0], workers._STUCK = {str(script)!r}, 0.2"
+    result = run_cli(*words, home=home, env=environment(home, fonts), before=before)
     assert message in one_clear_line(result, code=1)
     again = CliRunner().invoke(app, ["train", "-f", str(fasta), "-o", str(folder), "--max-steps", "1", *sets(), "-q"])
     assert again.exit_code == 0, again.exception
+
+
+def free_job() -> int:
+    """The number of a SLURM job whose port, which Lightning derives from it, nobody listens at."""
+    for job in range(10_000 + os.getpid() % 5_000, 20_000):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", 15_000 + job % 10_000))
+            return job
+    raise AssertionError("no free port")
 
 
 def test_processes_that_slurm_has_started_find_each_other(fasta: Path, tmp_path: Path, home: Path, fonts: str) -> None:
     folder = tmp_path / "run"
     words = ["train", "-f", str(fasta), "-o", str(folder), "--max-steps", "3", *sets(*PAIR)]
     shared = {
-        **{"SLURM_JOB_ID": str(10_000 + os.getpid() % 9000), "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2"},
+        **{"SLURM_JOB_ID": str(free_job()), "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2"},
         **{"SLURM_NTASKS_PER_NODE": "2", "SLURM_STEP_NUM_TASKS": "2", "SLURM_NNODES": "1", "SLURM_NODEID": "0"},
         "SLURM_NODELIST": "localhost",
     }
@@ -202,7 +212,7 @@ def test_processes_that_slurm_has_started_find_each_other(fasta: Path, tmp_path:
         Running(words, env=environment(home, fonts, **shared, SLURM_PROCID=str(rank), SLURM_LOCALID=str(rank)))
         for rank in (1, 0)
     ]
-    ends = [task.end(timeout=120) for task in tasks]
+    ends = [task.end() for task in tasks]
     assert [code for code, _ in ends] == [0, 0], ends
     assert ends[0][1] == ""
     assert "after 3 steps" in ends[1][1]
