@@ -106,7 +106,7 @@ class _Worker(Generic[P, R]):
 
     def give(self, number: int, piece: P) -> None:
         self.pieces.append(number)
-        with suppress(BrokenPipeError):  # its end is noticed when it is asked for results
+        with suppress(BrokenPipeError, ConnectionResetError):  # its end is noticed when it is asked for results
             self.connection.send(piece)
 
     def ended(self) -> ModelError:

@@ -81,8 +81,8 @@ class _Writer:
     def stop(self) -> None:
         """End the process, whatever it is doing."""
         self._process.terminate()
+        self._connection.close()  # ends one that ignores the signal as well
         self._process.join()
-        self._connection.close()
 
 
 def _serve(connection: Connection, path: Path, contigs: dict[str, int]) -> None:

@@ -11,6 +11,7 @@ from genoconv.errors import ModelError, UsageError
 from genoconv.pipelines import workers
 from genoconv.pipelines.forecast import forecast
 from genoconv.pipelines.workers import chosen_devices, computed, sharing, working
+from support import HANG
 
 DEVICES = ["cuda:0", "cuda:1"]  # names alone: these workers import no torch
 
@@ -78,7 +79,7 @@ def test_a_gpu_has_pieces_prepared_ahead_and_results_in_order(ahead):
     def work(piece, advance):
         begun[piece].set()
         if piece % 2 == 0:
-            assert begun[piece + 1].wait(60)  # ends only if two pieces are worked on at a time
+            assert begun[piece + 1].wait(HANG)  # ends only if two pieces are worked on at a time
         advance(piece)
         return 2 * piece
 
@@ -93,7 +94,7 @@ def test_a_slow_piece_of_a_gpu_is_waited_for(ahead):
 
     def work(piece, advance):
         if piece == 0:
-            assert later.wait(60)  # the piece behind it is done first
+            assert later.wait(HANG)  # the piece behind it is done first
         else:
             later.set()
         return piece
@@ -166,7 +167,7 @@ def test_pieces_and_results_larger_than_what_a_pipe_holds_do_not_block_each_othe
 
     ended = threading.Thread(target=both, daemon=True)
     ended.start()
-    ended.join(60)
+    ended.join(HANG)
     stuck = ended.is_alive()
     for process in multiprocessing.active_children():
         process.kill()
@@ -184,6 +185,13 @@ def test_pieces_and_results_larger_than_what_a_pipe_holds_do_not_block_each_othe
 def test_a_worker_that_fails_ends_the_run_with_its_message(make, kind, message):
     with pytest.raises(kind, match=message):
         run(make, range(9))
+    assert not multiprocessing.active_children()
+
+
+def test_a_worker_that_ends_before_it_takes_its_pieces_is_no_traceback():
+    full = bytes(212_000)  # fills what holds them on the way: the second waits, and its sender meets another error
+    with pytest.raises(ModelError, match=r"ended before it was done \(exit code 3\)"):
+        run(worker_tasks.Unready(), [full] * 9)
     assert not multiprocessing.active_children()
 
 
