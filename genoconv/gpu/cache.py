@@ -61,13 +61,13 @@ def compile_kernel(source: str, defines: Iterable[tuple[str, int]], *, arch: str
         if cubin is None:
             cubin = compile_source(source, pairs, arch=arch)
             _write(entry, cubin)
-        own.set_result(cubin)
-        return cubin
     except BaseException as error:
+        del _running[entry]
         own.set_exception(error)
         raise
-    finally:
-        del _running[entry]
+    del _running[entry]  # before those that wait can ask again: it is on disk now
+    own.set_result(cubin)
+    return cubin
 
 
 def compile_all(kernels: Iterable[Kernel], *, arch: str) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -34,6 +35,7 @@ from genoconv.pipelines.train import kernels as run_kernels
 from genoconv.train.batch import Batch
 from genoconv.train.machine import Machine
 from genoconv.train.objectives.next_base import NextBase
+from support import HANG
 
 pytestmark = pytest.mark.skipif(compiler.missing() is not None, reason=str(compiler.missing()))
 
@@ -237,16 +239,21 @@ def test_a_refused_kernel_says_what_and_where() -> None:
 def test_threads_that_need_one_kernel_compile_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go_on, calls = threading.Event(), threading.Event(), []
 
+    class Waited(Future[bytes]):
+        def result(self, timeout: float | None = None) -> bytes:
+            go_on.set()  # the kernel is not there before somebody waits for it
+            return super().result(timeout)
+
     def slow(source: str, defines: Sequence[tuple[str, int]], *, arch: str) -> bytes:
         calls.append(source)
         begun.set()
-        assert go_on.wait(60)
+        assert go_on.wait(HANG)
         return b"code"
 
+    monkeypatch.setattr(cache, "Future", Waited)
     monkeypatch.setattr(cache, "compile_source", slow)
     cache.compile_ahead([Kernel("one_sm/forward", (), 0, 32)], arch="sm_90")
-    assert begun.wait(60)
-    threading.Timer(0.05, go_on.set).start()
+    assert begun.wait(HANG)
     assert cache.compile_kernel("one_sm/forward", (), arch="sm_90") == b"code"
     assert calls == ["one_sm/forward"]
     assert not cache._running
@@ -285,7 +292,7 @@ def compile_source(source, defines, *, arch):
     begun.append(defines)
     while threading.main_thread().is_alive():
         time.sleep(0.01)
-    print("compiled", flush=True)
+    os.write(1, b"compiled\n")
     return b"code"
 
 cache.compile_source = compile_source
