@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 
+from support import HANG
+
 
 def etag(content: bytes) -> str:
     """What the server calls a version of a file."""
@@ -89,11 +91,11 @@ class Loopback(ThreadingHTTPServer):
         """The Range header of every request for a path."""
         return [headers.get("range") for asked, headers in self.requests if asked == path]
 
-    def wait_for(self, path: str, sent: int, seconds: float = 60) -> None:
+    def wait_for(self, path: str, sent: int, seconds: float = HANG) -> None:
         """Return when ``sent`` bytes of a path have gone out."""
         self.until(lambda: self.sent[path] >= sent, seconds)
 
-    def until(self, true: Callable[[], bool], seconds: float = 60) -> None:
+    def until(self, true: Callable[[], bool], seconds: float = HANG) -> None:
         """Return when something has come true."""
         deadline = time.monotonic() + seconds
         while not true():
@@ -154,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.server.sent[path] += len(piece)
         self.wfile.flush()
         if reply.stall is not None:
-            self.server.ended.wait(60)
+            self.server.ended.wait(HANG)
 
     def log_message(self, format: str, *args: object) -> None:
         pass

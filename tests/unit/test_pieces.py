@@ -10,10 +10,17 @@ import pytest
 from genoconv.errors import OutputError
 from genoconv.pipelines.pieces import Pieces, StoppedError
 from genoconv.pipelines.scan.writing import alongside
+from support import HANG
 
 
 def pieces(folder: Path, *, resume: bool = False) -> Pieces:
     return Pieces(folder / "o", kinds=("a", "b"), run={"run": 1}, resume=resume)
+
+
+def keep(made: Pieces, *parts: bytes) -> None:
+    """Raises what the disk says of it: at once, where that is quicker than this thread, or at the end."""
+    made.append(*parts)
+    made.flush()
 
 
 def test_what_is_appended_is_there_after_a_resume(tmp_path: Path) -> None:
@@ -35,11 +42,11 @@ def test_a_reader_waits_for_what_comes_and_is_stopped_with_the_run(tmp_path: Pat
         first, never = pool.submit(made.read, 0, 0, 6), pool.submit(made.read, 0, 6, 1)
         made.append(b"abc", b"")
         made.append(b"def", b"")
-        assert first.result(10) == b"abcdef"
+        assert first.result(HANG) == b"abcdef"
         assert not never.done()
         made.stop()
         with pytest.raises(StoppedError):
-            never.result(10)
+            never.result(HANG)
     made.close()
 
 
@@ -53,9 +60,8 @@ def test_a_full_disk_is_reported_and_leaves_no_gap(tmp_path: Path, monkeypatch: 
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         patch.setattr(os, "fsync", full)
-        made.append(b"two", b"2")
         with pytest.raises(OutputError, match=r"\.o\.genoconv-a: cannot keep what is finished there: No space left"):
-            made.flush()
+            keep(made, b"two", b"2")
     made.append(b"three", b"3")
     assert made.kept() == 1
     made.close()

@@ -2,8 +2,8 @@
 
 import ctypes
 import os
+import select
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 
@@ -11,6 +11,7 @@ import pytest
 
 from genoconv.train import interrupts
 from genoconv.train.interrupts import Interrupts
+from support import HANG
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
@@ -20,30 +21,24 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[list[int], Callable
     """The exit codes with which the process would have ended, and a wait in C code, which a signal ends only so."""
     codes: list[int] = []
     ours, theirs = os.pipe()
+    much = 1 << 20  # more than a pipe holds: who writes it waits in C for a reader, and is known to wait
 
     def leave(code: int) -> None:
         codes.append(code)
-        os.write(theirs, b".")
+        left = much
+        while left:
+            left -= len(os.read(ours, left))
 
     def wait(number: int) -> None:
-        # The signal goes to another thread, so that it does not interrupt the call; that thread gets its turn when the
-        # call begins, not before.
-        begun = threading.Lock()
-        begun.acquire()
-
         def send() -> None:
-            with begun:
-                signal.pthread_kill(threading.get_ident(), number)
+            select.select([ours], [], [])  # the call has begun
+            signal.pthread_kill(threading.get_ident(), number)  # to this thread, so that it does not interrupt the call
 
         thread = threading.Thread(target=send)
         thread.start()
-        read, buffer, interval = ctypes.CDLL(None).read, ctypes.create_string_buffer(1), sys.getswitchinterval()
-        sys.setswitchinterval(1000)
         try:
-            begun.release()
-            read(ours, buffer, 1)
+            ctypes.CDLL(None).write(theirs, bytes(much), ctypes.c_size_t(much))
         finally:
-            sys.setswitchinterval(interval)
             thread.join()
 
     monkeypatch.setattr(os, "_exit", leave)
@@ -77,8 +72,11 @@ def test_a_process_that_waits_for_another_is_ended(
     assert signal.set_wakeup_fd(-1) == -1
 
 
-def test_a_process_that_leaves_by_itself_is_not_ended(ended: tuple[list[int], Callable[[int], None]]) -> None:
+def test_a_process_that_leaves_by_itself_is_not_ended(
+    ended: tuple[list[int], Callable[[int], None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     codes, _ = ended
+    monkeypatch.setattr(interrupts, "_GRACE", HANG)
     with Interrupts(processes=2, quiet=True) as watched:
         watched.abandon = lambda: codes.append(0)
         with pytest.raises(SystemExit) as stop:

@@ -19,6 +19,7 @@ from genoconv.models import load_model
 from genoconv.pipelines.train import run as pipeline
 from genoconv.pipelines.train import session
 from genoconv.train import callbacks, loop, validating
+from genoconv.train import clock as clock_module
 from genoconv.train.checkpoints import newest_checkpoint
 from genoconv.train.metrics import read_rows
 from genoconv.train.module import Learner
@@ -270,11 +271,21 @@ def test_two_checkpoints_are_kept_and_hold_nothing_to_unpickle(fasta: Path, tmp_
     assert all(torch.equal(value, state["state_dict"][f"model.{name}"]) for name, value in model.items())
 
 
-def test_minutes_end_a_run(fasta: Path, tmp_path: Path) -> None:
+def test_minutes_end_a_run(fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    def step(self: Learner, *arguments: Any, original: Callable[..., Any] = Learner.training_step) -> Any:
+        now[0] += 0.03
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Learner, "training_step", step)
+    clock = SimpleNamespace(monotonic=lambda: now[0])
+    for module in (clock_module, callbacks, validating):
+        monkeypatch.setattr(module, "time", clock)
     folder = train_tiny(tmp_path / "run", fasta, "run.max_minutes=0.01", "data.valid_tokens=200", max_steps=None)
     rows = read_rows(folder / "metrics.csv")
     assert rows[-1].split == "test"
-    assert 2 < rows[-1].step < 10_000
+    assert 15 < rows[-1].step <= 20  # of 0.03 s each
     assert rows[-3].learning_rate < 0.005
 
 

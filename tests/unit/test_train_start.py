@@ -143,16 +143,20 @@ def test_two_runs_do_not_share_a_folder(fasta: Path, tmp_path: Path) -> None:
 def test_a_killed_run_does_not_hold_its_folder_through_its_reading_processes(fasta: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     holder = (
-        "import os, signal, time\nfrom pathlib import Path\nfrom genoconv.pipelines.train.folder import held_folder\n"
+        "import os, signal, sys\nfrom pathlib import Path\nfrom genoconv.pipelines.train.folder import held_folder\n"
         f"with held_folder(Path({str(folder)!r})):\n"
-        "    if os.fork() == 0:\n        print(os.getpid(), flush=True)\n        time.sleep(600)\n        os._exit(0)\n"
-        "    time.sleep(1)\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    if os.fork() == 0:\n        print(os.getpid(), flush=True)\n        signal.pause()\n"
+        "    sys.stdin.read(1)\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    with subprocess.Popen([sys.executable, "-c", holder], stdout=subprocess.PIPE, text=True) as other:
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", holder], **streams, text=True) as other:
+        assert other.stdin
         assert other.stdout
         reader = int(other.stdout.readline())
         try:
-            assert other.wait(60) == -signal.SIGKILL
+            other.stdin.write(".")
+            other.stdin.flush()
+            assert other.wait() == -signal.SIGKILL
             os.kill(reader, 0)  # still there
             train_tiny(folder, fasta, max_steps=1)
         finally:

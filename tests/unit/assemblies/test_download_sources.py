@@ -132,7 +132,13 @@ def test_a_refused_connection_names_its_reason(files: Downloads) -> None:
         files.fails(f"http://127.0.0.1:{port}/a.fa.gz", match=r"gave up after 4 tries: .*Connection refused")
 
 
-def test_no_network_is_said_at_once(files: Downloads, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_network_is_said_at_once(
+    files: Downloads, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
     files.fails("https://genomes.invalid/a.fa.gz", match=r"Failed to resolve 'genomes.invalid'.*--mirror")
     assert "trying again" not in caplog.text
 
