@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from fasta_files import random_bases, write_fasta
@@ -21,7 +22,8 @@ from genoconv.genome.windows.splits import (
     split_windows,
     tile_regions,
 )
-from genoconv.genome.windows.training import WindowPlan, make_windows, unknown_bases
+from genoconv.genome.windows.training import WindowPlan, make_windows
+from genoconv.genome.windows.unknown import unknown_bases
 
 CONTIGS = {"a": 3000, "b": 1000, "c": 400}
 
@@ -222,10 +224,9 @@ def test_windows_that_cannot_be(options: dict[str, object], message: str) -> Non
 
 
 def test_windows_of_unknown_bases_are_dropped_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genoconv.genome.windows.training._CHUNK", 7)  # several reads a window
+    monkeypatch.setattr("genoconv.genome.windows.unknown._CHUNK", 7)  # several reads per window
     sequence = random_bases(100, seed=1, letters="ACGT") + "N" * 51 + random_bases(149, seed=2, letters="acgt")
     fasta = Fasta(write_fasta(tmp_path / "x.fa", {"a": sequence}))
-    assert unknown_bases(fasta, "a", 90, 160) == 51
     seen: list[float] = []
     windows = make_windows(fasta, WindowPlan(max_length=100, max_unknown=0.5), advance=seen.append)
     assert windows.frame["start"].tolist() == [0, 200]
@@ -236,6 +237,26 @@ def test_windows_of_unknown_bases_are_dropped_and_counted(tmp_path: Path, monkey
     empty = Fasta(write_fasta(tmp_path / "n.fa", {"a": "N" * 300}))
     with pytest.raises(DataError, match=r"n\.fa: no windows: 3 windows left out with more than 50% unknown bases"):
         make_windows(empty, WindowPlan(max_length=100))
+
+
+def test_unknown_bases_of_windows_that_overlap_touch_and_leave_gaps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genoconv.genome.windows.unknown._CHUNK", 16)
+    contigs = {name: random_bases(200, seed=seed, letters="ACGTacgtNnRY") for seed, name in enumerate("abc")}
+    fasta = Fasta(write_fasta(tmp_path / "x.fa", contigs))
+    random = np.random.default_rng(0)
+    starts = random.integers(0, 190, 60)
+    ends = starts + random.integers(1, 11, 60)
+    starts[:4], ends[:4] = (0, 16, 16, 199), (16, 32, 17, 200)  # whole reads, and both ends of a contig
+    names = random.choice(list("ac"), 60)
+    seen: list[float] = []
+    found = unknown_bases(fasta, pd.DataFrame({"contig": names, "start": starts, "end": ends}), advance=seen.append)
+    rows = list(zip(names, starts, ends, strict=True))
+    known = [sum(base not in "ACGTacgt" for base in contigs[name][start:end]) for name, start, end in rows]
+    assert found.tolist() == known
+    places = {(name, place) for name, start, end in rows for place in range(start, end)}
+    assert sum(seen) == len(places)  # each base once
 
 
 def test_bed_rows(tmp_path: Path) -> None:

@@ -5,19 +5,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from genoconv import tokens as tokenizer
 from genoconv.errors import DataError, UsageError
 from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.windows.intervals import LongGenes, gene_windows, tile_windows
 from genoconv.genome.windows.splits import SplitPlan, split_windows, tile_regions
+from genoconv.genome.windows.unknown import unknown_bases
 from genoconv.wording import count, listed
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +125,10 @@ def make_windows(
         )
     placed = set(frame["contig"])
     short = () if genes is not None else tuple(contig for contig in fasta.contigs if contig not in placed)
-    known = [
-        unknown_bases(fasta, contig, start, end, advance=advance) <= plan.max_unknown * (end - start)
-        for contig, start, end in zip(frame["contig"], frame["start"].tolist(), frame["end"].tolist(), strict=True)
-    ]
-    counts["unknown"] = len(known) - sum(known)
+    lengths = (frame["end"] - frame["start"]).to_numpy()
+    kept = unknown_bases(fasta, frame, advance=advance) <= plan.max_unknown * lengths
+    counts["unknown"] = len(kept) - int(kept.sum())
     cut = frame["locus"].duplicated(keep=False) if genes is not None else frame["locus"] < 0
-    kept = np.array(known, dtype=bool)
     frame, cut = frame[kept].reset_index(drop=True), cut[kept].reset_index(drop=True)
     if frame.empty:
         why = "; ".join(Windows(frame, counts, short_contigs=short).notes(plan)) or "it has no sequence"
@@ -147,17 +140,3 @@ def make_windows(
         number = {split: int(loci.nunique()) for split, loci in frame["locus"].groupby(table["split"])}
         parts = {split: int(loci.nunique()) for split, loci in frame["locus"][cut].groupby(table["split"][cut])}
     return Windows(table, counts, number, parts, short)
-
-
-def unknown_bases(
-    fasta: Fasta, contig: str, start: int, end: int, *, advance: Callable[[float], None] | None = None
-) -> int:
-    """How many bases of ``[start, end)``, 0-based, are not A, C, G or T."""
-    unknown = 0
-    for first in range(start, end, _CHUNK):
-        last = min(first + _CHUNK, end)
-        tokens = fasta.tokens(contig, first, last)
-        unknown += int(np.count_nonzero((tokens < tokenizer.A) | (tokens > tokenizer.T)))
-        if advance:
-            advance(last - first)
-    return unknown
