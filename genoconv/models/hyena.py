@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from genoconv.errors import ModelError
+from genoconv.models import cpu
 from genoconv.models.config import ModelConfig
 from genoconv.models.filter import HyenaFilter
 from genoconv.models.inputs import check_ids, check_length
@@ -64,6 +65,8 @@ class Block(nn.Module):
         packing: Packing | None = None,
     ) -> Stream:
         """One :class:`Stream` to the next."""
+        if packing is None and branch is None and cpu.serves(self, residual):
+            return Stream(cpu.run(self, residual.clone()))
         residual, x = Stream(residual, branch, bias).normalised(self.norm1)
         return self.finish(residual, self.mixer(x, packing))
 

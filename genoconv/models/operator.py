@@ -40,6 +40,10 @@ class HyenaOperator(nn.Module):
         x0, gated = self.short_convolve(u)
         return self.merge(self.convolve(x0, gated, packing))
 
+    def mix(self, x: Tensor) -> Tensor:
+        """(B, N, D) -> (B, D, N): all but the output projection."""
+        return self.convolve(*self.short_convolve(self.project(x)))
+
     def project(self, x: Tensor) -> Tensor:
         """(B, N, D) -> (B, 3D, N): the input projection, channels first, without its bias."""
         return to_channels(x, self.in_proj.weight)

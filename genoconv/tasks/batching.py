@@ -16,7 +16,7 @@ from genoconv.tokens import A, Tokens
 
 Item = TypeVar("Item")
 
-_CPU_TOKENS = 16_384
+_CPU_TOKENS = 8192
 _GPU_TOKENS = 1 << 22
 _GPU_SHARE = 0.7
 _REMEDY = "a smaller --window, --precision bf16"

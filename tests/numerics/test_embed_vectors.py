@@ -177,7 +177,7 @@ def test_a_full_memory_halves_the_batch(monkeypatch) -> None:
     monkeypatch.setattr(MODEL, "hidden", lambda *_, **__: tight(torch.zeros(3, 1)))
     with pytest.raises(ModelError, match="use a smaller --max-length, --precision bf16, or a device with more memory"):
         Embedder(MODEL)(group[:1])
-    assert batching.fitting_rows(len, length=512, device=torch.device("cpu")) == 32
+    assert batching.fitting_rows(len, length=512, device=torch.device("cpu")) == 16
 
 
 def test_chunks_never_look_ahead() -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from genoconv.errors import KernelError, UsageError
-from genoconv.ops.longconv import fused
+from genoconv.ops.longconv import fused, on_cpu
 from genoconv.ops.longconv.overlap_save import operator
 from genoconv.ops.longconv.overlap_save.plan import Chunks, choose_chunks
 from genoconv.ops.longconv.sparse import FrequencyMask, fftconv_sparse
@@ -67,6 +67,8 @@ def fftconv(
         return operator.fftconv(u, k, D, gate_in, gate_out, way)
     if way == "cuda":
         return fused.fftconv(u, k, D, gate_in, gate_out)
+    if not torch.compiler.is_compiling() and on_cpu.serves(*given):
+        return on_cpu.fftconv(u, k, D, gate_in, gate_out)
     return _torch_path(u, k, D, gate_in, gate_out)
 
 

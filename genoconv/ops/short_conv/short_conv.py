@@ -12,6 +12,7 @@ from torch import Tensor
 
 from genoconv.errors import KernelError, UsageError
 from genoconv.ops import kernels
+from genoconv.ops.short_conv import on_cpu
 
 WIDEST = 9
 """Taps that the kernels serve: what one chunk of eight positions beside a thread's own covers."""
@@ -58,6 +59,8 @@ def gated_short_conv(
         return x0[..., skip:], gated[..., skip:]
     if backend == "cuda":
         raise KernelError(reason)
+    if on_cpu.serves(u, weight, bias, u_bias):
+        return on_cpu.gated_short_conv(u, weight, bias, u_bias=u_bias, before=before)
     return reference(u, weight, bias, u_bias=u_bias, before=before)
 
 

@@ -1,0 +1,63 @@
+"""A block on a CPU without gradients: the arithmetic of :mod:`.hyena` in pieces that stay in the caches.
+
+A core multiplies matrices at its peak from a few hundred tokens on. What is lost lies between the products: values that
+go to memory and back, memory that the system maps and clears anew for every large result, and a slow tanh. So the MLP
+runs over pieces of tokens, and what a branch adds is added in place, by the product itself.
+"""
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from genoconv.ops.gelu.in_place import gelu_
+
+if TYPE_CHECKING:
+    from genoconv.models.hyena import Block
+
+_TOKENS = 512
+"""Tokens of a piece of the MLP for each thread: the wide layer of most models then fits a second-level cache."""
+
+
+def serves(block: "Block", residual: Tensor) -> bool:
+    """Whether :func:`run` computes what ``block`` does with this stream."""
+    return (
+        residual.device.type == "cpu"
+        and residual.dtype == block.norm1.weight.dtype == torch.float32
+        and not (block.training or torch.is_grad_enabled())
+        and not (torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling())
+    )
+
+
+def run(block: "Block", residual: Tensor) -> Tensor:
+    """The residual stream after ``block``, (B, N, D) contiguous float32, in the memory of ``residual``."""
+    mixed = block.mixer.mix(_normalised(residual, block.norm1))
+    return finish(block, residual, mixed)
+
+
+def finish(block: "Block", residual: Tensor, mixed: Tensor) -> Tensor:
+    """The rest of the block, from the operator's ``mixed`` (B, D, N) on, in the memory of ``residual``."""
+    projection = block.mixer.out_proj
+    weight = projection.weight.T
+    for row, y in zip(residual, mixed, strict=True):
+        row.addmm_(y.T, weight)
+    residual += projection.bias
+    _add_mlp(block, residual.view(-1, residual.shape[-1]))
+    return residual
+
+
+def _add_mlp(block: "Block", rows: Tensor) -> None:
+    """Add the MLP of the normalised rows (tokens, D) to them."""
+    first, second = block.mlp.fc1, block.mlp.fc2
+    up, down = first.weight.T, second.weight.T
+    size = min(len(rows), _TOKENS * torch.get_num_threads())
+    wide, scratch = (rows.new_empty(size, up.shape[1]) for _ in range(2))
+    for piece in torch.split(rows, size):
+        h = torch.addmm(first.bias, _normalised(piece, block.norm2), up, out=wide[: len(piece)])
+        piece.addmm_(gelu_(h, scratch[: len(piece)]), down)
+        piece += second.bias
+
+
+def _normalised(x: Tensor, norm: torch.nn.LayerNorm) -> Tensor:
+    return F.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)

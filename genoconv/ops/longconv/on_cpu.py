@@ -1,0 +1,40 @@
+"""The long convolution by torch.fft on a CPU, without gradients: a few channels at a time, which stay in the caches."""
+
+import torch
+from torch import Tensor
+
+from genoconv.ops.longconv.spectrum import FilterSpectrum, fast_size, upcast
+
+_VALUES = 1 << 17
+"""Values that each thread transforms at once: half a megabyte in float32."""
+
+
+def serves(*given: Tensor | None) -> bool:
+    """Whether :func:`fftconv` may be called with these."""
+    return all(
+        x is None or (x.device.type == "cpu" and not (x.requires_grad and torch.is_grad_enabled())) for x in given
+    )
+
+
+def fftconv(
+    u: Tensor, k: Tensor | FilterSpectrum, D: Tensor | None, gate_in: Tensor | None, gate_out: Tensor | None
+) -> Tensor:
+    """Arguments and result of :func:`.conv.fftconv`."""
+    _, H, N = u.shape
+    if isinstance(k, FilterSpectrum):
+        size, spectrum, D = k.size, k.rfft(k.size), k.skip
+    else:
+        size = fast_size(N + k.shape[1] - 1)
+        spectrum = torch.fft.rfft(k.to(upcast(u[:0]).dtype), n=size)
+    y = torch.empty(u.shape, dtype=u.dtype)
+    channels = max(1, _VALUES * torch.get_num_threads() // size)
+    for b in range(len(u)):
+        for first in range(0, H, channels):
+            piece = b, slice(first, first + channels)
+            x = upcast(u[piece]) if gate_in is None else upcast(u[piece]) * upcast(gate_in[piece])
+            z = torch.fft.rfft(x, n=size).mul_(spectrum[piece[1]])
+            found = torch.fft.irfft(z, n=size)[:, :N]
+            if D is not None:
+                found.addcmul_(x, D[piece[1]].to(x.dtype)[:, None])
+            y[piece] = found if gate_out is None else found.mul_(upcast(gate_out[piece]))
+    return y
