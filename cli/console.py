@@ -176,7 +176,7 @@ def refused(failure: Any) -> int:
         )
         context = getattr(failure, "ctx", None)
         advice = f"; see {context.command_path} --help" if context is not None else ""
-        error(f"{text[0].lower()}{text[1:]}{advice}")
+        error(f"{text[0].lower()}{text[1:]}{advice}".replace("?;", "?"))
     return int(failure.exit_code)
 
 

@@ -5,12 +5,18 @@ Exit codes: 0 done, 1 data or machine, 2 usage, 130 interrupted by Ctrl-C, 141 r
 
 import errno
 import gc
+import itertools
+import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
 from genoconv.cli import console, reporting, signals
 from genoconv.errors import GenoconvError
+from genoconv.wording import nearest, printable
+
+_MOST_NAMES = 1000  # comparing names takes long in a large folder
 
 
 def command() -> NoReturn:
@@ -103,5 +109,20 @@ def _os_error(error: OSError) -> int:
             where = failed.filename
     if where is None and error.errno == errno.EBADF:
         where = "standard input or output is closed"
-    console.error(f"{where}: {error.strerror}" if where else f"{error.strerror or error}")
+    near = _similar_file(where) if error.errno == errno.ENOENT else ""
+    console.error(f"{where}: {error.strerror}{near}" if where else f"{error.strerror or error}")
     return 1
+
+
+def _similar_file(missing: Any) -> str:
+    """``; did you mean chr9.fa?`` where the folder of a missing file has one with a similar name, or nothing."""
+    if not isinstance(missing, str):
+        return ""
+    path = Path(missing)
+    try:
+        with os.scandir(path.parent) as entries:
+            names = [entry.name for entry in itertools.islice(entries, _MOST_NAMES)]
+    except OSError:
+        return ""
+    near = nearest(path.name, names)
+    return f"; did you mean {printable(str(path.parent / near))}?" if near else ""

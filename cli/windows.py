@@ -19,7 +19,7 @@ def windows(options: WindowsOptions) -> Outcome:
         genoconv windows --genome hg38 --flank 2000 -l 450000 \\
             --biotype protein_coding --valid chr9 --test chr22 -o genes.tsv
 
-        genoconv windows -f ecoli.fa --tile -l 8192 --seed 1 > tiles.bed
+        genoconv windows -f ecoli.fa --tiles -l 8192 --seed 1 > tiles.bed
     """
     from genoconv.pipelines.windows import run
 

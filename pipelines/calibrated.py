@@ -86,7 +86,8 @@ def find_calibration(folder: Path, wanted: Wanted, *, reference: Collection[str]
     table = calibration.tables.get(wanted.reduce)
     problem = _difference(facts, wanted, has_table=table is not None)
     if problem:
-        log.warning("%s: %s; this run has no percentiles there", path, problem)
+        advice = f"; to add them: {make} --force" if table is None and wanted.windows else ""
+        log.warning("%s: %s, so this run lacks percentiles%s", path, problem, advice)
     tables = tuple(table if _holds(facts, wanted, window) else None for window in wanted.windows)
     if table is None or not any(tables):
         return none
@@ -120,7 +121,7 @@ def _difference(facts: Mapping[str, Any], wanted: Wanted, *, has_table: bool) ->
     if not wanted.windows:
         return f"made for windows of {window} bases, not for genes"
     if not has_table:
-        return f"made without scores by --reduce {wanted.reduce} (--variants 0)"
+        return f"made with --variants 0, without scores by --reduce {wanted.reduce}"
     if strand != wanted.strand:
         return f"made for the mean of both strands, not for --strand {wanted.strand}"
     others = [str(one) for one in wanted.windows if one != window]

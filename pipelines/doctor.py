@@ -22,8 +22,11 @@ _EXTRAS = {
     "plot": "matplotlib",
     "parquet": "pyarrow",
     "h5ad": "h5py",
+    "bigwig": "pybigtools",
+    "zarr": "zarr",
     "tensorboard": "tensorboard",
     "hub": "huggingface_hub",
+    "workflow": "snakemake",
 }
 _LOW_DISK_BYTES = 5 * 1024**3
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)

@@ -102,13 +102,15 @@ class Call(Generic[R]):
         absent = [self._label(_key(problem["loc"])) for problem in problems if problem["type"] == "missing"]
         found = [self._explain(problem) for problem in problems if problem["type"] != "missing"]
         if absent:
-            found.insert(0, f"missing: {', '.join(absent)}")
+            found.insert(0, f"missing {', '.join(absent)}; see --help")
         raise UsageError("; ".join(found))
 
     def _explain(self, problem: Any) -> str:
         key = _key(problem["loc"])
         if problem["type"] == "extra_forbidden":
-            suggestion = did_you_mean(key, keys(self.record), cutoff=0.3)
+            known = list(keys(self.record))
+            full = [name for name in known if name.endswith(f".{key}")]
+            suggestion = did_you_mean(key, full, cutoff=0) or did_you_mean(key, known, cutoff=0.3)
             return f"{self._where(key)}unknown key {printable(key)[:80]}{suggestion}"
         message = problem["msg"].removeprefix("Value error, ")
         name = self._label(key) if self._is_given(key) else self._where(key) + key

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from genoconv.errors import UsageError
+from genoconv.formats import foreign_format
 from genoconv.wording import printable
 
 _LARGEST_FILE = 1 << 20
@@ -27,6 +28,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: {error.strerror}; a configuration is expected, see --print-config") from None
     if len(content) > _LARGEST_FILE:
         raise UsageError(f"{path}: larger than {_LARGEST_FILE:,} bytes, so not a configuration; see --print-config")
+    foreign = foreign_format(content.partition(b"\n")[0])
+    if foreign:
+        raise UsageError(f"{path}: not YAML but {foreign}; a configuration is expected here, see --help")
     try:
         values = load_yaml(content.decode("utf-8-sig"), name=str(path))
     except UnicodeDecodeError as error:

@@ -40,7 +40,8 @@ def missing() -> str | None:
     try:
         compiler_version()
     except (ImportError, RuntimeError, OSError) as error:
-        return f"the CUDA run-time compiler is not installed ({error}); pip install 'genoconv[cuda]'"
+        reason = next(iter(str(error).splitlines()), "")[:80]
+        return f"the CUDA run-time compiler is not installed ({reason}); pip install 'genoconv[cuda]'"
     return None
 
 

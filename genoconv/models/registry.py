@@ -85,7 +85,7 @@ def named_folder(model: str) -> Path:
     if found is None:
         near = did_you_mean(Path(name).name, known)
         raise ModelError(
-            f"{printable(name)}: does not exist, and no model has that name{near or ' (`genoconv models list`)'}; "
+            f"{printable(name)}: does not exist, and no model has that name{near or ' (`genoconv models list`);'} "
             "`genoconv train -o DIR` or `genoconv models import` makes a model folder"
         )
     if found.folder is None:

@@ -126,7 +126,7 @@ def repaired(header: list[str], survey: Survey, *, lengths: Mapping[str, int]) -
         f"##contig=<ID={name},length={lengths[name]}>" if name in lengths else f"##contig=<ID={name}>" for name in names
     ]
     if names:
-        notes.append(f"{count(len(names), 'contig')} added that the header lacks: {listed(names)}")
+        notes.append(f"{count(len(names), 'contig')} missing from the header, and added: {listed(names)}")
     if len(names) < len(contigs):
         notes.append(_undeclared("contig", [name for name in contigs if _UNDECLARABLE.search(name)]))
     for kind, used, reserved in (
@@ -138,13 +138,13 @@ def repaired(header: list[str], survey: Survey, *, lengths: Mapping[str, int]) -
             number, type_ = reserved.get(key, (".", "String") if used.get(key, True) else ("0", "Flag"))
             added.append(f'##{kind}=<ID={key},Number={number},Type={type_},Description="Not declared in the input">')
         if missing:
-            notes.append(f"{count(len(missing), f'{kind} key')} added that the header lacks: {listed(missing)}")
+            notes.append(f"{count(len(missing), f'{kind} key')} missing from the header, and added: {listed(missing)}")
         notes += more
     in_use = [name for name in survey.filters if name not in ("PASS", ".", "0")]
     filters, more = _to_declare("FILTER", in_use, known["FILTER"])
     added += [f'##FILTER=<ID={name},Description="Not declared in the input">' for name in filters]
     if filters:
-        notes.append(f"{count(len(filters), 'FILTER name')} added that the header lacks: {listed(filters)}")
+        notes.append(f"{count(len(filters), 'FILTER name')} missing from the header, and added: {listed(filters)}")
     notes += more
     return [*header[:-1], *added, header[-1]], notes
 

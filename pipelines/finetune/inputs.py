@@ -240,9 +240,9 @@ def _contradictions(data: Dataset, labels: Labels) -> int:
 def _sizes(data: Dataset) -> list[str]:
     parts = ", ".join(f"{split} {len(data.members(split)):,}" for split in splits.SPLITS)
     lengths = [len(sequence) for sequence in data.sequences]
-    notes = [
-        f"{count(len(lengths), 'record')} of {min(lengths):,} to {max(lengths):,} bases; {parts}, by {data.split_rule}"
-    ]
+    shortest, longest = min(lengths), max(lengths)
+    bases = f"{longest:,}" if shortest == longest else f"{shortest:,} to {longest:,}"
+    notes = [f"{count(len(lengths), 'record')} of {bases} bases; {parts}, by {data.split_rule}"]
     odd = sum(bool((sequence == UNK).any()) for sequence in data.sequences)
     if odd:
         notes.append(f"{count(odd, 'record')} with letters other than A, C, G, T and N, which are read as unknown")

@@ -60,7 +60,7 @@ def understand(call: Call[FinetuneOptions]) -> FinetuneCall:
         model_folder(config.model)  # a mistake in the name comes to light before anything is read
         missing = [name for name, value in (("TABLE", config.table), ("--output", folder)) if value is None]
         if missing:
-            raise UsageError(f"missing: {', '.join(missing)}")
+            raise UsageError(f"missing {', '.join(missing)}; see --help")
         _check_options(config)
         note_default_model(config)
     where = resume if resume is not None else folder

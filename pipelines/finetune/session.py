@@ -209,7 +209,7 @@ class Session:
         trained = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
         every = sum(p.numel() for p in self.model.parameters())
         log.info(
-            "training %s of %s parameters for up to %s steps, %s an epoch",
+            "training %s of %s parameters for up to %s steps, %s per epoch",
             f"{trained:,}",
             f"{every:,}",
             f"{job.settings.max_steps:,}",

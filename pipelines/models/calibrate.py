@@ -6,10 +6,10 @@ from pathlib import Path
 
 from genoconv import __version__
 from genoconv.atomic import refuse_existing, refuse_inputs
-from genoconv.errors import DataError
+from genoconv.errors import DataError, UsageError
 from genoconv.genome.fasta.access import Fasta
 from genoconv.models.checkpoint import model_digest
-from genoconv.models.registry import model_folder
+from genoconv.models.registry import SHIPPED, model_folder
 from genoconv.pipelines.forecast import Forecast
 from genoconv.pipelines.loading import load, with_precision
 from genoconv.pipelines.models.options import CalibrateOptions
@@ -64,16 +64,21 @@ def calibrate_model(options: CalibrateOptions) -> Calibrated | Forecast:
     """Do it all; ``docs/calibration.md`` says what is computed.
 
     Raises:
-        UsageError: a window that the model does not read.
+        UsageError: a window that the model does not read, or a model that ships with genoconv.
         DataError: the FASTA cannot be used, or holds hardly any known bases.
         ModelError: the model folder cannot be used, or its scores are not finite.
         OutputError: there is a calibration already, or the folder cannot be written.
     """
     fasta = genome_files(options.fasta, options.genome, offline=options.offline, quiet=options.quiet).fasta
     path = model_folder(options.model) / stored.NAME
+    if path.parent.parent == SHIPPED and not options.dry_run:
+        raise UsageError(
+            f"{options.model}: the model ships with genoconv, with its calibration; to make another, copy its folder,"
+            f" {path.parent}, and calibrate the copy"
+        )
     refuse_inputs([path], inputs={"--fasta": fasta})
     with claimed(path):
-        refuse_existing(path, force=options.force)
+        refuse_existing(path, force=options.force or options.dry_run)
         options = with_precision(options)
         sampling = Sampling.prepare(options, load(options), Reference(Fasta(fasta)))
         expected = _forecast(options, sampling)

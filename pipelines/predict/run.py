@@ -99,7 +99,7 @@ def _head(options: PredictOptions) -> Any:
 
     head = read_head(options.model)
     if head is None:
-        raise ModelError(f"{options.model}: predicts the next base alone; `genoconv finetune` gives it a head")
+        raise ModelError(f"{options.model}: predicts only the next base; `genoconv finetune` adds a head to it")
     return head
 
 

@@ -22,6 +22,7 @@ from genoconv.variants.writer import Write, install_index, open_writer, output_k
 log = logging.getLogger(__name__)
 
 _BCF_LIMIT = 2**31 - 1
+_TABLES = (".tsv", ".tsv.gz", ".csv", ".csv.gz", ".parquet", ".xlsx")
 
 WriteScores = Callable[[Record, Sequence[Sequence[Score]]], object]
 
@@ -51,6 +52,8 @@ class Outputs:
             OutputError: a file exists or cannot be created, or an interrupted run left finished pieces.
         """
         files = options.files
+        if options.output is not None and not options.output_type and options.output.name.lower().endswith(_TABLES):
+            raise UsageError(f"--output {options.output}: the output is a VCF or BCF; --tsv FILE writes a table")
         if options.tsv is not None and str(options.tsv) == "-":
             raise UsageError("--tsv - : the table is written to a file; standard output is for the VCF")
         if options.resume and not files:

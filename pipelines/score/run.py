@@ -276,11 +276,10 @@ def _check_finite(options: ScoreOptions, records: Sequence[Record], scores: Sequ
 
 def _name_mismatch(record: Record, scorer: VariantScorer) -> None:
     target = scorer.names[record.contig]
+    place = f"{record.contig}:{record.start + 1}"
+    length = scorer.reference.contigs[target]
+    if not 0 <= record.start < length:
+        log.warning("%s: not scored: outside the contig, which has %s bases", place, f"{length:,}")
+        return
     there = decode(scorer.reference.tokens(target, record.start, min(record.end, record.start + 30)))
-    log.warning(
-        "%s:%d: REF is %s, the FASTA has %s; not scored",
-        record.contig,
-        record.start + 1,
-        record.ref[:30],
-        there or "nothing (outside the sequence)",
-    )
+    log.warning("%s: not scored: REF is %s, the FASTA has %s", place, record.ref[:30], there)

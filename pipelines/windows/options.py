@@ -141,7 +141,7 @@ class WindowSettings(Options):
 class WindowsOptions(WindowSettings, GenomeInput):
     """One call of ``genoconv windows``. ``output`` may be ``Path("-")``."""
 
-    tile: Annotated[bool, option("--tile", panel=WINDOWS, help="Cover the whole genome instead of its genes.")] = False
+    tiles: Annotated[bool, option("--tiles", panel=WINDOWS, help="Cover the whole genome, not its genes.")] = False
     max_length: Annotated[
         int,
         Field(ge=1),

@@ -73,7 +73,7 @@ def windows(options: WindowsOptions) -> Outcome:
         made = make_windows(fasta, plan, genes=genes, advance=advance)
     absent = [split for split in SPLITS if split not in set(made.frame["split"])]
     if absent:
-        way_out = "lower --flank, or try --tile" if genes is not None else "lower --max-length"
+        way_out = "lower --flank, or try --tiles" if genes is not None else "lower --max-length"
         log.warning("no windows for %s: too few separate stretches of genome; %s", " or ".join(absent), way_out)
     _write(made.frame, output, fmt)
     line = summary(made, plan, genes=None if genes is None else len(genes), output=output)
@@ -92,21 +92,21 @@ def choose_inputs(options: WindowsOptions) -> WindowInputs:
         UsageError: options that exclude each other, or no genes although tiles are not wanted.
         DownloadError: the genome could not be fetched.
     """
-    tile, annotation = options.tile, options.annotation
-    if tile and (annotation or options.biotypes):
-        raise UsageError("--tile ignores genes; drop it, or drop --annotation and --biotype")
-    if tile and options.flank:
+    tiles, annotation = options.tiles, options.annotation
+    if tiles and (annotation or options.biotypes):
+        raise UsageError("--tiles ignores genes; drop it, or drop --annotation and --biotype")
+    if tiles and options.flank:
         raise UsageError("--flank widens genes; drop it for tiles")
-    if not tile and options.step is not None:
-        raise UsageError("--step is the distance between tiles; add --tile, or drop it for gene windows")
+    if not tiles and options.step is not None:
+        raise UsageError("--step is the distance between tiles; add --tiles, or drop it for gene windows")
     genome = genome_files(
         options.fasta, options.genome, annotation=annotation, offline=options.offline, quiet=options.quiet
     )
-    if tile:
+    if tiles:
         return WindowInputs(genome.fasta, None)
     if genome.annotation is None:
         what = f"genome {options.genome} has no annotation" if options.genome else "no annotation given"
-        raise UsageError(f"{what}: add --annotation GENES.gtf for gene windows, or --tile to cover the whole genome")
+        raise UsageError(f"{what}: add --annotation GENES.gtf for gene windows, or --tiles to cover the whole genome")
     return WindowInputs(genome.fasta, genome.annotation, options.biotypes, genome.aliases)
 
 

@@ -353,6 +353,11 @@ def _(bench: Bench) -> None:
     assert (bench.model / NAME).read_bytes() == before
 
 
+def test_a_model_that_ships_with_genoconv_stays_as_it_is(bench: Bench) -> None:
+    with pytest.raises(UsageError, match=r"^mammal-1k: the model ships with genoconv.*calibrate the copy$"):
+        bench.run("models", "calibrate", "mammal-1k", "-f", bench.fasta, "--force")
+
+
 @shows("dry_run")
 def _(bench: Bench) -> None:  # what it says is tested above
     bench.run("models", "calibrate", bench.model, "-f", bench.fasta, "-w", 64, "--variants", 0, "--dry-run")

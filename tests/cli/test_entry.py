@@ -103,15 +103,16 @@ def test_ctrl_c_is_one_line(home: Path, tmp_path: Path) -> None:
         ("embed --foo", "no such option: --foo (Possible options: --force, --pool); see genoconv embed --help"),
         ("embed x.fa --window x -m m -o o.npz", "--window: must be a whole number, got 'x'"),
         ("embed x.fa --window 0 -m m -o o.npz", "--window: must be at least 1, got '0'"),
-        ("embed x.fa", "missing: --output"),
+        ("embed x.fa", "missing --output"),
         ("embed x.fa y.fa", "got unexpected extra argument(s) (y.fa); see genoconv embed --help"),
         ("embed --window", "option '--window' requires an argument"),
         (
             "windows --split-by x",
             "--split-by: 'x' is not one of 'auto', 'chromosome', 'block'; see genoconv windows --help",
         ),
-        ("genomes fetch", "missing: NAME"),
+        ("genomes fetch", "missing NAME"),
         ("nonsense", "no such command 'nonsense'; see genoconv --help"),
+        ("score-variant", "no such command 'score-variant'. Did you mean 'score-variants'? see genoconv --help"),
         ("models nonsense", "no such command 'nonsense'; see genoconv models --help"),
         ("embed x.fa -m m -o o.npz --set pool=x", "--set pool: must be 'mean', 'max', 'last' or 'none', got 'x'"),
         ("embed x.fa -m m -o o.npz --config gone.yaml", "gone.yaml: No such file or directory; a configuration is"),
@@ -122,6 +123,19 @@ def test_a_mistake_on_the_command_line_is_one_line(words: str, line: str, home: 
     assert result.returncode == 2
     assert result.stderr.decode().startswith(f"genoconv: error: {line}")
     assert result.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [("genome.f", "; did you mean genome.fa?"), ("reads.fq", ""), ("gone/genome.fa", "")],
+)
+def test_a_missing_file_is_compared_with_its_neighbours(
+    name: str, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "genome.fa").touch()
+    assert entry._os_error(FileNotFoundError(errno.ENOENT, "No such file or directory", name)) == 1
+    assert capsys.readouterr().err == f"genoconv: error: {name}: No such file or directory{advice}\n"
 
 
 def test_control_characters_do_not_reach_the_terminal(home: Path, tmp_path: Path) -> None:
@@ -141,7 +155,7 @@ def shell(line: str, home: Path, **extra: str) -> subprocess.CompletedProcess[by
     [
         ("$G genomes list > /dev/full", 1, b"genoconv: error: standard output: No space left on device\n"),
         (
-            "$G windows -f $FASTA --tile --min-length 2 2>&1 > /dev/full | tail -n 1 >&2; exit ${PIPESTATUS[0]}",
+            "$G windows -f $FASTA --tiles --min-length 2 2>&1 > /dev/full | tail -n 1 >&2; exit ${PIPESTATUS[0]}",
             1,
             b"genoconv: error: standard output: No space",
         ),
@@ -149,11 +163,11 @@ def shell(line: str, home: Path, **extra: str) -> subprocess.CompletedProcess[by
         ("$G --version >&- 2>&-", 1, b""),
         ("$G --version <&-", 0, b""),
         (
-            "$G windows -f $FASTA --tile -o /dev/null/x.bed <&- >&-",
+            "$G windows -f $FASTA --tiles -o /dev/null/x.bed <&- >&-",
             1,
             b"genoconv: error: /dev/null/x.bed: /dev/null is",
         ),
-        ("$G windows -f $FASTA --tile --min-length 2 <&-", 0, b"genoconv: "),
+        ("$G windows -f $FASTA --tiles --min-length 2 <&-", 0, b"genoconv: "),
         ("$G genomes list | true", 0, b""),
     ],
 )

@@ -109,7 +109,7 @@ def _(bench: Bench) -> None:
     assert record["provenance"]["model"]["name"] == bench.base.name
     with pytest.raises(OutputError, match="exists already"):
         finetune(bench.table, bench.base, bench.out)
-    with pytest.raises(UsageError, match="missing: TABLE, --output"):
+    with pytest.raises(UsageError, match="missing TABLE, --output"):
         call("finetune")
     with pytest.raises(UsageError, match="this output folder holds the input TABLE"):
         call("finetune", bench.table, "-m", bench.base, "-o", bench.folder, "--force")

@@ -49,7 +49,7 @@ def test_a_fault_is_one_line(bench: Bench, text: str, words: tuple[str, ...], me
 def test_a_model_without_a_head_is_refused(bench: Bench) -> None:
     save_model(small_model(), bench.folder / "plain", provenance={})
     bench.model = bench.folder / "plain"
-    with pytest.raises(ModelError, match=r"predicts the next base alone; `genoconv finetune`"):
+    with pytest.raises(ModelError, match=r"predicts only the next base; `genoconv finetune`"):
         bench.run()
 
 

@@ -73,7 +73,7 @@ class Bench:
             "genomes path": ("mine",),
             "genomes add": ("mine", "-f", self.fasta, "--force"),
             "genomes remove": ("mine",),
-            "windows": ("-f", self.fasta, "--tile", "-l", 50, "-o", out / "out.bed"),
+            "windows": ("-f", self.fasta, "--tiles", "-l", 50, "-o", out / "out.bed"),
             "train": ("-f", self.fasta, "-l", 32, "--max-steps", 1, "-o", out / "run", "--device", "cpu"),
             "finetune": (self.labelled(), "-m", self.model, "-o", out / "tuned", "--epochs", 1, "--device", "cpu"),
             "predict": (self.fasta, "-m", self.tuned(), "-o", out / "out.tsv"),
@@ -163,9 +163,9 @@ def test_nothing_else_is_on_standard_output(
     [
         ("embed x.fa --bad", 2, "no such option: --bad"),
         ("nonsense", 2, "no such command"),
-        ("embed x.fa", 2, "missing: --output"),
+        ("embed x.fa", 2, "missing --output"),
         ("embed gone.fa -m gone -o o.npz", 1, "gone: does not exist"),
-        ("windows -f gone.fa --tile", 1, "gone.fa"),
+        ("windows -f gone.fa --tiles", 1, "gone.fa"),
     ],
 )
 def test_a_failure_is_reported(words: str, code: int, error: str, tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_a_summary_replaces_summaries_only(bench: Bench, tmp_path: Path, capsys:
     target = tmp_path / "run.json"
     for _ in range(2):
         assert enter("genomes", "list", "--json", target) == 0
-    assert enter("windows", "-f", bench.fasta, "--tile", "--json", "-") == 2
+    assert enter("windows", "-f", bench.fasta, "--tiles", "--json", "-") == 2
     assert "name a file" in capsys.readouterr().err
 
 

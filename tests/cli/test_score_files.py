@@ -145,12 +145,14 @@ def test_a_position_that_is_no_number(score):
             score(HEADER + COLUMNS + f"chr1\t{pos}\t.\tA\tC\t.\t.\t.\n")
 
 
-def test_first_last_and_outside(score):
+def test_first_last_and_outside(score, caplog):
     rows = "chr1\t0\t.\tN\t<DEL>\t.\t.\t.\n" + row("chr1", 1) + row("chr1", 3000) + row("chr1", 3001, "A", "C")
     rows += row("chr1", 2999, CONTIGS["chr1"][-2:] + "A", "G")
     assert statuses(lines(score(HEADER + COLUMNS + rows))) == [
         ["symbolic"], ["ok"], ["ok"], ["ref_mismatch"], ["ref_mismatch"],
     ]  # fmt: skip
+    assert "chr1:3001: not scored: outside the contig, which has 3,000 bases" in caplog.messages
+    assert any(message.startswith("chr1:2999: not scored: REF is ") for message in caplog.messages)
 
 
 @pytest.mark.parametrize("names", [("1", "2"), ("NC_000001.11", "NC_000002.12"), ("chr1", "chr2")])

@@ -60,7 +60,7 @@ def test_bed_on_standard_output_and_a_summary_beside_it(genome: Path, annotation
 
 
 def test_the_same_seed_gives_the_same_file_byte_for_byte(genome: Path, home: Path, tmp_path: Path) -> None:
-    words = ("-f", genome, "--tile", "-l", 50, "-q", "-o")
+    words = ("-f", genome, "--tiles", "-l", 50, "-q", "-o")
     result = run_cli("windows", *words, tmp_path / "a.tsv", "--seed", 1, home=home)
     assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
     for name, seed in (("b.tsv", 1), ("c.tsv.gz", 1), ("d.tsv", 2)):
@@ -77,15 +77,15 @@ def test_the_same_seed_gives_the_same_file_byte_for_byte(genome: Path, home: Pat
 WRONG = {
     "nothing to read": ([], "give one of --fasta FILE and --genome NAME"),
     "both sources": (["-f", "FASTA", "-g", "demo"], "give one of --fasta FILE and --genome NAME"),
-    "no genes": (["-f", "FASTA"], "add --annotation GENES.gtf for gene windows, or --tile"),
-    "tile and genes": (["-f", "FASTA", "-a", "GFF", "--tile"], "--tile ignores genes"),
+    "no genes": (["-f", "FASTA"], "add --annotation GENES.gtf for gene windows, or --tiles"),
+    "tile and genes": (["-f", "FASTA", "-a", "GFF", "--tiles"], "--tiles ignores genes"),
     "step without tile": (["-f", "FASTA", "-a", "GFF", "--step", "5"], "--step is the distance between tiles"),
-    "flank of tiles": (["-f", "FASTA", "--tile", "--flank", "5"], "--flank widens genes"),
-    "name of the output": (["-f", "FASTA", "--tile", "-o", "x.csv"], "x.csv: the name should end in .bed, .tsv"),
-    "two formats": (["-f", "FASTA", "--tile", "-o", "x.bed", "--format", "tsv"], "drop one"),
-    "unknown contig": (["-f", "FASTA", "--tile", "--valid", "chr7"], "--valid chr7: the FASTA has no such contig"),
-    "fractions": (["-f", "FASTA", "--tile", "--valid-fraction", "0.9"], "nothing is left for training"),
-    "min above max": (["-f", "FASTA", "--tile", "-l", "8"], "need 1 <= min <= max"),
+    "flank of tiles": (["-f", "FASTA", "--tiles", "--flank", "5"], "--flank widens genes"),
+    "name of the output": (["-f", "FASTA", "--tiles", "-o", "x.csv"], "x.csv: the name should end in .bed, .tsv"),
+    "two formats": (["-f", "FASTA", "--tiles", "-o", "x.bed", "--format", "tsv"], "drop one"),
+    "unknown contig": (["-f", "FASTA", "--tiles", "--valid", "chr7"], "--valid chr7: the FASTA has no such contig"),
+    "fractions": (["-f", "FASTA", "--tiles", "--valid-fraction", "0.9"], "nothing is left for training"),
+    "min above max": (["-f", "FASTA", "--tiles", "-l", "8"], "expected 1 <= min <= max"),
 }
 
 
@@ -97,13 +97,13 @@ def test_a_wrong_call_says_what_to_do(genome: Path, annotation: Path, name: str)
 
 
 def test_a_wrong_call_exits_with_2(home: Path) -> None:
-    assert "give one of --fasta FILE" in one_clear_line(run_cli("windows", "--tile", home=home), code=2)
+    assert "give one of --fasta FILE" in one_clear_line(run_cli("windows", "--tiles", home=home), code=2)
 
 
 def test_an_existing_file_stays_unless_forced(genome: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.bed"
     out.write_text("mine")
-    words = ("-f", genome, "--tile", "-o", out)
+    words = ("-f", genome, "--tiles", "-o", out)
     assert "pass --force to replace it" in refusal(windows(*words), OutputError)
     assert out.read_text() == "mine"
     assert windows(*words, "--force").exception is None
@@ -121,7 +121,7 @@ def test_a_reader_that_leaves_is_no_error_to_explain(genome: Path, home: Path) -
     from support import cli_environment, command
 
     with subprocess.Popen(
-        [command(), "windows", "-f", genome, "--tile", "-l", "16", "--step", "1", "-q"],
+        [command(), "windows", "-f", genome, "--tiles", "-l", "16", "--step", "1", "-q"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=cli_environment(home),
@@ -156,7 +156,7 @@ FASTA = {
 
 @pytest.mark.parametrize("name", FASTA)
 def test_odd_fasta(odd: Odd, name: str) -> None:
-    result = windows("-f", odd / name, "--tile", "-l", 100)
+    result = windows("-f", odd / name, "--tiles", "-l", 100)
     expected = FASTA[name]
     if isinstance(expected, str):
         line = refusal(result, DataError)
@@ -168,7 +168,7 @@ def test_odd_fasta(odd: Odd, name: str) -> None:
 
 
 def test_an_odd_fasta_from_the_shell(odd: Odd, home: Path) -> None:
-    result = run_cli("windows", "-f", odd / "fa_dup_ids.fasta", "--tile", home=home)
+    result = run_cli("windows", "-f", odd / "fa_dup_ids.fasta", "--tiles", home=home)
     assert "two records are named 'alpha', on lines 1 and 10" in one_clear_line(result, code=1)
     assert result.stdout == b""
 
@@ -226,7 +226,7 @@ def test_a_full_disk_is_reported_in_our_words_alone(
     most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20, most[1]))
     try:
-        result = windows("-f", genome, "--tile", "-l", 20, "-o", tmp_path / "o.tsv.gz", "--quiet")
+        result = windows("-f", genome, "--tiles", "-l", 20, "-o", tmp_path / "o.tsv.gz", "--quiet")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, most)
     assert isinstance(result.exception, OSError)

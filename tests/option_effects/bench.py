@@ -49,7 +49,8 @@ class Bench:
         return read_npz(self.out)
 
     def windows(self, *words: object) -> list[list[str]]:
-        base = () if {"--tile", "-g", "--genome", "-f"} & set(map(str, words)) else ("-f", self.fasta, "-a", self.genes)
+        chosen = {"--tiles", "-g", "--genome", "-f"} & set(map(str, words))
+        base = () if chosen else ("-f", self.fasta, "-a", self.genes)
         result = self.run("windows", *base, *words)
         return [line.split("\t") for line in result.stdout.splitlines()]
 

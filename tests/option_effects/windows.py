@@ -19,7 +19,7 @@ def _(bench: Bench) -> None:
     assert bench.windows("-g", "mine") == bench.windows()
 
 
-@shows("windows", "flank", "long_genes", "min_length", "max_length", "biotypes", "step", "tile", "max_unknown")
+@shows("windows", "flank", "long_genes", "min_length", "max_length", "biotypes", "step", "tiles", "max_unknown")
 def _(bench: Bench) -> None:
     places = [row[:3] for row in bench.windows()]
     assert ["a", "10", "60"] in places
@@ -28,7 +28,7 @@ def _(bench: Bench) -> None:
     assert len(bench.windows("-l", 300, "--long-genes", "skip")) == 2
     assert len(bench.windows("--min-length", 51)) == 1
     assert {row[3] for row in bench.windows("--biotype", "x")} == {"a11"}
-    tiles = ("-f", bench.fasta, "--tile", "-l", 60, "--split-by", "chromosome", "--valid", "b")
+    tiles = ("-f", bench.fasta, "--tiles", "-l", 60, "--split-by", "chromosome", "--valid", "b")
     assert [row[1] for row in bench.windows(*tiles)][:3] == ["0", "60", "120"]
     assert [row[1] for row in bench.windows(*tiles, "--step", 30)][:3] == ["0", "30", "60"]
     write_fasta(bench.fasta, {**bench.sequences, "b": "N" * 60 + "ACGT" * 10}, width=60)
@@ -38,7 +38,7 @@ def _(bench: Bench) -> None:
 @shows("windows", "split_by", "valid", "test", "valid_fraction", "test_fraction", "seed")
 def _(bench: Bench) -> None:
     def sets(*words: object) -> dict[str, list[str]]:
-        rows = bench.windows("-f", bench.fasta, "--tile", "-l", 20, *words)
+        rows = bench.windows("-f", bench.fasta, "--tiles", "-l", 20, *words)
         return {split: [row[0] + row[1] for row in rows if row[6] == split] for split in ("train", "valid", "test")}
 
     named = sets("--valid", "b")

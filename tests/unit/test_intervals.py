@@ -211,8 +211,8 @@ def test_plans_that_cannot_be(options: dict[str, object], message: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"min_length": 0}, "need 1 <= min <= max"),
-        ({"min_length": 101}, "need 1 <= min <= max"),
+        ({"min_length": 0}, "expected 1 <= min <= max"),
+        ({"min_length": 101}, "expected 1 <= min <= max"),
         ({"flank": -1}, "flank of -1"),
         ({"step": 101}, "step 101 should lie between 1 and max length, 100"),
         ({"max_unknown": 1.5}, "max unknown is 1.5"),

@@ -90,8 +90,8 @@ def test_keys_of_nested_records_are_options_where_they_say_so():
 @pytest.mark.parametrize(
     ("given", "assignments", "message"),
     [
-        ({"model": "m"}, [], "missing: FASTA"),
-        ({}, [], "missing: FASTA, --model"),
+        ({"model": "m"}, [], "missing FASTA; see --help"),
+        ({}, [], "missing FASTA, --model; see --help"),
         ({**NEEDED, "kind": "c"}, [], "--kind: must be 'a' or 'b', got 'c'"),
         ({**NEEDED, "inner.flank": -1}, [], "--flank: must be at least 0, got '-1'"),
         ({**NEEDED, "shard": "x"}, [], "--shard: 'x' is not which part of how many, such as 1/4"),
@@ -114,6 +114,7 @@ def test_one_line_names_the_option_and_the_value(given, assignments, message):
     [
         ("data.packing=maybe", "--set data.packing: must be 'auto', true or false, got 'maybe'"),
         ("run.activation_checkpointing=[1]", "--set run.activation_checkpointing: must be 'auto', true or false, got "),
+        ("lr=1", "--set unknown key lr; did you mean optim.lr?"),
         ("data.packed=true", "--set unknown key data.packed; did you mean data.packing?"),
         ("windows.regions=[{bed: 3}]", "--set windows.regions.0.bed: must be a path, got '3'"),
         ("optim.betas=3", "--set optim.betas: must be a list, got '3'"),
@@ -134,6 +135,7 @@ FILES = {
     "kin: a": "run.yaml: unknown key kin; did you mean kind?",
     "[a, b]": "run.yaml: expected keys and values, found list",
     "1: a": "run.yaml: expected keys and values",
+    ">chr1\nACGT": "run.yaml: not YAML but FASTA; a configuration is expected here, see --help",
     "kind: {a": "run.yaml: not YAML: ",
     "kind: a\nkind: b": "run.yaml: not YAML: the key kind is there twice",
     "kind: &x [a]\nregions: *x": "run.yaml: not YAML: aliases",

@@ -125,7 +125,7 @@ def test_names_that_no_header_can_have(tmp_path: Path, kind: str) -> None:
     assert "2 INFO names cannot be declared because of ',', '<' or '>', and bcftools would refuse" in text
     assert "1 FILTER name cannot be declared because of ',', '<' or '>'" in text
     assert "1 FILTER name cannot be declared because of blanks, quotes, ',', '<' or '>': 'low qual'" in text
-    assert "3 FILTER names added that the header lacks: q10%2Cs50, q10, s50" in text
+    assert "3 FILTER names missing from the header, and added: q10%2Cs50, q10, s50" in text
 
 
 def test_a_format_key_with_a_comma(tmp_path: Path) -> None:

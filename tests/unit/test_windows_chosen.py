@@ -40,7 +40,7 @@ def test_the_file_of_genoconv_windows_trains_the_same_model(
     fasta: Path, genes: Path, tmp_path: Path, name: str, kind: str
 ) -> None:
     file = tmp_path / name
-    source = ["-a", str(genes)] if kind == "genes" else ["--tile"]
+    source = ["-a", str(genes)] if kind == "genes" else ["--tiles"]
     words = ["windows", "-f", str(fasta), *source, "-l", "64", "--min-length", "32", "--test-fraction", "0.2", "-q"]
     result = CliRunner().invoke(app, [*words, "-o", str(file)])
     assert result.exit_code == 0, result.exception

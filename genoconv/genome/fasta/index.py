@@ -96,10 +96,10 @@ def load_index(path: Path) -> Index:
         index = _built(path, blocks)
         if index:
             return index
-        reason = "its lines are not all of one width"
+        reason = "its lines differ in length"
     else:
-        reason = "it is plain gzip (bgzip would be read as it is)"
-    log.info("%s: %s: copying it once into %s", path, reason, copy)
+        reason = "plain gzip can only be read from its beginning (bgzip can be read anywhere)"
+    log.info("%s: %s, so it is copied once to %s", path, reason, copy)
     copy = plain_copy(path)
     return _existing(copy, copy.parent, None) or _built(copy, None) or _unreadable(copy)
 

@@ -199,9 +199,7 @@ class _Scanner:
             raise DataError(f"{self.source}: not FASTA but {known}")
         line = self.line + raw[: len(raw) - len(text)].count(b"\n")
         shown = text.partition(b"\n")[0][:40].decode("utf-8", "backslashreplace").strip()
-        raise DataError(
-            f"{self.source}: not FASTA: line {line} is {shown!r}, where a header starting with '>' should be"
-        )
+        raise DataError(f"{self.source}: not FASTA: line {line} is {shown!r}; expected a header that starts with '>'")
 
     def _explain(self, raw: bytes) -> None:
         """Raise for the first byte that does not belong to a sequence; a CR at the end of the file is."""

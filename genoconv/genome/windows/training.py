@@ -40,7 +40,9 @@ class WindowPlan:
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_length <= self.max_length:
-            raise UsageError(f"min length {self.min_length} and max length {self.max_length}: need 1 <= min <= max")
+            raise UsageError(
+                f"min length {self.min_length} and max length {self.max_length}: expected 1 <= min <= max; change one"
+            )
         if self.flank < 0:
             raise UsageError(f"a flank of {self.flank} bases; it cannot be negative")
         if self.step is not None and not 1 <= self.step <= self.max_length:

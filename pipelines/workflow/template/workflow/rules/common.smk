@@ -27,7 +27,7 @@ def window_source(wildcards, input):
     """Where windows come from; a genome by name brings its genes."""
     if "name" in config["genome"]:
         return f"--genome {config['genome']['name']} --offline"
-    genes = f"--annotation {input.annotation}" if input.annotation else "--tile"
+    genes = f"--annotation {input.annotation}" if input.annotation else "--tiles"
     return f"--fasta {input.fasta} {genes}"
 
 
