@@ -1,14 +1,17 @@
-"""A quicker ``import torch`` for commands that only run a model.
+"""Quicker imports of torch, which are most of the time until a command begins its work.
 
-A quarter of the time of ``import torch`` goes into ``torch._meta_registrations``: operators written in Python for
-tensors that have a shape and no values, which ``torch.compile``, ``torch.export`` and the like need, and nothing else.
-Nobody looks into the module, it is imported for what its code does. So here its code waits until somebody does.
+For commands that only run a model: a quarter of the time of ``import torch`` goes into ``torch._meta_registrations``,
+operators written in Python for tensors that have a shape and no values, which ``torch.compile``, ``torch.export`` and
+the like need, and nothing else. Nobody looks into the module, it is imported for what its code does. So here its code
+waits until somebody does.
 """
 
+import contextlib
+import gc
 import importlib.abc
 import importlib.machinery
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -24,6 +27,18 @@ def lean_torch() -> None:
     """
     if "torch" not in sys.modules:
         sys.meta_path.insert(0, _Finder())
+
+
+@contextlib.contextmanager
+def no_collections() -> Iterator[None]:
+    """Import something large without looking for garbage: modules make millions of objects, which all stay."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class _Postponed(ModuleType):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from genoconv.errors import UsageError
 from genoconv.genome.annotation.genes import genes_on
 from genoconv.genome.fasta.access import Fasta
+from genoconv.genome.fasta.digests import md5s_of
 from genoconv.genome.windows.chosen import read_windows
 from genoconv.genome.windows.training import WindowPlan, Windows, make_windows
 from genoconv.pipelines.references import GenomeFiles, genome_files
@@ -77,10 +78,8 @@ class Assembly:
     def describe(self) -> dict[str, Any]:
         """For ``genome.json``: which sequence, to the base, and how it was divided; its soft mask where it matters."""
         table = self.windows.frame.to_csv(index=False, sep="\t", lineterminator="\n").encode()
-        contigs = {
-            contig: {"length": length, "md5": self.fasta.digest(contig)}
-            for contig, length in self.fasta.contigs.items()
-        }
+        md5s = md5s_of(self.fasta, self.fasta.contigs)
+        contigs = {contig: {"length": self.fasta.contigs[contig], "md5": md5} for contig, md5 in md5s.items()}
         if self.masked_weight is not None:
             for contig, record in contigs.items():
                 record["soft_mask_md5"] = mask_digest(self.fasta, contig)
@@ -90,7 +89,7 @@ class Assembly:
             "fasta": self.fasta.path.name,
             "annotation": None if self.annotation is None else self.annotation.name,
             "contigs": contigs,
-            "sequences_sha256": sequences_digest({name: str(record["md5"]) for name, record in contigs.items()}),
+            "sequences_sha256": sequences_digest(md5s),
             "window_file": None if self.window_file is None else self.window_file.name,
             "windows": self.kind,
             "split": {name: self.counts(name) for name in ("train", "valid", "test")},

@@ -1,5 +1,6 @@
 """The whole run behind ``genoconv train``: from a configuration to a model folder."""
 
+import importlib
 import logging
 import math
 import shlex
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from genoconv import atomic
 from genoconv.errors import DataError, UsageError
+from genoconv.pipelines.lean import no_collections
 from genoconv.pipelines.outcome import Outcome
 from genoconv.pipelines.resolve import Call
 from genoconv.pipelines.train.config import configure, default_folder, refuse_changes, resolve, split_call
@@ -165,7 +167,9 @@ def find_machine(settings: "RunSettings", *, folder: Path) -> "Machine":
         UsageError: as :func:`genoconv.train.machine.settle`.
         OutputError: TensorBoard cannot write into the folder.
     """
-    from genoconv.train.machine import settle
+    with no_collections():
+        importlib.import_module("genoconv.train.loop")  # and with it torch and Lightning
+        from genoconv.train.machine import settle
 
     if settings.tensorboard:
         atomic.refuse_not_utf8(folder, by="TensorBoard")

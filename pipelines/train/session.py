@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genoconv.errors import DivergedError, Interrupted, UsageError
-from genoconv.pipelines.train.calibration import calibrate_run
 from genoconv.pipelines.train.folder import GENOME, RunFolder, write_json
 from genoconv.pipelines.train.inputs import Inputs, gather
 from genoconv.pipelines.train.options import TrainConfig
@@ -59,14 +58,16 @@ class Session:
         command: str | None,
     ) -> "Session":
         """Read and check all that the run needs; nothing is written."""
-        from genoconv.pipelines.train.kernels import compile_ahead
         from genoconv.train.job import stages
 
         quiet = quiet or not machine.is_first
         model = _model(config)
         longest = min(config.max_length or model.config.max_bases, model.config.max_bases)
         read = stages(config.data, longest=longest, max_steps=config.run.max_steps)
-        compile_ahead((stage.length for stage in read), sizes=model.config, machine=machine)
+        if machine.accelerator == "cuda":
+            from genoconv.pipelines.train.kernels import compile_ahead
+
+            compile_ahead((stage.length for stage in read), sizes=model.config, machine=machine)
         inputs = gather(config, max_length=longest, offline=offline, quiet=quiet)
         return cls(
             config=config,
@@ -121,6 +122,8 @@ class Session:
             self._fill(held, outcome, results)
         log.info("%s; model in %s", summary(results), self.folder)
         if self.config.run.calibrate:
+            from genoconv.pipelines.train.calibration import calibrate_run
+
             calibrate_run(self, seconds=outcome.seconds, tokens=outcome.tokens)
         return 0
 

@@ -1,0 +1,66 @@
+"""Start-up: what commands must not import before they do their work."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from train_runs import TINY, patterned_genome
+from vcf_files import tiny_model
+
+from support import cli_environment, run_cli
+
+UNTIL_THE_FIRST_STEP = """
+import os, sys
+from genoconv.cli import entry
+from genoconv.train.module import Learner
+def first(*_):
+    print(*sys.modules, flush=True)
+    os._exit(0)
+Learner.training_step = first
+entry.main()
+"""
+
+
+def test_one_record_without_the_slow_half_of_torch(tmp_path: Path, home: Path) -> None:
+    model = tiny_model(tmp_path / "tiny")
+    fasta, vcf = tmp_path / "g.fa", tmp_path / "in.vcf"
+    fasta.write_text(">c\n" + "ACGTTGCA" * 40 + "\n")
+    vcf.write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\nc\t100\t.\tT\tA\t.\t.\t.\n")
+    script = tmp_path / "sitecustomize.py"
+    script.write_text(
+        "import os, sys\nend = os._exit\n"
+        "def ending(code):\n"
+        "    print('IMPORTED', *sorted(sys.modules), file=sys.stderr, flush=True)\n"
+        "    print('WAITS', type(sys.modules['torch._meta_registrations']).__name__, file=sys.stderr, flush=True)\n"
+        "    end(code)\n"
+        "os._exit = ending\n"
+    )
+    out = tmp_path / "out.vcf"
+    result = run_cli(
+        "score-variants", vcf, "-f", fasta, "-m", model, "-w", "64", "-o", out, home=home,
+        env={"PYTHONPATH": str(tmp_path)}, fresh=True,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr.decode()
+    assert "GCONV_LLR=" in out.read_text()
+    assert "WAITS _Postponed\n" in result.stderr.decode()
+    imported = set(result.stderr.decode().partition("IMPORTED")[2].split())
+    assert "torch" in imported
+    slow = {"sympy", "torch._dynamo", "pandas", "requests", "pytorch_lightning", "matplotlib", "Bio", "triton"}
+    assert not slow & imported
+
+
+def test_training_on_a_cpu_begins_without_kernels_and_without_what_follows_it(tmp_path: Path, home: Path) -> None:
+    fasta, settings = patterned_genome(tmp_path / "g.fa", length=4_000), [f"--set={setting}" for setting in TINY]
+    options = ["-f", fasta, "-o", tmp_path / "run", "--max-steps", "1", "-q", *settings]
+    words = [sys.executable, "-c", UNTIL_THE_FIRST_STEP, "train", *options]
+    done = subprocess.run(words, env=cli_environment(home), capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    imported = set(done.stdout.split())
+    assert {"pytorch_lightning", "genoconv.models.hyena"} <= imported
+    foreign = {"tensorboard", "torch.utils.tensorboard", "requests", "h5py", "huggingface_hub", "triton", "Bio"}
+    assert not foreign & imported
+    later = ("genoconv.pipelines.train.kernels", "genoconv.pipelines.train.report", "genoconv.train.evaluation")
+    rooms = ("genoconv.tasks", "genoconv.variants", "genoconv.tracks")
+    assert not [name for name in imported if name.startswith((*later, *rooms))]
+    parts = ("embedding", "filter", "gelu", "loss", "norm", "short_conv")
+    assert not {f"genoconv.ops.{part}.fused" for part in parts} & imported
