@@ -42,7 +42,7 @@ GROUND = {
     "paths": Room("where genoconv keeps and finds files", ("errors",), ("platformdirs",)),
     "processes": Room("which processes live"),
     "workfiles": Room("private and temporary files", ("errors", "wording", "processes")),
-    "atomic": Room("outputs that appear whole or not at all", ("errors", "workfiles")),
+    "atomic": Room("outputs that appear whole or not at all", ("errors", "workfiles", "processes")),
     "formats": Room("what a file is, and streams that undo its compression", ("errors",)),
     "lines": Room("lines of text files, alike for every reader", ("errors", "formats")),
     "progress": Room("progress bars", ("wording",), ("rich",)),
