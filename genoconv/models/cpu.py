@@ -32,7 +32,7 @@ def serves(block: "Block", residual: Tensor) -> bool:
 
 def run(block: "Block", residual: Tensor) -> Tensor:
     """The residual stream after ``block``, (B, N, D) contiguous float32, in the memory of ``residual``."""
-    mixed = block.mixer.mix(_normalised(residual, block.norm1))
+    mixed = block.mixer.mix(normalised(residual, block.norm1))
     return finish(block, residual, mixed)
 
 
@@ -54,10 +54,11 @@ def _add_mlp(block: "Block", rows: Tensor) -> None:
     size = min(len(rows), _TOKENS * torch.get_num_threads())
     wide, scratch = (rows.new_empty(size, up.shape[1]) for _ in range(2))
     for piece in torch.split(rows, size):
-        h = torch.addmm(first.bias, _normalised(piece, block.norm2), up, out=wide[: len(piece)])
+        h = torch.addmm(first.bias, normalised(piece, block.norm2), up, out=wide[: len(piece)])
         piece.addmm_(gelu_(h, scratch[: len(piece)]), down)
         piece += second.bias
 
 
-def _normalised(x: Tensor, norm: torch.nn.LayerNorm) -> Tensor:
+def normalised(x: Tensor, norm: torch.nn.LayerNorm) -> Tensor:
+    """Layer norm."""
     return F.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)

@@ -16,11 +16,16 @@ from torch import Tensor, nn
 
 from genoconv.models.hyena import HyenaDNA
 from genoconv.models.suffix import Kept, SuffixReuse, base_logits
+from genoconv.models.suffix_cpu import CpuSuffixReuse
 from genoconv.tasks.batching import cut, fitting_rows, halving, round_up, stack
 from genoconv.tokens import A, T
 
 Tokens = npt.NDArray[np.uint8]
 LogP = npt.NDArray[np.float32]
+
+
+Families = dict[int, dict[int, int]]
+"""Of each reference its alternatives, and of each of these the first position that matters."""
 
 
 class Pair(NamedTuple):
@@ -59,9 +64,7 @@ def log_probabilities(logits: Tensor, ids: Tensor) -> Tensor:
 class _Job:
     """One call: what to read, what belongs together, what was found."""
 
-    def __init__(
-        self, sequences: Sequence[Tokens], families: dict[int, list[int]], advance: Callable[[float], object]
-    ) -> None:
+    def __init__(self, sequences: Sequence[Tokens], families: Families, advance: Callable[[float], object]) -> None:
         self.sequences = sequences
         self.families = families
         self.advance = advance
@@ -105,6 +108,7 @@ class CausalLikelihood:
         self._families_at_once: dict[int, int] = {}
         self._prepared: set[int] = set()
         self._reuse: dict[int, SuffixReuse] = {}
+        self._cpu_reuse: dict[int, CpuSuffixReuse] = {}
 
     def padded_length(self, length: int) -> int:
         """The length to which a sequence is padded on the right, where a causal model cannot see it."""
@@ -136,7 +140,10 @@ class CausalLikelihood:
         alone = [index for index in range(len(sequences)) if index not in job.in_families]
         # A reference that is compared with one of these has to be known from its beginning.
         whole = {pair.ref for pair in pairs if pair.alt not in job.in_families} & job.families.keys()
-        for refs in (whole, job.families.keys() - whole):
+        one_by_one = isinstance(self.model, HyenaDNA) and CpuSuffixReuse.serves(self.model)
+        for ref in sorted(job.families) if one_by_one else ():
+            self._read_family(job, ref, whole=ref in whole)
+        for refs in (whole, job.families.keys() - whole) if not one_by_one else ():
             read = partial(self._read_families, job, whole=refs is whole)
             for length, members in self._by_length(sequences, sorted(refs)):
                 for batch in cut(members, self._family_rows(length)):
@@ -170,14 +177,37 @@ class CausalLikelihood:
                 job.results[alt][reuse.start + 1 :] = row[1:]
             job.advance(len(batch))
 
-    def _families(self, sequences: Sequence[Tokens], pairs: Sequence[Pair]) -> dict[int, list[int]]:
+    def _read_family(self, job: "_Job", ref: int, *, whole: bool) -> None:
+        """One reference, and those of its alternatives that begin late enough, on a CPU."""
+        alts, length = job.families[ref], len(job.sequences[ref])
+        if length not in self._cpu_reuse:
+            assert isinstance(self.model, HyenaDNA)
+            self._cpu_reuse[length] = CpuSuffixReuse(self.model, length=length)
+        reuse = self._cpu_reuse[length]
+        [ids] = stack([job.sequences[ref]], length, device=self.device)
+        reading = reuse.reference(ids, start=min(alts.values()) - 1, whole=whole)
+        first = 0 if whole else reading.start
+        values = _numpy(log_probabilities(reading.logits[None], ids[None, first:]))[0]
+        job.results[ref][first + 1 :] = values[1:]
+        job.advance(1)
+        self.tokens += length
+        for alt, first in alts.items():
+            [ids] = stack([job.sequences[alt]], length, device=self.device)
+            logits = reuse.alternative(ids, reading, start=first - 1)
+            values = _numpy(log_probabilities(logits[None], ids[None, first - 1 :]))[0]
+            job.results[alt][first:] = values[1 : len(job.results[alt]) - first + 1]
+            job.advance(1)
+            self.tokens += len(logits)
+
+    def _families(self, sequences: Sequence[Tokens], pairs: Sequence[Pair]) -> Families:
         """References, each with those of its alternatives that can be read from the suffix of the window on."""
-        families: dict[int, list[int]] = {}
+        families: Families = {}
         if not isinstance(self.model, HyenaDNA):
             return families
         for pair in dict.fromkeys(pairs):
             if pair.alt != pair.ref and 0 < self.starts.get(len(sequences[pair.ref]), 0) < pair.first:
-                families.setdefault(pair.ref, []).append(pair.alt)
+                alts = families.setdefault(pair.ref, {})
+                alts[pair.alt] = min(pair.first, alts.get(pair.alt, pair.first))
         return families
 
     def _by_length(self, sequences: Sequence[Tokens], members: Sequence[int]) -> list[tuple[int, list[int]]]:

@@ -10,6 +10,7 @@ from toy_scoring import KmerModel, record, scorer, write_fasta
 from genoconv import tokens as tokenizer
 from genoconv.models import HyenaDNA, ModelConfig
 from genoconv.models.suffix import SuffixReuse
+from genoconv.models.suffix_cpu import CpuSuffixReuse
 from genoconv.tasks.comparison import Reduce
 from genoconv.tasks.likelihood import CausalLikelihood, Pair
 from genoconv.tokens import A, T
@@ -66,7 +67,10 @@ def test_alone_shuffled_and_in_other_batches(tmp_path, model, reduce):
     np.testing.assert_allclose(values(alone), expected[: len(values(alone))], atol=1e-5)
 
 
-def test_reading_from_the_difference_on_equals_reading_everything(tmp_path, model):
+@pytest.mark.parametrize("batches", [False, True])
+def test_reading_from_the_difference_on_equals_reading_everything(tmp_path, model, batches, monkeypatch):
+    if batches:  # as on a GPU
+        monkeypatch.setattr(CpuSuffixReuse, "serves", lambda model: False)
     path = write_fasta(tmp_path / "c.fa", {"c": CONTIG})
     settings = {"widths": (WIDTH,), "grid": (16,), "max_length": 600}
     records = variants(60)
@@ -77,7 +81,7 @@ def test_reading_from_the_difference_on_equals_reading_everything(tmp_path, mode
     assert quick.likelihood.tokens < whole.likelihood.tokens
 
 
-def test_what_is_read(tmp_path, model):
+def test_what_is_read(tmp_path, model, monkeypatch):
     """A whole window for each reference, and little more than half of one for each SNV, on each strand."""
     path = write_fasta(tmp_path / "c.fa", {"c": CONTIG})
     starts = [1000, 1003, 1004, 1100]
@@ -85,7 +89,13 @@ def test_what_is_read(tmp_path, model):
     quick = scorer(path, model=model, widths=(WIDTH,), grid=(16,), max_length=600)
     quick.score(records)
     windows, alleles, start = 2, 12, WIDTH // 2 - 8 - 16
-    assert quick.likelihood.tokens == 2 * (windows * WIDTH + alleles * (WIDTH - start))
+    # On a CPU an alternative is read from the base before it on: as much as lies behind it on either strand.
+    assert quick.likelihood.tokens == 2 * windows * WIDTH + alleles * (WIDTH + 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(CpuSuffixReuse, "serves", lambda model: False)
+        batches = scorer(path, model=model, widths=(WIDTH,), grid=(16,), max_length=600)
+        batches.score(records)
+    assert batches.likelihood.tokens == 2 * (windows * WIDTH + alleles * (WIDTH - start))
 
 
 def test_suffix_logits(model):
@@ -105,6 +115,43 @@ def test_suffix_logits(model):
         expected = model(other)[rows][:, start:, A : T + 1]
     assert float(expected.std()) > 0.1
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def other_bases(ids: torch.Tensor, *places: int) -> torch.Tensor:
+    found = ids.clone()
+    found[list(places)] = (found[list(places)] - A + 1) % 4 + A
+    return found
+
+
+@pytest.mark.parametrize("taps", [0, 40])
+@pytest.mark.parametrize("order", [1, 3])
+def test_suffix_logits_on_a_cpu(taps, order):
+    """One base, several, all from somewhere on: with biases, and filters shorter than a window."""
+    torch.manual_seed(2)
+    config = ModelConfig(d_model=16, n_layer=3, max_length=120, filter_length=taps, short_filter_order=order)
+    model = HyenaDNA(config).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.25)
+    ids = torch.from_numpy(RNG.integers(7, 11, 120))
+    shifted = torch.cat([ids[:70], ids[72:], ids[:2]])
+    with torch.inference_mode():
+        reuse = CpuSuffixReuse(model, length=120)
+        reading = reuse.reference(ids, start=50, whole=False)
+        expected = model(ids[None])[0, :, A : T + 1]
+        assert float(expected.std()) > 0.1
+        np.testing.assert_allclose(reading.logits, expected[50:], atol=1e-4)
+        np.testing.assert_allclose(reuse.reference(ids, start=50, whole=True).logits, expected, atol=1e-4)
+        for start, other in (
+            (50, other_bases(ids, 51)),
+            (60, other_bases(ids, 61)),
+            (60, other_bases(ids, 61, 64, 70)),
+            (118, other_bases(ids, 119)),
+            (60, other_bases(ids, *range(61, 100))),
+            (69, shifted),
+            (55, ids),
+        ):
+            found = reuse.alternative(other, reading, start=start)
+            np.testing.assert_allclose(found, model(other[None])[0, start:, A : T + 1], atol=1e-4)
 
 
 def test_other_models_are_read_whole():
