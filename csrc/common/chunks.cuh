@@ -1,5 +1,5 @@
 // Values of the type that a macro names (0: fp32, 1: bf16, 2: fp16), eight at a time as floats. Used by the kernels
-// that are limited by memory alone: whole chunks of 16 or 32 bytes where rows are aligned, single values elsewhere.
+// that are limited by memory: whole chunks of 16 or 32 bytes if rows are aligned, otherwise single values.
 #pragma once
 #include <common/ptx.cuh>
 
@@ -17,7 +17,7 @@ DEVICE u32 pack_pair(float low, float high) {
   else return pack_half(low, high);
 }
 
-// Eight values as they lie in memory: 16 bytes, or 32 of fp32.
+// Eight values as they are stored: 16 bytes, or 32 for fp32.
 template <int kType>
 struct Packed {
   uint4 words[kType == 0 ? 2 : 1];
@@ -54,7 +54,7 @@ struct Packed {
   }
 };
 
-// A row of values in device memory, and how to read and write chunks of eight of it.
+// A row of values in device memory, read and written in chunks of eight.
 template <int kType>
 struct Row {
   static constexpr int kBytes = kType == 0 ? 4 : 2;
@@ -75,7 +75,7 @@ struct Row {
 #pragma unroll
     for (int i = 0; i < kBytes / 2; i++) store_device16<false>(data + at * kBytes + 16 * i, chunk.words[i]);
   }
-  // The first `valid` of eight values, zeros behind them.
+  // The first `valid` of eight values, then zeros.
   DEVICE Packed<kType> load_some(i64 at, int valid) const {
     Packed<kType> chunk;
     chunk.clear();

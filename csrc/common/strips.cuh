@@ -69,7 +69,7 @@ DEVICE void butterfly_strips(Strips (&re)[kSplit], Strips (&im)[kSplit]) {
     for (int b = 0; b < kSplit; b++) re[b].x[i] = r[b], im[b].x[i] = m[b];
   }
 }
-// Times w of rows g and g + 8: real parts, then imaginary ones, as the sums are.
+// Times w of rows g and g + 8: real parts, then imaginary parts, in the order of the sums.
 DEVICE void twiddle_rows(HalfStrip& re, HalfStrip& im, const uint4& w) {
   twiddle(re, im, HalfStrip{{w.x, w.y}}, HalfStrip{{w.z, w.w}});
 }

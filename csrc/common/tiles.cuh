@@ -18,7 +18,7 @@ struct Operand {
   uint4 re, im;
 };
 
-// What products sum in: fp16 for bf16 rows, whose own rounding is three times larger, else fp32.
+// The type of sums: fp16 for bf16 rows, whose own rounding is three times larger, else fp32.
 template <bool kHalf>
 struct WorkOf {
   using Type = Tile;
@@ -74,7 +74,7 @@ DEVICE Work left_product(const Operand& m, const u32 (&re)[2][2], const u32 (&im
   }
   return out;
 }
-// M y^T: the rows of y are the columns of the product, its columns are summed over.
+// M y^T: the rows of y are the columns of the product; its columns are summed over.
 DEVICE Work left_product_transposed(const Operand& m, const HalfTile& y, const Work& more = {}) {
   const u32 re[2][2] = {{y.re[0][0], y.re[1][0]}, {y.re[0][1], y.re[1][1]}};
   const u32 im[2][2] = {{y.im[0][0], y.im[1][0]}, {y.im[0][1], y.im[1][1]}};
@@ -99,7 +99,7 @@ DEVICE Work right_product(const HalfTile& y, const Operand& m, const Work& more 
   return out;
 }
 
-// x w, place by place.
+// x w, element by element.
 DEVICE void twiddle(Tile& x, const Tile& w) {
 #pragma unroll
   for (int n = 0; n < 2; n++)
@@ -126,7 +126,7 @@ DEVICE void convert(Tile& out, const HalfTile& x) {
     }
 }
 
-// The same products of values in fp32, which are not rounded: they are taken as sums of two in fp16.
+// The same products with values in fp32, unrounded: each is the sum of two fp16 values.
 DEVICE HalfTile rest_of(const Tile& y, const HalfTile& high) {
   Tile rest;
   convert(rest, high);
@@ -153,6 +153,6 @@ DEVICE HalfTile half_pairs(const uint4& w0, const uint4& w1) {
   return {{{w0.x, w0.z}, {w1.x, w1.z}}, {{w0.y, w0.w}, {w1.y, w1.w}}};
 }
 
-struct Quarters {  // a slot as it comes from the exchange buffer
+struct Quarters {  // a slot as loaded from the exchange buffer
   u32 re[4], im[4];
 };

@@ -1,4 +1,4 @@
-// Values of rows: between their 16-bit type and fp32, and the powers of two that scale them to fp16.
+// Values of rows: conversion between their 16-bit type and fp32, and the powers of two that scale them for fp16.
 #pragma once
 #include <common/ptx.cuh>
 
@@ -6,7 +6,7 @@ DEVICE float2 unpack(u32 x) {
   if constexpr (IO_BF16) return {as_float(x << 16), as_float(x & 0xffff0000u)};
   else return unpack_half(x);
 }
-// Two values times a power of two: bf16 has the exponents of fp32, so that it is scaled in pairs after rounding.
+// Two values times a power of two: bf16 has the exponents of fp32, so pairs are scaled after rounding.
 DEVICE u32 pack_scaled(float low, float high, float factor) {
   if constexpr (IO_BF16) return scale_bfloat(pack_bfloat(low, high), permute_bytes(as_bits(factor), 0, 0x3232));
   else return pack_half(low * factor, high * factor);
@@ -32,11 +32,11 @@ DEVICE void scale_chunk(float (&v)[8], float factor) {
   for (int i = 0; i < 8; i++) v[i] *= factor;
 }
 
-// A product of two 32-bit numbers, whole.
+// The full 64-bit product of two 32-bit numbers.
 DEVICE i64 multiply_wide(int a, u32 b) { return static_cast<i64>(static_cast<u64>(static_cast<u32>(a)) * b); }
 
 // Powers of two that bring a peak to [2^kTop, 2^(kTop+1)) and back. Rows all below 2^-111 count as zeros. A row that
-// holds a number which is not finite is computed as zeros and comes out as not-a-number: `finite` is false, `out` is
+// holds a value that is not finite is computed as zeros and results in not-a-number: `finite` is false, `out` is
 // NaN.
 struct Scale {
   float in, out;

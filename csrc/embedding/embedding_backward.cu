@@ -1,4 +1,4 @@
-// Sums of the rows of d (rows, width) that have the same token: partial [share of the rows][TOKENS][width].
+// For each token, the sum of its rows of d (rows, width): partial [share of the rows][TOKENS][width].
 #include <common/chunks.cuh>
 
 extern "C" __global__ void __launch_bounds__(32 * PLAN_WARPS, 1)

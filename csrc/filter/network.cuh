@@ -5,7 +5,7 @@
 // F = FILTER_WIDTH neurons, the same frequencies w (F) in every layer. All in fp32. A block has 2 F threads and tiles
 // of 32 or 64 positions; a thread has 4 neurons of 4 or 8 positions. Parameters come packed: W (F, E), b of the first
 // layer, then W (F, F), b of the others, then w. Rows in shared memory are 4 floats longer than their content, which
-// keeps accesses of 16 bytes free of bank conflicts.
+// keeps 16-byte accesses free of bank conflicts.
 #pragma once
 #include <filter/time.cuh>
 
@@ -40,7 +40,7 @@ DEVICE void store_floats(int at, const float* x) {
   store_shared16(shared_base() + 4 * at, {as_bits(x[0]), as_bits(x[1]), as_bits(x[2]), as_bits(x[3])});
 }
 
-// sin and cos of arguments up to some thousands: whole cycles are taken off in two steps.
+// sin and cos of arguments up to some thousands: whole cycles are subtracted in two steps, to keep the precision.
 DEVICE float within_a_turn(float x) {
   const float cycles = rintf(x * 0.15915494f);
   return fmaf(cycles, 1.7484555e-7f, fmaf(cycles, -6.2831855f, x));
@@ -56,11 +56,11 @@ struct Own {
   DEVICE int position(int half) const { return 4 * place + 32 * half; }
 };
 
-// Where positions come from: a table of features (positions, E), or else computed as the published code does.
+// Where features come from: a table (positions, E), or computed from the position as the published code does.
 struct Features {
   const float* table;
   const float* bands;
-  int start, count, most;  // most: positions that features are scaled to
+  int start, count, most;  // most: the number of positions that scales the features
 
   DEVICE float operator()(int feature, int n) const {
     if (table) return n < most ? table[static_cast<i64>(n) * Net::kFeatures + feature] : 0.0f;
@@ -73,7 +73,7 @@ struct Features {
   }
 };
 
-// Brings parameters to shared memory. The caller's next barrier makes them visible.
+// Copies parameters to shared memory. The caller's next barrier makes them visible.
 DEVICE void load_parameters(const float* packed) {
   using N = Net;
   for (int layer = 1; layer < N::kLayers; layer++)
@@ -97,7 +97,7 @@ DEVICE float frequency(int neuron) { return load_float(Net::kBiasesAt + Net::kLa
 
 using Values = float[4][Net::kOwn];  // of a thread's neurons and positions
 
-// A layer's sums a before its sine, of interleaved neurons; `input` is the tile of the layer before.
+// Pre-activations (a) of a layer, for interleaved neurons; `input` is the tile of the layer before.
 DEVICE void first_layer(Values& a, const Own& own) {
 #pragma unroll
   for (int i = 0; i < 4; i++)

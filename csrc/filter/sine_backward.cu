@@ -1,10 +1,10 @@
-// Gradients of the packed parameters, given dh (F, count): the sums of a block's tiles, partial [block][parameters].
-// Everything but dh is made again.
+// Gradients of the packed parameters, given dh (F, count): sums over a block's tiles, partial [block][parameters].
+// Everything but dh is recomputed.
 #include <filter/network.cuh>
 
 using Products = float[4][Net::kWidth / 8];  // a thread's part of dW: rows group + kGroups i, columns place + 8 j
 
-// da = dh w cos(w a), in place of a in `tile`; and what frequencies and biases gain. Of contiguous neurons.
+// da = dh w cos(w a), in place of a in `tile`; adds to the gradients of frequencies and biases. Contiguous neurons.
 DEVICE void through_sine(Values& d, float (&of_frequency)[4], float (&of_bias)[4], int tile, const Own& own) {
 #pragma unroll
   for (int i = 0; i < 4; i++) {
@@ -25,7 +25,7 @@ DEVICE void through_sine(Values& d, float (&of_frequency)[4], float (&of_bias)[4
     }
   }
 }
-// The sines of a tile of sums, in another.
+// The sines of a tile of pre-activations, into another tile.
 DEVICE void sines_of(int tile, int to) {
   for (int i = 4 * thread_index(); i < Net::kWidth * Net::kPositions; i += 4 * Net::kThreads) {
     const int neuron = i / Net::kPositions, at = neuron * Net::kRow + i % Net::kPositions;
@@ -55,7 +55,7 @@ DEVICE void weigh(Products& sums, int da, int h, const Own& own) {
     }
   }
 }
-// d = W^T da of contiguous neurons.
+// d = W^T da, for contiguous neurons.
 DEVICE void pull_back(Values& d, int layer, int da, const Own& own) {
 #pragma unroll
   for (int i = 0; i < 4; i++)

@@ -17,7 +17,7 @@ extern "C" __global__ void __launch_bounds__(Net::kThreads, 2)
     apply_sine(a, own);
 #pragma unroll 1
     for (int layer = 1; layer < N::kLayers; layer++) {
-      store_tile(a, N::tile(layer % 2), own);  // two, used alternately: others may still read the one before
+      store_tile(a, N::tile(layer % 2), own);  // two tiles alternate: other threads may still read the previous one
       block_barrier();
       square_layer(a, layer, N::tile(layer % 2), own);
       apply_sine(a, own);

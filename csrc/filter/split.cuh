@@ -1,8 +1,8 @@
 // Matrices in shared memory for products on the tensor cores that keep fp32's precision: every value is the sum of two
-// bf16 values, high and low, and of their four products the three that matter are summed (2^-16 of a product is lost).
+// bf16 values, high and low, and the three largest of their four products are summed (2^-16 of a product is lost).
 //
-// Fragments are named after mma.m16n8k16. Rows lie in chunks of 16 bytes, so placed that the eight rows which a
-// multiprocessor reads together come from different banks.
+// Fragments are named after mma.m16n8k16. Rows are stored in chunks of 16 bytes, placed so that the eight rows that a
+// multiprocessor reads at once come from different banks.
 #pragma once
 #include <common/chunks.cuh>
 
@@ -28,7 +28,7 @@ template <int kRows_, int kColumns>
 struct Matrix {
   static constexpr int kRows = kRows_, kChunks = kColumns / 8;
   static constexpr bool kSwizzled = (kChunks & (kChunks - 1)) == 0;
-  static constexpr int kStride = kSwizzled ? kChunks : kChunks | 1;  // an odd stride has no conflicts as it is
+  static constexpr int kStride = kSwizzled ? kChunks : kChunks | 1;  // an odd stride needs no swizzle
   static constexpr int kShare = kChunks < 8 ? 8 / kChunks : 1;       // rows in 128 bytes
   static constexpr u32 kHalf = 16 * kRows * kStride, kBytes = 2 * kHalf;
   static_assert(kColumns % 16 == 0 && kRows % 16 == 0);

@@ -1,6 +1,6 @@
 // The last layer of the filter network: taps k = (W h) (exp(-rate t) + shift), W (CHANNELS, F) and h (F, positions).
 //
-// Both kernels move each value of k once, and a block has tiles of positions. DECAYS: whether there is a window at all.
+// Both kernels move each value of k once; a block has tiles of positions. DECAYS: whether the taps decay at all.
 #pragma once
 #include <filter/split.cuh>
 #include <filter/time.cuh>
@@ -46,7 +46,7 @@ DEVICE void load_four(float (&x)[4], const float* row, int at, int count) {
     for (int i = 0; i < 4; i++) x[i] = at + i < count ? row[at + i] : 0.0f;
   }
 }
-// Two values likewise.
+// The same for two values.
 DEVICE void store_two(float* row, int at, int count, float x, float y) {
   if constexpr (ALIGNED) {
     if (at < count) store_device8<false>(row + at, {as_bits(x), as_bits(y)});
@@ -55,11 +55,11 @@ DEVICE void store_two(float* row, int at, int count, float x, float y) {
     if (at + 1 < count) row[at + 1] = y;
   }
 }
-// A matrix (rows, count) of device memory through a window to shared memory, positions `first` and those after it.
+// Copies a matrix (rows, count) from device to shared memory, positions `first` and after, through a window.
 template <class To, class Through>
 DEVICE void load_rows(const To& to, const float* from, int first, int count, const Through& window) {
   constexpr int kQuarters = 2 * To::kChunks, kAll = To::kRows * kQuarters;
-  constexpr int kAtOnce = 4;  // loads that a thread has under way
+  constexpr int kAtOnce = 4;  // loads that a thread has in flight
   for (int begin = thread_index(); begin < kAll; begin += kAtOnce * Sizes::kThreads) {
     float x[kAtOnce][4];
 #pragma unroll

@@ -1,4 +1,4 @@
-// Given dk (CHANNELS, count): dh (F, count), and the sums for dW of a block's tiles, partial [block][CHANNELS][F].
+// Given dk (CHANNELS, count): dh (F, count), and dW summed over a block's tiles, partial [block][CHANNELS][F].
 #include <filter/taps.cuh>
 
 extern "C" __global__ void __launch_bounds__(Sizes::kThreads, 2)

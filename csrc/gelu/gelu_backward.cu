@@ -1,4 +1,4 @@
-// dx = dy gelu'(x + bias), and the sums of dx over the rows of a block: partial [row of blocks][width].
+// dx = dy gelu'(x + bias), and sums of dx over the rows of each block: partial [row of blocks][width].
 #include <gelu/sigmoid.cuh>
 
 extern "C" __global__ void __launch_bounds__(32 * PLAN_WARPS, 1)

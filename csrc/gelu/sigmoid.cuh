@@ -1,8 +1,8 @@
-// The tanh GELU by its sigmoid.
+// The tanh GELU, written with a sigmoid.
 #pragma once
 #include <common/chunks.cuh>
 
-// The sigmoid that the tanh GELU is made of: gelu(x) = x s(x), with s(x) = 1 / (1 + exp(-2 u)) and
+// The sigmoid of the tanh GELU: gelu(x) = x s(x), with s(x) = 1 / (1 + exp(-2 u)) and
 // u = sqrt(2 / pi) (x + 0.044715 x^3).
 DEVICE float gelu_sigmoid(float x) {
   constexpr float kLinear = -2.3022081983f, kCubic = -0.1029432398f;  // -2 sqrt(2 / pi) log2(e), times 0.044715

@@ -1,4 +1,4 @@
-// Gradient of the logits, given that of the weighted sum: zeros in columns that take no part and where nothing follows.
+// Gradient of the logits, given that of the weighted sum: zero in columns that are left out and where no token follows.
 #include <loss/rows.cuh>
 
 extern "C" __global__ void __launch_bounds__(32 * PLAN_WARPS, 1)

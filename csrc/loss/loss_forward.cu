@@ -1,4 +1,4 @@
-// Weighted negative log-likelihood of the next tokens and the weights: partial [block][2].
+// Sums of the weighted negative log-likelihood of the next tokens, and of the weights: partial [block][2].
 #include <loss/rows.cuh>
 
 extern "C" __global__ void __launch_bounds__(32 * PLAN_WARPS, 1)

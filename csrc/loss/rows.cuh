@@ -4,7 +4,7 @@
 
 static_assert(VOCABULARY % 8 == 0 && FIRST + COUNT <= VOCABULARY);
 
-// What a position predicts: the token after it in its row of `length`, if there is one and it takes part.
+// The target of a position: the next token in its row of `length`, if there is one and its column takes part.
 struct Target {
   int token;
   float weight;

@@ -1,4 +1,4 @@
-// Gradients of norm_forward: of the sum (which is that of the residual), again in the branch's type, and this block's
+// Gradients of norm_forward: of the sum (which is also the residual's), the same in the branch's type, and this block's
 // sums over its rows for weight, bias and branch_bias: partial [block][3][NORM_WIDTH].
 #include <norm/layout.cuh>
 

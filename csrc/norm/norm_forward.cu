@@ -1,5 +1,5 @@
 // sum = residual + branch + branch_bias; out = (sum - mean) * rstd * weight + bias, over rows of NORM_WIDTH values.
-// BRANCH_TYPE 3: there is no branch and no bias of one. `sum` is written where its pointer is not null.
+// BRANCH_TYPE 3: there is no branch and no branch_bias. `sum` is written where its pointer is not null.
 #include <norm/layout.cuh>
 
 extern "C" __global__ void __launch_bounds__(32 * PLAN_WARPS, 1)
@@ -12,7 +12,7 @@ extern "C" __global__ void __launch_bounds__(32 * PLAN_WARPS, 1)
   load_row<0>(shift, bias, 0);
   if constexpr (BRANCH_TYPE != 3)
     if (branch_bias) load_row<0>(lift, branch_bias, 0);
-  // All lanes of a warp take part in every sum, those without a row too.
+  // All lanes of a warp take part in every sum, even those without a row.
   for (int first = block_index() * L::kRowsPerBlock; first < rows; first += grid_size() * L::kRowsPerBlock) {
     const int row = first + L::row();
     const bool exists = row < rows;

@@ -5,7 +5,7 @@
 constexpr int kReach = 8 + WIDTH - 1;  // outputs, from a thread's first on, whose gradients reach its positions
 constexpr int kSums = WIDTH + 2;
 
-// Adds a row's gradients g of its outputs to what they are sums of, and gives du of a thread's own positions.
+// Adds the gradients g of a row's outputs to the sums for its parameters; returns du of the thread's own positions.
 DEVICE void pull_back(float (&du)[8], float (&sums)[kSums], const float (&g)[16], const float (&x)[24],
                       const Filter& f) {
 #pragma unroll
@@ -39,7 +39,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
     float x[2][24], y[kReach], g[2][16], du_row[8];
     window_in.values(x[0], in.lift);
     window_value.values(x[1], value.lift);
-    // Past a row's end there is no gradient, whatever the values are.
+    // Beyond the end of a row the gradient is zero, whatever the values are.
     values.values(g[0], 0.0f);
     values.values(g[1], 0.0f);
     convolve(y, x[1], value);

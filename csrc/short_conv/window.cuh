@@ -1,5 +1,5 @@
 // Short causal convolutions of WIDTH taps over rows of the input projection, (B, 3 D, N): of each channel d the rows
-// are d (the output's gate), D + d (the input's gate) and 2 D + d (the values). A thread has eight positions at a time.
+// are d (the output gate), D + d (the input gate) and 2 D + d (the values). A thread has eight positions at a time.
 #pragma once
 #include <common/chunks.cuh>
 
@@ -7,7 +7,7 @@ static_assert(WIDTH >= 1 && WIDTH <= 9, "one chunk beside a thread's own holds w
 
 constexpr int kThreads = 32 * PLAN_WARPS;
 
-// What a channel's three convolutions are: y_n = bias + sum_j taps_j (u + lift)_(n - WIDTH + 1 + j), u + lift zero
+// Parameters of a channel's three convolutions: y_n = bias + sum_j taps_j (u + lift)_(n - WIDTH + 1 + j), u + lift zero
 // before the row begins.
 struct Filter {
   float taps[WIDTH], bias, lift;
@@ -19,7 +19,7 @@ struct Filter {
   }
 };
 
-// Chunks of one row of N positions; those outside it are zeros.
+// Chunks of one row of N positions; chunks outside of it are zeros.
 struct Positions {
   Row<TYPE> row;
   int length;
@@ -41,7 +41,7 @@ struct Positions {
   }
 };
 
-// kChunks neighbouring chunks of a row of u, from position `at` on, with what its projection adds.
+// kChunks neighbouring chunks of a row of u, from position `at` on, with the bias of the projection added.
 template <int kChunks>
 struct Window {
   Packed<TYPE> chunks[kChunks];

@@ -1,8 +1,8 @@
-// What lies in device memory between the passes: lines of complex fp16, and how their rows were scaled.
+// Device memory between the passes: lines of complex fp16, and the scales of their rows.
 #pragma once
 #include <common/tiles.cuh>
 
-// Where 32 columns of a line lie in device memory: 64 bytes of real parts, 64 of imaginary ones.
+// Where 32 columns of a line are in device memory: 64 bytes of real parts, then 64 of imaginary parts.
 struct Lines {
   unsigned char* data;
   int count, points;  // R1, L
@@ -28,12 +28,12 @@ DEVICE float scale_in(u32 code) { return code == 0 || code == kNotFinite ? 1.0f 
 DEVICE float scale_out(u32 code) {
   return code == 0 ? 1.0f : code == kNotFinite ? as_float(0x7fffffffu) : power_of_two(exponent_of(code));
 }
-// What a row's tiles have: `most` is its scale; `least` is 255 less the smallest code.
+// The range of the codes of a row's tiles: `most` is its scale; `least` is 255 less the smallest code.
 struct Range {
   u32 most, least;
   DEVICE bool level() const { return most == 0 || most + least == 255; }
 };
-// A warp notes its tile's code.
+// A warp stores the code of its tile.
 DEVICE void note_code(u32 code, u32* tile, u32* range) {
   if (lane_index() != 0) return;
   *tile = code;

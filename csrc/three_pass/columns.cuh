@@ -1,5 +1,5 @@
-// Transforms down the columns, kSpan columns to a warp: real values to spectra, and back to real values. Device memory
-// is read and written by rows, eight columns to a lane; `mma` wants columns, so everything crosses the warp's scratch.
+// Transforms down the columns, kSpan columns per warp: real values to spectra, and back to real values. Device memory
+// is read and written by rows, eight columns per lane; `mma` needs columns, so all passes through the warp's scratch.
 #pragma once
 #include <three_pass/rows.cuh>
 
@@ -18,7 +18,7 @@ template <>
 struct EightOf<true> {
   using Type = Eight;
 };
-using WorkEight = EightOf<HALF_SUMS>::Type;  // what twiddles are multiplied in
+using WorkEight = EightOf<HALF_SUMS>::Type;  // the type in which twiddles are multiplied
 
 DEVICE Eight rounded(const Eight& x) { return x; }
 DEVICE Eight rounded(const WideEight& x) {
@@ -52,7 +52,7 @@ DEVICE void twist(WideEight& x, float2 w) {
 #pragma unroll
   for (int p = 0; p < 4; p++) rotate(x.re[p].x, x.im[p].x, w.x, w.y), rotate(x.re[p].y, x.im[p].y, w.x, w.y);
 }
-// x w part, and rounded to fp16.
+// x w part, rounded to fp16.
 DEVICE Eight twisted(const Eight& x, const Eight& w, float part = 1.0f) {
   WorkEight out, by;
   convert(out, x), convert(by, w);
@@ -84,8 +84,8 @@ DEVICE void store_eight(unsigned char* at, const Eight& x) {
   store_device16<false>(at + 64, uint4{x.im[0], x.im[1], x.im[2], x.im[3]});
 }
 
-// exp(-2 pi i j (f1 + 1/4) / N) for columns j = 32 tile + i: what the transforms of lines leave out. That of `tile` is
-// computed, that of i < 32 has a table.
+// exp(-2 pi i j (f1 + 1/4) / N) for columns j = 32 tile + i, the twiddles before the lines. The factor of `tile` is
+// computed, that of i < 32 is in a table.
 struct Twiddles {
   const uint4* table;      // [f1][four eights of columns][re, im]
   u32 step, first;         // f1 + 1/4 of a line, in quarters, is first + step times its number
@@ -180,13 +180,13 @@ DEVICE u32 peak_of(const Values& x) {
       for (int c = 0; c < 8; c++) most[c & 1] = larger(most[c & 1], fabsf(x.v[k][n][c]));
   return max_over_warp(as_bits(larger(most[0], most[1])));
 }
-// Values times a power of two, tile by tile through scratch.
+// Scales values by a power of two, tile by tile through scratch.
 DEVICE Operands operands_of(const Values& x, float scale, int j) {
   Operands out;
   const int lane = lane_index(), matrix = lane >> 3;
 #pragma unroll
   for (int k = 0; k < Columns::kTiles; k++) {
-    warp_barrier();  // every lane has read what was here
+    warp_barrier();  // every lane has read the previous content
 #pragma unroll
     for (int n = 0; n < Columns::kPerTile; n++) {
       const LaneEight own(n);
@@ -274,7 +274,7 @@ DEVICE void load_operands(Places at, u32 (&z)[2][Columns::kProducts][2]) {
 template <class Sink>
 DEVICE void by_rows(const Strip (&y)[Columns::kProducts], int j, Sink sink) {
   const int g = lane_index() >> 2, t = lane_index() & 3;
-  warp_barrier();  // every lane has read what was here
+  warp_barrier();  // every lane has read the previous content
 #pragma unroll
   for (int row = 0; row < 2; row++)
 #pragma unroll

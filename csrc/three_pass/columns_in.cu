@@ -12,7 +12,7 @@ struct Job {
   int batches, radix;
   i64 length;
 
-  // Notes what scale the tiles from `tile` on have.
+  // Stores the scales of the tiles from `tile` on.
   DEVICE void note(u32 code, int row, int tile) const {
 #pragma unroll
     for (int i = 0; i < Columns::kSpan / 32; i++)
@@ -20,7 +20,7 @@ struct Job {
   }
 };
 
-// What a lane loads of a row: its eights of the warp's columns from `tile` on, positions j1 = kStride j1' + start.
+// The part of a row that a lane loads: its eights of the warp's columns from `tile` on, j1 = kStride j1' + start.
 struct Loads {
   static constexpr int kStride = Columns::kSplit ? 16 : 1;
   Chunk rows[Columns::kTiles][Columns::kPerTile], gate[GATE_IN ? Columns::kTiles : 1][Columns::kPerTile];
@@ -75,7 +75,7 @@ DEVICE void twist_products(ColumnSums& re, ColumnSums& im, int m, int c) {
   }
 }
 
-// One step: a warp has columns of its own, whose twiddles it keeps.
+// One step: a warp has its own columns, and keeps their twiddles.
 DEVICE void whole_columns(const Job& job, const Operands& x, int row, int tile) {
   unsigned char* to = job.lines.at(row, 0, tile);
   transform_columns(job.matrix, x, [&](int m, ColumnSums& re, ColumnSums& im) {
@@ -99,7 +99,7 @@ DEVICE void whole_columns(const Job& job, const Operands& x, int row, int tile) 
   });
 }
 
-// Two steps: a block has columns, its warps share out j1'' and then f1'.
+// Two steps: a block has the columns; its warps divide first j1'', then f1' among them.
 DEVICE void split_columns(const Job& job, int row, int tile) {
   constexpr int kOwn = 16 / Columns::kWarps;  // of the sixteen j'' that one warp has
   const u32 word = shared_base() + Columns::kPeaks;
@@ -188,7 +188,7 @@ extern "C" __global__ void __launch_bounds__(32 * Columns::kWarps, Columns::kBlo
       loads.values(x);
       const u32 code = code_of(peak_of(x));
       const Operands operands = operands_of(x, scale_in(code), 0);
-      // Nothing else is read from device memory while the next row is on its way: it would wait for that.
+      // Nothing else is read from device memory while the next row is in flight: it would wait for that row.
       if (row + share.step < count) loads.ask(job, row + share.step, share.tile, 0);
       job.note(code, row, share.tile);
       whole_columns(job, operands, row, share.tile);

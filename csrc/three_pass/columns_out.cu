@@ -1,5 +1,5 @@
-// Last pass: spectra of lines back to rows. `first` is times gate_first, `second` times gate_second, where there are
-// such. Lines hold conjugates, so the phases are those of the way in, and only the real part is wanted.
+// Last pass: spectra of lines back to rows. `first` is multiplied by gate_first, `second` by gate_second, where given.
+// Lines hold conjugates, so the phases are those of the first pass, and only the real part is needed.
 #include <three_pass/columns.cuh>
 
 struct Job {
@@ -57,7 +57,7 @@ struct Places {
   static DEVICE constexpr int step(int m, int n) { return kStride * (16 * m + LaneEight::step() * n); }
   DEVICE i64 on(int m, int n) const { return origin + static_cast<i64>(step(m, n)) * Columns::kPoints * kValueBytes; }
   DEVICE int valid(int m, int n) const { return extent.of(line + step(m, n)); }
-  // Asks for the gates of the m-th tile of rows.
+  // Prefetches the gates of the m-th tile of rows.
   DEVICE void ask(int m) {
 #pragma unroll
     for (int n = 0; n < Columns::kPerTile; n++) {
@@ -73,7 +73,7 @@ struct Places {
 #pragma unroll
     for (int m = 0; m < Columns::kTiles; m++) ask(m);
   }
-  // Results with what the skip adds, at their own scale.
+  // Results plus the skip, at their own scale.
   DEVICE void add_skip(int number, float (&v)[8], float factor) const {
     float x[8], gate[8];
     passing[number].unpack_to(x);
@@ -112,7 +112,7 @@ struct Places {
   }
 };
 
-// What a lane loads of lines f1 in a tile of rows of the matrix.
+// The part of the lines f1 that a lane loads, for a tile of rows of the matrix.
 struct Fetched {
   Eight piece[Columns::kPerTile];
   DEVICE void ask(const Job& job, int row, int tile, int k) {
@@ -127,7 +127,7 @@ struct Fetched {
   }
 };
 
-// One step: a warp has columns of its own, whose twiddles it keeps. `next`: what was asked for of this row, then of the
+// One step: a warp has its own columns, and keeps their twiddles. `next`: prefetched values of this row, then of the
 // row `after`.
 DEVICE void whole_columns(const Job& job, Fetched& next, int row, int after, int tile) {
   const RowAt at = row_at(job.row_first + row, job.batches);
@@ -156,7 +156,7 @@ DEVICE void whole_columns(const Job& job, Fetched& next, int row, int after, int
       [&](int m, const Strip(&y)[Columns::kProducts]) { places.put_tile(m, y, factor, 0); });
 }
 
-// Zeros for the places of f1' between r1 and whole tiles: they meet zeros of the matrix.
+// Zeros for f1' between r1 and a whole number of tiles, where the matrix is zero.
 DEVICE void clear_padding(int radix) {
   const u32 end = 16 * Columns::kKeptTiles * 16 * Columns::kRowBytes;
   for (u32 at = radix * 16 * Columns::kRowBytes + 16 * thread_index(); at < end; at += 16 * 32 * Columns::kWarps)
@@ -173,7 +173,7 @@ DEVICE void clear_padding_again(int radix, int j) {
   }
 }
 
-// What a warp loads of the sixteen lines of one f1'.
+// The part of the sixteen lines of one f1' that a warp loads.
 struct FetchedLines {
   Eight piece[Columns::kPerTile];
   DEVICE void ask(const Job& job, int row, int tile, int f) {

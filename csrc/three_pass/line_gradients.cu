@@ -1,9 +1,9 @@
-// Middle pass of the gradients: lines of v and of dc. v times the filter, back: c, for the output gate (GATE_OUT). dc
-// correlated with the filter, back: dv. conj T(v) T(dc) summed over the batch in its order, and with the last of the
-// batch back as well: dk. All come out conjugated; the first two in place.
+// Middle pass of the gradients: lines of v and of dc. v times the filter, inverse: c, for the output gate (GATE_OUT).
+// dc correlated with the filter, inverse: dv. conj T(v) T(dc) is summed over the batch in order, and after the last of
+// the batch also transformed back: dk. All results are conjugated; the first two are in place.
 #include <three_pass/lines.cuh>
 
-// Two lines; with room for four the next two are asked for early.
+// Two lines; with room for four, the next two are prefetched.
 constexpr int kBuffers = LINE_BUFFERS;
 constexpr u32 kPairBytes = 2 * kLineBytes;
 
@@ -46,7 +46,7 @@ extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)
 #pragma unroll 1
     for (int batch = begin; batch < end; batch++) {
       const int row = local * (end - begin) + batch - begin;
-      // Before the next lines are asked for: what is small would wait for them.
+      // Before the next lines are prefetched: these small loads would wait for them.
       const i64 whole = channel * batches + batch;
       const Range v_range{v_ranges[2 * whole], v_ranges[2 * whole + 1]};
       const Range dc_range{dc_ranges[2 * whole], dc_ranges[2 * whole + 1]};
@@ -77,7 +77,7 @@ extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)
           replace_slot_of(item, buffer,
                           inverse_of<Line>(item, shift_of<Line>(item), conjugate_of_product(k, v), inner));
         const Work dc = spectrum_of<Line>(shift_of<Line>(item), load_slot_of(item, second), inner);
-        Tile exact;  // the product may leave the range of fp16
+        Tile exact;  // the product may exceed the range of fp16
         convert(exact, dc);
         add_correlation(sums[item], kept, exact, weight);
         replace_slot_of(item, second,

@@ -1,4 +1,4 @@
-// T(k) + D from the lines of filters, each line scaled by a power of two of its own.
+// T(k) + D from the lines of filters; each line has its own power of two as scale.
 #include <three_pass/lines.cuh>
 
 extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)

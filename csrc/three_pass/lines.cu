@@ -1,9 +1,9 @@
-// Middle pass: every line transformed, times its filter's, and back, in place. Lines come out conjugated.
+// Middle pass: every line is transformed, multiplied by its filter's and transformed back, in place; conjugated.
 #include <three_pass/lines.cuh>
 
 constexpr int kBuffers = LINE_BUFFERS, kPairs = Line::kItems / 2;
 
-// The filter of the last line, as long as it fits the registers: rows of a channel follow one another.
+// The filter of the last line, kept if it fits the registers: rows of a channel follow one another.
 struct Filter {
   static constexpr bool kKept = kPairs == 1;
   const uint4* filter;
@@ -48,7 +48,7 @@ extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)
   for (int unit = begin; unit < end; unit++) {
     const int row = unit % count, line = unit / count, channel = (first + row) / batches;
     k.begin(channel, line, line_count);
-    // Before the next line is asked for: what is small would wait for that.
+    // Before the next line is prefetched: this small load would wait for it.
     const Range range{ranges[2 * (first + row)], ranges[2 * (first + row) + 1]};
     if constexpr (kBuffers == 2) load_async(unit + 1, buffer ^ kLineBytes);
     wait_copies<kBuffers - 1>();
@@ -56,7 +56,7 @@ extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)
     block_barrier();
     outer_stage<false>(buffer);
     block_barrier();
-    // Two items at a time, so that one's products fill the other's waits.
+    // Two items at a time, so that the products of one hide the latency of the other.
 #pragma unroll
     for (int pair = 0; pair < kPairs; pair++) {
       const int item0 = 2 * pair, item1 = item0 + 1, shift0 = shift_of<Line>(item0), shift1 = shift_of<Line>(item1);

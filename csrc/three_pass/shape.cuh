@@ -4,14 +4,14 @@
 
 struct Columns {
   static constexpr int kTiles = COLUMN_TILES;           // r1 in tiles of 16, the last padded with zeros
-  static constexpr int kKeptTiles = COLUMN_KEPT_TILES;  // those that hold f1' which are kept; the others are dropped
+  static constexpr int kKeptTiles = COLUMN_KEPT_TILES;  // those with f1' that are kept; the others are dropped
   static constexpr bool kSplit = COLUMN_SPLIT;          // whether a column is transformed in two steps, r1 and 16
   static constexpr int kWarps = PLAN_WARPS;
   static constexpr int kBlocksPerSm = COLUMN_BLOCKS;
   static constexpr int kPoints = LINE_POINTS;  // L
   static constexpr int kSpan = COLUMN_SPAN;    // columns of a warp
   static_assert(kSpan == 32 || kSpan == 64, "one or two tiles of 32 columns");
-  static constexpr bool kGatesFirst = COLUMN_GATES_FIRST;  // whether gates are asked for before products begin
+  static constexpr bool kGatesFirst = COLUMN_GATES_FIRST;  // whether gates are prefetched before the products
   static constexpr int kEights = kSpan / 8;                // eights of neighbouring columns of a row
   static constexpr int kRowBytes = 4 * kSpan;              // of a row of complex fp16: real parts, then imaginary ones
   static constexpr int kPerTile = kEights / 2;             // eights of a tile of 16 rows that belong to one lane
@@ -19,13 +19,13 @@ struct Columns {
 
   // Shared memory: [a peak][matrices][kSplit: rows of all (f1', j1''); else scratch of each warp, then twiddles of its
   // columns, a row for each f1].
-  static constexpr bool kMatrixKept = !kSplit || kTiles <= 2;  // else there is no room, and the L1 cache has it
+  static constexpr bool kMatrixKept = !kSplit || kTiles <= 2;  // else read through the L1 cache
   static constexpr u32 kPeaks = 0, kMatrices = 128, kMatrixBytes = kMatrixKept ? 1024 * kTiles * kTiles : 0;
   static constexpr u32 kScratchBytes = 16 * kRowBytes, kScratch = kMatrices + kMatrixBytes;
   static constexpr u32 kRows = kScratch + (kSplit ? 0 : kWarps * kScratchBytes);
   static constexpr u32 kTwiddleBytes = 16 * kTiles * kRowBytes;
 
-  // Eight columns of a row of complex values; rows that differ in the last bits of `mixed` share no bank.
+  // Eight columns of a row of complex values; rows that differ in the last bits of `mixed` have different banks.
   static DEVICE u32 number(int comp, int eight, int mixed) { return ((comp * kEights + eight) ^ (mixed & 7)) * 16; }
   static DEVICE u32 piece(int f, int j, int comp, int eight) {
     return shared_base() + kRows + (f * 16 + j) * kRowBytes + number(comp, eight, f ^ j);
