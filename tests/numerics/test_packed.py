@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
 from long_convolutions import BARS, Problem, error
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from genoconv.errors import UsageError
 from genoconv.ops import fftconv, fftconv_packed, prepare_filter
@@ -76,6 +78,30 @@ def test_no_row_is_padded_to_the_longest_of_all() -> None:
         [5000, 6000],
     ]
     assert [6] in list(packed.similar(lengths, alone=5000)), "a long row stays where it lies"
+
+
+class Operations(TorchDispatchMode):
+    """Counts what is done."""
+
+    count = 0
+
+    def __torch_dispatch__(
+        self, func: Callable[..., object], types: object, args: tuple[object, ...] = (), kwargs: Any = None
+    ) -> object:
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_short_rows_cost_no_operations_of_their_own() -> None:
+    counts = []
+    for rows in (10, 50):
+        u, k = torch.randn(1, 2, 30 * rows, requires_grad=True), torch.randn(2, 30, requires_grad=True)
+        with Operations() as seen:
+            y = fftconv_packed(u, k, range(0, 30 * rows + 1, 30))
+            torch.autograd.grad(y, [u, k], torch.ones_like(y))
+        counts.append(seen.count)
+    # Cutting the gradient of one row out of that of all of them would take longer than convolving them.
+    assert counts[0] == counts[1]
 
 
 def test_between_rows_there_may_be_gaps() -> None:

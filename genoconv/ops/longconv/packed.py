@@ -6,7 +6,7 @@ together into a batch, padded to the longest of them. No row is padded to the lo
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from genoconv.errors import UsageError
 from genoconv.ops.longconv import conv, fused
+from genoconv.ops.longconv.moves import Span, batches_of
 from genoconv.ops.longconv.spectrum import FilterSpectrum
 
 _ALONE = 1 << 22
@@ -21,8 +22,6 @@ _ALONE = 1 << 22
 
 _SIMILAR = 1.25
 """A batch of short rows holds lengths up to this times its shortest."""
-
-Span = tuple[int, int]
 
 
 def fftconv_packed(
@@ -73,23 +72,73 @@ def convolve_spans(
 
     spans: start and stop of every row, 0-based, half-open, ascending.
     """
-    sizes, places = _sizes(spans, u.shape[-1])
-    parts = [None if x is None else torch.split(x, sizes, dim=-1) for x in (u, gate_in, gate_out)]
-    found: list[Tensor | None] = [None] * len(sizes)
     lengths = [stop - start for start, stop in spans]
     # What the kernels read in place torch.fft would copy, and a group's filter is transformed once.
     alone = _ALONE // u.shape[1] if fused.sizes(u) else u.shape[-1] + 1
     groups = list(similar(lengths, alone=alone))
     filters = _filters(k, [max(lengths[row] for row in group) for group in groups])
-    for group, taps in zip(groups, filters, strict=True):
-        longest = max(lengths[row] for row in group)
-        rows = [None if part is None else _batch([part[places[row]] for row in group], longest) for part in parts]
+    pieces = _pieces(spans, {group[0] for group in groups if len(group) == 1}, u.shape[-1])
+    sizes = [stop - start for start, stop, _ in pieces]
+    inputs = [None if x is None else torch.split(x, sizes, dim=-1) for x in (u, gate_in, gate_out)]
+
+    def convolved(rows: Sequence[Tensor | None], taps: Tensor | FilterSpectrum) -> Tensor:
         assert rows[0] is not None
-        y = conv.fftconv(rows[0], taps, D=D, gate_in=rows[1], gate_out=rows[2], backend=backend)
-        for number, row in enumerate(group):
-            found[places[row]] = y[number : number + 1, :, : lengths[row]]
+        return conv.fftconv(rows[0], taps, D=D, gate_in=rows[1], gate_out=rows[2], backend=backend)
+
+    by_row = {group[0]: taps for group, taps in zip(groups, filters, strict=True)}
+    found: list[Tensor | None] = [
+        None if piece.row is None else convolved([None if x is None else x[number] for x in inputs], by_row[piece.row])
+        for number, piece in enumerate(pieces)
+    ]
+    several = tuple(tuple(group) for group in groups if len(group) > 1)
+    if several:
+        between = [number for number, piece in enumerate(pieces) if piece.row is None]
+        rest = [None if x is None else _joined([x[number] for number in between]) for x in inputs]
+        rows = batches_of(_in_rest(spans, pieces), several, sum(sizes[number] for number in between), u.device)
+        batches = [[None] * len(several) if x is None else rows.take(x) for x in rest]
+        results = [convolved(batch, by_row[group[0]]) for group, *batch in zip(several, *batches, strict=True)]
+        back = torch.split(rows.put_back(results), [sizes[number] for number in between], dim=-1)
+        for number, part in zip(between, back, strict=True):
+            found[number] = part
     gaps = (u.new_zeros(1, u.shape[1], size) for size in sizes)
-    return torch.cat([gap if part is None else part for part, gap in zip(found, gaps, strict=True)], dim=-1)
+    return _joined([gap if part is None else part for part, gap in zip(found, gaps, strict=True)])
+
+
+class _Piece(NamedTuple):
+    """A row that is convolved where it lies, or all that lies between two of those (row None)."""
+
+    start: int
+    stop: int
+    row: int | None
+
+
+def _pieces(spans: Sequence[Span], single: set[int], total: int) -> list[_Piece]:
+    """All of ``total`` positions, in order."""
+    found, done = [], 0
+    for row in sorted(single):
+        start, stop = spans[row]
+        if start > done:
+            found.append(_Piece(done, start, None))
+        found.append(_Piece(start, stop, row))
+        done = stop
+    if total > done:
+        found.append(_Piece(done, total, None))
+    return found
+
+
+def _in_rest(spans: Sequence[Span], pieces: Sequence[_Piece]) -> tuple[Span, ...]:
+    """Where rows are once those that are convolved where they lie are taken out; for these, anywhere."""
+    found, removed, left = [], 0, [piece for piece in pieces if piece.row is not None]
+    for start, stop in spans:
+        found.append((start - removed, stop - removed))
+        if left and start == left[0].start:
+            removed += stop - start
+            left.pop(0)
+    return tuple(found)
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=-1)
 
 
 def similar(lengths: Sequence[int], *, alone: int) -> Iterator[list[int]]:
@@ -105,14 +154,6 @@ def similar(lengths: Sequence[int], *, alone: int) -> Iterator[list[int]]:
             group.append(row)
     if group:
         yield group
-
-
-def _batch(rows: list[Tensor], longest: int) -> Tensor:
-    """Rows (1, H, n) as one batch (rows, H, longest); a single row is not copied."""
-    if len(rows) == 1:
-        return rows[0]
-    padded = [torch.nn.functional.pad(row, (0, longest - row.shape[-1])) for row in rows]
-    return torch.cat(padded)
 
 
 def _filters(k: Tensor | FilterSpectrum, lengths: list[int]) -> list[Tensor | FilterSpectrum]:
@@ -137,20 +178,6 @@ class _Beginnings(torch.autograd.Function):
         for length, gradient in zip(ctx.lengths, gradients, strict=True):
             dk[:, :length] += gradient
         return dk, None
-
-
-def _sizes(spans: Sequence[Span], total: int) -> tuple[list[int], list[int]]:
-    """Sizes of rows and gaps in their order, and which of them each row is."""
-    sizes, places, done = [], [], 0
-    for start, stop in spans:
-        if start > done:
-            sizes.append(start - done)
-        places.append(len(sizes))
-        sizes.append(stop - start)
-        done = stop
-    if total > done:
-        sizes.append(total - done)
-    return sizes, places
 
 
 def _check(u: Tensor, bounds: list[int]) -> None:
