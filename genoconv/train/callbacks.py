@@ -55,7 +55,7 @@ class Pacing(pl.Callback):
         self.validate = False
         if not between_steps(trainer, clock):
             return
-        self.pace.step_done(time.monotonic() - self._since[0], clock.tokens - self._since[1])
+        self.pace.step_done(time.monotonic() - self._since[0], clock.own_tokens - self._since[1])
         # What depends on steps alone all processes know at once, the rest a step later.
         over = self.pace.is_over(steps=min(2, trainer.world_size))
         due = self.pace.validation_is_due(trainer.global_step)
@@ -81,7 +81,7 @@ class Pacing(pl.Callback):
 
     def resume_timing(self) -> None:
         """The next step is timed from here."""
-        self._since = (time.monotonic(), self.pace.clock.tokens)
+        self._since = (time.monotonic(), self.pace.clock.own_tokens)
 
 
 class Measuring(pl.Callback):
@@ -115,6 +115,7 @@ class Measuring(pl.Callback):
         self._pending: list[tuple[int, float, Tensor]] = []  # step, its learning rate, its sums on this process
         self._settled = pending  # the same, of all processes
         self._late: _Late | None = None
+        self._exchanged = 0  # of this process's tokens
         self._since = (0.0, 0)
         self._paused = 0.0
 
@@ -144,7 +145,7 @@ class Measuring(pl.Callback):
         """Put the sums of all processes that are not yet in a row into the learner's state."""
         self.catch_up(trainer, learner)
         if self._pending:
-            self._settled += self._take(trainer).records()
+            self._absorb(self._take(trainer))
         learner.state["pending"] = [list(record) for record in self._settled]
 
     def finish(self, trainer: pl.Trainer, learner: Learner) -> None:
@@ -154,7 +155,7 @@ class Measuring(pl.Callback):
             self._late = self._take(trainer)
             self.catch_up(trainer, learner)
         elif self._settled:
-            self._write(trainer, learner, (trainer.global_step, self.clock.tokens))
+            self._write(trainer, learner, trainer.global_step)
 
     def pause(self, seconds: float) -> None:
         """So many seconds since the last row went into something else than training."""
@@ -168,16 +169,16 @@ class Measuring(pl.Callback):
         sums: list[float],
         *,
         rate: float,
-        at: tuple[int, int] | None = None,
+        step: int | None = None,
     ) -> Row:
-        """Write one row of ``sums``; ``rate`` is the learning rate, ``at`` its step and tokens, by default the last."""
-        step, tokens = at or (trainer.global_step, self.clock.tokens)
-        speed = None
+        """Write one row of ``sums``; ``rate`` is the learning rate, ``step`` that of the newest sums, or the last."""
+        tokens, speed = self.clock.tokens, None
         if split == "train":
             now = time.monotonic()
-            speed = (tokens - self._since[1]) * trainer.world_size / max(1e-9, now - self._since[0] - self._paused)
+            speed = (tokens - self._since[1]) / max(1e-9, now - self._since[0] - self._paused)
             self._since, self._paused = (now, tokens), 0.0
-        row = Row(step, tokens * trainer.world_size, split, learner.objective.figures(sums), rate, speed)
+        step = trainer.global_step if step is None else step
+        row = Row(step, tokens, split, learner.objective.figures(sums), rate, speed)
         if self.rows is not None:
             self.rows.add(row)
         for logger in trainer.loggers:
@@ -189,52 +190,65 @@ class Measuring(pl.Callback):
         """Write the row of training that waits for its numbers, if one does."""
         late, self._late = self._late, None
         if late is not None:
-            self._settled += late.records()
-            self._write(trainer, learner, late.at)
+            self._absorb(late)
+            self._write(trainer, learner, late.step)
 
     def _take(self, trainer: pl.Trainer) -> "_Late":
-        together = trainer.strategy.reduce(torch.stack([sums for *_, sums in self._pending]), reduce_op="sum")
+        """Exchange the sums of all processes, and with them how many tokens each has read."""
+        sums = torch.stack([sums for *_, sums in self._pending]).double()
+        tokens = sums.new_full((1,), self.clock.own_tokens - self._exchanged)  # a count that float32 would round
+        self._exchanged = self.clock.own_tokens
+        together = trainer.strategy.reduce(torch.cat([tokens, sums.flatten()]), reduce_op="sum")
         assert isinstance(together, Tensor)
         steps = [(step, rate) for step, rate, _ in self._pending]
         self._pending = []
-        return _Late(steps, together, at=(trainer.global_step, self.clock.tokens))
+        return _Late(steps, together, step=trainer.global_step)
 
-    def _write(self, trainer: pl.Trainer, learner: Learner, at: tuple[int, int]) -> None:
+    def _absorb(self, late: "_Late") -> None:
+        """Take in what all processes have; waits for it."""
+        tokens, records = late.numbers()
+        self.clock.tokens += tokens
+        self._settled += records
+
+    def _write(self, trainer: pl.Trainer, learner: Learner, step: int) -> None:
         _check(self._settled, limit=learner.objective.explosion)
         totals = [math.fsum(column) for column in zip(*(record[2:] for record in self._settled), strict=True)]
         rate = self._settled[-1][1]
         self._settled = []
         learner.state["pending"] = []
         if totals[1]:
-            self.row(trainer, "train", learner, totals, rate=rate, at=at)
+            self.row(trainer, "train", learner, totals, rate=rate, step=step)
 
 
 class _Late:
     """Sums on their way from a GPU, which computes the next step meanwhile.
 
     Args:
-        steps: step and learning rate of each row of ``sums``.
-        sums: (batches, terms).
-        at: the last step, and the tokens so far.
+        steps: step and learning rate of each batch.
+        numbers: (1 + batches x terms,): tokens, then the sums of each batch.
+        step: the last one.
 
     Attributes:
         comes_later: whether there is anything to wait for.
     """
 
-    def __init__(self, steps: list[tuple[int, float]], sums: Tensor, *, at: tuple[int, int]) -> None:
+    def __init__(self, steps: list[tuple[int, float]], numbers: Tensor, *, step: int) -> None:
         self.steps = steps
-        self.at = at
-        self.comes_later = sums.is_cuda
-        self._sums = sums.to("cpu", non_blocking=True)
+        self.step = step
+        self.comes_later = numbers.is_cuda
+        self._numbers = numbers.to("cpu", non_blocking=True)
         if self.comes_later:
             self._there = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            self._there.record(torch.cuda.current_stream(sums.device))
+            self._there.record(torch.cuda.current_stream(numbers.device))
 
-    def records(self) -> list[list[float]]:
-        """[step, learning rate, sums...] of each batch."""
+    def numbers(self) -> tuple[int, list[list[float]]]:
+        """The tokens, and [step, learning rate, sums...] of each batch."""
         if self.comes_later:
             self._there.synchronize()
-        return [[*step, *sums] for step, sums in zip(self.steps, self._sums.tolist(), strict=True)]
+        tokens, *sums = self._numbers.tolist()
+        terms = len(sums) // len(self.steps)
+        rows = [sums[first : first + terms] for first in range(0, len(sums), terms)]
+        return int(tokens), [[*step, *row] for step, row in zip(self.steps, rows, strict=True)]
 
 
 def between_steps(trainer: pl.Trainer, clock: Clock) -> bool:

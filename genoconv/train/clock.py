@@ -14,7 +14,8 @@ class Clock:
 
     Attributes:
         batches: batches that this process has computed.
-        tokens: tokens in them, padding not counted.
+        own_tokens: tokens in those since it started, padding not counted.
+        tokens: tokens that all processes have read, as of their last exchange.
         reserve: seconds to keep for what follows the last step: measuring on held-out windows.
     """
 
@@ -22,6 +23,7 @@ class Clock:
         self.max_steps = max_steps
         self.max_seconds = max_seconds
         self.batches = 0
+        self.own_tokens = 0
         self.tokens = 0
         self.reserve = 0.0
         self._before = 0.0
@@ -37,9 +39,9 @@ class Clock:
         return self._before + time.monotonic() - self._started
 
     def count(self, tokens: int) -> None:
-        """Add one batch of so many tokens."""
+        """Add one batch of so many tokens, of this process."""
         self.batches += 1
-        self.tokens += tokens
+        self.own_tokens += tokens
 
     def progress(self, step: int) -> float:
         """Share of the run that is done after ``step`` steps, 0 to 1.

@@ -33,7 +33,7 @@ from genoconv.train.mixture import JoinedReader
 from genoconv.train.module import Learner
 from genoconv.train.pace import Pace
 from genoconv.train.settings import Stage
-from genoconv.train.stream import Share, TrainingBatches, leave_signals_to_parent
+from genoconv.train.stream import Share, TrainingBatches, begin_reading
 from genoconv.train.validating import Validating
 from genoconv.train.workers import is_lost_connection, workers
 
@@ -186,7 +186,7 @@ class _Parts:
         self.job.model.eval()
         return Outcome(
             step=self.trainer.global_step,
-            tokens=self.clock.tokens * self.trainer.world_size,
+            tokens=self.clock.tokens,
             seconds=self.clock.seconds,
             rows=self.metrics.rows if self.metrics else [],
             signal=self.pacing.signal or None,
@@ -262,7 +262,7 @@ def _loader(batches: TrainingBatches, workers: int) -> DataLoader[Batch]:
         collate_fn=Parcel,  # type: ignore[arg-type]  # of one batch
         prefetch_factor=_AHEAD if min(workers, cores) else None,
         num_workers=min(workers, cores),  # the order of the data does not depend on it
-        worker_init_fn=leave_signals_to_parent,
+        worker_init_fn=begin_reading,
         pin_memory=torch.cuda.is_available(),
     )
 

@@ -4,7 +4,10 @@ Because batch ``i`` does not depend on how one came to ``i``, a run that was kil
 an uninterrupted run would have seen, whatever the number of reading processes.
 """
 
+import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,10 +22,21 @@ from genoconv.train.readers import Reader
 from genoconv.train.settings import Stage
 
 
-def leave_signals_to_parent(worker: int) -> None:
-    """For reading processes: Ctrl-C and SIGTERM reach the whole group, and the run still needs its last batches."""
+def begin_reading(worker: int) -> None:
+    """For reading processes: Ctrl-C and SIGTERM reach the whole group, and the run still needs its last batches.
+
+    A run that is killed takes them with it. By themselves they would wait for ever for somebody to read their batches.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def with_noise(tokens: Tokens, share: float, random: np.random.Generator) -> Tokens:

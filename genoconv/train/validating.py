@@ -93,7 +93,7 @@ class Validating(pl.Callback):
 
     def _read(self, trainer: pl.Trainer, pl_module: pl.LightningModule, held_out: HeldOut) -> Row | None:
         assert isinstance(pl_module, Learner)
-        self.measuring.catch_up(trainer, pl_module)
+        self.measuring.settle(trainer, pl_module)  # its row says how many tokens all processes have read
         begun = time.monotonic()
         sums = measure(trainer, pl_module, held_out, self.share, in_a_hurry=self.pacing.interrupts.came)
         seconds = time.monotonic() - begun

@@ -1,5 +1,9 @@
 """The order of the data: a function of the seed and a counter, whatever the processes that read it."""
 
+import multiprocessing
+import os
+import select
+import signal
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,7 +20,8 @@ from genoconv.tokens import PAD, A, C, G, T, encode, reverse_complement
 from genoconv.train.batch import Batch, Item, Parcel, collate
 from genoconv.train.readers import WindowReader
 from genoconv.train.settings import DataSettings, Stage
-from genoconv.train.stream import Share, TrainingBatches
+from genoconv.train.stream import Share, TrainingBatches, begin_reading
+from support import HANG
 
 BASES = random_bases(6000, seed=4, letters="ACGTacgtN")
 
@@ -190,3 +195,30 @@ def test_a_batch_is_a_tuple_that_lightning_can_move() -> None:
     assert isinstance(batch, Batch)
     assert batch.ids.device.type == "meta"
     assert batch.tokens == 4
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_reading_processes_end_with_a_run_that_is_killed() -> None:
+    context = multiprocessing.get_context("fork")
+    alive, held = os.pipe()  # its end is seen when nobody holds the other side any more
+
+    def read() -> None:
+        begin_reading(0)
+        os.write(held, os.getpid().to_bytes(8))
+        while True:
+            signal.pause()
+
+    def run() -> None:
+        context.Process(target=read).start()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    killed = context.Process(target=run)
+    killed.start()
+    os.close(held)
+    killed.join()
+    with os.fdopen(alive, "rb", buffering=0) as stream:
+        said = stream.read(8)
+        ended = bool(select.select([stream], [], [], HANG)[0]) and stream.read(1) == b""
+        if said and not ended:
+            os.kill(int.from_bytes(said), signal.SIGKILL)
+    assert ended

@@ -73,7 +73,7 @@ def test_rows_of_a_gpu_come_a_step_later_and_are_the_same(
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.comes_later = True
-            self._there = SimpleNamespace(synchronize=lambda: waited.append(self.at[0]))
+            self._there = SimpleNamespace(synchronize=lambda: waited.append(self.step))
 
     monkeypatch.setattr(callbacks, "_Late", Late)
     later = read_rows(train_tiny(tmp_path / "later", fasta, *settings, max_steps=7) / "metrics.csv")

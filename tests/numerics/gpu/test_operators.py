@@ -8,10 +8,23 @@ Every buffer that torch hands out is filled with NaN beforehand, so what a kerne
 import pytest
 import torch
 from gpu_kernels import ON_A_GPU
-from hyena_operators import Call, faults, gelu, large_calls, modulation, network, norm, short_conv, small_calls
+from hyena_operators import (
+    Call,
+    faults,
+    gelu,
+    large_calls,
+    last_layer,
+    modulation,
+    network,
+    norm,
+    short_conv,
+    small_calls,
+)
 
 from genoconv.errors import KernelError
 from genoconv.ops import bias_gelu, gated_short_conv
+from genoconv.ops.filter.filter import taps
+from genoconv.ops.filter.positions import Positions
 
 pytestmark = [*ON_A_GPU, pytest.mark.usefixtures("poisoned_memory")]
 
@@ -27,7 +40,7 @@ def test_kernels_agree_with_float64(call: Call) -> None:
     assert all(torch.equal(found[name], again[name]) for name in found), "not the same twice"
 
 
-@pytest.mark.parametrize("name", ["norm", "gelu", "short_conv", "network", "modulation"])
+@pytest.mark.parametrize("name", ["norm", "gelu", "short_conv", "network", "modulation", "taps"])
 def test_operators_compile_whole_and_agree(name: str) -> None:
     calls = {
         "norm": norm(65, 64, torch.bfloat16),
@@ -35,6 +48,7 @@ def test_operators_compile_whole_and_agree(name: str) -> None:
         "short_conv": short_conv(2, 3, 130, 3, torch.bfloat16),
         "network": network(130, 5, 16, 2),
         "modulation": modulation(3, 130),
+        "taps": last_layer(32, 16, 130, start=3),
     }
     call = calls[name].to("cuda")
     plain = call.results(backend="cuda")
@@ -52,6 +66,11 @@ def test_operators_pass_opcheck() -> None:
     weight = torch.randn(6, 1, 3, device="cuda", requires_grad=True)
     gated_short_conv(u, weight, None)
     torch.library.opcheck(ops.gated_short_conv.default, (u, weight, None, None))
+    weight, h = (torch.randn(shape, device="cuda", requires_grad=True) for shape in ((32, 16), (16, 132)))
+    rates = torch.rand(32, device="cuda")
+    for decay in (rates, None):
+        taps(weight, h, decay, Positions(3, 132, 4096), shift=0.05, backend="cuda")
+        torch.library.opcheck(ops.filter_taps.default, (weight, h, decay, 3, 4096, 0.05))
 
 
 def test_what_the_kernels_cannot_serve_says_so() -> None:
