@@ -126,7 +126,7 @@ def test_uneven_lines_are_copied_once(
     caplog.set_level("INFO", "genoconv")
     for _ in range(2):
         assert both_readers(path) == records
-    assert caplog.text.count("copying it once into") == 1
+    assert caplog.text.count("so it is copied once to") == 1
     assert [file.name for file in tmp_path.iterdir()] == ["odd.fa"]
 
 
