@@ -35,7 +35,8 @@ with socket.socket(socket.AF_UNIX) as server:
     call = json.dumps([[{command!r}, *sys.argv[1:]], dict(os.environ), os.getcwd(), "", False]).encode()
     socket.send_fds(server, [len(call).to_bytes(4, "little")], [0, 1, 2])
     server.sendall(call)
-    *_, code = map(int, server.makefile())
+    answers = server.makefile()
+    code = int((answers.readline(), answers.readline())[1])
 if code < 0:
     os.kill(os.getpid(), -code)
 sys.exit(code)
@@ -143,7 +144,7 @@ def _serve(address: str) -> NoReturn:
                 _report(runs)
             if listener in ready:
                 client, _ = listener.accept()
-                process = _fork(client, listener)
+                process = _fork(client, listener, *runs.values())
                 client.sendall(b"%d\n" % process)
                 runs[process] = client
 
@@ -156,15 +157,16 @@ def _report(runs: dict[int, socket.socket]) -> None:
                 client.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
 
 
-def _fork(client: socket.socket, listener: socket.socket) -> int:
+def _fork(client: socket.socket, *others: socket.socket) -> int:
+    """The process that runs what the client asks for; it keeps none of the server's sockets open."""
     size, handles, _, _ = socket.recv_fds(client, 4, 3)
     call = client.makefile("rb").read(int.from_bytes(size, "little"))
     process = os.fork()
     if not process:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        client.close()
-        listener.close()
+        for one in (client, *others):
+            one.close()
         _run(*json.loads(call), handles)
     for stream in handles:
         os.close(stream)

@@ -18,7 +18,7 @@ from reports import enter
 from train_runs import patterned_genome
 from vcf_files import tiny_model
 
-from support import ROOT, shell_path
+from support import HANG, ROOT, shell_path
 
 EXAMPLES = ROOT / "examples"
 
@@ -98,6 +98,7 @@ def test_a_notebook_runs(name: str, folder: Path, tmp_path: Path, monkeypatch: p
     assert all(cell.get("outputs", []) == [] for cell in notebook.cells), "commit notebooks without output"
     parameters = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
     parameters.source = NOTEBOOKS[name].format(folder=folder)
-    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    patience = {"timeout": HANG, "startup_timeout": HANG, "iopub_timeout": HANG}  # a late picture is not to be missed
+    nbclient.NotebookClient(notebook, **patience, resources={"metadata": {"path": str(tmp_path)}}).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert any("image/png" in output.get("data", {}) for output in outputs)

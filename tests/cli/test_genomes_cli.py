@@ -13,7 +13,7 @@ import pytest
 from genome_manifests import FASTA_PATH, GENES_PATH, phix, serve_phix, write_manifest
 from loopback import Loopback, Reply
 
-from support import cli_environment, command, one_clear_line, run_cli
+from support import HANG, cli_environment, command, one_clear_line, run_cli
 
 PADDING = 1_500_000
 
@@ -65,11 +65,11 @@ def test_a_killed_fetch_goes_on_where_it_was(
     part = home / f"genomes/phix/.work/{FASTA_PATH.rpartition('/')[2]}.part"
     server.until(lambda: part.exists() and part.stat().st_size > 500_000)
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=HANG)
     kept = part.stat().st_size
     assert final_names(home) == set()
     # The lock went with the process: a second one does not wait for the dead.
-    result = run_cli("genomes", "fetch", "phix", home=home, env=environment, timeout=60)
+    result = run_cli("genomes", "fetch", "phix", home=home, env=environment, timeout=HANG)
     assert result.returncode == 0, result.stderr.decode()
     assert b"waiting" not in result.stderr
     assert server.asked(FASTA_PATH) == [None, f"bytes={kept}-"]
@@ -85,7 +85,7 @@ def test_a_fetch_that_is_interrupted_politely_says_so(
     process = start(home, environment)
     server.wait_for(FASTA_PATH, 1_000_000)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=HANG)
     assert process.returncode == 130
     assert stderr == b"genoconv: error: interrupted; run the command again to continue where it stopped\n"
     assert final_names(home) == set()
@@ -101,7 +101,7 @@ def test_two_at_once_download_once(server: Loopback, large: bytes, home: Path, e
     assert b"another process is fetching phix; waiting for it" in second.stderr.readline()
     server.let_go()
     for process in (first, second):
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=HANG)
         assert process.returncode == 0, stderr.decode()
         assert b"phix: 2 sequences" in stderr
     assert server.asked(GENES_PATH) == [None]
@@ -140,7 +140,7 @@ def test_a_limit_on_file_size_is_one_line_and_what_came_stays(
         [command(), "genomes", "fetch", "phix"],
         env=cli_environment(home, environment),
         capture_output=True,
-        timeout=120,
+        timeout=HANG,
         check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)),
     )

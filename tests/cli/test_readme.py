@@ -12,7 +12,7 @@ from vcf_files import tiny_model
 from genoconv.models.checkpoint import save_model
 from genoconv.models.config import ModelConfig
 from genoconv.models.heads import HeadConfig, Predictor
-from support import ROOT, cli_environment, run_cli, shell_path
+from support import HANG, ROOT, cli_environment, run_cli, shell_path
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -84,7 +84,7 @@ def test_what_a_page_shows_is_what_happens(page: Path, folder: Path) -> None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=300,
+            timeout=HANG,
             check=False,
         )
         output = result.stdout.decode()

@@ -276,7 +276,7 @@ from genoconv.ops.longconv.regimes import choose_plan
 
 cache.compile_ahead(choose_plan(1_024, card=card_of("sm_90")).kernels(), arch="sm_90")
 """
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=HANG)
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
@@ -300,7 +300,7 @@ cache.compile_ahead([Kernel("one_sm/forward", (("N", n),), 0, 32) for n in range
 while len(begun) < os.cpu_count():
     time.sleep(0.01)
 """
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=HANG)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.split() == ["compiled"] * (os.cpu_count() or 1)
 

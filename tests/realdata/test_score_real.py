@@ -12,7 +12,7 @@ from genoconv.errors import UsageError
 from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.pipelines.score.run import score_variants
 from genoconv.tasks.journal import journal_path
-from support import DATA, cli_environment, command, needs_data, run_cli, run_until
+from support import DATA, HANG, cli_environment, command, needs_data, run_cli, run_until
 
 HG19 = DATA / "genomes/hg19_chr22_1_22M"
 HG19_FA = HG19 / "chr22.1-22000000.fa.gz"
@@ -190,7 +190,7 @@ def test_stdin_to_stdout_and_a_reader_that_leaves(model, home, chr22):
         )  # fmt: skip
         assert process.stdout is not None
         process.stdout.close()
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=HANG)
     assert b"Traceback" not in errors
     assert b"Broken" not in errors
     assert process.returncode in (0, 141)

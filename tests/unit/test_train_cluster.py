@@ -12,7 +12,11 @@ from genoconv.train.settings import RunSettings
 STRAY = {
     "a rank of another run": (1, {"LOCAL_RANK": "1"}, "LOCAL_RANK='1' is set in the environment"),
     "the first rank of another run": (2, {"LOCAL_RANK": "0"}, "LOCAL_RANK='0' is set in the environment"),
-    "a rank of a run of somebody else": (2, {"LOCAL_RANK": "1", STARTED_BY: "1"}, "unset it, or start genoconv with"),
+    "a rank of a run of somebody else": (
+        2,
+        {"LOCAL_RANK": "1", STARTED_BY: str(os.getpid())},
+        "unset it, or start genoconv with",
+    ),
     "a rank that is not a number": (2, {"SLURM_STEP_NUM_TASKS": "2(x3)"}, "SLURM_STEP_NUM_TASKS in the environment is"),
     "a second machine of one": (1, {"NODE_RANK": "1"}, "NODE_RANK=1 is set in the environment, but run.nodes is 1"),
     "an invalid port": (2, {"MASTER_PORT": "99999"}, "MASTER_PORT in the environment is 99999, not a port"),
