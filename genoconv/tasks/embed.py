@@ -145,7 +145,7 @@ class Embedder:
         if tokens[0].item(0) == N and all((row == N).all() for row in tokens):
             return self._blank_states(len(tokens[0]))
         length = self._padded(len(tokens[0]))
-        rows = [self.framing(row) for row in tokens]
+        rows = tokens if self.framing == PLAIN else [self.framing(row) for row in tokens]
         with computing():
             self._prepare(length)
             found = self._states(stack(rows, length, device=self.device), lengths)

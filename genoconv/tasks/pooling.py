@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -109,7 +110,7 @@ class Pieces:
         which = list(numbers)
         return float((self._span_lengths[which] / self.together[which]).sum())
 
-    @property
+    @cached_property
     def _span_lengths(self) -> Numbers:
         return np.array([len(span.tokens) for span in self.spans], np.int64)[self.span]
 

@@ -85,5 +85,7 @@ def test_padding_is_on_the_right() -> None:
     rows = [np.array([7, 8], np.uint8), np.array([9, 10, 11], np.uint8)]
     assert pad_batch(rows).tolist() == [[7, 8, PAD], [9, 10, 11]]
     assert pad_batch(rows, length=4).tolist() == [[7, 8, PAD, PAD], [9, 10, 11, PAD]]
+    assert pad_batch(rows[:1] * 2, length=2).tolist() == [[7, 8], [7, 8]]
+    assert pad_batch([rows[0][:0]], length=0).shape == (1, 0)
     with pytest.raises(UsageError, match="a sequence of 3 tokens does not fit into a batch of length 2"):
         pad_batch(rows, length=2)

@@ -36,5 +36,8 @@ def fftconv(
             found = torch.fft.irfft(z, n=size)[:, :N]
             if D is not None:
                 found.addcmul_(x, D[piece[1]].to(x.dtype)[:, None])
-            y[piece] = found if gate_out is None else found.mul_(upcast(gate_out[piece]))
+            if gate_out is None or y.dtype != found.dtype:
+                y[piece] = found if gate_out is None else found.mul_(upcast(gate_out[piece]))
+            else:
+                torch.mul(found, gate_out[piece], out=y[piece])
     return y

@@ -3,6 +3,8 @@
 Torch's own depthwise convolution takes three times as long.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -29,19 +31,22 @@ def gated_short_conv(
     for b in range(B):
         for first in range(0, D, size):
             last = min(first + size, D)
-            gate, x1, v = (
-                _convolved(
-                    u[b], slice(at + first, at + last), weight, bias, u_bias, None if before is None else before[b]
-                )
-                for at in (0, D, 2 * D)
-            )
-            x0[b, first:last] = gate
-            torch.mul(x1, v, out=gated[b, first:last])
+            of = partial(_convolved, u[b], weight, bias, u_bias, None if before is None else before[b])
+            of(slice(first, last), out=x0[b, first:last])
+            v = of(slice(2 * D + first, 2 * D + last))
+            of(slice(D + first, D + last), out=gated[b, first:last]).mul_(v)
     return x0, gated
 
 
 def _convolved(
-    u: Tensor, rows: slice, weight: Tensor, bias: Tensor | None, u_bias: Tensor | None, before: Tensor | None
+    u: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    u_bias: Tensor | None,
+    before: Tensor | None,
+    rows: slice,
+    *,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Some rows of one convolution, (rows, N)."""
     x, taps = u[rows], weight[rows, 0]
@@ -49,7 +54,7 @@ def _convolved(
     if u_bias is not None:
         x = x + u_bias[rows, None]
         history = None if history is None else history + u_bias[rows, None]
-    y = x * taps[:, -1:]
+    y = torch.mul(x, taps[:, -1:], out=out)
     if bias is not None:
         y += bias[rows, None]
     for lag in range(1, taps.shape[1]):
