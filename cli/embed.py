@@ -10,9 +10,8 @@ from genoconv.pipelines.outcome import Outcome
 def embed(options: EmbedOptions) -> Outcome:
     """Turn DNA into vectors: the states of a model, pooled over each record.
 
-    Rows come in the input's order, each once, with name, start, end (0-based,
-    half-open) and strand. Sequences longer than the model takes are read in parts.
-    The output names the model and the genome that it was made from.
+    Rows come in the input's order, each once, with name, start, end (0-based, half-open) and strand. Sequences longer
+    than the model reads at once are read in parts. The output names the model and the genome that it was made from.
 
     **Examples**
 

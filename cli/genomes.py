@@ -72,7 +72,7 @@ def fetch(options: FetchOptions) -> Outcome:
 @app.command()
 @takes(VerifyOptions, configurable=False)
 def verify(options: VerifyOptions) -> Outcome:
-    """Read a genome's files again and compare them with its receipt. Exits 1 where anything differs.
+    """Read a genome's files again and compare them with its receipt. Exit code 1 if anything differs.
 
     **Examples**
 

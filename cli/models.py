@@ -13,7 +13,7 @@ from genoconv.wording import count
 
 app = typer.Typer(
     name="models",
-    help="Import, export and describe HyenaDNA models.",
+    help="Import, export, calibrate and describe HyenaDNA models.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
@@ -34,7 +34,7 @@ def import_(options: ImportOptions) -> Outcome:
 
         genoconv models import medium-160k
 
-        genoconv models import LongSafari/hyenadna-small-32k-seqlen-hf -o models/small
+        genoconv models import OWNER/NAME -o models/small
     """
     from genoconv.pipelines.models.run import import_model
 
@@ -86,19 +86,19 @@ def export(options: ExportOptions) -> Outcome:
 @app.command("calibrate")
 @takes(CalibrateOptions)
 def calibrate(options: CalibrateOptions) -> Outcome:
-    """Store in a model folder how the model's scores are distributed, so that scores can be ranked.
+    """Store the distribution of a model's scores in its folder, so that scores come with percentiles.
 
     Scores a random sample of a genome: SNVs by the bases around them, insertions and deletions by their length.
-    score-variants and scan then add GCONV_PCT, the percentile of a score among like variants (low is unexpected), and
-    GCONV_Z.
+    score-variants and scan then add GCONV_PCT, the percentile of a score among random variants of the same kind (low is
+    unexpected), and GCONV_Z.
 
     **Examples**
 
         genoconv models calibrate runs/yeast --genome saccer3
 
-        genoconv models calibrate models/tiny -f hg38.fa --sample 20m --device cuda:0
+        genoconv models calibrate models/tiny -f hg38.fa --sample 20m
 
-        genoconv models calibrate models/tiny -f hg38.fa --window 512 --variants 2k --force
+        genoconv models calibrate models/tiny -f hg38.fa --window 512 --force
     """
     from genoconv.pipelines.models.calibrate import calibrate_model
 

@@ -45,7 +45,7 @@ _Json = Annotated[
         metavar="FILE",
         allow_dash=True,
         rich_help_panel=_REPORT,
-        help="Summary of the run as JSON, also of one that fails; - for standard output.",
+        help="Summary of the run as JSON, even if it fails; - for standard output.",
     ),
 ]
 _LogFile = Annotated[

@@ -10,7 +10,7 @@ def predict(options: PredictOptions) -> Outcome:
     """Predict labels or values with a fine-tuned model, for records, intervals or windows of a genome.
 
     Rows come in the input's order, each once, and do not depend on what else is read. Sequences longer than the
-    model takes are read in parts.
+    model reads at once are read in parts.
 
     **Examples**
 

@@ -13,7 +13,7 @@ def scan(options: ScanOptions) -> Outcome:
     For each position: ln P(alt) - ln P(ref) for the three other bases, given the
     sequence before it, on the forward and the reverse strand and their mean; the
     entropy of the prediction in bits; ln P(ref). Negative scores mean less likely
-    than the reference. Positions whose reference is N have none.
+    than the reference. Positions where the reference is N have no score.
 
     **Examples**
 

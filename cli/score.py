@@ -22,7 +22,7 @@ def score_variants(options: ScoreOptions) -> Outcome:
 
         bcftools view -r chr9 in.bcf | genoconv score-variants - -f hg38.fa -m model
 
-        genoconv score-variants in.vcf -f hg38.fa -m model --window 1024,8192 --tsv t.tsv
+        genoconv score-variants in.vcf -f hg38.fa -m model -w 1024,8192 --tsv t.tsv
 
         genoconv score-variants in.vcf -f hg38.fa -m model --context gene
         --annotation genes.gtf.gz -o out.bcf

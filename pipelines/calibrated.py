@@ -1,4 +1,4 @@
-"""Percentiles and z among like variants, for the commands that write scores: whether a model's calibration holds."""
+"""Percentiles and z among variants of the same kind, for the commands that write scores: whether a model's calibration holds."""
 
 import logging
 from collections.abc import Collection, Mapping, Sequence

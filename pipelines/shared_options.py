@@ -159,6 +159,6 @@ Precision = Annotated[
     option(
         "--precision",
         panel=COMPUTE,
-        help="Arithmetic of the model; auto is bf16 on GPUs that have it, 32 (float32) elsewhere.",
+        help="Arithmetic of the model; auto is bf16 on GPUs that support it, 32 (float32) elsewhere.",
     ),
 ]

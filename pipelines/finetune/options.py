@@ -196,7 +196,7 @@ class FinetuneConfig(Options):
         option(
             "--pooling",
             panel=HEAD,
-            default="mean for head, attention else",
+            default="mean for head, attention otherwise",
             help="How the states of all bases become one vector.",
         ),
     ] = None
@@ -205,7 +205,7 @@ class FinetuneConfig(Options):
         option(
             "--layers",
             panel=HEAD,
-            default="all for head, last else",
+            default="all for head, last otherwise",
             help="Whose states the head sees: those after the last block, or after every one.",
         ),
     ] = None
@@ -225,14 +225,14 @@ class FinetuneConfig(Options):
             "--noise",
             metavar="F",
             panel=HEAD,
-            default="0 for head and --per-base, 0.1 else",
+            default="0 for head and --per-base, 0.1 otherwise",
             help="Share of the bases of training records that are replaced by random ones each time they are read.",
         ),
     ] = None
     epochs: Annotated[
         int | None,
         Field(ge=1),
-        option("--epochs", metavar="N", panel=HEAD, default="50 for head, 12 else", help="Passes over the data."),
+        option("--epochs", metavar="N", panel=HEAD, default="50 for head, 12 otherwise", help="Passes over the data."),
     ] = None
     patience: Annotated[
         int | None,
@@ -241,7 +241,7 @@ class FinetuneConfig(Options):
             "--patience",
             metavar="N",
             panel=HEAD,
-            default="10 for head, 5 else",
+            default="10 for head, 5 otherwise",
             help="Stop after N epochs without a lower validation loss.",
         ),
     ] = None
