@@ -24,11 +24,11 @@ def score_variants(options: ScoreOptions) -> Outcome:
 
         genoconv score-variants in.vcf -f hg38.fa -m model -w 1024,8192 --tsv t.tsv
 
-        genoconv score-variants in.vcf -f hg38.fa -m model --context gene
-        --annotation genes.gtf.gz -o out.bcf
+        genoconv score-variants in.vcf -f hg38.fa -m model --context gene \\
+            --annotation genes.gtf.gz -o out.bcf
 
-        genoconv score-variants in.vcf -f hg38.fa -m model -o 1.bcf --shard 1/2
-        --device cuda:0
+        genoconv score-variants in.vcf -f hg38.fa -m model -o 1.bcf --shard 1/2 \\
+            --device cuda:0
     """
     lean_torch()
     from genoconv.pipelines.score import run

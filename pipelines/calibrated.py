@@ -1,4 +1,4 @@
-"""Percentiles and z among variants of the same kind, for the commands that write scores: whether a model's calibration holds."""
+"""Percentiles of scores, for the commands that write them: whether a model's calibration holds for a run."""
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
