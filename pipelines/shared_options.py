@@ -26,9 +26,18 @@ def one_genome(name: str) -> Any:
     return model_validator(mode="after")(check)
 
 
+def as_text(value: Any) -> Any:
+    """Validator of text that may be a whole number, which YAML reads as one: a contig 20, a precision 32."""
+    return str(value) if type(value) is int else value
+
+
 def several(value: Any) -> Any:
-    """Validator of a tuple: one value in a file need not be a list."""
-    return () if value is None else (value,) if isinstance(value, str | Path) else value
+    """Validator of a tuple of texts: one value in a file need not be a list."""
+    if value is None:
+        return ()
+    if isinstance(value, list | tuple):
+        return tuple(as_text(one) for one in value)
+    return (as_text(value),) if isinstance(as_text(value), str | Path) else value
 
 
 def _devices(text: str | None) -> str | None:
@@ -135,6 +144,7 @@ TrainingDevice = Annotated[
 ]
 Devices = Annotated[
     str | None,
+    BeforeValidator(as_text),
     AfterValidator(_devices),
     option(
         "--devices",
@@ -156,6 +166,7 @@ DryRun = Annotated[
 ]
 Precision = Annotated[
     Literal["auto", "32", "bf16"],
+    BeforeValidator(as_text),
     option(
         "--precision",
         panel=COMPUTE,

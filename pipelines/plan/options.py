@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, GetCoreSchemaHandler
 
 from genoconv.pipelines.options import Options, option
+from genoconv.pipelines.shared_options import as_text
 
 _SIZE = re.compile(r"(\d[\d_,]*)(?:\.(\d+))?\s*([km]?)(?:b|bp)?", re.IGNORECASE)
 
@@ -51,7 +52,9 @@ class PlanOptions(Options):
     ] = None
     train: Annotated[bool, option("--train", help="A training step instead of a forward pass.")] = False
     batch_size: Annotated[int, Field(ge=1), option("--batch-size", "-b", metavar="B", help="Windows at once.")] = 1
-    precision: Annotated[Literal["bf16", "32"], option("--precision", help="Arithmetic of the model.")] = "bf16"
+    precision: Annotated[
+        Literal["bf16", "32"], BeforeValidator(as_text), option("--precision", help="Arithmetic of the model.")
+    ] = "bf16"
     gpu: Annotated[
         str | None,
         option("--gpu", metavar="NAME", default="the one that is here", help="h200, h100, a100, rtx4090 and others."),

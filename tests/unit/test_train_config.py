@@ -61,6 +61,13 @@ def test_paths_in_a_file_start_at_its_folder_and_others_here(tmp_path: Path, mon
     assert (*given.fasta, *given.annotation) == (tmp_path / "here" / "b.fa", tmp_path / "here" / "sub" / "b.gtf")
 
 
+def test_numbers_of_a_file_are_texts_where_texts_are_wanted(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("windows: {valid: 20, test: [21, X]}\nrun: {precision: 32}\n")
+    found = configuration(file=file)
+    assert (found.windows.valid, found.windows.test, found.run.precision) == (("20",), ("21", "X"), "32")
+
+
 REFUSED = {
     "unknown key": (["optim.learning_rate=1"], "unknown key optim.learning_rate; did you mean optim."),
     "misspelt group": (["windws.flank=1"], "did you mean windows"),
