@@ -13,6 +13,10 @@ def check_ids(input_ids: Tensor, *, vocabulary: int) -> None:
         ModelError: another shape or type, or an id outside the vocabulary. Ids on a GPU are not looked at: that would
             wait for every kernel before.
     """
+    if not isinstance(input_ids, Tensor):
+        raise ModelError(
+            f"input_ids: got a {type(input_ids).__name__}; expected a tensor of token ids (genoconv.tokens.encode)"
+        )
     if input_ids.ndim != 2 or input_ids.is_floating_point() or input_ids.is_complex():
         shape = "x".join(map(str, input_ids.shape)) or "scalar"
         raise ModelError(f"input_ids: got {shape} of {input_ids.dtype}; the model takes (batch, length) integers")

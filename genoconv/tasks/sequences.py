@@ -1,6 +1,6 @@
 """Scores of sequences in memory: no VCF, no FASTA, one call."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias, overload
 
 import numpy as np
@@ -15,6 +15,10 @@ from genoconv.tasks.likelihood import CausalLikelihood
 from genoconv.tokens import VOCAB_SIZE, Tokens, encode, reverse_complement
 
 Sequences: TypeAlias = str | Sequence[str] | Tensor | npt.NDArray[np.integer]
+
+STRANDS = ("both", "forward", "reverse")
+_LETTERS = frozenset("ACGTNRYSWKMBDHVX.-*")
+"""Letters of DNA: bases, IUPAC codes, gaps."""
 
 
 @overload
@@ -69,15 +73,19 @@ def score(
         A number for a single pair; otherwise an array (B,), float64.
 
     Raises:
-        UsageError: empty or ragged input, different numbers of ``ref`` and ``alt``, ids that are not tokens.
+        UsageError: empty or ragged input, different numbers of ``ref`` and ``alt``, letters that are not DNA, ids that
+            are not tokens.
         ModelError: a sequence is longer than the model takes.
     """
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"model is a {type(model).__name__}; it must be a model: genoconv.load_model(...)")
     refs, alts = _tokens(ref, name="ref"), _tokens(alt, name="alt")
     count = max(len(refs), len(alts))
     if {len(refs), len(alts)} - {1, count}:
         raise UsageError(f"{len(refs)} ref and {len(alts)} alt: give as many of both, or one of either")
-    if reduce not in set(Reduce) or strand not in ("both", "forward", "reverse"):
-        raise UsageError(f"reduce={reduce!r}, strand={strand!r}: see the documentation of genoconv.score")
+    for option, value, known in (("reduce", reduce, list(map(str, Reduce))), ("strand", strand, list(STRANDS))):
+        if value not in known:
+            raise UsageError(f"{option} is {value!r}; it must be one of {', '.join(known)}")
     limit = model.config.input_limit if isinstance(model, HyenaDNA) else None
     longest = max(map(len, (*refs, *alts)))
     if limit is not None and longest > limit:
@@ -133,7 +141,23 @@ def _tokens(given: Sequences, *, name: str) -> list[Tokens]:
             raise UsageError(f"{name}: token ids are 0 to {VOCAB_SIZE - 1}, got {ids.min()} to {ids.max()}")
         found = [row.astype(np.uint8) for row in np.atleast_2d(ids)]
     else:
-        found = [encode(text) for text in ([given] if isinstance(given, str) else given)]
+        found = [_encoded(text, name=name) for text in _texts(given, name=name)]
     if not found or not all(map(len, found)):
         raise UsageError(f"{name}: no sequence, or an empty one")
     return found
+
+
+def _texts(given: str | Sequence[str], *, name: str) -> list[str]:
+    texts = [given] if isinstance(given, str) else list(given) if isinstance(given, Iterable) else [given]
+    for text in texts:
+        if not isinstance(text, str):
+            raise UsageError(f"{name}: got a {type(text).__name__}; give DNA as text, a list of texts, or token ids")
+    return texts
+
+
+def _encoded(text: str, *, name: str) -> Tokens:
+    odd = next((letter for letter in text if letter.upper() not in _LETTERS), None)
+    if odd is not None:
+        hint = "RNA? write T for U" if odd in "Uu" else "give DNA; unknown bases are N"
+        raise UsageError(f"{name}: {odd!r} at position {text.index(odd)} is not a letter of DNA ({hint})")
+    return encode(text)

@@ -7,7 +7,7 @@ from embed_files import model_folder, small_model
 
 import genoconv
 from genoconv import ops
-from genoconv.errors import UsageError
+from genoconv.errors import ModelError, UsageError
 from genoconv.ops.filter.filter import modulate, sine_network, taps
 from genoconv.ops.filter.positions import Positions
 
@@ -97,8 +97,25 @@ SQUARE, ROW = torch.zeros(4, 4), torch.zeros(4)
             lambda: genoconv.score(small_model(), ["ACGT", "ACGA"], ["ACGC"] * 3),
             "2 ref and 3 alt: give as many of both, or one of either",
         ),
+        (lambda: genoconv.score("mammal-1k", "ACGT", "ACGA"), r"model is a str; it must be a model: genoconv.load_mod"),
+        (lambda: genoconv.score(small_model(), "ACGT", 3), "alt: got a int; give DNA as text, a list of texts, or"),
+        (lambda: genoconv.score(small_model(), "ACGU", "ACGA"), r"ref: 'U' at position 3 .*\(RNA\? write T for U\)"),
+        (lambda: genoconv.score(small_model(), "ACGT", ["ACGL"]), "alt: 'L' at position 3 is not a letter of DNA"),
+        (
+            lambda: genoconv.score(small_model(), "ACGT", "ACGA", reduce="max"),
+            "reduce is 'max'; it must be one of sum, mean, site",
+        ),
+        (
+            lambda: genoconv.score(small_model(), "ACGT", "ACGA", strand="plus"),
+            "strand is 'plus'; it must be one of both, forward, reverse",
+        ),
     ],
 )
 def test_arguments_that_do_not_fit_are_named_with_both_sides(call, words):
     with pytest.raises(UsageError, match=words):
         call()
+
+
+def test_a_model_reads_token_ids_and_not_text():
+    with pytest.raises(ModelError, match="input_ids: got a str; expected a tensor of token ids"):
+        small_model()("ACGT")
