@@ -66,7 +66,7 @@ def numbered_lines(
             raise damaged_gzip(f"{source}: after line {number - 1}", error) from error
         total += len(block)
         if total > MOST_BYTES:
-            raise DataError(f"{source}: more than {MOST_BYTES:,} bytes, decompressed; that is no {kind} file")
+            raise DataError(f"{source}: more than {MOST_BYTES:,} bytes, decompressed; a {kind} file is smaller")
         end = block.rfind(b"\n") + 1
         tail.append(block[:end] if end else block)
         held += len(tail[-1])

@@ -63,5 +63,5 @@ def _is_bcf(path: Path, name: str) -> bool:
         )
     size = int.from_bytes(head[5:], "little")
     if size > LONGEST_LINE:  # htslib would take as much memory
-        raise DataError(f"{name}: a header of {size:,} bytes; more than {LONGEST_LINE:,} are no header of BCF")
+        raise DataError(f"{name}: a header of {size:,} bytes; a BCF header has at most {LONGEST_LINE:,}")
     return True

@@ -67,7 +67,7 @@ def choose_columns(
         if not hits:
             if needed and len(names) == 1:
                 one = shortened(names[0])
-                raise DataError(f"{source}: line 1: one column, {one}; separate columns by tabs or commas")
+                raise DataError(f"{source}: line 1: only one column, {one}; expected several, with tabs or commas")
             if needed:
                 raise DataError(
                     f"{source}: line 1: no column for the {kind}; looked for {', '.join(aliases)} among"

@@ -46,15 +46,15 @@ def _region(text: str, *, contigs: Mapping[str, int], aliases: Mapping[str, str]
     contig = match_contigs({wanted: None}, contigs, aliases=aliases).get(wanted)
     if contig is None:
         some = ", ".join(list(contigs)[:5])
-        raise UsageError(f"--region {text[:80]}: the FASTA has no contig of that name; it has {some}")
+        raise UsageError(f"--region {text[:80]}: no such contig in the FASTA, which has {some}; write CONTIG:FROM-TO")
     if match is None:
         return Span(contig, 0, contigs[contig])
     first, last = (int((part or "").replace(",", "") or 0) for part in (match[1], match[3]))
     last = last if match[3] else contigs[contig] if match[2] else first
     if not 1 <= first <= last <= contigs[contig]:
         raise UsageError(
-            f"--region {text[:80]}: positions are 1-based, the first is not beyond the last, and {contig} has "
-            f"{contigs[contig]:,} bases"
+            f"--region {text[:80]}: {contig} has {contigs[contig]:,} bases; expected 1-based positions, "
+            f"1 <= from <= to <= {contigs[contig]:,}"
         )
     return Span(contig, first - 1, last)
 

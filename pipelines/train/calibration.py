@@ -95,7 +95,7 @@ def _calibrate(options: CalibrateOptions, budget: float, *, rate: float, later: 
     log.info("%s", made)
     if not size.variants:
         log.info(
-            "score-variants has percentiles with --reduce site alone: random variants take longer; to add them: %s"
+            "score-variants has percentiles only with --reduce site; random variants take longer; to add them: %s"
             " --force",
             later,
         )

@@ -87,7 +87,7 @@ class RunFolder:
         if checkpoint is not None:
             log.info("resuming from %s", checkpoint)
         else:
-            log.info("%s has no checkpoint yet: from the start", self.path)
+            log.info("%s has no checkpoint yet: starting from the first step", self.path)
 
     def end(self) -> None:
         """Remove what a finished run has replaced."""

@@ -29,7 +29,7 @@ def bench(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
         (
             "x.txt",
             "sequence|label\nACGT|1\n",
-            r"line 1: one column, 'sequence\|label'; separate columns by tabs or commas",
+            r"line 1: only one column, 'sequence\|label'; expected several, with tabs or commas",
         ),
         ("x.csv", 'sequence,label,note\nACGT,1,"two\nlines"\n', r"line 2: a quote that does not end on its line"),
         ("x.tsv", "sequence\tlabel\n1\tACGT\t1\n", r"line 2: 3 cells, .*; are the first ones row names of R\?"),

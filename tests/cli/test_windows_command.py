@@ -201,7 +201,7 @@ def test_genes_past_the_end_of_a_contig_are_warned_of_by_name(
     fasta = write_fasta(tmp_path / "x.fa", {"chr17": random_bases(500, seed=1)})
     with caplog.at_level(logging.WARNING, "genoconv"):
         result = windows("-f", fasta, "-a", odd / "gff_embedded_fasta.gff3")
-    assert "none of its genes lies whole on a contig of" in refusal(result, DataError)
+    assert "none of its genes lies completely on a contig of" in refusal(result, DataError)
     assert "1 gene left out, past the end of contigs of" in caplog.text
     assert "chr17 (500 bases)" in caplog.text
 

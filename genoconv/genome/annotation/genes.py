@@ -83,7 +83,7 @@ def genes_on(
     """
     genes = read_genes(annotation, contigs=fasta.contigs, aliases=aliases, fasta=fasta.path)
     if genes.empty:
-        raise DataError(f"{annotation}: none of its genes lies whole on a contig of {fasta.path}")
+        raise DataError(f"{annotation}: none of its genes lies completely on a contig of {fasta.path}")
     if not biotypes:
         return genes
     kept = genes[genes["biotype"].isin(list(biotypes))]

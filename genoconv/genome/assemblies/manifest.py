@@ -195,7 +195,7 @@ def read_manifest(path: Path) -> Manifest:
         raise DataError(f"{path}: {path.stem!r} cannot name a genome; rename the file")
     for key in ("name", "path"):
         if key in values:
-            raise DataError(f"{path}: unknown key {key!r}; a genome is called as its file")
+            raise DataError(f"{path}: unknown key {key!r}; a genome has the name of its file")
     try:
         return Manifest.model_validate({**values, "name": path.stem, "path": path})
     except ValidationError as error:

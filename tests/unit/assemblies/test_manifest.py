@@ -150,7 +150,7 @@ DAMAGED = {
     "missing": ('title = "t"\n', "", "the key 'title' is missing"),
     "unknown": ("sequences", "sequence", "unknown key 'sequence'"),
     "unknown inside": ('md5 = "0', 'sha1 = "0', r"unknown key 'fasta.sha1'"),
-    "named": ('title = "t"', 'title = "t"\nname = "x"', "unknown key 'name'; a genome is called as its file"),
+    "named": ('title = "t"', 'title = "t"\nname = "x"', "unknown key 'name'; a genome has the name of its file"),
     "no urls": ('["https://a.org/x/a.fa.gz"]', "[]", r"fasta.urls: "),
     "one url": ('["https://a.org/x/a.fa.gz"]', '"https://a.org/x/a.fa.gz"', r"fasta.urls: "),
     "file url": ("https://a.org/x/", "file:///etc/", r"fasta.urls.0: .* begins with https://"),
