@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 PLOT, CARD = "finetune.png", "README.md"
 _MODES = {
-    "head": "the head alone",
+    "head": "only the head",
     "lora": "the head and low-rank updates of the projections",
     "full": "the head and the whole backbone",
 }
-_SPLITS = {"valid": "validation", "test": "test set"}
+_SPLITS = {"valid": "validation set", "test": "test set"}
 
 
 def write_plot(path: Path, *, splits: dict[str, Any], figure: str) -> bool:
@@ -64,15 +64,16 @@ Use it with `genoconv predict`, or `genoconv.load_model(DIR).predict(ids)`.
 
 | | |
 |---|---|
-| task | {head.kind}, {printable(", ".join(head.columns[:20]))} |
+| task | {head.kind} |
+| outputs | {printable(", ".join(head.columns[:20]))} |
 | trained | {_MODES[config.mode]}, {steps:,} steps |
 | head | {_seen(head)}, one linear layer |
 | records | {sizes}; by {printable(data.split_rule)} |
-| training records that are like held-out ones | {alike} |
+| training records that resemble held-out ones | {alike} |
 
 {_tables(results)}
 {_PLOT if plotted else ""}
-`run.yaml` repeats the run (`genoconv finetune --config run.yaml -o OTHER`), `predictions.tsv` holds the predictions for
+`run.yaml` repeats the run (`genoconv finetune --config run.yaml -o OTHER`), `predictions.tsv` has the predictions for
 validation and test{" (their mean in each window)" if head.per_base else ""}, `metrics.csv` the loss over the run.
 """
     atomic.write_text(path, text)

@@ -91,8 +91,8 @@ Perplexity on held-out sequence (4 is a uniform guess), A, C, G and T only:
 
 {_perplexities(results)}
 {parts}{"" if results["better_than_markov"] else _WORSE}{_PLOT if plotted else ""}
-`run.yaml` repeats the run (`genoconv train run.yaml -o OTHER`), `genome.json` says which sequence and which split it
-saw, `metrics.csv` holds every measurement.
+`run.yaml` repeats the run (`genoconv train run.yaml -o OTHER`), `genome.json` has the sequence and
+the sets, `metrics.csv` every measurement.
 """
     atomic.write_text(path, text)
 
