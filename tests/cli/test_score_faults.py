@@ -268,13 +268,6 @@ def test_an_output_that_is_an_input_is_refused(run: ScoreOptions, tmp_path: Path
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["scores.tsv", "scores.TSV.gz", "scores.csv", "scores.parquet"])
-def test_a_vcf_is_not_written_under_the_name_of_a_table(run: ScoreOptions, tmp_path: Path, name: str) -> None:
-    with pytest.raises(UsageError, match=f"{name}: the output is a VCF or BCF; --tsv FILE writes a table"):
-        score_variants(again(run, output=tmp_path / name))
-    assert not (tmp_path / name).exists()
-
-
 def test_a_table_that_the_index_would_replace_is_refused(run: ScoreOptions, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="also written as --output or its index"):
         score_variants(again(run, tsv=tmp_path / "out.vcf.gz.tbi", force=True))

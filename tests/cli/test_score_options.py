@@ -342,3 +342,11 @@ def _(bench: Bench) -> None:  # more in test_devices.py
         bench.call("--devices", "0")
     bench.call("--dry-run")
     assert not bench.out.exists()
+
+
+@pytest.mark.parametrize("name", ["scores.tsv", "scores.TSV.gz", "scores.csv", "scores.parquet"])
+def test_a_vcf_is_not_written_under_the_name_of_a_table(model: Path, tmp_path: Path, name: str) -> None:
+    bench = Bench(tmp_path, model)
+    with pytest.raises(GenoconvError, match=f"{name}: the output is a VCF or BCF; --tsv FILE writes a table"):
+        bench.call(output=tmp_path / name)
+    assert not (tmp_path / name).exists()
