@@ -24,7 +24,7 @@ def serves(block: "Block", residual: Tensor) -> bool:
     """Whether :func:`run` computes what ``block`` does with this stream."""
     return (
         residual.device.type == "cpu"
-        and residual.dtype == block.norm1.weight.dtype == torch.float32
+        and residual.dtype == block.norm1.weight.dtype == block.mlp.fc1.bias.dtype == torch.float32
         and not (block.training or torch.is_grad_enabled())
         and not (torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling())
     )
