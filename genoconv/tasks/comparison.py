@@ -72,7 +72,8 @@ class Comparisons:
             # Up to the first difference both are the same function of the same bases; leaving that part out of the
             # sums keeps its rounding errors out of the score.
             found = Comparison(ref_row, alt_row, (first or 0, len(ref)), (first or 0, len(alt)))
-        self._pairs.append(found.pair)
+        # An indel moves what lies downstream of it, which comes before its site where the other strand is read.
+        self._pairs.append(found.pair if first is None else Pair(ref_row, alt_row, min(first, found.pair.first)))
         self._spans += [(ref_row, found.ref_span), (alt_row, found.alt_span)]
         return found
 

@@ -83,7 +83,7 @@ class CausalLikelihood:
             sequences are padded to these lengths, longer ones to a power of two. With a :class:`HyenaDNA`,
             alternatives are then read from there on (see :mod:`genoconv.models.suffix`); 0 reads them whole.
         max_length: longest sequence that the model takes; no padding goes beyond it.
-        batch_size: sequences in a batch; from free memory if None.
+        batch_size: sequences in a batch; if None from free memory, and on a CPU an alternative at a time.
 
     Attributes:
         tokens: how many tokens the model has read so far.
@@ -140,7 +140,7 @@ class CausalLikelihood:
         alone = [index for index in range(len(sequences)) if index not in job.in_families]
         # A reference that is compared with one of these has to be known from its beginning.
         whole = {pair.ref for pair in pairs if pair.alt not in job.in_families} & job.families.keys()
-        one_by_one = isinstance(self.model, HyenaDNA) and CpuSuffixReuse.serves(self.model)
+        one_by_one = not self.batch_size and isinstance(self.model, HyenaDNA) and CpuSuffixReuse.serves(self.model)
         for ref in sorted(job.families) if one_by_one else ():
             self._read_family(job, ref, whole=ref in whole)
         for refs in (whole, job.families.keys() - whole) if not one_by_one else ():

@@ -67,12 +67,13 @@ def test_alone_shuffled_and_in_other_batches(tmp_path, model, reduce):
     np.testing.assert_allclose(values(alone), expected[: len(values(alone))], atol=1e-5)
 
 
+@pytest.mark.parametrize("reduce", list(Reduce))
 @pytest.mark.parametrize("batches", [False, True])
-def test_reading_from_the_difference_on_equals_reading_everything(tmp_path, model, batches, monkeypatch):
+def test_reading_from_the_difference_on_equals_reading_everything(tmp_path, model, reduce, batches, monkeypatch):
     if batches:  # as on a GPU
         monkeypatch.setattr(CpuSuffixReuse, "serves", lambda model: False)
     path = write_fasta(tmp_path / "c.fa", {"c": CONTIG})
-    settings = {"widths": (WIDTH,), "grid": (16,), "max_length": 600}
+    settings = {"widths": (WIDTH,), "grid": (16,), "max_length": 600, "reduce": reduce}
     records = variants(60)
     quick = scorer(path, model=model, **settings)
     whole = scorer(path, model=model, **settings)
