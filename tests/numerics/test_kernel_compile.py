@@ -281,7 +281,7 @@ cache.compile_ahead(choose_plan(1_024, card=card_of("sm_90")).kernels(), arch="s
 
 
 def test_a_process_that_ends_waits_only_for_kernels_in_work() -> None:
-    script = """
+    script = r"""
 import os, threading, time
 from genoconv.gpu import cache
 from genoconv.gpu.compiler import Kernel

@@ -188,5 +188,6 @@ def test_lengths_that_are_none_are_not_believed(tmp_path: Path, length: str) -> 
 def test_a_header_beyond_measure_is_refused_before_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "x.bcf"
     path.write_bytes(bgzf(b"BCF\2\2" + struct.pack("<I", 1 << 30) + b"##fileformat=VCFv4.2\n"))
-    with pytest.raises(DataError, match=r"x\.bcf: a header of 1,073,741,824 bytes; more than 268,435,456 are"):
+    message = r"x\.bcf: a header of 1,073,741,824 bytes; a BCF header has at most 268,435,456$"
+    with pytest.raises(DataError, match=message):
         open_variants(path)
