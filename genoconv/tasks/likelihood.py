@@ -140,11 +140,12 @@ class CausalLikelihood:
         alone = [index for index in range(len(sequences)) if index not in job.in_families]
         # A reference that is compared with one of these has to be known from its beginning.
         whole = {pair.ref for pair in pairs if pair.alt not in job.in_families} & job.families.keys()
-        one_by_one = not self.batch_size and isinstance(self.model, HyenaDNA) and CpuSuffixReuse.serves(self.model)
-        for ref in sorted(job.families) if one_by_one else ():
+        one_by_one = {ref for ref in job.families if self._reads_one_by_one(len(sequences[ref]))}
+        for ref in sorted(one_by_one):
             self._read_family(job, ref, whole=ref in whole)
-        for refs in (whole, job.families.keys() - whole) if not one_by_one else ():
-            read = partial(self._read_families, job, whole=refs is whole)
+        rest = job.families.keys() - one_by_one
+        for refs, entire in ((rest & whole, True), (rest - whole, False)):
+            read = partial(self._read_families, job, whole=entire)
             for length, members in self._by_length(sequences, sorted(refs)):
                 for batch in cut(members, self._family_rows(length)):
                     halving(read, batch, device=self.device)
@@ -152,6 +153,11 @@ class CausalLikelihood:
             for batch in cut(members, self._single_rows(length)):
                 halving(partial(self._read_alone, job), batch, device=self.device)
         return job.results
+
+    def _reads_one_by_one(self, length: int) -> bool:
+        """Whether alternatives of windows of this length are read one at a time."""
+        model = self.model
+        return not self.batch_size and isinstance(model, HyenaDNA) and CpuSuffixReuse.serves(model, length=length)
 
     def _read_alone(self, job: "_Job", members: list[int]) -> None:
         length = self.padded_length(len(job.sequences[members[0]]))
