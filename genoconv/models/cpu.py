@@ -18,10 +18,17 @@ if TYPE_CHECKING:
 
 _TOKENS = 512
 """Tokens of a piece of the MLP for each thread: the wide layer of most models then fits a second-level cache."""
+LEAST = 1 << 15
+"""Values of a sequence, N D, below which calls of operators for each of them take longer than what they compute."""
 
 
 def serves(block: "Block", residual: Tensor) -> bool:
-    """Whether :func:`run` computes what ``block`` does with this stream."""
+    """Whether :func:`run` computes what ``block`` does with this stream (B, N, D), and faster."""
+    return residual[:1].numel() >= LEAST and allows(block, residual)
+
+
+def allows(block: "Block", residual: Tensor) -> bool:
+    """Whether the functions of this module compute what ``block`` does with values like these."""
     return (
         residual.device.type == "cpu"
         and residual.dtype == block.norm1.weight.dtype == block.mlp.fc1.bias.dtype == torch.float32

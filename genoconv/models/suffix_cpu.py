@@ -25,8 +25,6 @@ _DIRECT = 16
 """Changed positions up to which shifted copies of the filter cost less than a transform."""
 _STEP = 32
 """Filters are transformed for suffixes of multiples of this many positions."""
-_LEAST = 1 << 15
-"""Values of a window, N D, below which calls of operators take longer than what they compute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +82,8 @@ class CpuSuffixReuse:
     @staticmethod
     def serves(model: HyenaDNA, *, length: int) -> bool:
         """Whether this class can read windows of ``length`` with ``model``, and faster than in batches."""
-        large = length * model.config.d_model >= _LEAST
-        return large and cpu.serves(model.backbone.layers[0], model.embedding.weight)  # type: ignore[arg-type]
+        large = length * model.config.d_model >= cpu.LEAST
+        return large and cpu.allows(model.backbone.layers[0], model.embedding.weight)  # type: ignore[arg-type]
 
     def reference(self, ids: Tensor, *, start: int, whole: bool) -> Reading:
         """Read a reference.

@@ -8,7 +8,7 @@ import torch
 from toy_scoring import KmerModel, record, scorer, write_fasta
 
 from genoconv import tokens as tokenizer
-from genoconv.models import HyenaDNA, ModelConfig, suffix_cpu
+from genoconv.models import HyenaDNA, ModelConfig, cpu
 from genoconv.models.suffix import SuffixReuse
 from genoconv.models.suffix_cpu import CpuSuffixReuse
 from genoconv.tasks.comparison import Reduce
@@ -70,7 +70,7 @@ def test_alone_shuffled_and_in_other_batches(tmp_path, model, reduce):
 @pytest.mark.parametrize("reduce", list(Reduce))
 @pytest.mark.parametrize("batches", [False, True])
 def test_reading_from_the_difference_on_equals_reading_everything(tmp_path, model, reduce, batches, monkeypatch):
-    monkeypatch.setattr(suffix_cpu, "_LEAST", 1 << 40 if batches else 0)
+    monkeypatch.setattr(cpu, "LEAST", 1 << 40 if batches else 0)
     path = write_fasta(tmp_path / "c.fa", {"c": CONTIG})
     settings = {"widths": (WIDTH,), "grid": (16,), "max_length": 600, "reduce": reduce}
     records = variants(60)
@@ -96,7 +96,7 @@ def test_what_is_read(tmp_path, model, monkeypatch):
     assert tokens() == 2 * (windows * WIDTH + alleles * (WIDTH - start))
     # With a large model on a CPU an alternative is read from the base before it on: as much as lies behind it on either
     # strand.
-    monkeypatch.setattr(suffix_cpu, "_LEAST", WIDTH * model.config.d_model)
+    monkeypatch.setattr(cpu, "LEAST", WIDTH * model.config.d_model)
     assert tokens() == 2 * windows * WIDTH + alleles * (WIDTH + 3)
 
 

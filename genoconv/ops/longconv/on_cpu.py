@@ -7,12 +7,15 @@ from genoconv.ops.longconv.spectrum import FilterSpectrum, fast_size, upcast
 
 _VALUES = 1 << 17
 """Values that each thread transforms at once: half a megabyte in float32."""
+_LEAST = 1 << 15
+"""Values of a row of channels, H N, below which many rows at once are faster."""
 
 
-def serves(*given: Tensor | None) -> bool:
-    """Whether :func:`fftconv` may be called with these."""
-    return all(
-        x is None or (x.device.type == "cpu" and not (x.requires_grad and torch.is_grad_enabled())) for x in given
+def serves(u: Tensor, *others: Tensor | None) -> bool:
+    """Whether :func:`fftconv` may be called with these, and is faster."""
+    return u[:1].numel() >= _LEAST and all(
+        x is None or (x.device.type == "cpu" and not (x.requires_grad and torch.is_grad_enabled()))
+        for x in (u, *others)
     )
 
 

@@ -10,11 +10,13 @@ from torch import Tensor
 
 _VALUES = 1 << 16
 """Values of a piece for each thread: a quarter of a megabyte in float32."""
+_LEAST = 1 << 15
+"""Values of one of the three convolutions of a sequence, D N, below which many sequences at once are faster."""
 
 
 def serves(u: Tensor, *parameters: Tensor | None) -> bool:
-    """Whether :func:`gated_short_conv` may be called with these."""
-    if u.device.type != "cpu" or torch.compiler.is_compiling():
+    """Whether :func:`gated_short_conv` may be called with these, and is faster."""
+    if u[:1].numel() < 3 * _LEAST or u.device.type != "cpu" or torch.compiler.is_compiling():
         return False
     alike = all(x is None or x.dtype == u.dtype for x in parameters)
     return alike and not (torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (u, *parameters)))
