@@ -83,7 +83,8 @@ class CausalLikelihood:
             sequences are padded to these lengths, longer ones to a power of two. With a :class:`HyenaDNA`,
             alternatives are then read from there on (see :mod:`genoconv.models.suffix`); 0 reads them whole.
         max_length: longest sequence that the model takes; no padding goes beyond it.
-        batch_size: sequences in a batch; if None from free memory, and on a CPU an alternative at a time.
+        batch_size: sequences in a batch; if None from free memory, and on a CPU one alternative at a time
+            where windows are large (:mod:`genoconv.models.suffix_cpu`).
 
     Attributes:
         tokens: how many tokens the model has read so far.

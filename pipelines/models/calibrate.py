@@ -64,14 +64,15 @@ def calibrate_model(options: CalibrateOptions) -> Calibrated | Forecast:
     """Do it all; ``docs/calibration.md`` says what is computed.
 
     Raises:
-        UsageError: a window that the model does not read, or a model that ships with genoconv.
+        UsageError: a window that the model does not read, or the name of a model that ships with genoconv.
         DataError: the FASTA cannot be used, or holds hardly any known bases.
         ModelError: the model folder cannot be used, or its scores are not finite.
         OutputError: there is a calibration already, or the folder cannot be written.
     """
     fasta = genome_files(options.fasta, options.genome, offline=options.offline, quiet=options.quiet).fasta
     path = model_folder(options.model) / stored.NAME
-    if path.parent.parent == SHIPPED and not options.dry_run:
+    by_name = path.parent != options.model  # a folder that was named as such may be written
+    if by_name and path.parent.parent == SHIPPED and not options.dry_run:
         raise UsageError(
             f"{options.model}: the model ships with genoconv, with its calibration; to make another, copy its folder,"
             f" {path.parent}, and calibrate the copy"

@@ -358,6 +358,11 @@ def test_a_model_that_ships_with_genoconv_stays_as_it_is(bench: Bench) -> None:
         bench.run("models", "calibrate", "mammal-1k", "-f", bench.fasta, "--force")
 
 
+def test_a_shipped_folder_that_is_named_as_one_is_calibrated(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genoconv.pipelines.models.calibrate.SHIPPED", bench.model.parent)
+    assert bench.calibrate().tables["site"].counts.size
+
+
 @shows("dry_run")
 def _(bench: Bench) -> None:  # what it says is tested above
     bench.run("models", "calibrate", bench.model, "-f", bench.fasta, "-w", 64, "--variants", 0, "--dry-run")

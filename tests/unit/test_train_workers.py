@@ -54,7 +54,7 @@ def test_a_process_that_is_late_does_not_report_the_failure_again(
     def error(*_: Any) -> None:
         reporting.set()
         assert late.wait(HANG)
-        time.sleep(0.05)  # in which the other would go on
+        time.sleep(0.05)  # time for the other thread to continue, if nothing held it back
 
     monkeypatch.setattr(workers, "_STUCK", 0)
     monkeypatch.setattr(workers.log, "error", error)
