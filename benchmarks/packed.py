@@ -1,6 +1,7 @@
 """A batch of genes of real lengths: packed, beside buckets padded on the right.
 
     PYTHONPATH=. python3 benchmarks/packed.py --annotation GENES.gff3.gz [--tokens 1048576] [--channels 256]
+        [--ways packed,buckets]
 
 Gated, with the skip, forward and forward with backward. Genes are drawn until they have so many bases. *Packed* is
 ``fftconv_packed``; *buckets* are the batches that training makes (`genoconv.genome.windows.batches`), each padded to
@@ -31,7 +32,7 @@ from genoconv.genome.windows.batches import batch_plan, padding_fraction
 from genoconv.gpu import cache
 from genoconv.gpu.targets import local_card
 from genoconv.ops import fftconv, fftconv_packed
-from genoconv.ops.longconv.regimes import plan_on
+from genoconv.ops.longconv.regimes import pair_sizes, plan_on
 
 
 def gene_lengths(options: argparse.Namespace) -> list[int]:
@@ -53,9 +54,17 @@ def gene_lengths(options: argparse.Namespace) -> list[int]:
 
 
 def compile_all(lengths: Iterable[int]) -> None:
-    """The kernels of rows of these lengths, on all cores."""
-    wanted = {kernel for n in lengths for kernel in plan_on(n, "bfloat16", torch.cuda.current_device()).kernels()}
-    cache.compile_all(wanted, arch=local_card(torch.cuda.current_device()).arch)
+    """The kernels of rows of these lengths, and of rows in chunks, on all cores."""
+    index = torch.cuda.current_device()
+    card, wanted = local_card(index), set()
+    for n in lengths:
+        # Rows of other lengths are never aligned; passes along lines always are.
+        fits = {0, 1} if n % 8 == 0 else {0}
+        kernels = plan_on(n, "bfloat16", index).kernels()
+        wanted |= {k for k in kernels if dict(k.defines)["ALIGNED"] in fits or "/line" in k.source}
+    for points in pair_sizes(card):
+        wanted |= {k for k in plan_on(points, "bfloat16", index).chunk_kernels() if "chunked" in k.source}
+    cache.compile_all(wanted, arch=card.arch)
 
 
 def seconds(run: Callable[[], object], device: torch.device) -> float:
@@ -71,8 +80,10 @@ def seconds(run: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - begin
 
 
-def measure(lengths: list[int], *, channels: int, device: torch.device, rounds: int) -> dict[str, dict[str, float]]:
-    """Milliseconds of every way, forward and with backward."""
+def measure(
+    lengths: list[int], *, channels: int, device: torch.device, rounds: int, only: Iterable[str]
+) -> dict[str, dict[str, float]]:
+    """Milliseconds of every way in ``only``, forward and with backward."""
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
     torch.manual_seed(0)
 
@@ -95,9 +106,11 @@ def measure(lengths: list[int], *, channels: int, device: torch.device, rounds: 
         return [(fftconv(u, k[:, : u.shape[-1]], D=D, gate_in=a, gate_out=b), [u, a, b]) for u, a, b in groups]
 
     ways: dict[str, Callable[[], list[tuple[Tensor, list[Tensor]]]]]
-    if device.type == "cuda":
-        compile_all({*lengths, *(x[0].shape[-1] for x in padded)})
     ways = {"packed": packed, "buckets": lambda: batches(padded), "one by one": lambda: batches(single)}
+    ways = {name: run for name, run in ways.items() if name in only}
+    if device.type == "cuda":
+        whole = lengths if "one by one" in only else []
+        compile_all({*whole, *(x[0].shape[-1] for x in padded)})
 
     def there_and_back(run: Callable[[], list[tuple[Tensor, list[Tensor]]]]) -> None:
         for y, leaves in run():
@@ -113,7 +126,8 @@ def measure(lengths: list[int], *, channels: int, device: torch.device, rounds: 
                 times[name]["fwd_ms"].append(1e3 * forward)
                 times[name]["fwdbwd_ms"].append(1e3 * both)
     found = {name: {key: statistics.median(values) for key, values in each.items()} for name, each in times.items()}
-    found["buckets"]["padding"] = padding_fraction(plan, lengths)
+    if "buckets" in found:
+        found["buckets"]["padding"] = padding_fraction(plan, lengths)
     return found
 
 
@@ -148,6 +162,7 @@ def main() -> None:
     parser.add_argument("--longest", type=int, default=1 << 22, help="genes beyond it are left out")
     parser.add_argument("--channels", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--ways", default="packed,buckets,one by one", help="which, by commas; packed must be one")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
@@ -170,7 +185,13 @@ def main() -> None:
             "median": int(statistics.median(lengths)),
             "channels": options.channels,
         },
-        "ways": measure(lengths, channels=options.channels, device=device, rounds=options.rounds),
+        "ways": measure(
+            lengths,
+            channels=options.channels,
+            device=device,
+            rounds=options.rounds,
+            only=options.ways.split(","),
+        ),
     }
     slug = "cpu" if device.type == "cpu" else name.lower().replace(" ", "-")
     options.output.mkdir(parents=True, exist_ok=True)

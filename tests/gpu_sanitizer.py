@@ -5,15 +5,20 @@ from collections.abc import Iterator
 
 import torch
 from long_convolutions import BARS, Inputs, Problem, differentiated, error, faults, truth
+from packed_rows import differentiated as packed_gradients
+from packed_rows import faults_of_rows, spans_of, truths
 from torch import Tensor
 
 from genoconv.gpu.targets import local_card
 from genoconv.ops import FrequencyMask, fftconv, fftconv_sparse
+from genoconv.ops.longconv.chunked import launches as chunked
 from genoconv.ops.longconv.one_sm import launches as cuda
 from genoconv.ops.longconv.one_sm.plan import OneSm, OneSmPlan, Shares
 from genoconv.ops.longconv.regimes import plan_on
 
 shares_of_a_plan = cuda._shares
+sizes_of_chunks = chunked.sizes
+SIZES_OF_CHUNKS = (4096, 8192, 16384, 32768)
 
 
 def shares(plan: OneSmPlan, batches: int, channels: int) -> Shares:
@@ -57,6 +62,21 @@ def without_gradients(x: Inputs) -> dict[str, Tensor]:
     return {}
 
 
+def packed_rows(*, check: bool) -> Iterator[str]:
+    """Rows of different lengths in chunks of every size; what is off."""
+    for turn, points in enumerate(SIZES_OF_CHUNKS):
+        dtype = (torch.bfloat16, torch.float16)[turn % 2]
+        like = torch.empty(1, 1, 1, dtype=dtype, device="cuda")
+        if points not in sizes_of_chunks(like):
+            continue
+        chunked.sizes = lambda _, points=points: (points,)  # type: ignore[misc, assignment]
+        spans = spans_of((2 * points + 5, points, 100))
+        x = Problem(spans[-1][1], B=1, H=2, K=spans[0][1], dtype=dtype, gate_in=turn != 1).inputs("cuda")
+        got = packed_gradients(x, [0, *(stop for _, stop in spans)], backend="cuda")
+        yield from faults_of_rows(got, truths(x, spans), spans) if check else ()
+        print("packed", points, flush=True)
+
+
 def main(*, check: bool, long_only: bool) -> int:
     """Run them all; ``check`` compares with float64, which would be slow to watch. Returns the exit code."""
     cuda._shares = shares
@@ -70,6 +90,9 @@ def main(*, check: bool, long_only: bool) -> int:
             found.append("pairs of chunks are off")
         print(problem, *found, flush=True)
         wrong += len(found)
+    for fault in packed_rows(check=check):
+        print(fault, flush=True)
+        wrong += 1
     torch.cuda.synchronize()
     return min(wrong, 1)
 

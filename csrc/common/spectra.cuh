@@ -130,6 +130,13 @@ DEVICE void add(Tile& sum, const Tile& x) {
 #pragma unroll
     for (int i = 0; i < 4; i++) sum.re[n][i] += x.re[n][i], sum.im[n][i] += x.im[n][i];
 }
+// sum -= i x.
+DEVICE void subtract_turned(Tile& sum, const Tile& x) {
+#pragma unroll
+  for (int n = 0; n < 2; n++)
+#pragma unroll
+    for (int i = 0; i < 4; i++) sum.re[n][i] += x.im[n][i], sum.im[n][i] -= x.re[n][i];
+}
 // sum * factor + shift (shift real).
 DEVICE Tile affine(Tile x, float factor, float shift) {
 #pragma unroll

@@ -1,5 +1,7 @@
 // dk and dD from the partial sums of conj T(v) T(dc) that the backward kernel left: added up in a fixed order over
-// slices of the batch, then one way back. Channels take the places of rows.
+// slices of the batch, then one way back. Channels take the places of rows. Where filters come in chunks
+// (`chunked/chunk_gradients.cu`), each chunk takes that of a channel, and has a part in the sums of the next one as
+// well: G_d = T(k_d + i k_(d - 1)), so dk_d = Re T^-1(dG_d - i dG_(d + 1)).
 #include <one_sm/outer.cuh>
 #include <one_sm/products.cuh>
 #include <one_sm/rows.cuh>
@@ -8,7 +10,7 @@
 template <class S>
 struct Sums {
   const uint4* partial;
-  int channels, slices;
+  int channels, slices, chunks;
   template <class Act>
   DEVICE void for_each(int step, int item, Act act) const {
     const int channel = Place<S>::row(step, item);
@@ -18,13 +20,22 @@ struct Sums {
       act(partial + (own * (S::kSplit * S::kRadix) + place_of<S>(item)) * 128);
     }
   }
+  DEVICE Tile total(int step, int item) const {
+    const bool goes_on = Place<S>::row(step, item) % chunks + 1 < chunks;
+    Tile sum = {};
+    for_each(step, item, [&](const uint4* from) {
+      add(sum, load_sums(from + lane_index()));
+      if (goes_on) subtract_turned(sum, load_sums(from + S::kSize / 2 + lane_index()));
+    });
+    return sum;
+  }
 };
 
 extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
     filter_grad(const uint4* partial, float* dk, float* dskip, const uint4* tables, int channels, int filter_length,
-                int slices) {
+                int slices, int chunks) {
   using S = Plan;
-  const Sums<S> sums{partial, channels, slices};
+  const Sums<S> sums{partial, channels, slices, chunks};
   const auto approach_sums = [&](int step) {
     for_each_item<S>([&](int item) {
       sums.for_each(step, item, [](const uint4* from) {
@@ -43,8 +54,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
     const auto channel_of = [&](int item) { return Place<S>::row(step, item); };
     // Each place with a scale of its own first: a row's is known when all are.
     for_each_item<S>([&](int item) {
-      Tile sum = {};
-      sums.for_each(step, item, [&](const uint4* from) { add(sum, load_sums(from + lane_index())); });
+      const Tile sum = sums.total(step, item);
       const u32 peak = max_over_warp(peak_bits(sum));
       peaks.note(Place<S>::local_row(item), peak);
       store_shared4(peak_at<S>(item), peak);

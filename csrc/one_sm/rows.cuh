@@ -45,6 +45,69 @@ struct Batch {  // what one step of one channel reads and writes
   int step, channel, batches, length;
 };
 
+// Of eight words the four that start `count` 16-bit values in.
+DEVICE uint4 shifted(u32 (&w)[8], int count) {
+  if (count & 2) {
+#pragma unroll
+    for (int i = 0; i < 7; i++) w[i] = w[i + 1];
+  }
+  if (count & 4) {
+#pragma unroll
+    for (int i = 0; i < 6; i++) w[i] = w[i + 2];
+  }
+  if (count & 1) {
+#pragma unroll
+    for (int i = 0; i < 4; i++) w[i] = permute_bytes(w[i], w[i + 1], 0x5432);
+  }
+  return {w[0], w[1], w[2], w[3]};
+}
+// How many 16-bit values lie between a multiple of 16 bytes and `at`: the same for all lanes of a warp that has
+// neighbouring chunks.
+DEVICE int misalignment(const u16* at) { return static_cast<int>(reinterpret_cast<u64>(at) / 2 % 8); }
+
+// Eight values of a row that may start at any address, zeros from the `valid`-th on. They are cut out of aligned
+// pieces of 16 bytes, or read one by one where the row ends.
+template <bool kStream>
+DEVICE uint4 fetch_anywhere(const u16* from, int valid) {
+  const int shift = misalignment(from);
+  if (valid >= (shift == 0 ? 8 : 16 - shift)) {
+    const uint4 a = load_device16<kStream>(from - shift);
+    if (shift == 0) return a;
+    const uint4 b = load_device16<kStream>(from - shift + 8);
+    u32 words[8] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
+    return shifted(words, shift);
+  }
+  u32 words[4] = {};
+#pragma unroll
+  for (int i = 0; i < 8; i++)
+    if (i < valid) words[i / 2] |= static_cast<u32>(from[i]) << (16 * (i & 1));
+  return {words[0], words[1], words[2], words[3]};
+}
+// The way back, for all lanes of a warp together: an aligned piece that lies in the chunks of two lanes is written by
+// the first of them. Values of pieces that are not wholly the row's, or the warp's, are written one by one.
+template <bool kStream>
+DEVICE void put_anywhere(u16* to, const u32 (&own)[4], int valid) {
+  const int shift = misalignment(to), rest = 8 - shift, lane = lane_index();
+  bool before = false, after = false;  // whether the values up to `rest`, and those from there on, are in whole pieces
+  if (shift == 0) {
+    after = before = valid >= 8;
+    if (after) store_device16<kStream>(to, uint4{own[0], own[1], own[2], own[3]});
+  } else {
+    u32 words[8];
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      words[i] = own[i];
+      words[4 + i] = as_bits(from_lane(as_float(own[i]), (lane + 1) & 31));
+    }
+    before = lane > 0 && valid >= rest;
+    after = lane < 31 && valid >= rest + 8;
+    if (after) store_device16<kStream>(to + rest, shifted(words, rest));
+  }
+#pragma unroll
+  for (int i = 0; i < 8; i++)
+    if (i < valid && !(i < rest ? before : after)) to[i] = static_cast<u16>(own[i / 2] >> (16 * (i & 1)));
+}
+
 // This thread's chunks of one tensor in one step. Addresses of missing rows are formed and never followed. kStream: as
 // in ptx.cuh.
 template <class S, bool kStream>
@@ -76,11 +139,7 @@ struct Window {
       if (valid <= 0) return {0, 0, 0, 0};
       return load_device16<kStream>(from);
     } else {
-      u32 words[4] = {};
-#pragma unroll
-      for (int i = 0; i < 8; i++)
-        if (i < valid) words[i / 2] |= static_cast<u32>(from[i]) << (16 * (i & 1));
-      return {words[0], words[1], words[2], words[3]};
+      return fetch_anywhere<kStream>(from, valid);
     }
   }
   // The same into this thread's own slot of shared memory, to be read after wait_copies.
@@ -99,9 +158,7 @@ struct Window {
     if constexpr (ALIGNED) {
       if (valid > 0) store_device16<kStream>(to, uint4{words[0], words[1], words[2], words[3]});
     } else {
-#pragma unroll
-      for (int i = 0; i < 8; i++)
-        if (i < valid) to[i] = static_cast<u16>(words[i / 2] >> (16 * (i & 1)));
+      put_anywhere<kStream>(to, words, valid);
     }
   }
 };
@@ -138,8 +195,14 @@ DEVICE void prefetch_to_l2(const Rows& rows, const Batch& at) {
 template <class S, bool kStream>
 DEVICE void prefetch_all(const Rows& rows, const Batch& at, u32 buffer) {
   const Window<S, kStream> window(rows, at);
+  if constexpr (ALIGNED) {
 #pragma unroll
-  for (int item = 0; item < S::kItems; item++) window.prefetch(item, buffer);
+    for (int item = 0; item < S::kItems; item++) window.prefetch(item, buffer);
+  } else {  // all are asked for before the first is stored
+    const Chunks<S, false> chunks(window, buffer);
+#pragma unroll
+    for (int item = 0; item < S::kItems; item++) store_shared16(Place<S>::samples(buffer, item), chunks(item));
+  }
 }
 
 // A thread's own eight values of an item, as outer_back leaves them in the exchange buffer: fp16 where sums are, else

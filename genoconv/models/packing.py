@@ -25,7 +25,7 @@ class Packing:
         spans: start and stop of each sequence, 0-based, half-open.
         total: places in all.
         places: (T,) where each token of the packed row goes.
-        gaps: the places between sequences.
+        gaps: the places between sequences and behind the last.
     """
 
     spans: tuple[tuple[int, int], ...]
@@ -75,8 +75,10 @@ def pack(input_ids: Tensor, cu_seqlens: Tensor | Sequence[int], *, reach: int) -
             raise ModelError(f"cu_seqlens: sequence {row} is from {start} to {stop}; each needs at least one token")
         spans.append((at, at + stop - start))
         at = -(-(at + stop - start + reach) // _ALIGNMENT) * _ALIGNMENT
-    between = [(one[1], other[0]) for one, other in pairwise(spans)]
-    return Packing(tuple(spans), spans[-1][1], _every_place(spans, device), _every_place(between, device))
+    # Channels follow one another in memory, so all of them have a multiple of that many places.
+    total = -(-spans[-1][1] // _ALIGNMENT) * _ALIGNMENT
+    gaps = [(one[1], other[0]) for one, other in pairwise([*spans, (total, total)])]
+    return Packing(tuple(spans), total, _every_place(spans, device), _every_place(gaps, device))
 
 
 def _every_place(spans: Sequence[tuple[int, int]], device: torch.device) -> Tensor:

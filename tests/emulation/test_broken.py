@@ -39,7 +39,7 @@ def test_writing_past_a_buffer_shows(tmp_path: Path) -> None:
     sources = broken_sources("zeros", tmp_path)
     text = (sources / "one_sm/rows.cuh").read_text(encoding="utf-8")
     (sources / "one_sm/rows.cuh").write_text(
-        text.replace("if (i < valid) to[i]", "if (valid > 0) to[i]"), encoding="utf-8"
+        text.replace("if (i < valid && !(i < rest", "if (valid > 0 && !(i < rest"), encoding="utf-8"
     )
     with harness.machine(sources=sources) as gpu:
         harness.solve(Problem(509, B=1, H=1).inputs())

@@ -63,6 +63,9 @@ def test_every_plan_compiles_for_every_target(size: int, arch: str) -> None:
     if plan.takes_pairs and turn % 4 == 0:
         kernel = plan.chunk_kernel(aligned=turn % 8 == 0, gate_in=True, gate_out=turn % 8 != 0)
         assert cache.compile_kernel(kernel.source, kernel.defines, arch=arch).startswith(ELF)
+    if plan.takes_rows_in_chunks and turn % 4 == 2:
+        kernel = plan.row_chunk_kernel(("chunk_rows", "chunk_gradients")[turn // 4 % 2], aligned=turn % 8 == 2)
+        assert cache.compile_kernel(kernel.source, kernel.defines, arch=arch).startswith(ELF)
 
 
 @pytest.mark.parametrize("arch", KERNEL_TARGETS)

@@ -90,7 +90,7 @@ def fftconv(
     taps = None if isinstance(k, FilterSpectrum) else k.float()
     skip = None if D is None else D.float()
     y: Tensor
-    if not _watched(u, taps, skip, gate_in, gate_out):
+    if not watched(u, taps, skip, gate_in, gate_out):
         if torch.is_grad_enabled():
             y = _Launches.apply(u, taps, skip, gate_in, gate_out, made)  # type: ignore[no-untyped-call]
         else:
@@ -153,7 +153,7 @@ class _Launches(torch.autograd.Function):
         return du, dk if ctx.has_taps else None, dD if ctx.has_skip else None, d_in, d_out, None
 
 
-def _watched(*tensors: Tensor | None) -> bool:
+def watched(*tensors: Tensor | None) -> bool:
     """Whether somebody has to see an operator: a compiler, a mode, a transform, a tensor of another class.
 
     Operators cost a small problem more time on the host than its kernels take.

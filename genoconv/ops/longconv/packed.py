@@ -1,7 +1,8 @@
 """Rows of different lengths in one call, end to end without padding: what ``cu_seqlens`` is in attention kernels.
 
-A long row is convolved where it lies. Short ones would cost a launch each, so those of similar length are moved
-together into a batch, padded to the longest of them. No row is padded to the longest of all.
+The fused kernels take rows where they lie, all that share a size of chunks in one launch
+(`genoconv.ops.longconv.chunked`). What is left, and all rows elsewhere, has a call for each long row; short rows of
+similar length are moved together into a batch, padded to the longest of them. No row is padded to the longest of all.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from genoconv.errors import UsageError
 from genoconv.ops.longconv import conv, fused
+from genoconv.ops.longconv.chunked import operator
 from genoconv.ops.longconv.moves import Span, batches_of
 from genoconv.ops.longconv.spectrum import FilterSpectrum
 
@@ -72,6 +74,25 @@ def convolve_spans(
 
     spans: start and stop of every row, 0-based, half-open, ascending.
     """
+    if conv.backend_of(backend) != "torch":
+        layout = operator.layout_of(u, k, tuple(spans), D, gate_in, gate_out)
+        if layout is not None:
+            y = operator.fftconv(u, k, D, gate_in, gate_out, layout)
+            others = [spans[row] for row in layout.shares.others]
+            return y + _in_batches(u, k, others, D, gate_in, gate_out, backend) if others else y
+    return _in_batches(u, k, spans, D, gate_in, gate_out, backend)
+
+
+def _in_batches(
+    u: Tensor,
+    k: Tensor | FilterSpectrum,
+    spans: Sequence[Span],
+    D: Tensor | None,
+    gate_in: Tensor | None,
+    gate_out: Tensor | None,
+    backend: str,
+) -> Tensor:
+    """As :func:`convolve_spans`, a call of ``fftconv`` for each group of similar rows."""
     lengths = [stop - start for start, stop in spans]
     # What the kernels read in place torch.fft would copy, and a group's filter is transformed once.
     alone = _ALONE // u.shape[1] if fused.sizes(u) else u.shape[-1] + 1

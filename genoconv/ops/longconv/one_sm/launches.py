@@ -141,6 +141,6 @@ def backward(
     kernel.launch((*args, *host.strides(u, gate_in, gate_out, dy)), grid=grid, cooperative=team > 1)
     dk = torch.empty((H, spectrum.taps), dtype=torch.float32, device=device)
     dD = torch.empty(H, dtype=torch.float32, device=device)
-    left = (partial, dk, dD, tables, H, spectrum.taps, slices)
+    left = (partial, dk, dD, tables, H, spectrum.taps, slices, 1)
     filter_grad.launch(left, grid=_filter_grid(plan, H), pdl=plan.has_pdl)
     return du, dk, dD, dgate_in, dgate_out

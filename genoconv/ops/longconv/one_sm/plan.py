@@ -20,12 +20,14 @@ from genoconv.ops.longconv.one_sm.blocks import (
     CHUNK_LEAST,
     DTYPES,
     FACTORS,
+    ROUNDS_MOST,
     SIZES,
     SPECTRUM_TILE,
     Block,
     chunk_bytes,
     chunk_warps,
     fit_blocks,
+    row_chunk_bytes,
     rows_to_a_tile,
     tiles_to_a_row,
 )
@@ -140,29 +142,65 @@ class OneSmPlan(Plan):
 
     def chunk_kernel(self, *, aligned: bool, gate_in: bool, gate_out: bool) -> Kernel:
         """`chunks`: rows of any length with filters of up to :attr:`size` taps. aligned: as in :meth:`fit`."""
+        return self._chunk_kernel(
+            "one_sm/chunks", smem=chunk_bytes(self.size), aligned=aligned, gate_in=gate_in, gate_out=gate_out
+        )
+
+    @property
+    def takes_rows_in_chunks(self) -> bool:
+        """Whether rows of different lengths can be convolved in chunks of :attr:`size`, with filters as long as rows.
+
+        Not of float16 rows in chunks of 8,192: of all sizes it rounds most, and what waits for other chunks is rounded
+        once more.
+        """
+        rounds_most = self.size == ROUNDS_MOST and self.dtype == "float16"
+        return self.takes_pairs and not rounds_most and row_chunk_bytes(self.size) <= self.card.smem
+
+    def row_chunk_kernel(
+        self, name: str, *, aligned: bool = True, gate_in: bool = True, gate_out: bool = True
+    ) -> Kernel:
+        """`chunk_rows`, `chunk_gradients`, or `chunk_spectra`, which touches no rows. aligned: as in :meth:`fit`."""
+        rows = name != "chunk_spectra"
+        return self._chunk_kernel(
+            f"chunked/{name}",
+            smem=row_chunk_bytes(self.size),
+            rows=rows,
+            aligned=rows and aligned,
+            gate_in=rows and gate_in,
+            gate_out=rows and gate_out,
+        )
+
+    def _chunk_kernel(
+        self, source: str, *, smem: int, aligned: bool, gate_in: bool, gate_out: bool, rows: bool = True
+    ) -> Kernel:
+        warps, half = chunk_warps(self.size), rows and self.dtype == "bfloat16"
         defines = {
             "PLAN_RADIX": self.radix,
             "PLAN_SPLIT": self.split,
             "PLAN_GROUPS": 1,
-            "PLAN_WARPS": chunk_warps(self.size),
+            "PLAN_WARPS": warps,
             "PLAN_STAGED": 0,
             "PLAN_SPECTRUM_IN_SMEM": 0,
             "PLAN_SUMS_IN_SMEM": 0,
             "PLAN_LAG_HALF_SHIFT": int(self.split == 4),
-            "IO_BF16": int(self.dtype == "bfloat16"),
+            "IO_BF16": int(half),
             "IO_SINGLE": 0,
-            "HALF_SUMS": int(self.dtype == "bfloat16"),
+            "HALF_SUMS": int(half),
             "ALIGNED": int(aligned),
             "WHOLE": 0,
             "GATE_IN": int(gate_in),
             "GATE_OUT": int(gate_out),
         }
-        threads = 32 * chunk_warps(self.size)
-        return Kernel("one_sm/chunks", tuple(sorted(defines.items())), chunk_bytes(self.size), threads)
+        return Kernel(source, tuple(sorted(defines.items())), smem, 32 * warps)
+
+    @property
+    def chunk_blocks(self) -> int:
+        """Blocks with a chunk each that the GPU holds at a time."""
+        return self.card.sm_count * 16 // chunk_warps(self.size)
 
     def chunk_grid(self, chunks: int) -> int:
         """Blocks of `chunks` for so many of all rows."""
-        return min(chunks, self.card.sm_count * 16 // chunk_warps(self.size))
+        return min(chunks, self.chunk_blocks)
 
     def fit(self, block: Block, batches: int, *, aligned: bool) -> Fit:
         """How well a batch of rows suits the kernel of `block` (`forward` or `backward`).
@@ -233,6 +271,10 @@ class OneSmPlan(Plan):
         """For rows of every alignment."""
         if self.takes_pairs:
             yield from (self.chunk_kernel(aligned=a, gate_in=True, gate_out=True) for a in (True, False))
+        if self.takes_rows_in_chunks:
+            yield self.row_chunk_kernel("chunk_spectra")
+            for name in ("chunk_rows", "chunk_gradients"):
+                yield from (self.row_chunk_kernel(name, aligned=aligned) for aligned in (True, False))
 
     @property
     def launches(self) -> ModuleType:

@@ -31,14 +31,14 @@ _CLEAR_GAIN = 0.9
 """Chunks are used where they should take less than this fraction of the time of one transform of the whole row."""
 
 # Time of a position by size of the transform, in multiples of what copying its inputs and output takes (one H200).
-# Those above 32,768 leave out the filter's transform, which a batch shares: see _FILTER_COST.
+# Those above 32,768 leave out the filter's transform, which a batch shares: see FILTER_COST.
 _KERNEL_COSTS = ((4096, 1.4), (8192, 1.65), (16384, 1.95), (32768, 2.2), (1 << 18, 4.7), (1 << 21, 5.3), (1 << 22, 6.2))
 _LONGEST_KERNEL_COST = 8.5
 TORCH_COST = 25.0
 """Of torch.fft, which serves rows that the kernels do not."""
 _GRADIENTS_COST = 1.7
 """How much longer a forward and a backward pass of chunks take beside the whole row's than a forward pass does."""
-_FILTER_COST = 3.8
+FILTER_COST = 3.8
 """Of making, writing and reading the transform of a filter as long as the row, for a batch of one."""
 COPY_COST = 0.5
 """Moving a chunk's results into the row: one more read and one more write, of four passes over memory."""
@@ -135,7 +135,7 @@ def choose_chunks(
         return None
     if sizes:
         served = [kernel_cost(size) * size / length for size in sizes if size >= length]
-        whole = (served[0] if served else TORCH_COST) + _FILTER_COST
+        whole = (served[0] if served else TORCH_COST) + FILTER_COST
         choices, cost = [p for p in sizes if p >= _LEAST_KERNEL_POINTS], lambda p: kernel_cost(p) + COPY_COST
     else:
         whole = _torch_cost(length + taps) * (length + taps) / length
