@@ -16,7 +16,7 @@ class Status(StrEnum):
     NO_ALT = "no_alt"
     """ALT is ``.``: there is nothing to score."""
     SYMBOLIC = "symbolic"
-    """``<DEL>``, ``<NON_REF>`` and the like, and breakends."""
+    """``<DEL>``, ``<NON_REF>`` and the like, breakends, and sequences of an assembly (``C<ctg1>``)."""
     STAR = "star"
     """``*``: the base is missing because of an upstream deletion."""
     NO_CONTIG = "no_contig"
@@ -79,7 +79,7 @@ def symbolic_or_star(alt: str) -> Status | None:
     """The status of an ALT that spells no sequence (``*``, ``<...>``, breakends); None where it does."""
     if alt == "*":
         return Status.STAR
-    if alt.startswith(("<", ".")) or alt.endswith(".") or "[" in alt or "]" in alt:
+    if alt.startswith(".") or alt.endswith(".") or any(mark in alt for mark in "<>[]"):
         return Status.SYMBOLIC
     return None
 

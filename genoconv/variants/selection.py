@@ -1,18 +1,15 @@
 """Which records of a VCF to write and score: regions and FILTER."""
 
-import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from genoconv.contigs import match_contigs
-from genoconv.errors import UsageError
 from genoconv.variants.header import contig_lengths
 from genoconv.variants.records import Record, VariantFile
-from genoconv.wording import listed
 
-_SPAN = re.compile(r"([0-9,]{1,24})(?:(-)([0-9,]{0,24}))?$")
-_FAR = 2**62
+FAR = 2**62
+"""Beyond the end of any contig."""
 
 
 @dataclass(slots=True)
@@ -75,41 +72,6 @@ class VcfContigs:
         self._source = None
         self._found.clear()
         return True
-
-
-def parse_region(text: str, *, contigs: VcfContigs) -> tuple[str, int, int]:
-    """Read ``chr``, ``chr:pos``, ``chr:from-`` or ``chr:from-to`` (1-based, closed; commas allowed in numbers).
-
-    A name with colons in it (HLA alleles) is recognised by being one of ``contigs``, whether or not the header
-    declares it; ``{name}:from-to`` leaves no doubt where the name ends, as in bcftools.
-
-    Returns:
-        Contig as the VCF names it, start, end: 0-based half-open.
-
-    Raises:
-        UsageError: no such contig, or not a region.
-    """
-    if (":" in text or text in contigs.names) and contigs.has(text):
-        return text, 0, _FAR
-    braced = re.fullmatch(r"\{(.+)\}(?::(.*))?", text)
-    name, span = (braced[1], braced[2] or "") if braced else text.rpartition(":")[::2]
-    match = _SPAN.match(span) if name else None
-    if braced and not span:
-        text = name
-    contig = contigs.find(name if match else text)
-    if contig is None:
-        some = listed(contigs.names) or "none"
-        raise UsageError(
-            f"--region {text}: neither a contig nor contig:from-to with 1-based positions; the VCF has {some}"
-        )
-    if match is None:
-        return contig, 0, _FAR
-    first = int(match[1].replace(",", "") or 0)
-    last_text = (match[3] or "").replace(",", "")
-    last = int(last_text) if last_text else (_FAR if match[2] else first)
-    if first < 1 or last < first:
-        raise UsageError(f"--region {text}: positions are 1-based and the first must not exceed the last")
-    return contig, first - 1, last
 
 
 def merged(spans: Iterable[tuple[str, int, int]]) -> dict[str, list[tuple[int, int]]]:

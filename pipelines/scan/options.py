@@ -90,6 +90,16 @@ class ScanOptions(Options):
             help="Also a heat map of a region of up to 2,000 bases.",
         ),
     ] = None
+    annotation: Annotated[
+        Path | None,
+        option(
+            "--annotation",
+            metavar="GTF",
+            recorded=False,
+            default="those of --genes or of --genome",
+            help="Genes to draw below the heat map (GTF or GFF3).",
+        ),
+    ] = None
     shard: Shard = None
     batch_size: BatchSize = None
     device: Device = "auto"

@@ -87,9 +87,8 @@ def scan(options: ScanOptions) -> Summary | Forecast:
         OutputError: an output exists already, cannot be written, or is being written by another process.
     """
     wanted = format_of(options.output)
-    genome = genome_files(
-        options.fasta, options.genome, annotation=options.genes, offline=options.offline, quiet=options.quiet
-    )
+    drawn = options.annotation or options.genes
+    genome = genome_files(options.fasta, options.genome, annotation=drawn, offline=options.offline, quiet=options.quiet)
     fasta = genome.fasta
     reference = Reference(Fasta(fasta))
     spans = find_spans(options, fasta=fasta, contigs=reference.contigs, aliases=genome.aliases)
@@ -121,7 +120,7 @@ def scan(options: ScanOptions) -> Summary | Forecast:
 
 def _check_outputs(options: ScanOptions, files: Sequence[Path], spans: Sequence[Span], *, fasta: Path) -> None:
     every = [options.output, *files, *([] if options.plot is None else [options.plot])]
-    inputs = {"FASTA": fasta, "--bed": options.bed, "--genes": options.genes}
+    inputs = {"FASTA": fasta, "--bed": options.bed, "--genes": options.genes, "--annotation": options.annotation}
     inputs |= {f"--model ({path.name})": path for path in model_files(options.model)}
     refuse_inputs(every, inputs=inputs)
     for path in every:
@@ -129,6 +128,8 @@ def _check_outputs(options: ScanOptions, files: Sequence[Path], spans: Sequence[
         if path.suffix == ".bw":
             refuse_not_utf8(path, by="a bigWig")
     refuse_foreign(options.output)
+    if options.annotation is not None and options.plot is None:
+        raise UsageError("--annotation goes with --plot; --genes chooses positions")
     if options.plot is not None:
         if not format_of(options.output).columns >= 4 or options.output.name.endswith(".bw"):
             raise UsageError("--plot goes with .tsv.gz, .vcf.gz, .parquet, .npy and .zarr outputs")

@@ -1,15 +1,16 @@
 """Which positions ``genoconv scan`` reads: spans of contigs, in the FASTA's order, none twice."""
 
-import re
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from genoconv.contigs import match_contigs
 from genoconv.errors import DataError, UsageError
 from genoconv.pipelines.scan.options import ScanOptions
+from genoconv.regions import NamedContigs, parse_region
+from genoconv.wording import count, listed, printable
 
-_SPAN = re.compile(r"([0-9,]{1,15})(?:(-)([0-9,]{0,15}))?\Z")
+log = logging.getLogger(__name__)
 
 
 class Span(NamedTuple):
@@ -27,52 +28,51 @@ def find_spans(
 
     Raises:
         UsageError: an invalid region, or one beyond its contig.
-        DataError: a malformed BED file or annotation, or one that names nothing of the FASTA.
+        DataError: a malformed BED file or annotation, or nothing to scan.
     """
-    spans = [_region(text, contigs=contigs, aliases=aliases) for text in options.regions]
+    known = NamedContigs(contigs, aliases)
+    spans = [_region(text, contigs=known) for text in options.regions]
     if options.bed is not None:
         spans += _bed(options.bed, fasta=fasta, contigs=contigs, aliases=aliases)
     if options.genes is not None:
         spans += _genes(options.genes, fasta=fasta, contigs=contigs, aliases=aliases)
     if not (options.regions or options.bed or options.genes):
         spans = [Span(name, 0, length) for name, length in contigs.items()]
-    return list(_merged(spans, contigs))
+    found = list(_merged(spans, contigs))
+    if not found:
+        where = fasta if options.genes is None else f"{options.genes}: no gene lies in {fasta}"
+        raise DataError(f"{where}: nothing to scan")
+    return found
 
 
-def _region(text: str, *, contigs: Mapping[str, int], aliases: Mapping[str, str]) -> Span:
-    name, _, numbers = text.rpartition(":")
-    match = _SPAN.match(numbers) if name and text not in contigs else None
-    wanted = name if match else text
-    contig = match_contigs({wanted: None}, contigs, aliases=aliases).get(wanted)
-    if contig is None:
-        some = ", ".join(list(contigs)[:5])
-        raise UsageError(f"--region {text[:80]}: no such contig in the FASTA, which has {some}; write CONTIG:FROM-TO")
-    if match is None:
-        return Span(contig, 0, contigs[contig])
-    first, last = (int((part or "").replace(",", "") or 0) for part in (match[1], match[3]))
-    last = last if match[3] else contigs[contig] if match[2] else first
-    if not 1 <= first <= last <= contigs[contig]:
-        raise UsageError(
-            f"--region {text[:80]}: {contig} has {contigs[contig]:,} bases; expected 1-based positions, "
-            f"1 <= from <= to <= {contigs[contig]:,}"
-        )
-    return Span(contig, first - 1, last)
+def _region(text: str, *, contigs: NamedContigs) -> Span:
+    contig, start, end = parse_region(text, contigs=contigs, source="the FASTA")
+    length = contigs.names[contig]
+    if (end or 0) > length or (start > 0 and start >= length):
+        raise UsageError(f"--region {printable(text[:80])}: beyond the end of {contig}, which has {length:,} bases")
+    return Span(contig, start, length if end is None else end)
 
 
 def _bed(path: Path, *, fasta: Path, contigs: Mapping[str, int], aliases: Mapping[str, str]) -> Iterator[Span]:
     from genoconv.contigs import require_contigs
-    from genoconv.genome.windows.intervals import read_bed
+    from genoconv.genome.windows.intervals import bed_rows
 
-    bed = read_bed(path)
-    used = {str(name): None for name in bed["contig"].unique()}
+    rows = list(bed_rows(path))
+    used = {contig: None for _, (contig, *_) in rows}
     names = require_contigs(used, contigs, query_source=str(path), target_source=fasta, aliases=aliases)
-    for contig, start, end in zip(bed["contig"], bed["start"], bed["end"], strict=True):
-        target = names.get(str(contig))
-        if target is None:
-            continue
-        if end > contigs[target]:
-            raise DataError(f"{path}: {contig}:{start}-{end} is beyond {target}, which has {contigs[target]:,} bases")
-        yield Span(target, int(start), int(end))
+    for line, (contig, start, end, *_) in rows:
+        target = names.get(contig)
+        if target is not None and end > contigs[target]:
+            raise DataError(
+                f"{path}: line {line}: {contig}:{start}-{end} is beyond {target}, which has {contigs[target]:,} bases"
+            )
+        if target is not None:
+            yield Span(target, start, end)
+    if absent := [contig for contig in used if contig not in names]:
+        left_out = sum(contig not in names for _, (contig, *_) in rows)
+        log.warning(
+            "%s: %s left out, on contigs that %s lacks: %s", path, count(left_out, "interval"), fasta, listed(absent)
+        )
 
 
 def _genes(path: Path, *, fasta: Path, contigs: Mapping[str, int], aliases: Mapping[str, str]) -> Iterator[Span]:

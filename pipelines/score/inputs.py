@@ -11,12 +11,13 @@ from genoconv.genome.fasta.access import Fasta
 from genoconv.pipelines.references import GenomeFiles
 from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.progress import Advance, progress_bar
+from genoconv.regions import parse_region
 from genoconv.variants.alleles import Status, check_ref
 from genoconv.variants.header import contig_lengths
 from genoconv.variants.reader import open_variants
 from genoconv.variants.records import Record, VariantFile
 from genoconv.variants.reference import Reference
-from genoconv.variants.selection import Selection, VcfContigs, merged, parse_region
+from genoconv.variants.selection import FAR, Selection, VcfContigs, merged
 from genoconv.variants.survey import Survey, survey
 from genoconv.wording import count, listed
 
@@ -139,7 +140,8 @@ def selection(
     if not regions and regions_file is None:
         return Selection(pass_only=pass_only)
     contigs = VcfContigs(source)
-    spans = [parse_region(region, contigs=contigs) for region in regions]
+    named = [parse_region(region, contigs=contigs, source="the VCF") for region in regions]
+    spans = [(region.contig, region.start, FAR if region.end is None else region.end) for region in named]
     if regions_file is not None:
         from genoconv.genome.windows.intervals import read_bed
 

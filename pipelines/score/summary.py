@@ -14,7 +14,7 @@ BIN = 0.5
 _OUTER = 20  # bins on either side of zero
 
 _WHY = {
-    Status.NO_ALT: "ALT is . in every record",
+    Status.NO_ALT: "ALT is .",
     Status.SYMBOLIC: "symbolic alleles and breakends spell no sequence",
     Status.STAR: "* stands for an upstream deletion",
     Status.NO_CONTIG: "the FASTA has no sequence of that name and length; is it the right one?",

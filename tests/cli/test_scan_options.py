@@ -122,6 +122,19 @@ def _(bench: Bench) -> None:
     assert picture.read_bytes() != before
 
 
+@shows("annotation")
+def _(bench: Bench) -> None:
+    picture, genes = bench.folder / "p.svg", bench.folder / "genes.gtf"
+    genes.write_text('c\tx\tgene\t305\t700\t.\t-\t.\tgene_id "G"; gene_biotype "protein_coding";\n')
+    bench.call(*REGION, "--plot", picture)
+    before = picture.read_text()
+    assert bench.table(*REGION, "--plot", picture, "--annotation", genes)["pos"].nunique() == 10
+    assert "G (-)" in picture.read_text()
+    assert "G (-)" not in before
+    with pytest.raises(UsageError, match="--annotation goes with --plot"):
+        bench.call(*REGION, "--annotation", genes, "--force")
+
+
 @shows("shard")
 def _(bench: Bench) -> None:
     bench.table("--shard", "1/1")

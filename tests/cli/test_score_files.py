@@ -169,7 +169,7 @@ def test_names_of_contigs(score, tmp_path, names):
     bed = tmp_path / "r.bed"
     bed.write_text("chr1\t99\t100\nchr9\t1\t5\n")
     assert len(lines(score(vcf, regions_file=bed))) == 1
-    with pytest.raises(UsageError, match="chr7:1-5: neither a contig nor"):
+    with pytest.raises(UsageError, match="chr7:1-5: the VCF has no such contig; it has"):
         score(vcf, regions=("chr7:1-5",))
 
 

@@ -39,6 +39,7 @@ GROUND = {
     "wording": Room("how messages put names, counts and suggestions"),
     "tokens": Room("the alphabet and the token ids", (), ("numpy",)),
     "contigs": Room("one contig, many names", ("errors", "wording")),
+    "regions": Room("regions as users write them", ("errors", "wording", "contigs")),
     "paths": Room("where genoconv keeps and finds files", ("errors",), ("platformdirs",)),
     "processes": Room("which processes live"),
     "workfiles": Room("private and temporary files", ("errors", "wording", "processes")),

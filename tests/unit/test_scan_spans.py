@@ -1,5 +1,6 @@
 """Which positions a scan reads, and how they are cut into pieces."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +33,56 @@ def test_the_whole_genome_in_the_order_of_the_fasta() -> None:
         ("HLA:A*01:01", ("HLA:A*01:01", 0, 50)),  # a name, not base 1 of HLA:A*01
         ("HLA:A*01:01:2-3", ("HLA:A*01:01", 1, 3)),
         ("HLA:A*01:7-8", ("HLA:A*01", 6, 8)),
+        ("{HLA:A*01:01}:2-3", ("HLA:A*01:01", 1, 3)),
+        ("{chr2}", ("chr2", 0, 300)),
+        (" chr2:5-6 ", ("chr2", 4, 6)),
     ],
 )
 def test_a_region_is_one_based_and_a_name_may_hold_colons(region: str, span: tuple[str, int, int]) -> None:
     assert found(regions=(region,)) == [Span(*span)]
 
 
-@pytest.mark.parametrize("region", ["chr2:0-5", "chr2:6-5", "chr2:1-301", "chr2:301"])
-def test_a_region_beyond_its_contig_is_refused(region: str) -> None:
-    expected = rf"^--region {region}: chr2 has 300 bases; expected 1-based positions, 1 <= from <= to <= 300$"
-    with pytest.raises(UsageError, match=expected):
+@pytest.mark.parametrize(
+    ("region", "reason"),
+    [
+        ("chr2:0-5", "positions are counted from 1"),
+        ("chr2:6-5", "the first must not exceed the last"),
+        ("chr2:1-301", "beyond the end of chr2, which has 300 bases"),
+        ("chr2:301", "beyond the end of chr2"),
+        ("chr2:301-", "beyond the end of chr2"),
+        ("chr2:-5", "'-5' is not FROM-TO or a position"),
+        ("chr2:1e2-2e2", "'1e2-2e2' is not FROM-TO or a position"),
+        ("chr2:", "'' is not FROM-TO or a position"),
+        ("{chr2}:x", "'x' is not FROM-TO or a position"),
+        ("{chr2", "the FASTA has no such contig; it has chr1, chr2, HLA:A"),
+        ("", "the FASTA has no such contig"),
+    ],
+)
+def test_an_invalid_region_is_refused(region: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=rf"^--region {re.escape(region)}: .*{re.escape(reason)}"):
         found(regions=(region,))
+
+
+def test_intervals_on_other_contigs_are_left_out_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bed = tmp_path / "b.bed"
+    bed.write_text("chr1\t5\t9\nchrUn\t1\t2\nchrUn\t4\t5\n")
+    assert found(bed=bed) == [Span("chr1", 5, 9)]
+    assert caplog.messages == [f"{bed}: 2 intervals left out, on contigs that g.fa lacks: chrUn"]
+    bed.write_text("#\nchr1\t5\t1001\n")
+    with pytest.raises(DataError, match=r"b.bed: line 2: chr1:5-1001 is beyond chr1, which has 1,000 bases"):
+        found(bed=bed)
+
+
+def test_nothing_to_scan_is_an_error(tmp_path: Path) -> None:
+    genes = tmp_path / "g.gtf"
+    genes.write_text('chr1\tx\tgene\t901\t1900\t.\t-\t.\tgene_id "G"; gene_biotype "protein_coding";\n')
+    with pytest.raises(DataError, match=r"g.gtf: no gene lies in g.fa: nothing to scan"):
+        found(genes=genes)
+    options = ScanOptions(fasta=Path("g.fa"), output=Path("o.bw"))
+    with pytest.raises(DataError, match=r"^g.fa: nothing to scan"):
+        find_spans(options, fasta=Path("g.fa"), contigs={"empty": 0}, aliases={})
 
 
 def test_regions_that_touch_or_overlap_are_read_once_in_order() -> None:
@@ -58,7 +98,7 @@ def test_intervals_and_genes_are_joined_with_regions(tmp_path: Path) -> None:
     assert found(bed=bed, regions=("chr1:10-12",)) == [Span("chr1", 5, 12), Span("chr2", 0, 1)]
     assert found(genes=genes) == [Span("chr2", 0, 10), Span("chr2", 290, 300)], "a gene across the origin"
     bed.write_text("chr2\t5\t301\n")
-    with pytest.raises(DataError, match=r"r\.bed: chr2:5-301 is beyond chr2, which has 300 bases"):
+    with pytest.raises(DataError, match=r"r\.bed: line 1: chr2:5-301 is beyond chr2, which has 300 bases"):
         found(bed=bed)
 
 

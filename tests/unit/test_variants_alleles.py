@@ -47,6 +47,7 @@ def test_shortest_form_makes_the_same_sequence():
     [
         ("*", Status.STAR),
         ("<DEL>", Status.SYMBOLIC),
+        ("C<ctg1>", Status.SYMBOLIC),
         ("<NON_REF>", Status.SYMBOLIC),
         ("<INS:ME:LINE1>", Status.SYMBOLIC),
         ("A[chr15:12345[", Status.SYMBOLIC),

@@ -9,10 +9,11 @@ import pytest
 from fasta_files import bgzf
 
 from genoconv.errors import DataError, OutputError, UsageError
+from genoconv.regions import parse_region
 from genoconv.variants.bcf_limits import BcfCheck, floating, genotype, integer
 from genoconv.variants.header import repaired
 from genoconv.variants.reader import open_variants
-from genoconv.variants.selection import VcfContigs, parse_region
+from genoconv.variants.selection import VcfContigs
 from genoconv.variants.survey import survey
 from genoconv.variants.writer import open_writer
 
@@ -150,13 +151,13 @@ def test_regions_of_contigs_with_colons(tmp_path: Path, declares: bool) -> None:
     path.write_text("\n".join(["##fileformat=VCFv4.2", *contigs, COLUMNS, *rows, ""]))
     for name in ODD:
         contigs_of = VcfContigs(open_variants(path))
-        assert parse_region(name, contigs=contigs_of)[0] == name
-        assert parse_region(f"{name}:400-600", contigs=contigs_of) == (name, 399, 600)
-        assert parse_region(f"{{{name}}}:400", contigs=contigs_of) == (name, 399, 400)
-        assert parse_region(f"{{{name}}}", contigs=contigs_of)[0] == name
+        assert parse_region(name, contigs=contigs_of, source="").contig == name
+        assert parse_region(f"{name}:400-600", contigs=contigs_of, source="") == (name, 399, 600)
+        assert parse_region(f"{{{name}}}:400", contigs=contigs_of, source="") == (name, 399, 400)
+        assert parse_region(f"{{{name}}}", contigs=contigs_of, source="").contig == name
     for text in ("HLA-A*01:01:01", "chr22", "chr22:5", "{chr22}", "a=b:x", "a=b:0", "a=b:" + "9" * 4400, "a=b:\u0665"):
         with pytest.raises(UsageError, match="--region"):
-            parse_region(text, contigs=VcfContigs(open_variants(path)))
+            parse_region(text, contigs=VcfContigs(open_variants(path)), source="")
 
 
 @pytest.mark.parametrize("pos", ["-5", "1_00", "1e5", "", "\u0665", "9" * 4400, "²"])
