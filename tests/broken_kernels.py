@@ -41,6 +41,15 @@ LONG_CHANGES = {
 }
 """The same for the kernels of long rows."""
 
+HALVES_CHANGES = {
+    "carry left out": ("one_sm/halves.cu", "turned(z0)", "HalfTile{}"),
+    "second half of a filter left out": ("one_sm/halves.cu", "k0 + kSpectrum : rest", "k0 : rest"),
+    "halves not brought to one scale": ("one_sm/halves.cu", "pack_half(factor, factor)", "pack_half(1.0f, 1.0f)"),
+    "peak of the first half forgotten": ("one_sm/halves.cu", "max_shared(peaks.at(0), before)", ""),
+    "filter not brought to one scale": ("one_sm/spectrum.cu", "part > 0 && peak > first_peak", "part > 1"),
+}
+"""The same for the kernel of halves."""
+
 OF_LONG_ROWS = {"dk of all steps but the first missing"}
 """Changes that only show in rows of several tiles."""
 
@@ -57,8 +66,8 @@ branches in fp16 and in fp32. 32,768: lag twists of the second tile of a', in an
 
 
 def broken_sources(change: str, folder: Path) -> Path:
-    """A copy of the kernels' sources with one of :data:`CHANGES` or :data:`LONG_CHANGES` made, in ``folder``."""
-    file, text, instead = (CHANGES | LONG_CHANGES)[change]
+    """A copy of the kernels' sources with a change made, one of those above, in ``folder``."""
+    file, text, instead = (CHANGES | LONG_CHANGES | HALVES_CHANGES)[change]
     copy = folder / "csrc"
     shutil.copytree(shipped("csrc"), copy)
     before = (copy / file).read_text(encoding="utf-8")

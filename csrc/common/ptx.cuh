@@ -65,6 +65,14 @@ DEVICE u32 scale_bfloat(u32 x, u32 power) {
   asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(out) : "r"(x), "r"(power), "r"(0x80008000u));
   return out;
 }
+// The product of two pairs of bf16 values, rounded once; the larger of `most` and the magnitudes of x, not-a-number if
+// either is.
+DEVICE u32 multiply_bfloat(u32 a, u32 b) { return scale_bfloat(a, b); }
+DEVICE u32 larger_magnitude_bfloat(u32 most, u32 x) {
+  u32 out;
+  asm("max.NaN.bf16x2 %0, %1, %2;" : "=r"(out) : "r"(most), "r"(x & 0x7fff7fffu));
+  return out;
+}
 DEVICE float2 unpack_half(u32 x) {
   float2 out;
   asm("{ .reg .b16 l, h; mov.b32 {l, h}, %2; cvt.f32.f16 %0, l; cvt.f32.f16 "

@@ -12,6 +12,16 @@ DEVICE StoredTile stored(const HalfTile& x) {
 }
 DEVICE StoredTile load_stored(const uint4* own) { return {{own[0], own[32]}}; }
 DEVICE StoredTile load_stored_shared(u32 own) { return {{load_shared16(own), load_shared16(own + 512)}}; }
+DEVICE void store_stored(uint4* own, const StoredTile& x) { own[0] = x.word[0], own[32] = x.word[1]; }
+
+// Times a power of two, a pair of halves.
+DEVICE uint4 times(uint4 x, u32 factor) {
+  return {multiply_half(x.x, factor), multiply_half(x.y, factor), multiply_half(x.z, factor),
+          multiply_half(x.w, factor)};
+}
+DEVICE StoredTile times(const StoredTile& x, u32 factor) {
+  return {{times(x.word[0], factor), times(x.word[1], factor)}};
+}
 
 // f(n, i, re, im) on every place of a stored tile.
 template <class Function>
@@ -70,6 +80,38 @@ DEVICE HalfTile conjugate_of_correlation(const StoredTile& stored_k, const HalfT
       out.re[n][r] = fuse_half(z.re[n][r], k.re[n][r], multiply_half(z.im[n][r], k.im[n][r]));
       out.im[n][r] = fuse_half(z.re[n][r], k.im[n][r], multiply_half(negate_half(z.im[n][r]), k.re[n][r]));
     }
+  return out;
+}
+// conj(k z) + more, rounded once where z is in fp32.
+DEVICE HalfTile conjugate_of_product(const StoredTile& k, const Tile& z, const HalfTile& more) {
+  Tile out;
+  convert(out, more);
+  for_each_place(k, [&](int n, int i, float re, float im) {
+    out.re[n][i] += z.re[n][i] * re - z.im[n][i] * im;
+    out.im[n][i] -= z.re[n][i] * im + z.im[n][i] * re;
+  });
+  return to_half(out);
+}
+DEVICE HalfTile conjugate_of_product(const StoredTile& stored_k, const HalfTile& z, const HalfTile& more) {
+  const HalfTile k = half_tile(stored_k);
+  HalfTile out;
+#pragma unroll
+  for (int n = 0; n < 2; n++)
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+      const u32 minus = negate_half(z.im[n][r]);
+      out.re[n][r] = fuse_half(z.re[n][r], k.re[n][r], fuse_half(minus, k.im[n][r], more.re[n][r]));
+      out.im[n][r] = fuse_half(negate_half(z.re[n][r]), k.im[n][r], fuse_half(minus, k.re[n][r], more.im[n][r]));
+    }
+  return out;
+}
+// conj(i z) of conj(z).
+DEVICE HalfTile turned(const HalfTile& z) {
+  HalfTile out;
+#pragma unroll
+  for (int n = 0; n < 2; n++)
+#pragma unroll
+    for (int r = 0; r < 2; r++) out.re[n][r] = z.im[n][r], out.im[n][r] = negate_half(z.re[n][r]);
   return out;
 }
 // sum += weight conj(x) z.

@@ -101,6 +101,11 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
             unpack_chunk(v, load_shared16(Place<S>::samples(S::kSamples, item)));
             if constexpr (GATE_IN) multiply_chunk(v, gate(item));
           },
+          [&](int item) {
+            const uint4 x = load_shared16(Place<S>::samples(S::kSamples, item));
+            if constexpr (GATE_IN) return peak_of_chunk<true>(x, gate(item));
+            else return peak_of_chunk<false>(x, x);
+          },
           peaks, back);
     }
     filters.fetch(at.channel, first_of(0), first_of(0) + kApart);

@@ -27,14 +27,7 @@ DEVICE void put_scaled(int item, const Tile& z, u32 peak) {
 template <class S, int kTop>
 DEVICE StoredTile rescaled(int item, u32 peak) {
   const float factor = scale_of<kTop>(peak).in / scale_of<kTop>(load_shared4(peak_at<S>(item))).in;
-  const u32 pair = pack_half(factor, factor);
-  StoredTile x = load_stored_shared(slot_words<S>(item));
-#pragma unroll
-  for (int n = 0; n < 2; n++) {
-    x.word[n] = {multiply_half(x.word[n].x, pair), multiply_half(x.word[n].y, pair), multiply_half(x.word[n].z, pair),
-                 multiply_half(x.word[n].w, pair)};
-  }
-  return x;
+  return times(load_stored_shared(slot_words<S>(item)), pack_half(factor, factor));
 }
 
 // sqrt(N): transforms are unitary inside, a filter's spectrum is not.

@@ -231,8 +231,9 @@ DEVICE void load_result(float (&v)[8], int item) {
 struct Peaks {
   int parity = 0;
   DEVICE u32 at(int row) const { return shared_base() + parity * 256 + row * 4; }
+  DEVICE u32 last_at(int row) const { return shared_base() + (parity ^ 1) * 256 + row * 4; }  // of the set before
   DEVICE void clear_other() const {
-    if (thread_index() < 64) store_shared4(shared_base() + (parity ^ 1) * 256 + thread_index() * 4, 0);
+    if (thread_index() < 64) store_shared4(last_at(thread_index()), 0);
   }
   DEVICE void note(int row, u32 most) const {  // of one row, the same from the whole warp
     if (lane_index() == 0) max_shared(at(row), most);
@@ -250,21 +251,49 @@ struct Peaks {
   }
 };
 
+// The largest magnitude of eight values times a gate's (GATED), rounded as rows are: enough to choose a power of two.
+template <bool kGated>
+DEVICE float peak_of_chunk(uint4 x, uint4 gate) {
+  if constexpr (IO_BF16) {
+    const u32 values[4] = {x.x, x.y, x.z, x.w}, gates[4] = {gate.x, gate.y, gate.z, gate.w};
+    u32 most = 0;
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+      most = larger_magnitude_bfloat(most, kGated ? multiply_bfloat(values[i], gates[i]) : values[i]);
+    return larger(as_float(most << 16), as_float(most & 0xffff0000u));
+  } else {  // whose product may leave the range
+    float v[8], most = 0;
+    unpack_chunk(v, x);
+    if constexpr (kGated) multiply_chunk(v, gate);
+#pragma unroll
+    for (int i = 0; i < 8; i++) most = larger(most, fabsf(v[i]));
+    return most;
+  }
+}
+
+// Whether values of rows are too many to be kept between their peak and their scaling.
+template <class S>
+DEVICE constexpr bool asks_twice() {
+  return S::kItems > 4;
+}
 // source(item, v, once) gives this thread's values -> scaled fp16 samples; `once` is true the first time that it is
-// asked, and where values are too many to be kept it is asked twice. `back[warp_row]` undoes the scaling. Ends with a
-// barrier.
-template <class S, class Source>
-DEVICE void load_samples(Source source, Peaks& peaks, float (&back)[S::kWarpRows]) {
-  constexpr bool kInRegisters = S::kItems <= 4;
+// asked, and where values are too many to be kept it is asked twice, or peak_of(item) first. `back[warp_row]` undoes
+// the scaling. Ends with a barrier.
+template <class S, class Source, class PeakOf>
+DEVICE void load_samples(Source source, PeakOf peak_of, Peaks& peaks, float (&back)[S::kWarpRows]) {
+  constexpr bool kInRegisters = !asks_twice<S>();
   float kept[kInRegisters ? S::kItems : 1][8];
   float peak[S::kWarpRows] = {};
 #pragma unroll
   for (int item = 0; item < S::kItems; item++) {
-    float (&v)[8] = kept[kInRegisters ? item : 0];
-    source(item, v, true);
     float& most = peak[warp_row_of<S>(item)];
+    if constexpr (kInRegisters) {
+      source(item, kept[item], true);
 #pragma unroll
-    for (int i = 0; i < 8; i++) most = larger(most, fabsf(v[i]));
+      for (int i = 0; i < 8; i++) most = larger(most, fabsf(kept[item][i]));
+    } else {
+      most = larger(most, peak_of(item));
+    }
   }
   peaks.note_all<S>(peak);
   block_barrier();
@@ -283,14 +312,26 @@ DEVICE void load_samples(Source source, Peaks& peaks, float (&back)[S::kWarpRows
     scale_chunk(v, scale.in);
     u32 words[4];
 #pragma unroll
-    for (int i = 0; i < 4; i++) {
-      // Neighbours of a row that is not finite share products with it, and zero times not-a-number is not zero.
-      words[i] = scale.finite ? pack_half(v[2 * i], v[2 * i + 1]) : 0u;
-    }
+    for (int i = 0; i < 4; i++) words[i] = pack_half(v[2 * i], v[2 * i + 1]);
     store_shared16(Place<S>::samples(S::kSamples, item), uint4{words[0], words[1], words[2], words[3]});
+    // Neighbours of a row that is not finite share products with it, and zero times not-a-number is not zero.
+    if (!scale.finite) store_shared16(Place<S>::samples(S::kSamples, item), uint4{0, 0, 0, 0});
   }
   peaks.parity ^= 1;
   block_barrier();
+}
+template <class S, class Source>
+DEVICE void load_samples(Source source, Peaks& peaks, float (&back)[S::kWarpRows]) {
+  load_samples<S>(
+      source,
+      [&](int item) {
+        float v[8], most = 0;
+        source(item, v, true);
+#pragma unroll
+        for (int i = 0; i < 8; i++) most = larger(most, fabsf(v[i]));
+        return most;
+      },
+      peaks, back);
 }
 
 // Copies the outer tables to shared memory and clears both sets of peaks. Ends with a barrier.

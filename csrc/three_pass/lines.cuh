@@ -43,10 +43,6 @@ DEVICE void store_line(unsigned char* line, u32 buffer) {
     store_device16<false>(piece.of(line) + 64, load_shared16(piece.im));
   }
 }
-DEVICE uint4 times(uint4 x, u32 factor) {
-  return {multiply_half(x.x, factor), multiply_half(x.y, factor), multiply_half(x.z, factor),
-          multiply_half(x.w, factor)};
-}
 // Tiles of 32 columns to the scale of their row, where they have others: this thread's own pieces.
 DEVICE void level_line(const u32* codes, const Range& range, u32 buffer) {
   if (range.level()) return;
@@ -83,7 +79,6 @@ DEVICE u32 part_of(const float* scales, int channel, int line, int line_count) {
   const float part = own[1 + line] / own[0];
   return pack_half(part, part);
 }
-DEVICE StoredTile times(const StoredTile& x, u32 part) { return {{times(x.word[0], part), times(x.word[1], part)}}; }
 
 // sums += (re + i im) (x + i y), the matrix on the left.
 DEVICE void multiply_complex(WorkStrip& sum_re, WorkStrip& sum_im, const uint4& re, const uint4& im, const uint4& minus,

@@ -10,8 +10,15 @@ from genoconv.gpu.targets import card_of
 from genoconv.ops.longconv.overlap_save.plan import choose_chunks
 from genoconv.ops.longconv.regimes import pair_sizes, reach, transforms
 
-WAYS = ("one pass: the row in one multiprocessor", "three passes over memory", "overlapping chunks", "torch.fft")
-SHADES = (COLOURS["train"], COLOURS["test"], COLOURS["valid"], COLOURS["grey"])
+WAYS = (
+    "one pass: the row in one multiprocessor",
+    "one pass, half by half",
+    "three passes over memory",
+    "overlapping chunks",
+    "torch.fft",
+)
+SHADES = (COLOURS["train"], COLOURS["train"] + "99", COLOURS["test"], COLOURS["valid"], COLOURS["grey"])
+_REGIMES = ("one-sm", "halves", "three-pass")
 
 
 def causal() -> None:
@@ -40,7 +47,7 @@ def causal() -> None:
 def regimes() -> None:
     card = card_of("sm_90")
     table = transforms(card)
-    sizes = tuple(size for _, size, _ in table)
+    sizes = tuple(size for _, size, _ in transforms(card, gradients=True))
     pairs = pair_sizes(card)
     exponents = range(8, 25)
     picture = np.full((len(exponents), len(exponents)), np.nan)
@@ -50,21 +57,21 @@ def regimes() -> None:
                 continue
             length, taps = 2**n, 2**k
             if choose_chunks(length, taps=taps, sizes=sizes, pairs=pairs) is not None:
-                way = 2
-            elif length > reach(card):
                 way = 3
+            elif length > reach(card):
+                way = 4
             else:
                 name = next(name for name, size, _ in table if size >= length)
-                way = 0 if name == "one-sm" else 1
+                way = _REGIMES.index(name)
             picture[line, column] = way
     figure = Figure(figsize=(7.4, 4.6))
     axes = figure.subplots()
-    axes.imshow(picture, origin="lower", cmap=ListedColormap(SHADES), vmin=-0.5, vmax=3.5, aspect="auto")
+    axes.imshow(picture, origin="lower", cmap=ListedColormap(SHADES), vmin=-0.5, vmax=len(WAYS) - 0.5, aspect="auto")
     ticks = range(0, len(exponents), 2)
     names = [_short(2 ** exponents[tick]) for tick in ticks]
     axes.set(xticks=ticks, yticks=ticks, xticklabels=names, yticklabels=names)
     axes.set(xlabel="N, positions of a row", ylabel="K, taps of the filter", title="Forward pass on sm_90 (H100, H200)")
-    shown = [Patch(color=SHADES[way], label=WAYS[way]) for way in range(4) if (picture == way).any()]
+    shown = [Patch(color=SHADES[way], label=WAYS[way]) for way in range(len(WAYS)) if (picture == way).any()]
     axes.legend(handles=shown, frameon=False, loc="upper left")
     save(figure, "regimes")
 

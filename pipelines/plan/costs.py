@@ -13,7 +13,14 @@ from math import prod
 from genoconv.gpu.targets import Card
 from genoconv.models.config import ModelConfig
 from genoconv.models.weights import expected_shapes
-from genoconv.ops.longconv.overlap_save.plan import COPY_COST, TORCH_COST, choose_chunks, kernel_cost, pair_cost
+from genoconv.ops.longconv.overlap_save.plan import (
+    COPY_COST,
+    HALVES_COST,
+    TORCH_COST,
+    choose_chunks,
+    kernel_cost,
+    pair_cost,
+)
 from genoconv.ops.longconv.regimes import choose_plan, pair_sizes, transforms
 from genoconv.ops.longconv.spectrum import fast_size
 from genoconv.pipelines.plan.cards import Accelerator
@@ -36,7 +43,7 @@ _HEAD_SAVED, _HEAD_SAVED_FIXED = 18.5, 250.0
 _HEAD_MOVED_FORWARD, _HEAD_MOVED_TRAIN = 42.0, 140.0
 # A pass of the convolution moves three inputs and a result of two bytes each.
 _CONV_PASSES = 8.0
-_CONV_BACKWARD = {"three-pass": 2.0}  # time of its backward pass, in forward passes; elsewhere:
+_CONV_BACKWARD = {"three-pass": 2.0, "halves": 4.1}  # time of its backward pass, in forward passes; elsewhere:
 _CONV_BACKWARD_ELSEWHERE = 2.4
 _FLOAT32_FACTOR = 1.8
 _CONTEXT = 0.6e9
@@ -125,7 +132,7 @@ class Prediction:
 
 def convolution(work: Workload, card: Card) -> Convolution:
     """What the operator would choose for rows of this workload, and its cost."""
-    sizes = tuple(size for _, size, _ in transforms(card)) if work.bf16 else ()
+    sizes = tuple(size for _, size, _ in transforms(card, gradients=True)) if work.bf16 else ()
     found = next(((regime, size) for regime, size, _ in transforms(card) if size >= work.length), None)
     pairs = pair_sizes(card) if work.bf16 else ()
     chunks = choose_chunks(work.length, taps=work.taps, sizes=sizes, pairs=pairs, gradients=work.train)
@@ -139,7 +146,8 @@ def convolution(work: Workload, card: Card) -> Convolution:
         return Convolution("torch.fft", points, TORCH_COST * points / (2 * work.length))
     plan = choose_plan(work.length, card=card)
     workspace = plan.workspace_bytes(work.batch, work.config.d_model, backward=work.train)
-    return Convolution(found[0], found[1], kernel_cost(found[1]) * found[1] / work.length, workspace)
+    cost = HALVES_COST if plan.regime == "halves" else kernel_cost(plan.size)
+    return Convolution(plan.regime, plan.size, cost * plan.size / work.length, workspace)
 
 
 def predict(work: Workload, on: Accelerator) -> Prediction:

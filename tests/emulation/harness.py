@@ -30,6 +30,7 @@ from genoconv.gpu.cache import included
 from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.targets import Card
 from genoconv.ops.longconv import fused, host, regimes
+from genoconv.ops.longconv.halves import launches as halves
 from genoconv.ops.longconv.one_sm import launches as one_sm
 from genoconv.ops.longconv.one_sm import tables as one_sm_tables
 from genoconv.ops.longconv.three_pass import passes as three_pass
@@ -98,7 +99,8 @@ def machine(
     def emulated(kernels: Sequence[Kernel], **_: object) -> tuple["_Emulated", ...]:
         return tuple(_Emulated(kernel, sources, here) for kernel in kernels)
 
-    kept = (regimes.plan_on, host.loaded, one_sm._kernels, one_sm._shares, one_sm._tables, three_pass._tables)
+    kept = (regimes.plan_on, host.loaded, one_sm._kernels, one_sm._shares, one_sm.tables_on, halves._kernel)
+    kept = (*kept, three_pass._tables)
     with (
         mock.patch.object(targets, "local_card", return_value=card),
         mock.patch.object(torch.cuda, "current_device", return_value=0),
@@ -120,10 +122,10 @@ def machine(
 
 def solve(x: Inputs) -> dict[str, Tensor]:
     """y and every gradient, by the host code that a GPU's users run."""
-    y, spectrum = fused.convolve(x.u, x.k, x.D, x.gate_in, x.gate_out)
+    y, spectrum = fused.convolve(x.u, x.k, x.D, x.gate_in, x.gate_out, gradients=True)
     out = {"y": y}
     names = ("du", "dk", "dD", "dgate_in", "dgate_out")
-    gradients = fused.plan_of(x.u).backward(x.dy, x.u, spectrum, x.gate_in, x.gate_out)
+    gradients = fused.plan_of(x.u, gradients=True).backward(x.dy, x.u, spectrum, x.gate_in, x.gate_out)
     out |= {name: value for name, value in zip(names, gradients, strict=True) if value is not None}
     if x.D is None:
         del out["dD"]

@@ -26,6 +26,7 @@ from genoconv.gpu.targets import KERNEL_TARGETS, card_of
 from genoconv.models import HyenaDNA, ModelConfig, preset
 from genoconv.ops import kernels
 from genoconv.ops.filter import fused as filter_kernels
+from genoconv.ops.longconv.halves.plan import Halves
 from genoconv.ops.longconv.one_sm.blocks import SIZES
 from genoconv.ops.longconv.one_sm.plan import FITS, KERNELS, OneSm, OneSmPlan
 from genoconv.ops.longconv.regimes import choose_plan
@@ -89,6 +90,14 @@ def test_the_operators_around_compile_for_every_target(arch: str) -> None:
     entries = [path for folder in folders for path in (shipped("csrc") / folder).glob("*.cu")]
     assert set(wanted) == {f"{path.parent.name}/{path.stem}" for path in entries}
     for kernel in wanted.values():
+        assert cache.compile_kernel(kernel.source, kernel.defines, arch=arch).startswith(ELF)
+
+
+@pytest.mark.parametrize(("arch", "dtype"), [("sm_80", "float16"), ("sm_90", "bfloat16")])
+def test_kernels_of_halves_compile(arch: str, dtype: str) -> None:
+    (size,) = Halves().sizes(card_of(arch))
+    plan = Halves().plan(size, size, filter_length=size, dtype=dtype, card=card_of(arch))
+    for kernel in (plan.filter_kernel, plan.kernel(fit="ragged" if arch == "sm_80" else "whole")):
         assert cache.compile_kernel(kernel.source, kernel.defines, arch=arch).startswith(ELF)
 
 

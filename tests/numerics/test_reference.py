@@ -57,6 +57,13 @@ def test_every_plan_agrees_with_the_fft_and_its_gradients(N: int) -> None:
         torch.testing.assert_close(mine, true, rtol=1e-9, atol=1e-8)
 
 
+@pytest.mark.parametrize(("N", "K"), [(257, 257), (512, 300), (700, 700), (1024, 1000)])
+def test_rows_in_parts_are_direct_convolution(N: int, K: int) -> None:
+    u, k, D, gate_in, gate_out = (x.detach() for x in problem(N, K))
+    got = reference.convolve_in_parts(u, k, choose_plan(256), D=D, gate_in=gate_in, gate_out=gate_out)
+    torch.testing.assert_close(got, direct(u, k, D, gate_in, gate_out), rtol=1e-11, atol=1e-11)
+
+
 @pytest.mark.parametrize("N", SIZES)
 def test_spectra_are_in_the_order_that_the_plan_says(N: int) -> None:
     plan = choose_plan(N)

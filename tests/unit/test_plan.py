@@ -66,6 +66,7 @@ vars(ToyPlan.launches).update(prepare_filter=_prepare_filter, forward=_forward, 
 
 class Toy:
     name = "toy"
+    differentiable = True
 
     def sizes(self, card: Card) -> tuple[int, ...]:
         return (2**10, 2**30)
@@ -75,6 +76,46 @@ class Toy:
 
     def plan(self, length: int, size: int, *, filter_length: int, dtype: str, card: Card) -> ToyPlan:
         return ToyPlan(length, filter_length, dtype, card, size)
+
+
+class OneWay(Toy):
+    """Has no kernels for gradients: rows of up to 2^10 positions get those of :class:`Toy`."""
+
+    name = "one way"
+    differentiable = False
+
+    def sizes(self, card: Card) -> tuple[int, ...]:
+        return (2**10,)
+
+    def scales(self, size: int, card: Card) -> int:
+        return 2
+
+    def plan(self, length: int, size: int, *, filter_length: int, dtype: str, card: Card) -> "OneWayPlan":
+        return OneWayPlan(length, filter_length, dtype, card, size)
+
+
+@dataclass(frozen=True, eq=False)
+class OneWayPlan(ToyPlan):
+    regime = "one way"
+    scales = 2
+    launches = ModuleType("one way")
+
+    @property
+    def gradients(self) -> Plan:
+        return Toy().plan(self.length, 2**10, filter_length=self.filter_length, dtype=self.dtype, card=self.card)
+
+
+def _forward_one_way(plan: Plan, u: Tensor, spectrum: StoredSpectrum, *gates: Tensor | None, fresh: bool) -> Tensor:
+    assert spectrum.scale.shape[1] == 2
+    return _forward(plan, u, spectrum, *gates, fresh=fresh) + 10
+
+
+def _prepare_one_way(plan: Plan, k: Tensor, D: Tensor | None) -> StoredSpectrum:
+    made = _prepare_filter(plan, k, D)
+    return StoredSpectrum(made.filter, made.scale[:, :2], made.taps)
+
+
+vars(OneWayPlan.launches).update(prepare_filter=_prepare_one_way, forward=_forward_one_way)
 
 
 @pytest.fixture
@@ -133,6 +174,39 @@ def test_a_new_regime_convolves_differentiates_and_keeps_filters(monkeypatch: py
     kept = prepare_filter(k, 8, D=D)
     torch.testing.assert_close(fused.fftconv(u, kept, None, None, None), y)
     assert list(kept.made) == [("toy", 1024)]
+
+
+@pytest.mark.usefixtures("_toy")
+def test_a_regime_without_gradients_leaves_them_to_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regimes, "REGIMES", (OneWay(), Toy()))
+    u, k, D = torch.randn(2, 3, 8).bfloat16(), torch.randn(3, 8), torch.randn(3)
+    plain = fftconv(u, k, D=D)
+    torch.testing.assert_close(fused.fftconv(u, k, D, None, None), plain + 11)
+    taps, rows = k.clone().requires_grad_(), u.clone().requires_grad_()
+    y = fused.fftconv(rows, taps, D, None, None)
+    torch.testing.assert_close(y, plain + 11)
+    du, dk = torch.autograd.grad(y.sum(), (rows, taps))
+    assert (du == 2).all()
+    torch.testing.assert_close(dk, 3 * k)
+    kept = prepare_filter(k, 8, D=D)
+    torch.testing.assert_close(fused.fftconv(u, kept, None, None, None), plain + 11)
+    assert list(kept.made) == [("one way", 1024)]
+    y = fused.fftconv(rows, kept, None, None, None)  # a prepared filter is transformed once for both ways
+    torch.testing.assert_close(y, plain + 1)
+    assert (torch.autograd.grad(y.sum(), rows)[0] == 2).all()
+    assert list(kept.made) == [("one way", 1024), ("toy", 1024)]
+
+
+@pytest.mark.usefixtures("_toy")
+@pytest.mark.parametrize(("gradients", "size", "scales"), [(False, 65_536, 1), (True, 40_960, 11)])
+def test_the_operator_promises_the_filter_that_its_backward_pass_takes(gradients: bool, size: int, scales: int) -> None:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        u = torch.empty(2, 3, 40_000, dtype=torch.bfloat16, device="cuda")
+        k = torch.empty(3, 40_000, device="cuda")
+        y, kept, scale = torch.ops.genoconv.fftconv(u, k, None, None, None, gradients)
+    assert (y.shape, kept.shape, scale.shape) == (u.shape, (3, size), (3, scales))
 
 
 @pytest.mark.usefixtures("_toy")

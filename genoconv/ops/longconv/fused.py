@@ -26,7 +26,7 @@ def unsupported(u: Tensor) -> str | None:
         return f"the kernels need CUDA tensors, u is on {u.device.type}: move it, or use backend='torch'"
     if u.dtype not in DTYPES:
         return f"the kernels take bfloat16 or float16 rows, u is {u.dtype}: cast it, or use backend='torch'"
-    found, obstacle = _served(u.device.index)
+    found, _, obstacle = _served(u.device.index)
     if obstacle:
         return obstacle
     longest = found[-1][1]
@@ -41,11 +41,11 @@ def unsupported(u: Tensor) -> str | None:
 
 
 def sizes(u: Tensor) -> tuple[int, ...]:
-    """Transform sizes that the kernels offer to rows like u, ascending; empty where they offer none."""
+    """Transform sizes that the kernels offer to rows like u, gradients included; empty where they offer none."""
     if u.device.type != "cuda" or u.dtype not in DTYPES:
         return ()
-    found, obstacle = _served(u.device.index)
-    return () if obstacle else tuple(size for _, size, _ in found)
+    _, differentiable, obstacle = _served(u.device.index)
+    return () if obstacle else tuple(size for _, size, _ in differentiable)
 
 
 def pair_sizes(u: Tensor) -> tuple[int, ...]:
@@ -53,13 +53,17 @@ def pair_sizes(u: Tensor) -> tuple[int, ...]:
     return _pairs(u.device.index) if sizes(u) else ()
 
 
-def _served(index: int | None) -> tuple[tuple[tuple[str, int, int], ...], str | None]:
-    """The transforms of one GPU, and what keeps its kernels from running at all."""
+_Transform = tuple[str, int, int]
+
+
+def _served(index: int | None) -> tuple[tuple[_Transform, ...], tuple[_Transform, ...], str | None]:
+    """The transforms of one GPU, those of plans for gradients, and what keeps its kernels from running at all."""
     card = targets.local_card(torch.cuda.current_device() if index is None else index)
     found = regimes.transforms(card)
     if not found:
-        return (), f"the kernels need compute capability 8.0 or later, this GPU is {card.arch}: use backend='torch'"
-    return found, compiler.missing()
+        reason = f"the kernels need compute capability 8.0 or later, this GPU is {card.arch}: use backend='torch'"
+        return (), (), reason
+    return found, regimes.transforms(card, gradients=True), compiler.missing()
 
 
 def _pairs(index: int | None) -> tuple[int, ...]:
@@ -71,42 +75,45 @@ _served._dynamo_marked_constant = True  # type: ignore[attr-defined]
 _pairs._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
-def _transform_of(u: Tensor) -> tuple[str, int, int]:
-    """Regime, size and scales of the transform of rows u, whose length may be a symbol."""
-    found, _ = _served(u.device.index)
-    return next(transform for transform in found if transform[1] >= u.shape[-1])
+def _transform_of(u: Tensor, *, gradients: bool) -> _Transform:
+    """Regime, size and scales of the transform of rows u, whose length may be a symbol; of the plan for gradients."""
+    found, differentiable, _ = _served(u.device.index)
+    return next(transform for transform in (differentiable if gradients else found) if transform[1] >= u.shape[-1])
 
 
-def plan_of(u: Tensor) -> Plan:
-    """The plan for rows u (B, H, N)."""
-    return regimes.plan_on(u.shape[-1], DTYPES[u.dtype], index_of(u))
+def plan_of(u: Tensor, *, gradients: bool = False) -> Plan:
+    """The plan for rows u (B, H, N), or for their gradients."""
+    plan = regimes.plan_on(u.shape[-1], DTYPES[u.dtype], index_of(u))
+    return plan.gradients if gradients else plan
 
 
 def fftconv(
     u: Tensor, k: Tensor | FilterSpectrum, D: Tensor | None, gate_in: Tensor | None, gate_out: Tensor | None
 ) -> Tensor:
     """As :func:`genoconv.ops.fftconv`, for rows that :func:`unsupported` has nothing against."""
-    made = stored(k, u) if isinstance(k, FilterSpectrum) else None
+    given = (u, gate_in, gate_out, D, None if isinstance(k, FilterSpectrum) else k)
+    gradients = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in given)
+    made = stored(k, u, gradients=gradients) if isinstance(k, FilterSpectrum) else None
     taps = None if isinstance(k, FilterSpectrum) else k.float()
     skip = None if D is None else D.float()
     y: Tensor
     if not watched(u, taps, skip, gate_in, gate_out):
-        if torch.is_grad_enabled():
+        if gradients:
             y = _Launches.apply(u, taps, skip, gate_in, gate_out, made)  # type: ignore[no-untyped-call]
         else:
-            y, _ = convolve(u, taps, skip, gate_in, gate_out, made)
+            y, _ = convolve(u, taps, skip, gate_in, gate_out, made, gradients=False)
     elif made is not None:
-        y = _prepared(u, made.filter, made.scale, made.taps, gate_in, gate_out)
+        y = _prepared(u, made.filter, made.scale, made.taps, gate_in, gate_out, gradients)
     else:
-        y = _convolve(u, taps, skip, gate_in, gate_out)[0]
+        y = _convolve(u, taps, skip, gate_in, gate_out, gradients)[0]
     return y
 
 
-def stored(k: FilterSpectrum, u: Tensor) -> StoredSpectrum:
-    """T(k) + D of a prepared filter for rows like u (B, H, N), made at its first use."""
-    regime, size, _ = _transform_of(u)
+def stored(k: FilterSpectrum, u: Tensor, *, gradients: bool) -> StoredSpectrum:
+    """T(k) + D of a prepared filter for rows like u (B, H, N), or for their gradients, made at its first use."""
+    regime, size, _ = _transform_of(u, gradients=gradients)
     made = k.made.get((regime, size))
-    return k.make(plan_of(u)) if made is None else made
+    return k.make(plan_of(u, gradients=gradients)) if made is None else made
 
 
 def convolve(
@@ -116,14 +123,17 @@ def convolve(
     gate_in: Tensor | None,
     gate_out: Tensor | None,
     made: StoredSpectrum | None = None,
+    *,
+    gradients: bool,
 ) -> tuple[Tensor, StoredSpectrum]:
-    """y, and T(k) + D: `made`, or else from k and D."""
-    plan = plan_of(u)
+    """y, and T(k) + D for a backward pass (``gradients``): `made`, or else from k and D."""
     if made is not None:
-        return plan.forward(u, made, gate_in, gate_out), made
+        return plan_of(u, gradients=gradients).forward(u, made, gate_in, gate_out), made
     assert k is not None
+    plan = plan_of(u)
     spectrum = plan.prepare_filter(k, D)
-    return plan.forward(u, spectrum, gate_in, gate_out, fresh=True), spectrum
+    y = plan.forward(u, spectrum, gate_in, gate_out, fresh=True)
+    return y, plan.gradients.prepare_filter(k, D) if gradients and plan.gradients is not plan else spectrum
 
 
 class _Launches(torch.autograd.Function):
@@ -140,7 +150,7 @@ class _Launches(torch.autograd.Function):
         made: StoredSpectrum | None,
     ) -> Tensor:
         ctx.has_taps, ctx.has_skip = k is not None, D is not None
-        y, made = convolve(u, k, D, gate_in, gate_out, made)
+        y, made = convolve(u, k, D, gate_in, gate_out, made, gradients=True)
         ctx.save_for_backward(u, made.filter, made.scale, gate_in, gate_out)
         ctx.taps = made.taps
         return y
@@ -149,7 +159,8 @@ class _Launches(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         u, kept, scale, gate_in, gate_out = ctx.saved_tensors
-        du, dk, dD, d_in, d_out = plan_of(u).backward(dy, u, StoredSpectrum(kept, scale, ctx.taps), gate_in, gate_out)
+        plan, spectrum = plan_of(u, gradients=True), StoredSpectrum(kept, scale, ctx.taps)
+        du, dk, dD, d_in, d_out = plan.backward(dy, u, spectrum, gate_in, gate_out)
         return du, dk if ctx.has_taps else None, dD if ctx.has_skip else None, d_in, d_out, None
 
 
@@ -167,16 +178,16 @@ def watched(*tensors: Tensor | None) -> bool:
 
 @torch.library.custom_op("genoconv::fftconv", mutates_args=(), device_types="cuda")
 def _convolve(
-    u: Tensor, k: Tensor, D: Tensor | None, gate_in: Tensor | None, gate_out: Tensor | None
+    u: Tensor, k: Tensor, D: Tensor | None, gate_in: Tensor | None, gate_out: Tensor | None, gradients: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """y (B, H, N), and the filter's transform: (H, size) int32 and its scales (H, ...)."""
-    y, made = convolve(u, k, D, gate_in, gate_out)
+    y, made = convolve(u, k, D, gate_in, gate_out, gradients=gradients)
     return y, made.filter, made.scale
 
 
 @_convolve.register_fake
-def _(u: Tensor, k: Tensor, D: Any, gate_in: Any, gate_out: Any) -> tuple[Tensor, Tensor, Tensor]:
-    _, size, scales = _transform_of(u)
+def _(u: Tensor, k: Tensor, D: Any, gate_in: Any, gate_out: Any, gradients: bool) -> tuple[Tensor, Tensor, Tensor]:
+    _, size, scales = _transform_of(u, gradients=gradients)
     H = u.shape[1]
     kept, scale = u.new_empty((H, size), dtype=torch.int32), u.new_empty((H, scales), dtype=torch.float32)
     return u.new_empty(u.shape), kept, scale
@@ -184,13 +195,13 @@ def _(u: Tensor, k: Tensor, D: Any, gate_in: Any, gate_out: Any) -> tuple[Tensor
 
 @torch.library.custom_op("genoconv::fftconv_prepared", mutates_args=(), device_types="cuda")
 def _prepared(
-    u: Tensor, kept: Tensor, scale: Tensor, taps: int, gate_in: Tensor | None, gate_out: Tensor | None
+    u: Tensor, kept: Tensor, scale: Tensor, taps: int, gate_in: Tensor | None, gate_out: Tensor | None, gradients: bool
 ) -> Tensor:
-    return plan_of(u).forward(u, StoredSpectrum(kept, scale, taps), gate_in, gate_out)
+    return plan_of(u, gradients=gradients).forward(u, StoredSpectrum(kept, scale, taps), gate_in, gate_out)
 
 
 @_prepared.register_fake
-def _(u: Tensor, kept: Tensor, scale: Tensor, taps: int, gate_in: Any, gate_out: Any) -> Tensor:
+def _(u: Tensor, kept: Tensor, scale: Tensor, taps: int, gate_in: Any, gate_out: Any, gradients: bool) -> Tensor:
     return u.new_empty(u.shape)
 
 
@@ -199,7 +210,8 @@ def _gradients(
     dy: Tensor, u: Tensor, kept: Tensor, scale: Tensor, taps: int, gate_in: Tensor | None, gate_out: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """du, dk, dD and the gates' gradients; an absent gate's is empty."""
-    du, dk, dD, d_in, d_out = plan_of(u).backward(dy, u, StoredSpectrum(kept, scale, taps), gate_in, gate_out)
+    plan, spectrum = plan_of(u, gradients=True), StoredSpectrum(kept, scale, taps)
+    du, dk, dD, d_in, d_out = plan.backward(dy, u, spectrum, gate_in, gate_out)
     return du, dk, dD, u.new_empty(0) if d_in is None else d_in, u.new_empty(0) if d_out is None else d_out
 
 
@@ -219,7 +231,7 @@ def _(
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    u, k, D, gate_in, gate_out = inputs
+    u, k, D, gate_in, gate_out, _ = inputs
     _, kept, scale = output
     ctx.mark_non_differentiable(kept, scale)
     ctx.save_for_backward(u, kept, scale, gate_in, gate_out)
@@ -230,11 +242,11 @@ def _backward(ctx: Any, dy: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     u, kept, scale, gate_in, gate_out = ctx.saved_tensors
     du, dk, dD, d_in, d_out = _gradients(dy, u, kept, scale, ctx.taps, gate_in, gate_out)
     skip = dD if ctx.has_skip else None
-    return du, dk, skip, None if gate_in is None else d_in, None if gate_out is None else d_out
+    return du, dk, skip, None if gate_in is None else d_in, None if gate_out is None else d_out, None
 
 
 def _keep_prepared(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    u, kept, scale, taps, gate_in, gate_out = inputs
+    u, kept, scale, taps, gate_in, gate_out, _ = inputs
     ctx.save_for_backward(u, kept, scale, gate_in, gate_out)
     ctx.taps = taps
 
@@ -242,7 +254,7 @@ def _keep_prepared(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _backward_prepared(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     u, kept, scale, gate_in, gate_out = ctx.saved_tensors
     du, _, _, d_in, d_out = _gradients(dy, u, kept, scale, ctx.taps, gate_in, gate_out)
-    return du, None, None, None, None if gate_in is None else d_in, None if gate_out is None else d_out
+    return du, None, None, None, None if gate_in is None else d_in, None if gate_out is None else d_out, None
 
 
 _convolve.register_autograd(_backward, setup_context=_keep)

@@ -74,6 +74,11 @@ class Plan(ABC):
         return 4 * self.size
 
     @property
+    def gradients(self) -> "Plan":
+        """The plan whose kernels compute gradients, from a filter that it has prepared: this one, or another's."""
+        return self
+
+    @property
     def takes_pairs(self) -> bool:
         """Whether longer rows can be convolved in chunks of :attr:`size`, each together with the one before it."""
         return False

@@ -114,3 +114,34 @@ def convolve(
     gates = (ones if gate is None else gate for gate in (gate_in, gate_out))
     y: Tensor = _Specification.apply(u, k, skip, *gates, plan)  # type: ignore[no-untyped-call]
     return y
+
+
+def convolve_in_parts(
+    u: Tensor,
+    k: Tensor,
+    plan: Transform,
+    *,
+    D: Tensor | None = None,
+    gate_in: Tensor | None = None,
+    gate_out: Tensor | None = None,
+) -> Tensor:
+    """As :func:`convolve`, for rows and filters of any length, cut into parts of ``plan.size``; without gradients.
+
+    With S_n = sum_m T(k_m) T(x_(n-m)), part n of y is the real part of T^-1(S_n + i S_(n-1)): what reaches beyond part
+    n - 1 has come back to its start, as the negated imaginary part.
+    """
+    points, length = plan.size, u.shape[-1]
+    count = -(-length // points)
+
+    def parts(x: Tensor) -> Tensor:
+        padded = torch.nn.functional.pad(x, (0, count * points - x.shape[-1]))
+        return transform(padded.view(*x.shape[:-1], count, points), plan)
+
+    rows, filters = parts(u if gate_in is None else u * gate_in), parts(k)
+    if D is not None:
+        filters[:, 0] += D[:, None]
+    # S_n, with the parts of the filter in reverse beside those of the row.
+    sums = torch.stack([(filters[:, : n + 1].flip(1) * rows[:, :, : n + 1]).sum(2) for n in range(count)], 2)
+    carried = torch.nn.functional.pad(sums[:, :, :-1], (0, 0, 1, 0))
+    y = inverse(sums + 1j * carried, plan).flatten(-2)[..., :length]
+    return y if gate_out is None else y * gate_out

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from genoconv.errors import UsageError
 from genoconv.gpu.targets import Card
+from genoconv.ops.longconv.halves.plan import Halves
 from genoconv.ops.longconv.one_sm.plan import OneSm
 from genoconv.ops.longconv.plan import DTYPES, Plan
 from genoconv.ops.longconv.three_pass.plan import ThreePass
@@ -23,6 +24,10 @@ class Regime(Protocol):
     def name(self) -> str:
         """As ``explain`` prints it."""
 
+    @property
+    def differentiable(self) -> bool:
+        """Whether its plans have kernels for gradients; where not, :attr:`Plan.gradients` is another regime's."""
+
     def sizes(self, card: Card) -> tuple[int, ...]:
         """Transform sizes that a card serves, ascending; a row takes the first that is not shorter."""
 
@@ -33,13 +38,16 @@ class Regime(Protocol):
         """The plan of rows of ``length`` positions in transforms of ``size`` points, one of :meth:`sizes`."""
 
 
-REGIMES: tuple[Regime, ...] = (OneSm(), ThreePass())
+REGIMES: tuple[Regime, ...] = (OneSm(), Halves(), ThreePass())
 """The first regime that serves a length has it."""
 
 
-def transforms(card: Card) -> tuple[tuple[str, int, int], ...]:
-    """(regime, size, scales) of every transform that a card has, ascending: a row takes the first not shorter."""
-    return _transforms(card, REGIMES)
+def transforms(card: Card, *, gradients: bool = False) -> tuple[tuple[str, int, int], ...]:
+    """(regime, size, scales) of every transform that a card has, ascending: a row takes the first not shorter.
+
+    gradients: of plans that compute gradients, :attr:`Plan.gradients` of the others.
+    """
+    return _transforms(card, tuple(regime for regime in REGIMES if regime.differentiable) if gradients else REGIMES)
 
 
 @cache

@@ -37,7 +37,7 @@ def _plan(u: Tensor, keep: FrequencyMask) -> tuple[ThreePassPlan | None, str]:
     reason = fused.unsupported(u)
     if reason:
         return None, reason
-    plan, blocks = fused.plan_of(u), len(keep.kept)
+    plan, blocks = fused.plan_of(u, gradients=True), len(keep.kept)
     if not isinstance(plan, ThreePassPlan) or plan.size != transform_size(u.shape[-1], blocks, interleaved=True):
         return None, f"the kernels of rows of {u.shape[-1]:,} positions do not skip frequencies"
     found = plan.sparse(blocks, keep.kept.index(True))

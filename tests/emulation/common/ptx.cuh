@@ -72,6 +72,14 @@ DEVICE u32 scale_bfloat(u32 x, u32 power) {
   const float factor = as_float(power & 0xffff0000u);
   return pack_bfloat(as_float(x << 16) * factor, as_float(x & 0xffff0000u) * factor);
 }
+DEVICE u32 multiply_bfloat(u32 a, u32 b) {
+  return pack_bfloat(as_float(a << 16) * as_float(b << 16), as_float(a & 0xffff0000u) * as_float(b & 0xffff0000u));
+}
+DEVICE u32 larger_magnitude_bfloat(u32 most, u32 x) {
+  x &= 0x7fff7fffu;
+  return pack_bfloat(larger(as_float(most << 16), as_float(x << 16)),
+                     larger(as_float(most & 0xffff0000u), as_float(x & 0xffff0000u)));
+}
 DEVICE float2 unpack_half(u32 x) { return {emulation::half_to_float(x & 0xffff), emulation::half_to_float(x >> 16)}; }
 DEVICE u32 permute_bytes(u32 a, u32 b, u32 selector) {
   const uint64_t both = (static_cast<uint64_t>(b) << 32) | a;

@@ -54,6 +54,6 @@ def test_one_wrong_twiddle_shows(
     x = Problem(N, B=32, H=2).inputs("cuda")
     assert not faults(differentiated(x, backend="cuda"), x)
     monkeypatch.setattr(one_sm_tables, "build", partial(wrong_tables, part=part))
-    one_sm._tables.cache_clear()
-    request.addfinalizer(one_sm._tables.cache_clear)
+    one_sm.tables_on.cache_clear()
+    request.addfinalizer(one_sm.tables_on.cache_clear)
     assert faults(differentiated(x, backend="cuda"), x)

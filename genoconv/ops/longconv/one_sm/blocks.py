@@ -127,6 +127,11 @@ def row_chunk_bytes(size: int) -> int:
     return _bytes(size, warps=chunk_warps(size), tiles=tiles_to_a_row(size), staged=0, kept=0, sums=0) + 128
 
 
+def half_bytes(size: int) -> int:
+    """Shared memory of the block that convolves rows of twice ``size`` points, one half after the other."""
+    return _bytes(size, warps=16, tiles=tiles_to_a_row(size), staged=0, kept=0, sums=0)
+
+
 def _first_fit(
     kernel: Literal["forward", "backward", "filters"],
     size: int,

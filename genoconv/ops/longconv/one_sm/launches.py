@@ -20,7 +20,8 @@ _LARGEST_LONG_STRIDE = 2**62
 
 
 @cache
-def _tables(radix: int, split: int, index: int) -> Tensor:
+def tables_on(radix: int, split: int, index: int) -> Tensor:
+    """The tables of transforms of 256 * radix * split points, in the memory of GPU ``index``."""
     return host.upload(words.build(radix, split), index)
 
 
@@ -37,7 +38,8 @@ def _kernels(
     return host.loaded(wanted, plan.card.arch, index)
 
 
-def _filter_grid(plan: OneSmPlan, channels: int) -> int:
+def filter_grid(plan: OneSmPlan, channels: int) -> int:
+    """Blocks of the kernels that transform filters and their gradients."""
     return min(-(-channels // plan.filter_block.rows), plan.card.sm_count * plan.filter_block.per_sm)
 
 
@@ -64,9 +66,9 @@ def prepare_filter(plan: OneSmPlan, k: Tensor, D: Tensor | None) -> StoredSpectr
     H, K = taps.shape
     kept = torch.empty(H, plan.size, dtype=torch.int32, device=k.device)
     scale = torch.empty(H, 1, dtype=torch.float32, device=k.device)
-    tables = _tables(plan.radix, plan.split, index)
+    tables = tables_on(plan.radix, plan.split, index)
     (spectrum,) = _kernels(plan, index, ("spectrum",), "whole", True, True)
-    spectrum.launch((taps, skip, kept, scale, tables, H, K, int(taps.data_ptr() % 16 == 0)), grid=_filter_grid(plan, H))
+    spectrum.launch((taps, skip, kept, scale, tables, H, K, int(taps.data_ptr() % 16 == 0)), grid=filter_grid(plan, H))
     return StoredSpectrum(kept, scale, K)
 
 
@@ -87,7 +89,7 @@ def forward(
     block = plan.forward_block
     fit = plan.fit(block, B, aligned=host.aligned(u, gate_in, gate_out, y))
     (kernel,) = _kernels(plan, index, ("forward",), fit, gate_in is not None, gate_out is not None)
-    tables = _tables(plan.radix, plan.split, index)
+    tables = tables_on(plan.radix, plan.split, index)
     args = (u, gate_in, gate_out, y, spectrum.filter, spectrum.scale, tables, B, H, N)
     grid = min(plan.card.sm_count * block.per_sm, -(-B // block.rows) * H)
     kernel.launch((*args, *host.strides(u, gate_in, gate_out)), grid=grid, pdl=fresh and plan.has_pdl)
@@ -107,7 +109,7 @@ def convolve_chunks(
     )
     (loaded,) = host.loaded((kernel,), plan.card.arch, index)
     count = -(-N // plan.size)
-    tables = _tables(plan.radix, plan.split, index)
+    tables = tables_on(plan.radix, plan.split, index)
     args = (u, gate_in, gate_out, y, spectrum.filter, spectrum.scale, tables, B, H, count, N)
     loaded.launch((*args, *host.strides(u, gate_in, gate_out)), grid=plan.chunk_grid(B * H * count))
     return y
@@ -132,7 +134,7 @@ def backward(
         None if plan.span == 1 else torch.zeros(slices * H * plan.radix * plan.split, dtype=torch.int32, device=device)
     )
     workspace = torch.empty(grid * plan.kept_bytes // 4, dtype=torch.int32, device=device)
-    tables = _tables(plan.radix, plan.split, index)
+    tables = tables_on(plan.radix, plan.split, index)
     fit = plan.fit(plan.backward_block, B, aligned=host.aligned(u, gate_in, gate_out, dy, du))
     names = ("backward", "filter_grad")
     kernel, filter_grad = _kernels(plan, index, names, fit, gate_in is not None, gate_out is not None)
@@ -142,5 +144,5 @@ def backward(
     dk = torch.empty((H, spectrum.taps), dtype=torch.float32, device=device)
     dD = torch.empty(H, dtype=torch.float32, device=device)
     left = (partial, dk, dD, tables, H, spectrum.taps, slices, 1)
-    filter_grad.launch(left, grid=_filter_grid(plan, H), pdl=plan.has_pdl)
+    filter_grad.launch(left, grid=filter_grid(plan, H), pdl=plan.has_pdl)
     return du, dk, dD, dgate_in, dgate_out

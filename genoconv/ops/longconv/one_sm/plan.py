@@ -133,6 +133,8 @@ class OneSmPlan(Plan):
             "GATE_IN": int(rows and gate_in),
             "GATE_OUT": int(rows and gate_out),
         }
+        if not rows:
+            defines["HALVES"] = 0
         return Kernel(f"one_sm/{name}", tuple(sorted(defines.items())), block.smem_bytes, 32 * block.warps)
 
     @property
@@ -306,6 +308,7 @@ class OneSm:
     """The regime of rows that fit one multiprocessor."""
 
     name = "one-sm"
+    differentiable = True
 
     def sizes(self, card: Card) -> tuple[int, ...]:
         """Powers of two from 256 on."""

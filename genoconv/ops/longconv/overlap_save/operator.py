@@ -28,7 +28,7 @@ def fftconv(
     if isinstance(k, FilterSpectrum):
         taps, skip = k.taps, k.skip
         if chunks.fused:
-            made = stored(k, u[..., : chunks.points])
+            made = stored(k, u[..., : chunks.points], gradients=True)
             spectrum, scale = made.filter, made.scale
         else:
             spectrum = k.rfft(chunks.points)

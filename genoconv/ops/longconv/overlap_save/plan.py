@@ -34,6 +34,8 @@ _CLEAR_GAIN = 0.9
 # Those above 32,768 leave out the filter's transform, which a batch shares: see FILTER_COST.
 _KERNEL_COSTS = ((4096, 1.4), (8192, 1.65), (16384, 1.95), (32768, 2.2), (1 << 18, 4.7), (1 << 21, 5.3), (1 << 22, 6.2))
 _LONGEST_KERNEL_COST = 8.5
+HALVES_COST = 2.4
+"""Of rows that one multiprocessor takes half by half, without gradients and without the filter's transform."""
 TORCH_COST = 25.0
 """Of torch.fft, which serves rows that the kernels do not."""
 _GRADIENTS_COST = 1.7

@@ -27,14 +27,14 @@ def transform(
     """T(k) + D for chunks of rows u, as it was prepared, or else from k (H, K) and D (H,)."""
     if spectrum is not None and scale is not None:
         return StoredSpectrum(spectrum, scale, chunks.taps)
-    return plan_of(u[..., : chunks.points]).prepare_filter(k, D)
+    return plan_of(u[..., : chunks.points], gradients=True).prepare_filter(k, D)
 
 
 def forward(
     u: Tensor, spectrum: StoredSpectrum, gate_in: Tensor | None, gate_out: Tensor | None, chunks: Chunks
 ) -> Tensor:
     """y (B, H, N) contiguous, of u's type. spectrum: T(k) + D for transforms of P points."""
-    plan = plan_of(u[..., : chunks.points])
+    plan = plan_of(u[..., : chunks.points], gradients=True)
     if chunks.paired and isinstance(plan, OneSmPlan) and plan.takes_pairs:
         return convolve_chunks(plan, u, spectrum, gate_in, gate_out)
     y = torch.empty(u.shape, dtype=u.dtype, device=u.device)
@@ -42,7 +42,7 @@ def forward(
         for run in _runs(list(chunks.forward()), chunks, channels=u.shape[1]):
             rows = [_batch(x, b, run, chunks) for x in (u, gate_in, gate_out)]
             assert rows[0] is not None
-            found = plan_of(rows[0]).forward(rows[0], spectrum, rows[1], rows[2])
+            found = plan_of(rows[0], gradients=True).forward(rows[0], spectrum, rows[1], rows[2])
             _keep_own(found, y[b], run, chunks)
     return y
 
@@ -69,7 +69,7 @@ def backward(
             # Every product of dk belongs to the chunk that owns its position of u: no other chunk may see it.
             owned, own = torch.zeros(rows[1].shape, dtype=u.dtype, device=u.device), _own(run[0], chunks)
             owned[..., own] = rows[1][..., own]
-            du_rows, dk_part, dD_part, dgate_rows, _ = plan_of(owned).backward(
+            du_rows, dk_part, dD_part, dgate_rows, _ = plan_of(owned, gradients=True).backward(
                 rows[0], owned, spectrum, rows[2], rows[3]
             )
             dk += dk_part

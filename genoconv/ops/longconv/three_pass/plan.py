@@ -320,6 +320,7 @@ class ThreePass:
     """The regime of rows longer than one multiprocessor holds."""
 
     name = "three-pass"
+    differentiable = True
 
     def sizes(self, card: Card) -> tuple[int, ...]:
         """Multiples 4, 5, 6 and 7 of powers of two, up to 2^24."""

@@ -1,0 +1,157 @@
+"""Plans of rows up to twice as long as one multiprocessor holds: it takes one half after the other.
+
+With P points of a half, x = x0, x1 and k = k0, k1, the results are y0 = Re T^-1(T(k0) T(x0)) and
+y1 = Re T^-1(T(k0) T(x1) + (T(k1) + i T(k0)) T(x0)): `csrc/one_sm/halves.cu`. Gradients take three passes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from types import ModuleType
+
+from genoconv.gpu.compiler import Kernel
+from genoconv.gpu.targets import Card
+from genoconv.ops.longconv.one_sm.blocks import half_bytes
+from genoconv.ops.longconv.one_sm.plan import FITS, LARGEST_STRIDE, Fit, OneSm, OneSmPlan
+from genoconv.ops.longconv.plan import Plan
+from genoconv.ops.longconv.three_pass.plan import ThreePass
+from genoconv.wording import count
+
+_WARPS = 16
+
+
+@dataclass(frozen=True)
+class HalvesPlan(Plan):
+    """A row of two halves, each of which fits the shared memory of one multiprocessor.
+
+    Attributes:
+        half: the plan of rows of ``size / 2`` points, whose transform and filter kernel are a half's.
+        whole: the plan that has kernels for gradients.
+    """
+
+    half: OneSmPlan
+    whole: Plan
+
+    __hash__ = Plan.__hash__  # otherwise dataclass makes one of all fields
+
+    regime = "halves"
+    scales = 1
+
+    @property
+    def radices(self) -> tuple[int, ...]:
+        """Those of a half, after a cut in two."""
+        return (2, *self.half.radices)
+
+    @property
+    def gradients(self) -> Plan:
+        """Three passes."""
+        return self.whole
+
+    @property
+    def smem_bytes(self) -> int:
+        """Shared memory of a block."""
+        return half_bytes(self.half.size)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Device bytes in which each block keeps what the first half of a row leaves to the second."""
+        return 4 * self.half.size
+
+    def kernel(self, *, fit: Fit = "whole", gate_in: bool = True, gate_out: bool = True) -> Kernel:
+        """`halves`. fit: of the rows, see :meth:`fit`. gate_*: there is one."""
+        defines = {
+            "PLAN_RADIX": self.half.radix,
+            "PLAN_SPLIT": self.half.split,
+            "PLAN_GROUPS": 1,
+            "PLAN_WARPS": _WARPS,
+            "PLAN_STAGED": 0,
+            "PLAN_SPECTRUM_IN_SMEM": 0,
+            "PLAN_SUMS_IN_SMEM": 0,
+            "PLAN_LAG_HALF_SHIFT": int(self.half.split == 4),
+            "IO_BF16": int(self.dtype == "bfloat16"),
+            "HALF_SUMS": int(self.dtype == "bfloat16"),
+            "ALIGNED": int(fit != "ragged"),
+            "WHOLE": int(fit == "whole"),
+            "GATE_IN": int(gate_in),
+            "GATE_OUT": int(gate_out),
+        }
+        return Kernel("one_sm/halves", tuple(sorted(defines.items())), self.smem_bytes, 32 * _WARPS)
+
+    @property
+    def filter_kernel(self) -> Kernel:
+        """`spectrum`, of both halves of a filter."""
+        kernel = self.half.kernel("spectrum")
+        return replace(kernel, defines=tuple(sorted((dict(kernel.defines) | {"HALVES": 1}).items())))
+
+    def fit(self, *, aligned: bool) -> Fit:
+        """As of one-SM plans: whole where nothing needs a mask."""
+        if not aligned:
+            return "ragged"
+        return "whole" if self.length == self.size else "aligned"
+
+    def grid(self, rows: int) -> int:
+        """Blocks for so many rows."""
+        return min(rows, self.card.sm_count)
+
+    def obstacle(self, channels: int) -> str | None:
+        """As of one-SM plans: the kernel counts the values of a batch in 32 bits."""
+        if channels * self.length <= LARGEST_STRIDE:
+            return None
+        return (
+            f"{channels:,} channels of {self.length:,} positions exceed the {LARGEST_STRIDE:,} values per batch that "
+            f"the kernels count to: use fewer channels per call, or backend='torch'"
+        )
+
+    def workspace_bytes(self, batches: int, channels: int, *, backward: bool) -> int:
+        """What first halves leave; in the backward pass, that of three passes."""
+        if backward:
+            return self.whole.workspace_bytes(batches, channels, backward=True)
+        return self.grid(batches * channels) * self.kept_bytes
+
+    def kernels(self) -> Iterator[Kernel]:
+        """Every kernel, gated, for rows of every fit; then those for gradients."""
+        yield self.filter_kernel
+        yield from (self.kernel(fit=fit) for fit in FITS)
+        yield from self.whole.kernels()
+
+    @property
+    def launches(self) -> ModuleType:
+        """`launches.py` beside this file."""
+        from genoconv.ops.longconv.halves import launches
+
+        return launches
+
+    def explain_kernels(self) -> Iterator[str]:
+        """The block of a half, then the plan of gradients."""
+        yield (
+            f"forward: halves of {self.half.size:,} points, one after the other; {count(1, 'block')} of"
+            f" {32 * _WARPS} threads per SM, {self.smem_bytes / 1024:.1f} KB, and {self.kept_bytes / 1024:.0f} KB in"
+            " the L2 cache between them"
+        )
+        yield (
+            f"backward: {self.whole.regime}, transform of {self.whole.size:,} points as"
+            f" {'*'.join(map(str, self.whole.radices))}"
+        )
+        yield from self.whole.explain_kernels()
+
+
+class Halves:
+    """The regime of rows up to twice as long as one multiprocessor holds."""
+
+    name = "halves"
+    differentiable = False
+
+    def sizes(self, card: Card) -> tuple[int, ...]:
+        """Twice the largest of `one-sm`."""
+        return tuple(2 * size for size in OneSm().sizes(card)[-1:])
+
+    def scales(self, size: int, card: Card) -> int:
+        """One per channel."""
+        return 1
+
+    def plan(self, length: int, size: int, *, filter_length: int, dtype: str, card: Card) -> HalvesPlan:
+        """As :meth:`genoconv.ops.longconv.regimes.Regime.plan`."""
+        half = OneSm().plan(size // 2, size // 2, filter_length=size // 2, dtype=dtype, card=card)
+        three = ThreePass()
+        least = next(points for points in three.sizes(card) if points >= length)
+        whole = three.plan(length, least, filter_length=filter_length, dtype=dtype, card=card)
+        return HalvesPlan(length, filter_length, dtype, card, size, half, whole)
