@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from genoconv.errors import GenoconvError, ModelError, TrainingError
 from genoconv.models.hyena import HyenaDNA
 from genoconv.progress import noted_bar
+from genoconv.train.agreement import parting
 from genoconv.train.batch import Batch, Parcel
 from genoconv.train.best import Best
 from genoconv.train.callbacks import Measuring, Pacing
@@ -87,7 +88,8 @@ def run(job: Job, *, machine: Machine, folder: Path, resume: Path | None = None,
         if limit is not None and machine.is_first and machine.accelerator == "cpu" and not restored:
             warn_of_short_minutes(job, seconds=60 * limit)
         parts = _Parts.assemble(job, machine, folder, restored, best, metrics, display, interrupts)
-        _fit(parts, machine, restored)
+        with parting():
+            _fit(parts, machine, restored)
         return parts.outcome()
 
 

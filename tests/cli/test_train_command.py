@@ -117,6 +117,15 @@ def test_a_signal_to_the_whole_group_saves_a_checkpoint(
 
 
 PAIR = ("run.devices=2", "model.embed_dropout=0", "data.reverse_complement=false")
+LEAVES_BEFORE_IT_WAITS = """
+import torch.distributed as dist
+from genoconv.train import workers
+wait = workers._Worker.finish
+def finish(worker):
+    assert not dist.is_initialized(), "NCCL keeps a process in its group until all leave it"
+    wait(worker)
+workers._Worker.finish = finish
+"""
 ONE_HELD_OUT = ("max_length=1024", "data.tokens_per_batch=2048", "data.packing=true")
 
 
@@ -128,6 +137,7 @@ def test_two_processes_learn_what_one_does_with_twice_the_batches(tmp_path: Path
         *("train", "-f", fasta, "-o", folder, "--max-steps", 5, *sets(*PAIR, *ONE_HELD_OUT)),
         home=home,
         env=environment(home, fonts),
+        before=LEAVES_BEFORE_IT_WAITS,
     )
     text = result.stderr.decode()
     assert result.returncode == 0, text
