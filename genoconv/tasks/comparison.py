@@ -1,13 +1,14 @@
 """Differences of log-likelihood between sequences that resemble each other, reading none of them twice."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from enum import StrEnum
-from typing import NamedTuple
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from genoconv.tasks.likelihood import CausalLikelihood, LogP, Pair, Tokens, scored
+from genoconv.tasks.likelihood import CausalLikelihood, Tokens, scored
+from genoconv.tasks.rows import Indices, Rows
 
 Span = tuple[int, int]
 Advance = Callable[[float], object]
@@ -26,37 +27,39 @@ class Reduce(StrEnum):
     """Only the variant's own: as many as the longer allele has, from the variant's first base on."""
 
 
-class Comparison(NamedTuple):
-    """Which sequences to compare, by number, and over which half-open spans of them."""
-
-    ref_row: int
-    alt_row: int
-    ref_span: Span
-    alt_span: Span
-
-    @property
-    def pair(self) -> Pair:
-        """What the likelihood has to know: nothing before the spans matters."""
-        return Pair(self.ref_row, self.alt_row, min(self.ref_span[0], self.alt_span[0]))
-
-
 class Comparisons:
     """Many comparisons that are read at once: each distinct reference, and under it each alternative, one time.
 
-    Attributes:
-        sequences: the distinct sequences, tokens.
+    A comparison is a number, in the order in which they were added. It is between two rows: the sequences, also by
+    number.
     """
 
     def __init__(self, reduce: Reduce) -> None:
         self.reduce = reduce
-        self.sequences: list[Tokens] = []
+        self._blocks: list[Tokens] = []
+        self._count = 0
         self._index: dict[tuple[int | None, bytes], int] = {}
-        self._pairs: list[Pair] = []
-        self._spans: list[tuple[int, Span]] = []
         self._substituted: dict[tuple[int, int, int], int] = {}
-        self._sums: dict[tuple[int, Span], float] = {}
+        self._added: list[Indices] = []
+        self._number = 0
+        self._differences = np.empty(0, np.float64)
 
-    def add(self, ref: Tokens, alt: Tokens, ref_site: Span, alt_site: Span) -> Comparison:
+    @cached_property
+    def sequences(self) -> Rows[np.uint8]:
+        """The distinct sequences, tokens; of those that were added before this was first asked for."""
+        return Rows.of(self._blocks, dtype=np.uint8)
+
+    @cached_property
+    def rows(self) -> Indices:
+        """(C, 2) the reference and the alternative of each comparison."""
+        return self._columns[:, :2]
+
+    @cached_property
+    def _columns(self) -> Indices:
+        """(C, 7) rows of reference and alternative, a half-open span of each, and the first position that matters."""
+        return np.concatenate([np.empty((0, 7), np.int64), *self._added])
+
+    def add(self, ref: Tokens, alt: Tokens, ref_site: Span, alt_site: Span) -> int:
         """Compare two sequences of one strand.
 
         Args:
@@ -66,20 +69,16 @@ class Comparisons:
         first = first_difference(ref, alt)
         ref_row = self._row(ref)
         alt_row = self._row(alt, of=ref_row) if first is not None else ref_row
-        if self.reduce == Reduce.SITE:
-            found = Comparison(ref_row, alt_row, ref_site, alt_site)
-        else:
+        if self.reduce != Reduce.SITE:
             # Up to the first difference both are the same function of the same bases; leaving that part out of the
             # sums keeps its rounding errors out of the score.
-            found = Comparison(ref_row, alt_row, (first or 0, len(ref)), (first or 0, len(alt)))
+            ref_site, alt_site = (first or 0, len(ref)), (first or 0, len(alt))
         # An indel moves what lies downstream of it, which comes before its site where the other strand is read.
-        self._pairs.append(found.pair if first is None else Pair(ref_row, alt_row, min(first, found.pair.first)))
-        self._spans += [(ref_row, found.ref_span), (alt_row, found.alt_span)]
-        return found
+        matters = min(ref_site[0], alt_site[0], *(() if first is None else (first,)))
+        [number] = self._append(np.array([[ref_row, alt_row, *ref_site, *alt_site, matters]]))
+        return number
 
-    def add_substitutions(
-        self, refs: Tokens, index: npt.NDArray[np.int64], places: npt.NDArray[np.int64], tokens: Tokens
-    ) -> list[Comparison]:
+    def add_substitutions(self, refs: Tokens, index: Indices, places: Indices, tokens: Tokens) -> range:
         """As :meth:`add` for V single bases in U reference sequences of one length.
 
         Args:
@@ -88,70 +87,79 @@ class Comparisons:
             places: where in it, (V,).
             tokens: what stands there instead, (V,).
         """
-        ref_rows = [self._row(ref) for ref in refs]
-        alts = refs[index]
-        alts[np.arange(len(alts)), places] = tokens
-        found, length = [], refs.shape[1]
-        for ref, place, token, alt in zip(index.tolist(), places.tolist(), tokens.tolist(), alts, strict=True):
-            ref_row = ref_rows[ref]
-            alt_row = self._substituted.setdefault((ref_row, place, token), len(self.sequences))
-            if alt_row == len(self.sequences):
-                self.sequences.append(alt)
-            span = (place, place + 1 if self.reduce == Reduce.SITE else length)
-            found.append(Comparison(ref_row, alt_row, span, span))
-            self._pairs.append(Pair(ref_row, alt_row, place))
-            self._spans += [(ref_row, span), (alt_row, span)]
-        return found
+        ref_rows = self._ref_rows(refs)[index]
+        keys = zip(ref_rows.tolist(), places.tolist(), tokens.tolist(), strict=True)
+        alt_rows, fresh = [], []
+        for number, key in enumerate(keys):
+            row = self._substituted.setdefault(key, self._count)
+            if row == self._count:
+                self._count += 1
+                fresh.append(number)
+            alt_rows.append(row)
+        alts = refs[index[fresh]]
+        alts[np.arange(len(fresh)), places[fresh]] = tokens[fresh]
+        self._blocks.append(alts)
+        ends = places + 1 if self.reduce == Reduce.SITE else np.full_like(places, refs.shape[1])
+        columns = [ref_rows, np.array(alt_rows, np.int64), places, ends, places, ends, places]
+        return self._append(np.stack(columns, axis=1))
+
+    def _append(self, columns: Indices) -> range:
+        self._added.append(columns)
+        self._number += len(columns)
+        return range(self._number - len(columns), self._number)
+
+    def _ref_rows(self, refs: Tokens) -> Indices:
+        """:meth:`_row` of each of (U, L)."""
+        rows, fresh = [], []
+        for number, ref in enumerate(refs):
+            row = self._index.setdefault((None, ref.tobytes()), self._count)
+            if row == self._count:
+                self._count += 1
+                fresh.append(number)
+            rows.append(row)
+        self._blocks.append(refs[fresh])
+        return np.array(rows, np.int64)
 
     def _row(self, tokens: Tokens, *, of: int | None = None) -> int:
         """Where ``tokens`` are; ``of`` is the row of the reference that they are an alternative of."""
-        key = of, tokens.tobytes()
-        if key not in self._index:
-            self._index[key] = len(self.sequences)
-            self.sequences.append(tokens)
-        return self._index[key]
+        row = self._index.setdefault((of, tokens.tobytes()), self._count)
+        if row == self._count:
+            self._count += 1
+            self._blocks.append(tokens)
+        return row
 
     def read(self, likelihood: CausalLikelihood, *, advance: Advance | None = None) -> None:
         """Read what was added; ``advance`` is called with the number of sequences just read."""
-        log_p = likelihood(self.sequences, self._pairs, advance=advance)
-        self._sums = _sums(log_p, self._spans)
-
-    def difference(self, comparison: Comparison) -> float:
-        """ln P(alt) - ln P(ref) over the spans, in nats; per base of the reference with ``Reduce.MEAN``."""
-        ref_row, alt_row, ref_span, alt_span = comparison
-        if ref_row == alt_row:
-            return 0.0
-        difference = self._sums[alt_row, alt_span] - self._sums[ref_row, ref_span]
+        refs, alts, *spans, first = self._columns.T
+        log_p = likelihood.read(self.sequences, np.stack([refs, alts, first], axis=1), advance=advance)
+        differences = _sums(log_p, alts, spans[2], spans[3]) - _sums(log_p, refs, spans[0], spans[1])
+        differences[refs == alts] = 0
         if self.reduce == Reduce.MEAN:
-            return difference / max(scored(self.sequences[ref_row]), 1)
-        return difference
+            distinct, index = np.unique(refs, return_inverse=True)
+            bases = np.array([max(scored(self.sequences[row]), 1) for row in distinct.tolist()], np.int64)
+            differences /= bases[index]
+        self._differences = differences
+
+    def differences(self) -> npt.NDArray[np.float64]:
+        """ln P(alt) - ln P(ref) over the spans, in nats; per base of the reference with ``Reduce.MEAN``; (C,)."""
+        return self._differences
 
 
-def _sums(log_p: Sequence[LogP], spans: Iterable[tuple[int, Span]]) -> dict[tuple[int, Span], float]:
-    """The sum over each span of a row, in float64."""
-    found: dict[tuple[int, Span], float] = {}
-    wanted = list(dict.fromkeys(spans))
-    filled = [(row, span) for row, span in wanted if span[0] < min(span[1], len(log_p[row]))]
-    found.update(dict.fromkeys(wanted, 0.0))
-    for some in _runs(filled):
-        parts = [log_p[row][slice(*span)] for row, span in some]
-        firsts = np.cumsum([0, *map(len, parts[:-1])])
-        found.update(zip(some, np.add.reduceat(np.concatenate(parts), firsts, dtype=np.float64).tolist(), strict=True))
-    return found
-
-
-def _runs(spans: Iterable[tuple[int, Span]]) -> Iterator[list[tuple[int, Span]]]:
-    """Runs that do not take much memory together."""
-    run: list[tuple[int, Span]] = []
-    size = 0
-    for row, span in spans:
-        run.append((row, span))
-        size += span[1] - span[0]
-        if size > _SUMMED_AT_ONCE:
-            yield run
-            run, size = [], 0
-    if run:
-        yield run
+def _sums(log_p: Rows[np.float32], rows: Indices, starts: Indices, ends: Indices) -> npt.NDArray[np.float64]:
+    """The sum over a half-open span of each row, in float64; the same for a span whatever the others are."""
+    offsets, lengths = log_p.offsets[rows], log_p.lengths[rows]
+    sizes = np.minimum(ends, lengths) - np.minimum(starts, lengths)
+    sums = np.zeros(len(rows), np.float64)
+    filled = np.flatnonzero(sizes > 0)
+    # Runs that do not take much memory together.
+    runs = np.searchsorted(np.cumsum(sizes[filled]), np.arange(0, sizes[filled].sum(), _SUMMED_AT_ONCE))
+    for some in np.split(filled, runs[1:]):
+        if len(some):
+            firsts = offsets[some] + starts[some]
+            spans = zip(firsts.tolist(), (firsts + sizes[some]).tolist(), strict=True)
+            values = np.concatenate([log_p.values[first:last] for first, last in spans], dtype=np.float64)
+            sums[some] = np.add.reduceat(values, np.cumsum(sizes[some]) - sizes[some])
+    return sums
 
 
 def first_difference(one: Tokens, two: Tokens) -> int | None:

@@ -17,15 +17,12 @@ from torch import Tensor, nn
 from genoconv.models.hyena import HyenaDNA
 from genoconv.models.suffix import Kept, SuffixReuse, base_logits
 from genoconv.models.suffix_cpu import CpuSuffixReuse
-from genoconv.tasks.batching import cut, fitting_rows, halving, round_up, stack
+from genoconv.tasks.batching import cut, fitting_rows, halving, round_up, sent, stack
+from genoconv.tasks.rows import Indices, Rows, spread
 from genoconv.tokens import A, T
 
 Tokens = npt.NDArray[np.uint8]
 LogP = npt.NDArray[np.float32]
-
-
-Families = dict[int, dict[int, int]]
-"""Of each reference its alternatives, and of each of these the first position that matters."""
 
 
 class Pair(NamedTuple):
@@ -61,15 +58,36 @@ def log_probabilities(logits: Tensor, ids: Tensor) -> Tensor:
     return nn.functional.pad(torch.where(known, chosen, 0.0), (1, 0))
 
 
-class _Job:
+class _Families(NamedTuple):
+    """Alternatives that are read from their reference's suffix on: those of one reference together, in order.
+
+    Attributes:
+        refs, alts: rows of each reference and alternative, (A,), ascending by reference.
+        firsts: of each alternative the first position that matters, (A,).
+        whole: whether a row is a reference that has to be known from its beginning, (R,).
+        members: whether a row is in any family, (R,).
+    """
+
+    refs: Indices
+    alts: Indices
+    firsts: Indices
+    whole: npt.NDArray[np.bool_]
+    members: npt.NDArray[np.bool_]
+
+    def of(self, refs: Indices) -> tuple[Indices, Indices, Indices]:
+        """Members of ascending ``refs``: for each alternative, which of ``refs`` it is of, its row, what matters."""
+        lows, highs = np.searchsorted(self.refs, refs), np.searchsorted(self.refs, refs, side="right")
+        some = spread(lows, highs)
+        return np.repeat(np.arange(len(refs)), highs - lows), self.alts[some], self.firsts[some]
+
+
+class _Job(NamedTuple):
     """One call: what to read, what belongs together, what was found."""
 
-    def __init__(self, sequences: Sequence[Tokens], families: Families, advance: Callable[[float], object]) -> None:
-        self.sequences = sequences
-        self.families = families
-        self.advance = advance
-        self.in_families = {*families, *(alt for alts in families.values() for alt in alts)}
-        self.results = [np.zeros(len(sequence), np.float32) for sequence in sequences]
+    sequences: Rows[np.uint8]
+    families: _Families
+    advance: Callable[[float], object]
+    results: Rows[np.float32]
 
 
 class CausalLikelihood:
@@ -117,7 +135,6 @@ class CausalLikelihood:
         rounded = window or round_up(length, steps=1, least=64)
         return rounded if self.max_length is None else min(rounded, self.max_length)
 
-    @torch.inference_mode()
     def __call__(
         self,
         sequences: Sequence[Tokens],
@@ -137,17 +154,31 @@ class CausalLikelihood:
         Raises:
             ModelError: one sequence alone does not fit into the memory of the device.
         """
-        job = _Job(sequences, self._families(sequences, pairs), advance or (lambda amount: None))
-        alone = [index for index in range(len(sequences)) if index not in job.in_families]
-        # A reference that is compared with one of these has to be known from its beginning.
-        whole = {pair.ref for pair in pairs if pair.alt not in job.in_families} & job.families.keys()
-        one_by_one = {ref for ref in job.families if self._reads_one_by_one(len(sequences[ref]))}
-        for ref in sorted(one_by_one):
-            self._read_family(job, ref, whole=ref in whole)
-        rest = job.families.keys() - one_by_one
-        for refs, entire in ((rest & whole, True), (rest - whole, False)):
-            read = partial(self._read_families, job, whole=entire)
-            for length, members in self._by_length(sequences, sorted(refs)):
+        rows = Rows.of(sequences, dtype=np.uint8)
+        return list(self.read(rows, np.array(pairs, np.int64).reshape(-1, 3), advance=advance))
+
+    @torch.inference_mode()
+    def read(
+        self, sequences: Rows[np.uint8], pairs: Indices, *, advance: Callable[[float], object] | None = None
+    ) -> Rows[np.float32]:
+        """The same for many sequences in one array.
+
+        Args:
+            sequences: tokens.
+            pairs: (P, 3) as of :class:`Pair`.
+            advance: called with the number of sequences just read.
+        """
+        families = self._families(sequences, pairs)
+        job = _Job(sequences, families, advance or (lambda amount: None), sequences.zeros(np.float32))
+        alone = np.flatnonzero(~families.members)
+        refs = np.unique(families.refs)
+        one_by_one = np.isin(sequences.lengths[refs], self._lengths_one_by_one(np.unique(sequences.lengths[refs])))
+        for ref in refs[one_by_one].tolist():
+            self._read_family(job, ref)
+        rest = refs[~one_by_one]
+        for whole in (True, False):
+            read = partial(self._read_families, job, whole=whole)
+            for length, members in self._by_length(sequences, rest[families.whole[rest] == whole]):
                 for batch in cut(members, self._family_rows(length)):
                     halving(read, batch, device=self.device)
         for length, members in self._by_length(sequences, alone):
@@ -155,73 +186,87 @@ class CausalLikelihood:
                 halving(partial(self._read_alone, job), batch, device=self.device)
         return job.results
 
+    def _lengths_one_by_one(self, lengths: Indices) -> list[int]:
+        return [length for length in lengths.tolist() if self._reads_one_by_one(length)]
+
     def _reads_one_by_one(self, length: int) -> bool:
         """Whether alternatives of windows of this length are read one at a time."""
         model = self.model
         return not self.batch_size and isinstance(model, HyenaDNA) and CpuSuffixReuse.serves(model, length=length)
 
-    def _read_alone(self, job: "_Job", members: list[int]) -> None:
-        length = self.padded_length(len(job.sequences[members[0]]))
-        values = self._read(stack([job.sequences[index] for index in members], length, device=self.device))
-        for index, row in zip(members, values, strict=True):
-            job.results[index][:] = row[: len(job.results[index])]
+    def _read_alone(self, job: _Job, members: list[int]) -> None:
+        rows = np.array(members)
+        length = self.padded_length(int(job.sequences.lengths[members[0]]))
+        job.results.put(rows, self._read(self._ids(job.sequences.taken(rows, length))))
         job.advance(len(members))
 
-    def _read_families(self, job: "_Job", refs: list[int], *, whole: bool) -> None:
+    def _read_families(self, job: _Job, members: list[int], *, whole: bool) -> None:
         """References of one length, and those of their alternatives that begin late enough."""
-        reuse = self._reader(len(job.sequences[refs[0]]))
-        ids = stack([job.sequences[ref] for ref in refs], reuse.length, device=self.device)
-        values, states = self._read_references(reuse, ids, whole=whole)
-        for ref, row in zip(refs, values, strict=True):
-            job.results[ref][-len(row) :] = row
+        refs = np.array(members)
+        reuse = self._reader(int(job.sequences.lengths[members[0]]))
+        values, states = self._read_references(reuse, self._ids(job.sequences.taken(refs, reuse.length)), whole=whole)
+        job.results.put(refs, values, first=reuse.length - values.shape[1])
         job.advance(len(refs))
-        children = [(row, alt) for row, ref in enumerate(refs) for alt in job.families[ref]]
-        for batch in cut(children, len(refs) * reuse.length // (reuse.length - reuse.start)):
-            suffixes = [job.sequences[alt][reuse.start :] for _, alt in batch]
-            ids = stack(suffixes, reuse.length - reuse.start, device=self.device)
-            values = self._read_alternatives(reuse, ids, states, [row for row, _ in batch])
-            for (_, alt), row in zip(batch, values, strict=True):
-                job.results[alt][reuse.start + 1 :] = row[1:]
-            job.advance(len(batch))
+        index, alts, _ = job.families.of(refs)
+        size = len(refs) * reuse.length // (reuse.length - reuse.start)
+        for first in range(0, len(alts), size):
+            some = slice(first, first + size)
+            ids = self._ids(job.sequences.taken(alts[some], reuse.length, first=reuse.start))
+            values = self._read_alternatives(reuse, ids, states, index[some])
+            job.results.put(alts[some], values[:, 1:], first=reuse.start + 1)
+            job.advance(values.shape[0])
 
-    def _read_family(self, job: "_Job", ref: int, *, whole: bool) -> None:
+    def _read_family(self, job: _Job, ref: int) -> None:
         """One reference, and those of its alternatives that begin late enough, on a CPU."""
-        alts, length = job.families[ref], len(job.sequences[ref])
+        whole, length = bool(job.families.whole[ref]), int(job.sequences.lengths[ref])
+        _, alts, firsts = job.families.of(np.array([ref]))
         if length not in self._cpu_reuse:
             assert isinstance(self.model, HyenaDNA)
             self._cpu_reuse[length] = CpuSuffixReuse(self.model, length=length)
         reuse = self._cpu_reuse[length]
         [ids] = stack([job.sequences[ref]], length, device=self.device)
-        reading = reuse.reference(ids, start=min(alts.values()) - 1, whole=whole)
+        reading = reuse.reference(ids, start=int(firsts.min()) - 1, whole=whole)
         first = 0 if whole else reading.start
         values = _numpy(log_probabilities(reading.logits[None], ids[None, first:]))[0]
         job.results[ref][first + 1 :] = values[1:]
         job.advance(1)
         self.tokens += length
-        for alt, first in alts.items():
+        for alt, first in zip(alts.tolist(), firsts.tolist(), strict=True):
             [ids] = stack([job.sequences[alt]], length, device=self.device)
             logits = reuse.alternative(ids, reading, start=first - 1)
             values = _numpy(log_probabilities(logits[None], ids[None, first - 1 :]))[0]
-            job.results[alt][first:] = values[1 : len(job.results[alt]) - first + 1]
+            result = job.results[alt]
+            result[first:] = values[1 : len(result) - first + 1]
             job.advance(1)
             self.tokens += len(logits)
 
-    def _families(self, sequences: Sequence[Tokens], pairs: Sequence[Pair]) -> Families:
+    def _families(self, sequences: Rows[np.uint8], pairs: Indices) -> _Families:
         """References, each with those of its alternatives that can be read from the suffix of the window on."""
-        families: Families = {}
-        if not isinstance(self.model, HyenaDNA):
-            return families
-        for pair in dict.fromkeys(pairs):
-            if pair.alt != pair.ref and 0 < self.starts.get(len(sequences[pair.ref]), 0) < pair.first:
-                alts = families.setdefault(pair.ref, {})
-                alts[pair.alt] = min(pair.first, alts.get(pair.alt, pair.first))
-        return families
+        refs, alts, firsts = pairs.T
+        lengths, index = np.unique(sequences.lengths[refs], return_inverse=True)
+        starts = np.array([self.starts.get(length, 0) for length in lengths.tolist()], np.int64)[index]
+        together = (alts != refs) & (starts > 0) & (starts < firsts) & isinstance(self.model, HyenaDNA)
+        found, order, index = np.unique(alts[together], return_index=True, return_inverse=True)
+        matters = np.full(len(found), np.iinfo(np.int64).max)
+        np.minimum.at(matters, index, firsts[together])
+        owners = refs[together][order]
+        by_ref = np.lexsort((order, owners))
+        members = np.zeros(len(sequences), np.bool_)
+        members[found] = members[owners] = True
+        whole = np.zeros(len(sequences), np.bool_)
+        # A reference that is compared with one of these has to be known from its beginning.
+        whole[refs[~members[alts]]] = True
+        return _Families(owners[by_ref], found[by_ref], matters[by_ref], whole, members)
 
-    def _by_length(self, sequences: Sequence[Tokens], members: Sequence[int]) -> list[tuple[int, list[int]]]:
-        by_length: dict[int, list[int]] = {}
-        for index in members:
-            by_length.setdefault(self.padded_length(len(sequences[index])), []).append(index)
-        return sorted(by_length.items())
+    def _by_length(self, sequences: Rows[np.uint8], members: Indices) -> list[tuple[int, list[int]]]:
+        by_length: dict[int, list[Indices]] = {}
+        lengths = sequences.lengths[members]
+        for length in np.unique(lengths).tolist():
+            by_length.setdefault(self.padded_length(length), []).append(members[lengths == length])
+        return sorted((length, np.sort(np.concatenate(some)).tolist()) for length, some in by_length.items())
+
+    def _ids(self, tokens: Tokens) -> Tensor:
+        return sent(tokens, self.device).long()  # a byte each goes there
 
     def _read(self, ids: Tensor) -> LogP:
         self.tokens += ids.numel()
@@ -236,9 +281,9 @@ class CausalLikelihood:
         logits, states = reuse.reference(ids, whole=whole)
         return _numpy(log_probabilities(logits, ids[:, -logits.shape[1] :])), states
 
-    def _read_alternatives(self, reuse: SuffixReuse, ids: Tensor, states: list[Kept], rows: list[int]) -> LogP:
+    def _read_alternatives(self, reuse: SuffixReuse, ids: Tensor, states: list[Kept], rows: Indices) -> LogP:
         self.tokens += ids.numel()
-        return _numpy(log_probabilities(reuse.alternative(ids, states, torch.tensor(rows, device=self.device)), ids))
+        return _numpy(log_probabilities(reuse.alternative(ids, states, sent(rows, self.device)), ids))
 
     def _reader(self, length: int) -> SuffixReuse:
         if length not in self._reuse:
@@ -265,7 +310,7 @@ class CausalLikelihood:
 
             def try_one(ids: Tensor) -> None:
                 _, states = self._read_references(reuse, ids)
-                self._read_alternatives(reuse, ids[:, reuse.start :], states, [0])
+                self._read_alternatives(reuse, ids[:, reuse.start :], states, np.array([0]))
 
             self._families_at_once[length] = self._fitting(length, try_one)
         return self._families_at_once[length]

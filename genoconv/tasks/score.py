@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from genoconv.tasks.batching import computing
-from genoconv.tasks.comparison import Advance, Comparison, Comparisons, Reduce
+from genoconv.tasks.comparison import Advance, Comparisons, Reduce
 from genoconv.tasks.deltas import Alignment, HeadOutputs, Outputs
 from genoconv.tasks.deltas import Strand as Reading
 from genoconv.tasks.likelihood import CausalLikelihood
-from genoconv.tasks.substitutions import Place, find_substitutions, fitting, windows_around
+from genoconv.tasks.rows import Indices
+from genoconv.tasks.substitutions import Substitutions, find_substitutions, fitting, windows_around
 from genoconv.tokens import reverse_complement
 from genoconv.variants.alleles import Allele, Status, check_alt, check_ref, symbolic_or_star, trimmed
 from genoconv.variants.records import Record
@@ -98,12 +99,19 @@ class Settings:
 
 
 class _Plan(NamedTuple):
-    """How one allele in one window gets its score: what to compare on each strand, or why there is none."""
+    """How one allele in one window gets its score: the comparison on each strand, or why there is none."""
 
     status: Status
-    strands: tuple[Comparison, ...] = ()
+    strands: tuple[int, ...] = ()
     gene: str | None = None
     alignment: Alignment | None = None
+
+
+class _Together(NamedTuple):
+    """Substitutions that were planned together, and for each window length the comparisons (strands, V)."""
+
+    some: Substitutions
+    comparisons: list[Indices]
 
 
 class VariantScorer:
@@ -146,40 +154,35 @@ class VariantScorer:
             One list per record, in it one per ALT, in it one :class:`Score` per window length.
         """
         compared = Comparisons(self.settings.reduce)
-        plans = self._plans(records, compared)
+        together = list(self._plan_substitutions(records, compared))
+        scores: list[list[Any]] = [[None] * len(record.alts) for record in records]
+        for one in together:
+            for number, nth in zip(one.some.records.tolist(), one.some.alts.tolist(), strict=True):
+                scores[number][nth] = ()
+        plans = self._other_plans(records, scores, compared)
         with computing(), _share(advance, records=len(records), sequences=len(compared.sequences)) as read:
             compared.read(self.likelihood, advance=read)
-            outputs = self.head(compared.sequences) if self.head is not None and compared.sequences else None
-        return [[[self._score(plan, compared, outputs) for plan in allele] for allele in record] for record in plans]
+            outputs = self.head(list(compared.sequences)) if self.head is not None and compared.sequences else None
+        for one in together:
+            found = self._together_scores(one, compared, outputs)
+            for number, nth, windows in zip(one.some.records.tolist(), one.some.alts.tolist(), found, strict=True):
+                scores[number][nth] = windows
+        for (number, nth), plan in plans.items():
+            scores[number][nth] = [self._score(one, compared, outputs) for one in plan]
+        return scores
 
-    def _plans(self, records: Sequence[Record], compared: Comparisons) -> list[list[list[_Plan]]]:
-        """For every record and ALT a plan per window length."""
-        together = self._plan_substitutions(records, compared)
-        plans: list[list[list[_Plan]]] = []
-        for number, record in enumerate(records):
-            known = [together.get((number, nth)) for nth in range(len(record.alts))]
-            if None in known:
-                alone = self._statuses(record)
-                known = [
-                    plan or self._plan(record, alt, status, compared)
-                    for plan, (alt, status) in zip(known, alone, strict=True)
-                ]
-            plans.append([plan for plan in known if plan is not None])
-        return plans
-
-    def _plan_substitutions(self, records: Sequence[Record], compared: Comparisons) -> dict[Place, list[_Plan]]:
-        """Plans of single bases in windows on the grid, where all windows of a contig hold what they should.
+    def _plan_substitutions(self, records: Sequence[Record], compared: Comparisons) -> Iterator[_Together]:
+        """Single bases in windows on the grid, where all windows of a contig hold what they should.
 
         The others are planned one by one.
         """
-        plans: dict[Place, list[_Plan]] = {}
         if self.settings.gene is not None:
-            return plans
+            return
         strand = self.settings.strand
         for contig, every in find_substitutions(records, self.names).items():
-            some = fitting(every, records, contig=contig, reference=self.reference)
+            some = fitting(every, contig=contig, reference=self.reference)
             length = self.reference.contigs[contig]
-            if not some.places or min(length, max(self.settings.widths)) > self.settings.max_length:
+            if not len(some.starts) or min(length, max(self.settings.widths)) > self.settings.max_length:
                 continue
             settings = zip(self.settings.widths, self.settings.grid, strict=True)
             around = [
@@ -188,12 +191,22 @@ class VariantScorer:
             ]
             if any((one.unknown > N_RICH).any() or not one.inside for one in around):
                 continue
-            for one in around:
-                compare = one.compared(
-                    some.tokens, compared, forward=strand != Strand.REVERSE, reverse=strand != Strand.FORWARD
-                )
-                for place, comparisons in zip(some.places, compare, strict=True):
-                    plans.setdefault(place, []).append(_Plan(Status.OK, comparisons))
+            forward, reverse = strand != Strand.REVERSE, strand != Strand.FORWARD
+            yield _Together(
+                some, [one.compared(some.tokens, compared, forward=forward, reverse=reverse) for one in around]
+            )
+
+    def _other_plans(
+        self, records: Sequence[Record], scores: Sequence[Sequence[Any]], compared: Comparisons
+    ) -> dict[tuple[int, int], list[_Plan]]:
+        """A plan per window length for every record and ALT where ``scores`` is None."""
+        plans: dict[tuple[int, int], list[_Plan]] = {}
+        for number, alleles in enumerate(scores):
+            if None in alleles:
+                record = records[number]
+                for nth, (alt, status) in enumerate(self._statuses(record)):
+                    if alleles[nth] is None:
+                        plans[number, nth] = self._plan(record, alt, status, compared)
         return plans
 
     def _statuses(self, record: Record) -> list[tuple[str, Status | None]]:
@@ -241,7 +254,7 @@ class VariantScorer:
         moved = places.ref_bases != places.alt_bases or places.ref_start != places.alt_start
         return _Plan(Status.OK, tuple(self._strands(pair, compared)), gene, places if moved else None)
 
-    def _strands(self, pair: Haplotypes, compared: Comparisons) -> list[Comparison]:
+    def _strands(self, pair: Haplotypes, compared: Comparisons) -> list[int]:
         found = []
         length = len(pair.ref)
         if self.settings.strand != Strand.REVERSE:
@@ -252,26 +265,51 @@ class VariantScorer:
             found.append(compared.add(ref, alt, ref_site, alt_site))
         return found
 
+    def _together_scores(self, one: _Together, compared: Comparisons, outputs: Outputs | None) -> Iterator[list[Score]]:
+        """Of each substitution, one per window length."""
+        by_width = []
+        for numbers in one.comparisons:
+            values = compared.differences()[numbers]
+            deltas = self._deltas(numbers.T.tolist(), compared, outputs)
+            # Adding 0.0 makes zero of a negative zero, which would be printed as "-0".
+            strands = self._of_strands((values[0] + 0.0).tolist(), (values[-1] + 0.0).tolist())
+            rows = zip((values.mean(0) + 0.0).tolist(), *strands, deltas, strict=True)
+            by_width.append([Score(Status.OK, llr, ahead, back, delta=delta) for llr, ahead, back, delta in rows])
+        return map(list, zip(*by_width, strict=True))
+
+    def _of_strands(self, forward: list[float], reverse: list[float]) -> list[list[Any]]:
+        """Both columns, with None for a strand that is not read."""
+        none = [None] * len(forward)
+        strand = self.settings.strand
+        return [none if strand == Strand.REVERSE else forward, none if strand == Strand.FORWARD else reverse]
+
     def _score(self, plan: _Plan, compared: Comparisons, outputs: Outputs | None) -> Score:
         if not plan.strands:
             return Score(plan.status, gene=plan.gene)
-        values = [compared.difference(strand) for strand in plan.strands]
-        # Adding 0.0 makes zero of a negative zero, which would be printed as "-0".
-        llr = sum(values) / len(values) + 0.0
-        strand = self.settings.strand
-        return Score(
-            plan.status,
-            llr,
-            None if strand == Strand.REVERSE else values[0] + 0.0,
-            None if strand == Strand.FORWARD else values[-1] + 0.0,
-            plan.gene,
-            delta=None if outputs is None else outputs.delta(self._readings(plan), plan.alignment),
-        )
+        values = [float(compared.differences()[number]) for number in plan.strands]
+        [forward], [reverse] = self._of_strands([values[0] + 0.0], [values[-1] + 0.0])
+        [delta] = self._deltas([plan.strands], compared, outputs, alignment=plan.alignment)
+        return Score(plan.status, sum(values) / len(values) + 0.0, forward, reverse, plan.gene, delta=delta)
 
-    def _readings(self, plan: _Plan) -> list[Reading]:
+    def _deltas(
+        self,
+        plans: Sequence[Sequence[int]],
+        compared: Comparisons,
+        outputs: Outputs | None,
+        *,
+        alignment: Alignment | None = None,
+    ) -> list[list[float] | None]:
+        """Differences of the outputs of a head for alleles, each with its comparisons; None without a head."""
+        if outputs is None:
+            return [None] * len(plans)
         backwards = {Strand.BOTH: (False, True), Strand.FORWARD: (False,), Strand.REVERSE: (True,)}
         directions = backwards[self.settings.strand]
-        return [Reading(s.ref_row, s.alt_row, back) for s, back in zip(plan.strands, directions, strict=True)]
+        found: list[list[float] | None] = []
+        for strands in plans:
+            rows = compared.rows[list(strands)].tolist()
+            readings = [Reading(ref, alt, back) for (ref, alt), back in zip(rows, directions, strict=True)]
+            found.append(outputs.delta(readings, alignment))
+        return found
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from genoconv.errors import ModelError, UsageError
 from genoconv.models.hyena import HyenaDNA
-from genoconv.tasks.comparison import Comparison, Comparisons, Reduce, first_difference
+from genoconv.tasks.comparison import Comparisons, Reduce, first_difference
 from genoconv.tasks.likelihood import CausalLikelihood
 from genoconv.tokens import VOCAB_SIZE, Tokens, encode, reverse_complement
 
@@ -101,11 +101,11 @@ def score(
         batch_size=batch_size,
     )
     compared.read(likelihood)
-    values = np.array([np.mean([compared.difference(one) for one in plan]) for plan in plans])
+    values: npt.NDArray[np.float64] = compared.differences()[np.array(plans)].mean(1)
     return values if _several(ref) or _several(alt) else float(values[0])
 
 
-def _strands(ref: Tokens, alt: Tokens, strand: str, compared: Comparisons) -> list[Comparison]:
+def _strands(ref: Tokens, alt: Tokens, strand: str, compared: Comparisons) -> list[int]:
     found = []
     if strand != "reverse":
         found.append(compared.add(ref, alt, *_sites(ref, alt)))

@@ -1,12 +1,13 @@
 """Small reads of a FASTA that lie close together, served from memory."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from genoconv.variants.windows import Slice, Tokens
 
@@ -58,6 +59,24 @@ class Reference:
         joined = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
         return joined[start - first * _BLOCK : end - first * _BLOCK]
 
+    def bases_at(self, contig: str, positions: npt.NDArray[np.int64]) -> Tokens:
+        """The token at each position, (V,); 0, which is that of no base, outside the contig."""
+        found = np.zeros(len(positions), np.uint8)
+        inside = np.flatnonzero((positions >= 0) & (positions < self.contigs[contig]))
+        for number, members in _by_block(positions[inside]):
+            some = inside[members]
+            found[some] = self._block(contig, number)[positions[some] - number * _BLOCK]
+        return found
+
+    def windows(self, contig: str, starts: npt.NDArray[np.int64], width: int) -> Tokens:
+        """The ``width`` tokens from each of these positions on, (U, width); all inside the contig."""
+        found = np.empty((len(starts), width), np.uint8)
+        for _, members in _by_block(starts):
+            first = int(starts[members].min())
+            around = self.tokens(contig, first, int(starts[members].max()) + width)
+            found[members] = np.lib.stride_tricks.sliding_window_view(around, width)[starts[members] - first]
+        return found
+
     def slicer(self, contig: str, *, circular: bool = False) -> Slice:
         """:meth:`tokens` of one contig; with ``circular`` what lies beyond one end is read at the other."""
         if not circular:
@@ -73,3 +92,10 @@ class Reference:
             )
 
         return fetch
+
+
+def _by_block(positions: npt.NDArray[np.int64]) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+    """Each block with the members of ``positions``, by number, that lie in it."""
+    blocks = positions // _BLOCK
+    for number in np.unique(blocks).tolist():
+        yield number, np.flatnonzero(blocks == number)
