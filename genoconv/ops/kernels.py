@@ -46,17 +46,28 @@ def _obstacle(index: int) -> str | None:
 _obstacle._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
+def backend_of(backend: str) -> str:
+    """The backend that was asked for; in place of ``auto`` what the environment asks for.
+
+    Raises:
+        UsageError: the environment names no backend.
+    """
+    if backend == "auto":
+        backend = os.environ.get("GENOCONV_KERNELS", "auto")
+        if backend not in BACKENDS:
+            raise UsageError(f"GENOCONV_KERNELS is {backend!r}; it must be one of {', '.join(BACKENDS)}")
+    return backend
+
+
 def unsupported(x: Tensor, backend: str = "auto") -> str | None:
     """Why the kernels do not serve a call on `x`, by its device and type and by what was asked for; None: they do.
 
     Raises:
         UsageError: no such backend.
     """
-    if backend == "auto":
-        backend = os.environ.get("GENOCONV_KERNELS", "auto")
     if backend not in BACKENDS:
         raise UsageError(f"backend is {backend!r}; it must be one of {', '.join(BACKENDS)}")
-    if backend == "torch":
+    if backend_of(backend) == "torch":
         return "backend is 'torch'"
     if x.device.type != "cuda":
         return f"the kernels need CUDA tensors, got one on {x.device.type}: move it, or use backend='torch'"

@@ -56,6 +56,14 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "D twice": (lambda: fftconv(U, prepare_filter(K, 8), D=K[:, 0]), "pass it to prepare_filter instead"),
     "prepared for less": (lambda: fftconv(U, prepare_filter(K[:, :4], 4)), "prepared for 4 positions; u has 8"),
     "prepared too long": (lambda: prepare_filter(K, 4), r"1 <= K <= length; got \(3, 8\) for length 4"),
+    "prepared rows": (lambda: fftconv(prepare_filter(K, 8), K), "u is a FilterSpectrum; it must be a tensor"),
+    "prepared gate": (lambda: fftconv(U, K, gate_in=prepare_filter(K, 8)), "gate_in is a FilterSpectrum"),
+    "nothing": (lambda: fftconv(U, None), "k is a NoneType; it must be a tensor"),
+    "complex skip": (lambda: fftconv(U, K, D=torch.zeros(3) + 0j), "D is torch.complex64; it must be real"),
+    "sparse rows": (lambda: fftconv(U.to_sparse(), K), "u has the layout torch.sparse_coo; it must be dense"),
+    "half a position": (lambda: prepare_filter(K, 8.5), "length is 8.5; it must be a whole number of positions"),
+    "a list to prepare": (lambda: prepare_filter(K.tolist(), 8), "k is a list; it must be a tensor"),
+    "mask": (lambda: prepare_filter(K, 8, keep="+-+"), "the mask is a str; it must be a FrequencyMask"),
     "prepared skip": (lambda: prepare_filter(K, 8, D=K), r"D must be \(3,\) like k's channels; got \(3, 8\)"),
 }
 

@@ -122,6 +122,11 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "no bounds": (lambda: fftconv_packed(U, K, []), "got nothing"),
     "empty row": (lambda: fftconv_packed(U, K, [0, 9, 9, 40]), "row 1 is from 9 to 9"),
     "backwards": (lambda: fftconv_packed(U, K, [0, 20, 10, 40]), "row 1 is from 20 to 10"),
+    "half a position": (lambda: fftconv_packed(U, K, [0, 9.5, 40]), r"R \+ 1 integers; got \[0, 9.5, 40\]"),
+    "text": (lambda: fftconv_packed(U, K, ["0", "40"]), "R \\+ 1 integers"),
+    "a number": (lambda: fftconv_packed(U, K, 40), "R \\+ 1 integers; got 40"),
+    "floating": (lambda: fftconv_packed(U, K, torch.tensor([0.0, 40.0])), r"a tensor \(2,\) of torch.float32 on cpu"),
+    "two dimensions": (lambda: fftconv_packed(U, K, torch.tensor([[0, 40]])), r"a tensor \(1, 2\) of torch.int64"),
     "channels": (lambda: fftconv_packed(U, K[:2], [0, 40]), "k has 2 channels and u has 3"),
 }
 

@@ -1,5 +1,6 @@
 """Frequency-sparse filters: against the specification, and what a mask does to a filter."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -126,6 +127,24 @@ def test_shares_that_cannot_be() -> None:
         choose_mask(torch.ones(1, 8), 8, sparsity=1.0)
     with pytest.raises(UsageError, match="7 blocks: it must be an even number"):
         choose_mask(torch.ones(1, 8), 8, sparsity=0.5, blocks=7)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: fftconv_sparse(torch.ones(1, 1, 8), torch.ones(1, 8), "++"), "the mask is a str"),
+        (
+            lambda: fftconv_sparse(torch.ones(1, 1, 8), prepare_filter(torch.ones(1, 8), 8), LOW),
+            "k is a FilterSpectrum; it must be a tensor",
+        ),
+        (lambda: choose_mask(torch.ones(8), 8, sparsity=0.5), r"k must be \(H, K\) with K >= 1; got \(8,\)"),
+        (lambda: choose_mask(torch.ones(1, 8), 4, sparsity=0.5), r"got \(1, 8\) for length 4"),
+        (lambda: sparsity_error(torch.ones(1, 8), LOW, 4), r"got \(1, 8\) for length 4"),
+    ],
+)
+def test_what_is_not_a_filter_or_a_mask(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        call()
 
 
 EVERY_FOURTH = FrequencyMask((False, True, False, False), interleaved=True)

@@ -111,6 +111,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
         lambda: fftconv_stream(U, prepare_filter(K, 40), STATE),
         "prepared for 40 positions; u has 48",
     ),
+    "the whole answer": (lambda: fftconv_stream(U, K, fftconv_stream(U, K)), "state is a tuple; it must be what"),
     "no taps": (lambda: fftconv_stream(U, K[:, :0]), r"K >= 1; got \(3, 0\)"),
 }
 

@@ -7,13 +7,13 @@ where K is much shorter than N: see `genoconv.ops.longconv.overlap_save`).
 """
 
 import logging
-import os
 
 import torch
 from torch import Tensor
 
-from genoconv.errors import KernelError, UsageError
-from genoconv.ops.longconv import fused, on_cpu
+from genoconv.errors import KernelError
+from genoconv.ops.kernels import backend_of
+from genoconv.ops.longconv import arguments, fused, on_cpu
 from genoconv.ops.longconv.overlap_save import operator
 from genoconv.ops.longconv.overlap_save.plan import Chunks, choose_chunks
 from genoconv.ops.longconv.sparse import FrequencyMask, fftconv_sparse
@@ -21,9 +21,7 @@ from genoconv.ops.longconv.spectrum import FilterSpectrum, fast_size, upcast
 
 log = logging.getLogger(__name__)
 
-BACKENDS = ("auto", "cuda", "torch")
 _WIDE = (torch.float32, torch.float64)
-_FLOATS = (torch.bfloat16, torch.float16, *_WIDE)
 
 
 def fftconv(
@@ -56,7 +54,7 @@ def fftconv(
         UsageError: shapes, types or devices do not fit; the message gives both sides.
         KernelError: ``backend="cuda"`` and the kernels cannot serve this call.
     """
-    check(u, k, D, gate_in, gate_out, backend)
+    arguments.check(u, k, D, gate_in, gate_out, backend)
     if isinstance(k, FilterSpectrum) and k.keep is not None:
         return _sparse(u, k, k.keep, gate_in, gate_out, backend)
     taps = k.taps if isinstance(k, FilterSpectrum) else k
@@ -87,30 +85,8 @@ def prepare_filter(
     Raises:
         UsageError: K > length, shapes, types or devices that do not fit, or a D that is not finite.
     """
-    if k.ndim != 2 or 0 in k.shape or k.shape[1] > length:
-        raise UsageError(f"k must be (H, K) with 1 <= K <= length; got {tuple(k.shape)} for length {length}")
-    if not k.is_floating_point():
-        raise UsageError(f"k is {k.dtype}; it must be floating point (float32): k.float()")
-    if D is not None and D.shape != k.shape[:1]:
-        raise UsageError(f"D must be ({k.shape[0]},) like k's channels; got {tuple(D.shape)}")
-    if D is not None and D.device != k.device:
-        raise UsageError(f"D is on {D.device} and k on {k.device}; move them to one device")
-    if D is not None:
-        _check_finite(D)
+    arguments.check_filter(k, length, D, keep)
     return FilterSpectrum(k.detach(), None if D is None else D.detach(), length, keep)
-
-
-def backend_of(backend: str) -> str:
-    """The backend that was asked for; in place of ``auto`` what the environment asks for.
-
-    Raises:
-        UsageError: the environment names no backend.
-    """
-    if backend == "auto":
-        backend = os.environ.get("GENOCONV_KERNELS", "auto")
-        if backend not in BACKENDS:
-            raise UsageError(f"GENOCONV_KERNELS is {backend!r}; it must be one of {', '.join(BACKENDS)}")
-    return backend
 
 
 def choose(u: Tensor, taps: int, backend: str, *, gradients: bool = False) -> str | Chunks:
@@ -164,15 +140,6 @@ def _say_once(what: str) -> None:
         log.info("long convolutions run on %s", what)
 
 
-def _check_finite(D: Tensor) -> None:
-    bad = (~torch.isfinite(D)).nonzero()
-    if len(bad):
-        channel = int(bad[0, 0])
-        raise UsageError(
-            f"D is {D[channel].item()} in channel {channel} and must be finite; find out where it comes from"
-        )
-
-
 def _torch_path(
     u: Tensor, k: Tensor | FilterSpectrum, D: Tensor | None, gate_in: Tensor | None, gate_out: Tensor | None
 ) -> Tensor:
@@ -191,53 +158,3 @@ def _torch_path(
             y = y * upcast(gate_out)
         result: Tensor = y.to(u.dtype)
     return result
-
-
-def check(
-    u: Tensor,
-    k: Tensor | FilterSpectrum,
-    D: Tensor | None,
-    gate_in: Tensor | None,
-    gate_out: Tensor | None,
-    backend: str,
-    *,
-    piece: bool = False,
-) -> None:
-    """Raise where arguments of :func:`fftconv` do not fit; with ``piece``, K may exceed N and what was prepared."""
-    if backend not in BACKENDS:
-        raise UsageError(f"backend is {backend!r}; it must be one of {', '.join(BACKENDS)}")
-    for name, value in (("u", u), ("k", k), ("D", D), ("gate_in", gate_in), ("gate_out", gate_out)):
-        if value is not None and not isinstance(value, Tensor | FilterSpectrum):
-            raise UsageError(f"{name} is a {type(value).__name__}; it must be a tensor: torch.as_tensor({name})")
-    if u.ndim != 3 or 0 in u.shape:
-        raise UsageError(f"u must be (B, H, N) with no empty dimension; got {tuple(u.shape)}")
-    if u.dtype not in _FLOATS:
-        raise UsageError(f"u is {u.dtype}; it must be bfloat16, float16, float32 or float64")
-    _, H, N = u.shape
-    taps = k.taps if isinstance(k, FilterSpectrum) else k
-    if isinstance(k, FilterSpectrum):
-        if D is not None:
-            raise UsageError("D was given beside a prepared filter; pass it to prepare_filter instead")
-        if k.length < N and not piece:
-            raise UsageError(f"the filter was prepared for {k.length:,} positions; u has {N:,}: prepare it for those")
-    elif k.ndim != 2 or k.shape[1] < 1:
-        raise UsageError(f"k must be (H, K) with K >= 1; got {tuple(k.shape)}")
-    elif k.shape[1] > N and not piece:
-        raise UsageError(f"k must be (H, K) with 1 <= K <= N = {N:,}; got {tuple(k.shape)}: cut it to k[:, :{N}]")
-    if taps.shape[0] != H:
-        raise UsageError(f"k has {taps.shape[0]} channels and u has {H}")
-    if not taps.is_floating_point():
-        raise UsageError(f"k is {taps.dtype}; it must be floating point (float32): k.float()")
-    if D is not None and D.shape != (H,):
-        raise UsageError(f"D must be ({H},) like u's channels; got {tuple(D.shape)}")
-    if D is not None and D.device.type == "cpu" and not torch.compiler.is_compiling():
-        _check_finite(D)
-    for name, gate in (("gate_in", gate_in), ("gate_out", gate_out)):
-        if gate is not None and (gate.shape != u.shape or gate.dtype != u.dtype):
-            raise UsageError(
-                f"{name} is {tuple(gate.shape)} {gate.dtype}, u {tuple(u.shape)} {u.dtype}; they must have the same"
-                " shape and type"
-            )
-    for name, other in (("k", taps), ("D", D), ("gate_in", gate_in), ("gate_out", gate_out)):
-        if other is not None and other.device != u.device:
-            raise UsageError(f"{name} is on {other.device} and u on {u.device}; move them to one device")

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from genoconv.errors import UsageError
-from genoconv.ops.longconv import conv, fused
+from genoconv.ops.kernels import backend_of
+from genoconv.ops.longconv import arguments, conv, fused
 from genoconv.ops.longconv.chunked import operator
 from genoconv.ops.longconv.moves import Span, batches_of
 from genoconv.ops.longconv.spectrum import FilterSpectrum
@@ -55,9 +56,10 @@ def fftconv_packed(
         UsageError: shapes, types or ``cu_seqlens`` do not fit; the message gives both sides.
         KernelError: as ``fftconv``.
     """
-    conv.check(u, k, D, gate_in, gate_out, backend, piece=True)
-    bounds = [int(bound) for bound in (cu_seqlens.tolist() if isinstance(cu_seqlens, Tensor) else cu_seqlens)]
-    _check(u, bounds)
+    arguments.check(u, k, D, gate_in, gate_out, backend, piece=True)
+    if u.shape[0] != 1:
+        raise UsageError(f"u must be (1, H, T), its rows one after the other; got {tuple(u.shape)}")
+    bounds = arguments.row_bounds(cu_seqlens, u.shape[-1])
     return convolve_spans(u, k, list(pairwise(bounds)), D, gate_in, gate_out, backend)
 
 
@@ -74,7 +76,7 @@ def convolve_spans(
 
     spans: start and stop of every row, 0-based, half-open, ascending.
     """
-    if conv.backend_of(backend) != "torch":
+    if backend_of(backend) != "torch":
         layout = operator.layout_of(u, k, tuple(spans), D, gate_in, gate_out)
         if layout is not None:
             y = operator.fftconv(u, k, D, gate_in, gate_out, layout)
@@ -199,14 +201,3 @@ class _Beginnings(torch.autograd.Function):
         for length, gradient in zip(ctx.lengths, gradients, strict=True):
             dk[:, :length] += gradient
         return dk, None
-
-
-def _check(u: Tensor, bounds: list[int]) -> None:
-    if u.shape[0] != 1:
-        raise UsageError(f"u must be (1, H, T), its rows one after the other; got {tuple(u.shape)}")
-    if len(bounds) < 2 or bounds[0] != 0 or bounds[-1] != u.shape[-1]:
-        ends = f"{bounds[0]} to {bounds[-1]}" if bounds else "nothing"
-        raise UsageError(f"cu_seqlens must go from 0 to T = {u.shape[-1]:,}; got {ends}")
-    for row, (start, stop) in enumerate(pairwise(bounds)):
-        if stop <= start:
-            raise UsageError(f"cu_seqlens: row {row} is from {start} to {stop}; each row needs at least one position")

@@ -95,8 +95,11 @@ def choose_mask(
         interleaved: the kind of blocks.
 
     Raises:
-        UsageError: an invalid share or number of blocks.
+        UsageError: an invalid share or number of blocks, or K > length.
     """
+    from genoconv.ops.longconv import arguments
+
+    arguments.check_filter(k, length)
     if not 0 <= sparsity < 1:
         raise UsageError(f"sparsity {sparsity:g}: it must be at least 0 and less than 1")
     if blocks < 2 or blocks % 2:
@@ -123,7 +126,13 @@ def sparsity_error(k: Tensor, mask: FrequencyMask, length: int) -> SparsityError
         k: (H, K), any floating type.
         mask: blocks of the spectrum that are kept.
         length: N, positions of the rows.
+
+    Raises:
+        UsageError: K > length, or not a filter or a mask.
     """
+    from genoconv.ops.longconv import arguments
+
+    arguments.check_filter(k, length, keep=mask)
     size = transform_size(length, len(mask.kept), interleaved=mask.interleaved)
     with torch.no_grad():
         taps = k.double()
@@ -165,9 +174,12 @@ def fftconv_sparse(
         UsageError: as ``fftconv``.
         KernelError: ``backend="cuda"`` and the kernels cannot serve this call.
     """
-    from genoconv.ops.longconv import conv, sparse_kernels  # which import this module for prepared filters
+    from genoconv.ops.longconv import arguments, sparse_kernels  # which import this module for prepared filters
 
-    conv.check(u, k, D, gate_in, gate_out, backend)
+    if not isinstance(k, Tensor):
+        raise UsageError(f"k is a {type(k).__name__}; it must be a tensor (fftconv takes filters prepared with keep=)")
+    arguments.check(u, k, D, gate_in, gate_out, backend)
+    arguments.check_mask(keep)
     plan = sparse_kernels.plan_of(u, keep, backend)
     if plan is not None:
         return sparse_kernels.fftconv(plan, u, k, D, gate_in, gate_out)

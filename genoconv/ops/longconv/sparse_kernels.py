@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from genoconv.errors import KernelError
-from genoconv.ops.longconv import conv, fused
+from genoconv.ops.kernels import backend_of
+from genoconv.ops.longconv import fused
 from genoconv.ops.longconv.sparse import FrequencyMask, transform_size
 from genoconv.ops.longconv.spectrum import StoredSpectrum
 from genoconv.ops.longconv.three_pass import launches
@@ -23,7 +24,7 @@ def plan_of(u: Tensor, keep: FrequencyMask, backend: str = "auto") -> ThreePassP
     Raises:
         KernelError: ``backend="cuda"`` and there is no such plan.
     """
-    backend = conv.backend_of(backend)
+    backend = backend_of(backend)
     plan, reason = (None, "") if backend == "torch" else _plan(u, keep)
     if plan is None and backend == "cuda":
         raise KernelError(f"{reason}: use backend='torch' (auto does)")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genoconv.errors import UsageError
-from genoconv.ops.longconv import conv
+from genoconv.ops.longconv import arguments, conv
 from genoconv.ops.longconv.spectrum import FilterSpectrum, upcast
 
 _DIRECT = 16
@@ -65,7 +65,7 @@ def fftconv_stream(
         KernelError: as ``fftconv``.
     """
     taps = k.taps if isinstance(k, FilterSpectrum) else k
-    conv.check(u, k, D, gate_in, gate_out, backend, piece=True)
+    arguments.check(u, k, D, gate_in, gate_out, backend, piece=True)
     if isinstance(k, FilterSpectrum) and k.keep is not None:
         raise UsageError("a frequency-sparse filter looks ahead, so it cannot take a row in pieces: prepare it dense")
     _check(u, taps, state, gate_in)
@@ -122,6 +122,8 @@ def _direct(
 def _check(u: Tensor, taps: Tensor, state: ConvState | None, gate_in: Tensor | None) -> None:
     if state is None:
         return
+    if not isinstance(state, ConvState):
+        raise UsageError(f"state is a {type(state).__name__}; it must be what the call before gave second, or None")
     before = state.u
     if before.shape[:2] != u.shape[:2] or before.dtype != u.dtype or before.device != u.device:
         raise UsageError(

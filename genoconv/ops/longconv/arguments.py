@@ -1,0 +1,140 @@
+"""What the long convolutions accept; the rest gets an error that names the argument, its value and what to do."""
+
+import operator
+from collections.abc import Iterable
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from genoconv.errors import UsageError
+from genoconv.ops.kernels import BACKENDS
+from genoconv.ops.longconv.sparse import FrequencyMask
+from genoconv.ops.longconv.spectrum import FilterSpectrum
+
+_FLOATS = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
+
+
+def check(
+    u: Tensor,
+    k: Tensor | FilterSpectrum,
+    D: Tensor | None,
+    gate_in: Tensor | None,
+    gate_out: Tensor | None,
+    backend: str,
+    *,
+    piece: bool = False,
+) -> None:
+    """Raise UsageError where arguments of :func:`.conv.fftconv` do not fit.
+
+    piece: K may exceed N and what was prepared.
+    """
+    if backend not in BACKENDS:
+        raise UsageError(f"backend is {backend!r}; it must be one of {', '.join(BACKENDS)}")
+    _tensor("u", u)
+    if u.ndim != 3 or 0 in u.shape:
+        raise UsageError(f"u must be (B, H, N) with no empty dimension; got {tuple(u.shape)}")
+    if u.dtype not in _FLOATS:
+        raise UsageError(f"u is {u.dtype}; it must be bfloat16, float16, float32 or float64")
+    _, H, N = u.shape
+    if isinstance(k, FilterSpectrum):
+        taps = k.taps
+        if D is not None:
+            raise UsageError("D was given beside a prepared filter; pass it to prepare_filter instead")
+        if k.length < N and not piece:
+            raise UsageError(f"the filter was prepared for {k.length:,} positions; u has {N:,}: prepare it for those")
+    else:
+        taps = k
+        _check_taps(k)
+        if k.shape[1] > N and not piece:
+            raise UsageError(f"k must be (H, K) with 1 <= K <= N = {N:,}; got {tuple(k.shape)}: cut it to k[:, :{N}]")
+    if taps.shape[0] != H:
+        raise UsageError(f"k has {taps.shape[0]} channels and u has {H}")
+    if D is not None:
+        _check_skip(D, H, of="u")
+    for name, gate in (("gate_in", gate_in), ("gate_out", gate_out)):
+        if gate is not None:
+            _tensor(name, gate)
+            if gate.shape != u.shape or gate.dtype != u.dtype:
+                raise UsageError(
+                    f"{name} is {tuple(gate.shape)} {gate.dtype}, u {tuple(u.shape)} {u.dtype}; they must have the same"
+                    " shape and type"
+                )
+    for name, other in (("k", taps), ("D", D), ("gate_in", gate_in), ("gate_out", gate_out)):
+        if other is not None and other.device != u.device:
+            raise UsageError(f"{name} is on {other.device} and u on {u.device}; move them to one device")
+
+
+def check_filter(k: Tensor, length: int, D: Tensor | None = None, keep: FrequencyMask | None = None) -> None:
+    """Raise UsageError where a filter, its skip or its mask is not one for rows of ``length`` positions."""
+    _check_taps(k)
+    try:
+        operator.index(length)
+    except TypeError as error:
+        raise UsageError(f"length is {length!r}; it must be a whole number of positions") from error
+    if k.shape[1] > length:
+        raise UsageError(f"k must be (H, K) with 1 <= K <= length; got {tuple(k.shape)} for length {length}")
+    if D is not None:
+        _check_skip(D, k.shape[0], of="k")
+        if D.device != k.device:
+            raise UsageError(f"D is on {D.device} and k on {k.device}; move them to one device")
+    if keep is not None:
+        check_mask(keep)
+
+
+def check_mask(keep: FrequencyMask) -> None:
+    """Raise UsageError where ``keep`` is not a mask."""
+    if not isinstance(keep, FrequencyMask):
+        raise UsageError(f"the mask is a {type(keep).__name__}; it must be a FrequencyMask: see choose_mask")
+
+
+def row_bounds(cu_seqlens: Tensor | Iterable[int], total: int) -> list[int]:
+    """``cu_seqlens`` of packed rows of ``total`` positions in all, as integers; raises UsageError where it is not."""
+    if isinstance(cu_seqlens, Tensor):
+        if cu_seqlens.ndim != 1 or cu_seqlens.is_floating_point() or cu_seqlens.is_complex() or cu_seqlens.is_meta:
+            kind = f"a tensor {tuple(cu_seqlens.shape)} of {cu_seqlens.dtype} on {cu_seqlens.device}"
+            raise UsageError(f"cu_seqlens is {kind}; it must be (R + 1,) integers")
+        cu_seqlens = cu_seqlens.tolist()
+    try:
+        bounds = [operator.index(bound) for bound in cu_seqlens]
+    except TypeError as error:
+        raise UsageError(f"cu_seqlens must be R + 1 integers; got {str(cu_seqlens)[:60]}") from error
+    if len(bounds) < 2 or bounds[0] != 0 or bounds[-1] != total:
+        ends = f"{bounds[0]} to {bounds[-1]}" if bounds else "nothing"
+        raise UsageError(f"cu_seqlens must go from 0 to T = {total:,}; got {ends}")
+    for row, (start, stop) in enumerate(pairwise(bounds)):
+        if stop <= start:
+            raise UsageError(f"cu_seqlens: row {row} is from {start} to {stop}; each row needs at least one position")
+    return bounds
+
+
+def _tensor(name: str, value: object) -> None:
+    if not isinstance(value, Tensor):
+        way = "pass its taps" if isinstance(value, FilterSpectrum) else f"torch.as_tensor({name})"
+        raise UsageError(f"{name} is a {type(value).__name__}; it must be a tensor: {way}")
+    if value.layout != torch.strided:
+        raise UsageError(f"{name} has the layout {value.layout}; it must be dense: {name}.to_dense()")
+
+
+def _check_taps(k: Tensor) -> None:
+    _tensor("k", k)
+    if k.ndim != 2 or 0 in k.shape:
+        raise UsageError(f"k must be (H, K) with K >= 1; got {tuple(k.shape)}")
+    if not k.is_floating_point():
+        raise UsageError(f"k is {k.dtype}; it must be floating point (float32): k.float()")
+
+
+def _check_skip(D: Tensor, channels: int, *, of: str) -> None:
+    _tensor("D", D)
+    if D.shape != (channels,):
+        raise UsageError(f"D must be ({channels},) like {of}'s channels; got {tuple(D.shape)}")
+    if D.is_complex():
+        raise UsageError(f"D is {D.dtype}; it must be real")
+    # Whether values on a GPU are finite could only be seen by waiting for it; a filter is prepared once.
+    if (of == "k" or D.device.type == "cpu") and not torch.compiler.is_compiling():
+        bad = (~torch.isfinite(D)).nonzero()
+        if len(bad):
+            channel = int(bad[0, 0])
+            raise UsageError(
+                f"D is {D[channel].item()} in channel {channel} and must be finite; find out where it comes from"
+            )
