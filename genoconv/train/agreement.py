@@ -1,13 +1,10 @@
-"""What the processes of a run decide together, and how they part."""
+"""Decisions on which the processes of a run must agree."""
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
-
-from genoconv.errors import DivergedError
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -50,23 +47,3 @@ class _Question:
         else:
             self._there.synchronize()
         return [int(number) for number in self._most.tolist()]
-
-
-@contextlib.contextmanager
-def parting() -> Iterator[None]:
-    """Processes leave their group together where the block ends, by itself or by an error that all of them meet.
-
-    NCCL lets each process wait there for all others of its machine, and Lightning leaves the group where a process
-    exits. The first process of a run would then wait for the exit of those that it has started, and they for its own.
-    """
-    try:
-        yield
-    except DivergedError:
-        _leave()
-        raise
-    _leave()
-
-
-def _leave() -> None:
-    if dist.is_initialized():
-        dist.destroy_process_group()

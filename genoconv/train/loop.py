@@ -10,13 +10,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
 from genoconv.errors import GenoconvError, ModelError, TrainingError
 from genoconv.models.hyena import HyenaDNA
 from genoconv.progress import noted_bar
-from genoconv.train.agreement import parting
 from genoconv.train.batch import Batch, Parcel
 from genoconv.train.best import Best
 from genoconv.train.callbacks import Measuring, Pacing
@@ -25,6 +23,7 @@ from genoconv.train.clock import Clock
 from genoconv.train.cluster import is_worker
 from genoconv.train.display import Display
 from genoconv.train.foresight import warn_of_short_minutes
+from genoconv.train.group import Processes, parting
 from genoconv.train.held_out import HeldOut
 from genoconv.train.interrupts import Interrupts
 from genoconv.train.job import Job, Outcome, stages
@@ -158,7 +157,7 @@ class _Parts:
             accelerator=machine.accelerator,
             devices=machine.lightning_devices,
             num_nodes=machine.nodes,
-            strategy=DDPStrategy(broadcast_buffers=False) if machine.processes > 1 else "auto",
+            strategy=Processes(broadcast_buffers=False) if machine.processes > 1 else "auto",
             plugins=[machine.environment],
             precision=machine.lightning_precision,
             max_steps=-1,  # the pace ends it

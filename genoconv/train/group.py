@@ -1,0 +1,58 @@
+"""The group of a run's processes: they meet at its start and part at its end."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+
+import torch.distributed as dist
+from pytorch_lightning.strategies import DDPStrategy
+
+from genoconv.errors import DivergedError
+
+_LONGEST_WAIT = timedelta(minutes=30)
+"""That one process takes longer than another: to read a genome, or to write a checkpoint."""
+
+
+class Processes(DDPStrategy):
+    """Lightning's strategy of one process per device, in a group that :func:`parting` leaves.
+
+    Where Lightning makes the group, each process leaves it as it exits. NCCL lets it wait there for all others of its
+    machine: the first process of a run would wait for the exit of those that it has started, and they for its own; and
+    one that fails would wait for others that do not know.
+    """
+
+    def setup_distributed(self) -> None:
+        """Meet the other processes."""
+        place = self.cluster_environment
+        assert place is not None
+        self.set_world_ranks()
+        os.environ |= {"MASTER_ADDR": place.main_address, "MASTER_PORT": str(place.main_port)}
+        on_gpu = self.root_device.type == "cuda"
+        dist.init_process_group(
+            "nccl" if on_gpu else "gloo",
+            rank=place.global_rank(),
+            world_size=place.world_size(),
+            timeout=_LONGEST_WAIT,
+            device_id=self.root_device if on_gpu else None,
+        )
+        super().setup_distributed()  # takes the group that is there
+
+
+@contextlib.contextmanager
+def parting() -> Iterator[None]:
+    """Processes leave their group where the block ends, by itself or by an error that all of them meet.
+
+    One that fails alone leaves the others as they are: they are ended.
+    """
+    try:
+        yield
+    except DivergedError:
+        _leave()
+        raise
+    _leave()
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
