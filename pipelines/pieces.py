@@ -47,7 +47,7 @@ class Pieces:
         self.paths = [work_path(output, kind) for kind in kinds]
         self._open = ExitStack()
         self._changed = Condition()
-        self._waiting: list[tuple[tuple[bytes, ...], dict[str, Any]]] = []
+        self._waiting: list[tuple[tuple[bytes, ...], dict[str, Any]]] = []  # data, and what the journal says of it
         self._writing: deque[Future[None]] = deque()
         self._stopped = self._failed = False
         with ExitStack() as failing:
@@ -85,8 +85,10 @@ class Pieces:
         Raises:
             OutputError: the disk is full; of this piece or an earlier one.
         """
+        # Made here, so that it need not wait for the disk.
+        line = {"sizes": [len(part) for part in parts], "sha256": _digest(parts), "facts": facts}
         with self._changed:
-            self._waiting.append((parts, facts))
+            self._waiting.append((parts, line))
         self._writing.append(self._thread.submit(self._write))
         while self._writing and (len(self._writing) > _WAITING or self._writing[0].done()):
             self._writing.popleft().result()
@@ -100,9 +102,7 @@ class Pieces:
         try:
             for number in range(len(self._files)):
                 self._write_to(number, [parts[number] for parts, _ in pieces])
-            for parts, facts in pieces:
-                sizes = [len(part) for part in parts]
-                self._journal.append({"sizes": sizes, "sha256": _digest(parts), "facts": facts})
+            self._journal.append(*(line for _, line in pieces))
         except BaseException:
             self._failed = True
             self.stop()
