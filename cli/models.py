@@ -9,7 +9,7 @@ from genoconv.cli.options import takes
 from genoconv.pipelines.models.options import CalibrateOptions, ExportOptions, ImportOptions, RemoveOptions, ShowOptions
 from genoconv.pipelines.options import NoOptions
 from genoconv.pipelines.outcome import Outcome
-from genoconv.wording import count
+from genoconv.wording import count, printable
 
 app = typer.Typer(
     name="models",
@@ -142,8 +142,18 @@ def _facts(facts: dict[str, Any]) -> dict[str, object]:
         "tokenizer": f"{tokenizer['unit']}: {' '.join(tokenizer['vocabulary'])}",
         "weights": f"{facts['weights_bytes']:,} bytes, sha256 {facts['weights_sha256']}",
         "digest": facts["model_digest"],
+        "calibration": _calibration(facts["calibration"]),
         "written by": f"genoconv {facts['genoconv_version']}",
     }
+
+
+def _calibration(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return "none; genoconv models calibrate makes one"
+    return (
+        f"{found['positions']:,} positions and {found['variants']:,} variants of {printable(str(found['genome']))}, "
+        f"window {found['window']:,}"
+    )
 
 
 def _head(head: dict[str, Any]) -> str:

@@ -52,11 +52,10 @@ def _shard(value: Any) -> Any:
     """``2/4`` as (2, 4)."""
     if value is None:
         return None
-    if isinstance(value, str):
-        value = whole_numbers(value, "/") or value
-    if not isinstance(value, list | tuple) or len(value) != 2 or not 1 <= value[0] <= value[1]:
-        raise ValueError(f"{str(value)[:60]!r} is not which part of how many, from 1/4 to 4/4")
-    return value
+    parts = whole_numbers(value, "/") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or len(parts) != 2 or not 1 <= parts[0] <= parts[1]:
+        raise ValueError(f"expected I/N, the number of a part and of all parts, such as 1/4; got {str(value)[:60]!r}")
+    return parts
 
 
 TRAINED_WINDOW = "the length of the model's training windows, up to 32768"

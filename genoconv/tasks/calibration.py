@@ -25,6 +25,7 @@ import numpy.typing as npt
 from genoconv.atomic import atomic_file
 from genoconv.errors import ModelError
 from genoconv.tasks.likeness import CLASSES, Ids, coarser
+from genoconv.wording import printable
 
 Values = npt.NDArray[np.float32]
 Exact = npt.NDArray[np.float64]
@@ -32,13 +33,13 @@ Exact = npt.NDArray[np.float64]
 NAME = "calibration.npz"
 FORMAT_VERSION = 1
 LEAST = 100
+"""Scores that make a class."""
 _MOST_BYTES = 1 << 28
 # What a damaged archive, or an array or JSON in it, brings about.
 _DAMAGED = (
     ValueError, LookupError, TypeError, AttributeError, EOFError, OSError, MemoryError, OverflowError,
     NotImplementedError, RecursionError, zipfile.BadZipFile, zlib.error, struct.error,
 )  # fmt: skip
-"""Scores that make a class."""
 
 _TAIL = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005)
 FRACTIONS: Exact = np.array([0.0, *_TAIL, *(k / 100 for k in range(1, 100)), *(1 - p for p in reversed(_TAIL)), 1.0])
@@ -197,7 +198,8 @@ class Calibration:
         path = folder / NAME
         if not path.is_file():
             return None
-        remedy = "make it again with `genoconv models calibrate --force`, or delete it"
+        again = f"genoconv models calibrate {folder} -f FASTA --force"
+        remedy = f"make it again with `{printable(again)}`, or delete it"
         try:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
                 if sum(member.file_size for member in stored.zip.infolist()) > _MOST_BYTES:
@@ -213,8 +215,13 @@ class Calibration:
                 for table in tables.values():
                     _check(table)
         except _DAMAGED as error:
-            raise ModelError(f"{path}: damaged or not a calibration ({error}); {remedy}") from error
+            raise ModelError(f"{path}: damaged or not a calibration ({_reason(error)}); {remedy}") from error
         return cls(about, tables)
+
+
+def _reason(error: Exception) -> str:
+    # NumPy takes what it does not know for a pickle, and advises to load it as such.
+    return "no arrays" if "pickle" in str(error) else str(error)
 
 
 def _check(table: Table) -> None:

@@ -153,7 +153,18 @@ def describe_model(folder: Path) -> dict[str, Any]:
         "model_digest": checkpoint.model_digest(folder),
         "genoconv_version": record.get("genoconv_version", __version__),
         "provenance": record["provenance"],
+        "calibration": _calibration(folder),
     }
+
+
+def _calibration(folder: Path) -> dict[str, Any] | None:
+    from genoconv.tasks.calibration import Calibration
+
+    found = Calibration.load(folder)
+    if found is None:
+        return None
+    genome = found.facts.get("genome") or {}
+    return {"genome": genome.get("name"), **{key: found.facts.get(key) for key in ("window", "positions", "variants")}}
 
 
 def list_models() -> list[dict[str, Any]]:

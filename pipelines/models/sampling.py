@@ -75,9 +75,8 @@ class Sampling:
     @cached_property
     def width(self) -> tuple[int, int]:
         """The window of score-variants and its grid."""
-        sizes, window = self.model.config, self.options.window
-        windows: Sequence[int] = () if window is None else (window,)
-        [width] = window_widths(tuple(windows), grid=None, max_length=sizes.max_bases, trained=sizes.max_bases)
+        window = self.options.window
+        [width] = window_widths(() if window is None else (window,), grid=None, sizes=self.model.config)
         return width
 
     def tiles(self, positions: int) -> list[int]:

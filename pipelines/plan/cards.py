@@ -1,5 +1,6 @@
 """GPUs by name, as the cost model sees them."""
 
+import re
 from dataclasses import dataclass
 
 from genoconv.errors import UsageError
@@ -48,14 +49,40 @@ ACCELERATORS = tuple(_TABLE)
 """Names that ``--gpu`` takes."""
 
 
+# What makers and drivers put around a name: NVIDIA A100-SXM4-40GB, NVIDIA GeForce RTX 4090, NVIDIA H100 80GB HBM3.
+_AROUND = re.compile(r"nvidia|geforce|tesla|sxm\d*|pcie|hbm\d?e?|[^a-z0-9]")
+_CAPACITY = {
+    "h200": 141,
+    "h100": 80,
+    "b200": 180,
+    "a100": 80,
+    "rtx3090": 24,
+    "rtx4090": 24,
+    "rtx5090": 32,
+    "l4": 24,
+    "a10": 24,
+}
+
+
+def _key(name: str) -> str | None:
+    """The key in the table of a GPU as makers, drivers and users call it; None where there is none."""
+    plain = _AROUND.sub("", name.lower())
+    for key in _TABLE:
+        short = key.replace("-", "")
+        names = {short, short.removeprefix("rtx"), f"{short}{_CAPACITY.get(key)}gb"}
+        if plain in names:
+            return key
+    return None
+
+
 def accelerator(name: str) -> Accelerator:
-    """A GPU by name, in any case.
+    """A GPU by name, in any case: ``h200``, ``RTX 4090``, ``NVIDIA A100-SXM4-40GB``.
 
     Raises:
         UsageError: an unknown name; lists the known ones.
     """
-    key = name.lower().replace(" ", "")
-    if key not in _TABLE:
+    key = _key(name)
+    if key is None:
         raise UsageError(f"--gpu {name}: choose one of {', '.join(ACCELERATORS)}")
     title, arch, memory, bandwidth, matrix, measured = _TABLE[key]
     return Accelerator(key, title, card_of(arch), memory * GIB, bandwidth * 1e9, matrix * 1e12, measured)
@@ -72,9 +99,6 @@ def local_accelerator() -> Accelerator:
     if not torch.cuda.is_available():
         raise UsageError(f"this machine has no GPU: name one with --gpu ({', '.join(ACCELERATORS)})")
     title = torch.cuda.get_device_name(0)
-    plain = title.lower().replace(" ", "").replace("nvidia", "").replace("geforce", "")
-    # The longest name that fits: "a100" also begins "a100-40gb".
-    for name in sorted(_TABLE, key=len, reverse=True):
-        if plain.startswith(name.replace("-", "")):
-            return accelerator(name)
-    raise UsageError(f"no figures for {title}: name a similar GPU with --gpu ({', '.join(ACCELERATORS)})")
+    if _key(title) is None:
+        raise UsageError(f"no figures for {title}: name a similar GPU with --gpu ({', '.join(ACCELERATORS)})")
+    return accelerator(title)

@@ -157,7 +157,7 @@ def _lines(found: Plan) -> Iterator[str]:
         f" ({found.on.memory / GIB:.0f} GiB)"
     )
     yield f"model: {count(config.n_layer, 'layer')} of width {config.d_model}, {work.parameters:,} parameters"
-    yield f"filters: {work.taps:,} taps; convolution: {conv.regime}, transforms of {conv.points:,} points"
+    yield f"filters: {count(work.taps, 'tap')}; convolution: {conv.regime}, transforms of {conv.points:,} points"
     yield ""
     yield f"{'':16}{'memory':>12}{'time':>12}{'tokens/s':>12}"
     for way in found.ways:

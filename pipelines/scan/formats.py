@@ -124,8 +124,12 @@ def _file_names(output: Path, contigs: Iterable[str]) -> dict[str, str]:
         OutputError: two contigs would have the same.
     """
     names = {contig: re.sub(r"^[._]|[^\w.+-]", "_", contig) for contig in contigs}
-    if len(set(names.values())) < len(names):
-        raise OutputError(f"{output}: two contigs would have a file of the same name; write another format")
+    owner: dict[str, str] = {}
+    for contig, name in names.items():
+        if (other := owner.setdefault(name, contig)) != contig:
+            raise OutputError(
+                f"{output}: contigs {other} and {contig} would both be named {name}; write another format"
+            )
     return names
 
 

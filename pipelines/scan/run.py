@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +16,13 @@ from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.fasta.digests import digest_of_md5s, md5s_of
 from genoconv.models.checkpoint import model_digest, model_files
 from genoconv.pipelines.calibrated import Found, Wanted, find_calibration
-from genoconv.pipelines.forecast import Forecast, forecast
+from genoconv.pipelines.forecast import Forecast
 from genoconv.pipelines.loading import load, with_precision
 from genoconv.pipelines.options import recorded_command
 from genoconv.pipelines.provenance import file_name
 from genoconv.pipelines.references import GenomeFiles, genome_files
 from genoconv.pipelines.resuming import resumable
+from genoconv.pipelines.scan.estimate import estimate
 from genoconv.pipelines.scan.formats import Array, files_of, format_of, refuse_foreign
 from genoconv.pipelines.scan.geometry import geometry
 from genoconv.pipelines.scan.options import ScanOptions
@@ -50,7 +50,6 @@ _PIECE_POSITIONS = (1 << 13, 1 << 19)
 _PIECES = 32
 # Positions of a run that is over before its time could be measured.
 _SHORT = 1 << 16
-_MEASURED_TILES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,7 @@ def scan(options: ScanOptions) -> Summary | Forecast:
         options, devices = with_precision(options), chosen_devices(options.devices, device=options.device)
         scanner = _scanner(options, load(options, device=devices[0]), reference)
         mine = _shard(options, spans, scanner)
-        expected = _forecast(options, mine, scanner, devices)
+        expected = _expected(options, mine, scanner, devices)
         if options.dry_run:
             assert expected is not None
             return expected
@@ -152,20 +151,14 @@ def _work(options: ScanOptions, scanner: Scanner) -> Callable[[list[Span], Advan
     return work
 
 
-def _forecast(
+def _expected(
     options: ScanOptions, mine: Sequence[list[Span]], scanner: Scanner, devices: list[str]
 ) -> Forecast | None:
     """How long the run will take; None, and nothing measured, where nobody asks or it is short."""
     total = sum(span.end - span.start for piece in mine for span in piece)
     if not options.dry_run and (options.quiet or options.resume or total < _SHORT):
         return None
-    some = list(islice((tile for piece in mine for span in piece for tile in scanner.tiles(*span)), _MEASURED_TILES))
-
-    def work(items: int) -> float:
-        scanner.read(some[:items], take=lambda one: fetching(one.scores))
-        return sum(tile.end - tile.start for tile in some[:items])
-
-    expected = forecast(work, amount=total, unit="positions", available=len(some), devices=devices)
+    expected = estimate(options.output, mine, scanner, devices)
     if not options.dry_run:
         log.info("%s", expected)
     return expected

@@ -1,9 +1,11 @@
 """What ``genoconv score-variants`` checks about its inputs before the model reads a base."""
 
 import logging
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from genoconv.contigs import match_contigs
 from genoconv.errors import DataError, UsageError
@@ -20,6 +22,9 @@ from genoconv.variants.reference import Reference
 from genoconv.variants.selection import FAR, Selection, VcfContigs, merged
 from genoconv.variants.survey import Survey, survey
 from genoconv.wording import count, listed
+
+if TYPE_CHECKING:
+    from genoconv.models.config import ModelConfig
 
 log = logging.getLogger(__name__)
 
@@ -90,20 +95,23 @@ def _counted(records: Iterator[Record], advance: Advance, *, step: int = 1000) -
         yield record
 
 
-def window_widths(
-    windows: tuple[int, ...], *, grid: int | None, max_length: int, trained: int
-) -> tuple[tuple[int, int], ...]:
+def longest_window(sizes: "ModelConfig") -> int:
+    """Bases of the longest window that the model reads; without a limit where its filters are shorter than that."""
+    return sys.maxsize if sizes.input_limit is None else sizes.max_bases
+
+
+def window_widths(windows: tuple[int, ...], *, grid: int | None, sizes: "ModelConfig") -> tuple[tuple[int, int], ...]:
     """Window lengths and the grid of each; by default one window as long as those in training, up to 32,768.
 
     Args:
         windows, grid: as given.
-        max_length: longest window that the model reads, in bases.
-        trained: longest window that it was trained on.
+        sizes: of the model.
 
     Raises:
         UsageError: longer than the model's length, absurdly short, twice the same, or a grid beyond half a window.
     """
-    widths = windows or (min(DEFAULT_WINDOW, trained),)
+    max_length = longest_window(sizes)
+    widths = windows or (min(DEFAULT_WINDOW, sizes.max_bases),)
     for width in widths:
         if not 8 <= width <= max_length:
             raise UsageError(f"--window {width}: this model takes windows of 8 to {max_length:,} bases")

@@ -1,13 +1,12 @@
 """From the options of ``genoconv score-variants`` to what decides a score."""
 
 import logging
-import sys
 from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING
 
 from genoconv.errors import UsageError
 from genoconv.pipelines.references import GenomeFiles
-from genoconv.pipelines.score.inputs import longest_allele, window_widths
+from genoconv.pipelines.score.inputs import longest_allele, longest_window, window_widths
 from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.tasks.comparison import Reduce
 from genoconv.tasks.score import Settings, Strand
@@ -57,11 +56,10 @@ def score_settings(options: ScoreOptions, *, genes: "GeneIndex | None", sizes: "
     Raises:
         UsageError: an invalid window, grid or allele length.
     """
-    trained = sizes.max_bases
-    max_length = sys.maxsize if sizes.input_limit is None else trained
-    widths = () if genes else window_widths(options.windows, grid=options.grid, max_length=max_length, trained=trained)
+    max_length = longest_window(sizes)
+    widths = () if genes else window_widths(options.windows, grid=options.grid, sizes=sizes)
     longest = min(genes.longest, max_length) if genes else max(width for width, _ in widths)
-    if longest > trained:
+    if longest > sizes.max_bases:
         log.warning("%s", sizes.beyond(longest))
     return Settings(
         widths=tuple(width for width, _ in widths) or (0,),

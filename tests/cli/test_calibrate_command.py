@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import Result
+from embed_files import model_folder
 from option_effects.effects import Effects
 from toy_scoring import write_fasta
 from typer.testing import CliRunner
@@ -237,6 +238,14 @@ def test_a_long_calibration_says_it_before_it_starts(
     with caplog.at_level(logging.INFO, logger="genoconv"):
         bench.calibrate("--dry-run", "--force", variants=7)
     assert any(line.startswith("1,024 positions and 14 variants, about ") for line in caplog.messages)
+
+
+def test_windows_beyond_training_where_filters_are_shorter(bench: Bench) -> None:
+    bench.model = model_folder(bench.folder / "short", max_length=66, filter_length=16)
+    facts = bench.calibrate(window=100, variants=110).facts
+    assert (facts["window"], facts["scan_window"]) == (100, 100)
+    shown = CliRunner().invoke(app, ["models", "show", str(bench.model)])
+    assert f"calibration  {facts['positions']:,} positions and 220 variants of g.fa, window 100\n" in shown.output
 
 
 def test_a_fine_tuned_model_is_calibrated_by_its_backbone(bench: Bench) -> None:

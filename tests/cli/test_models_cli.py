@@ -23,6 +23,7 @@ def test_show_and_list_print_data(home: Path, tmp_path: Path) -> None:
     assert run_cli("models", "import", "-q", source, "-o", tmp_path / "model", home=home).stderr == b""
     shown = reported("models", "show", tmp_path / "model")["result"]
     assert shown["max_length"] == 50
+    assert shown["calibration"] is None
     assert shown["provenance"]["source"]["path"] == str(source)
     assert shown["provenance"]["published"]["checkpoint"] == {"epoch": 3}
     text = models("show", tmp_path / "model")

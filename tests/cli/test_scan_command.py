@@ -16,6 +16,7 @@ from vcf_files import info, lines, tiny_model
 from genoconv.cli.app import app
 from genoconv.errors import DataError, Interrupted, OutputError, UsageError
 from genoconv.pipelines.scan import run as scan_run
+from genoconv.pipelines.scan.options import ScanOptions
 from genoconv.pipelines.scan.spool import Spool
 
 
@@ -227,6 +228,30 @@ def test_what_it_refuses(bench: Bench, words: list[object], message: str) -> Non
         bench.call(*words)
     assert not list(bench.folder.glob("o.*"))
     assert not list(bench.folder.glob(".o*"))
+
+
+def test_the_estimate_counts_the_writing_of_tables(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from genoconv.pipelines.scan import estimate
+
+    written: list[float] = []
+    monkeypatch.setattr(estimate, "speed", lambda work, **_: written.append(work(1)) or 1.0)
+    seconds = {}
+    for suffix in (".tsv.gz", ".vcf.gz", ".parquet", ".npy"):
+        output = bench.folder / f"o{suffix}"
+        counts = scan_run.scan(
+            ScanOptions(fasta=bench.fasta, model=bench.model, output=output, window=96, device="cpu", dry_run=True)
+        ).counts()
+        assert counts["positions"] == sum(map(len, CONTIGS.values()))
+        seconds[suffix] = counts["estimated_seconds"] >= counts["positions"]  # at the one row per second from above
+    assert seconds == {".tsv.gz": True, ".vcf.gz": True, ".parquet": True, ".npy": False}
+    assert written == [1024.0] * 3
+
+
+def test_contigs_that_would_have_one_file_are_named(bench: Bench) -> None:
+    fasta = write_fasta(bench.folder / "alike.fa", {"a:1": "ACGT" * 50, "b": "ACGT" * 50, "a_1": "ACGA" * 50})
+    for suffix in (".npy", ".zarr"):
+        with pytest.raises(OutputError, match="contigs a:1 and a_1 would both be named a_1"):
+            bench.call(fasta=fasta, output=bench.folder / f"o{suffix}")
 
 
 def test_arrays_in_shards_and_what_a_store_does_not_replace(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

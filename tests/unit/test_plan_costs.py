@@ -98,6 +98,33 @@ def test_every_gpu_has_a_plan(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("H200", "h200"),
+        ("NVIDIA H100 80GB HBM3", "h100"),
+        ("h100 pcie", "h100"),
+        ("NVIDIA A100-SXM4-80GB", "a100"),
+        ("NVIDIA A100-SXM4-40GB", "a100-40gb"),
+        ("NVIDIA A100-PCIE-40GB", "a100-40gb"),
+        ("a100-80gb", "a100"),
+        ("NVIDIA GeForce RTX 4090", "rtx4090"),
+        ("4090", "rtx4090"),
+        ("Tesla_A10", "a10"),
+    ],
+)
+def test_a_gpu_goes_by_the_names_of_makers_and_drivers(name: str, key: str) -> None:
+    assert accelerator(name).name == key
+
+
+@pytest.mark.parametrize(
+    "name", ["rtx", "A10G", "NVIDIA GeForce RTX 4090 Laptop GPU", "h100 94gb", "A100-SXM4-20GB", "a"]
+)
+def test_a_gpu_that_differs_is_not_taken_for_one_of_the_table(name: str) -> None:
+    with pytest.raises(UsageError, match="choose one of h200"):
+        accelerator(name)
+
+
+@pytest.mark.parametrize(
     ("text", "bases"),
     [
         ("32768", 32768),
@@ -106,9 +133,11 @@ def test_every_gpu_has_a_plan(name: str) -> None:
         ("2,473,537", 2_473_537),
         ("1_000", 1000),
         ("3Mb", 3 * 10**6),
+        ("1.001k", 1001),
+        (1e6, 10**6),
     ],
 )
-def test_lengths_are_read_as_people_write_them(text: str, bases: int) -> None:
+def test_lengths_are_read_as_people_write_them(text: str | float, bases: int) -> None:
     assert parse_length(text) == bases
 
 
