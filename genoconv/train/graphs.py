@@ -17,6 +17,7 @@ from genoconv.tokens import PAD
 
 if TYPE_CHECKING:
     from genoconv.train.batch import Batch
+    from genoconv.train.exchange import Exchange
     from genoconv.train.objectives import Objective
 
 log = logging.getLogger(__name__)
@@ -37,21 +38,31 @@ class Update:
     Args:
         optimizer: fused, so that a graph can hold its step; learning rates are read from its groups at every step.
         clip: norm that gradients are clipped to.
+        exchange: what makes the gradients those of all processes, where there are several.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, *, clip: float) -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer, *, clip: float, exchange: "Exchange | None" = None) -> None:
         self.optimizer = optimizer
         self.clip = clip
+        self.exchange = exchange
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
     def __call__(self) -> None:
         """Take the step, with the gradients that the parameters have."""
+        if self.exchange is not None:
+            self.exchange()
         torch.nn.utils.clip_grad_norm_(self._parameters, self.clip)
         self.optimizer.step()
 
     @property
     def capturable(self) -> bool:
-        """Whether a graph can hold it: fused, and past its first step, which makes the optimiser's state."""
+        """Whether a graph can hold it: fused, and past its first step, which makes the optimiser's state.
+
+        An exchange it cannot hold: NCCL wants all processes to capture the same, and a batch of another shape makes one
+        process launch its kernels one by one.
+        """
+        if self.exchange is not None:
+            return False
         stepped = all(p in self.optimizer.state for p in self._parameters)
         return stepped and all(group.get("fused") for group in self.optimizer.param_groups)
 
@@ -87,7 +98,8 @@ class GraphedSums:
         enabled: whether graphs are wanted.
 
     Attributes:
-        update: taken by the graph as well, where it is set and can be captured.
+        update: taken by the graph as well, where it is set and can be captured; after the graph, where processes have
+            to exchange gradients first.
         updated: whether the last call has changed the weights already; its sums are not differentiable then.
     """
 
@@ -126,6 +138,14 @@ class GraphedSums:
         return self._replayed(self._graph, batch)
 
     def _replayed(self, graph: "_Graph", batch: "Batch") -> Tensor:
+        update = self.update
+        if graph.update is None and update is not None and update.exchange is not None:
+            sums = graph.replay(batch)
+            for parameter, gradient in zip(graph.parameters, graph.gradients, strict=True):
+                parameter.grad = gradient
+            update()
+            self.updated = True
+            return sums
         self.updated = graph.update is not None
         return graph(batch)
 
@@ -134,10 +154,6 @@ class GraphedSums:
             return False
         if batch.cu_seqlens:
             return False  # its launches depend on them, so that no two batches are of one shape
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            # DistributedDataParallel keeps a node of each parameter on the stream that it was made on; a capture would
-            # wait for that stream.
-            return False
         if batch.ids.shape[-1] > _LONGEST_ROW:
             return False
         return torch.is_grad_enabled() and not getattr(self.model, "checkpointing", False)

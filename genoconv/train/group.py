@@ -38,6 +38,9 @@ class Processes(DDPStrategy):
         )
         super().setup_distributed()  # takes the group that is there
 
+    def configure_ddp(self) -> None:
+        """Leave the model as it is: :class:`.Exchange` exchanges its gradients."""
+
 
 @contextlib.contextmanager
 def parting() -> Iterator[None]:

@@ -157,7 +157,7 @@ class _Parts:
             accelerator=machine.accelerator,
             devices=machine.lightning_devices,
             num_nodes=machine.nodes,
-            strategy=Processes(broadcast_buffers=False) if machine.processes > 1 else "auto",
+            strategy=Processes() if machine.processes > 1 else "auto",
             plugins=[machine.environment],
             precision=machine.lightning_precision,
             max_steps=-1,  # the pace ends it
@@ -280,5 +280,3 @@ def _hush() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     for module in ("pytorch_lightning", "lightning_fabric"):
         warnings.filterwarnings("ignore", module=rf"{module}\b.*")
-    # torch 2.11 warns so in every run on several GPUs under Lightning. It is about speed, not about results.
-    warnings.filterwarnings("ignore", message="The AccumulateGrad node's stream does not match")

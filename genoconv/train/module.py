@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from genoconv.errors import DivergedError, UsageError
 from genoconv.train.batch import Batch, Parcel
 from genoconv.train.clock import Clock
+from genoconv.train.exchange import Exchange
 from genoconv.train.graphs import GraphedSums, Update
 from genoconv.train.objectives import Objective
 from genoconv.train.optim import adamw, apply_settings, rate_multiplier
@@ -123,7 +124,8 @@ class Learner(pl.LightningModule):
         schedule = self.lr_schedulers()
         assert isinstance(schedule, torch.optim.lr_scheduler.LambdaLR)
         apply_settings(schedule, self.model, self.optim)
-        self._update = Update(schedule.optimizer, clip=self.optim.clip)
+        exchange = Exchange(self.model) if self.trainer.world_size > 1 else None
+        self._update = Update(schedule.optimizer, clip=self.optim.clip, exchange=exchange)
         if self.trainer.accumulate_grad_batches == 1:
             self._graphed.update = self._update
 

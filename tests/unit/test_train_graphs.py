@@ -116,7 +116,6 @@ def test_a_graph_that_cannot_be_captured_is_tried_once(
         ("a CPU", False),
         ("no gradients", False),
         ("checkpointing", False),
-        ("several processes", False),
         ("turned off", False),
     ],
 )
@@ -127,7 +126,6 @@ def test_where_a_graph_pays(monkeypatch: pytest.MonkeyPatch, change: str, pays: 
     none = torch.empty(0)
     model = nn.Linear(1, 1)
     model.checkpointing = change == "checkpointing"  # type: ignore[assignment]
-    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: change == "several processes")
     graphed = graphs.GraphedSums(model, _Objective(), enabled=change != "turned off")
     with torch.set_grad_enabled(change != "no gradients"):
         assert graphed._pays(Batch(ids, none, 1, none)) is pays

@@ -2,17 +2,20 @@
 
 import csv
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from gpu_kernels import ON_A_GPU
 from torch import Tensor
 from train_runs import patterned_genome, train_tiny
 
 from genoconv.models import HyenaDNA, ModelConfig
 from genoconv.train.batch import Batch
+from genoconv.train.exchange import Exchange
 from genoconv.train.graphs import GraphedSums, Update
 from genoconv.train.objectives.next_base import NextBase
 
@@ -91,13 +94,32 @@ def test_gradients_of_graphed_steps_add_up() -> None:
         assert torch.allclose(parameter.grad, a + b, rtol=1e-4, atol=1e-7)
 
 
+@pytest.fixture
+def one_process(tmp_path: Path) -> Iterator[None]:
+    """A run of several processes that has one: NCCL takes part in its steps."""
+    where = f"file://{tmp_path / 'meeting'}"
+    dist.init_process_group("nccl", init_method=where, rank=0, world_size=1, device_id=torch.device("cuda", 0))
+    yield
+    dist.destroy_process_group()
+
+
 def test_a_graph_with_the_update_leaves_the_weights_that_separate_steps_leave() -> None:
+    check_updates(exchanged=False)
+
+
+def test_an_exchange_after_a_graph_leaves_the_weights_that_separate_steps_leave(one_process: None) -> None:
+    check_updates(exchanged=True)
+
+
+def check_updates(*, exchanged: bool) -> None:
+    """Steps with and without graphs leave the same weights."""
     weights, sums = {}, {}
     for whole in (True, False):
         torch.manual_seed(0)
         model, objective = HyenaDNA(CONFIG).cuda().train(), NextBase()
         optimizer = torch.optim.AdamW([{"params": model.parameters(), "lr": 1e-3}], fused=True)
-        graphed, update = GraphedSums(model, objective), Update(optimizer, clip=0.5)
+        exchange = Exchange(model) if exchanged else None
+        graphed, update = GraphedSums(model, objective), Update(optimizer, clip=0.5, exchange=exchange)
         graphed.update = update if whole else None
         for number in range(12):
             optimizer.param_groups[0]["lr"] = 1e-3 * (12 - number) / 12

@@ -1,0 +1,127 @@
+"""Gradients of two processes that talk through gloo: one goes through graphs, the other launches its steps.
+
+A graph itself needs a GPU (``tests/numerics/gpu/test_train.py``). Here one is a pass that has its gradients ready
+before anybody asks for them, in places that stay. A whole run of two processes: ``tests/cli/test_train_command.py``.
+"""
+
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from genoconv.train import graphs
+from genoconv.train.batch import Batch
+from genoconv.train.exchange import Exchange
+from genoconv.train.graphs import GraphedSums, Update
+
+LENGTHS = ((8, 8, 8, 8, 8, 5, 8), (6, 7, 6, 9, 6, 6, 6))  # of each process's batches
+NONE = torch.empty(0)
+
+
+class Squares:
+    """An objective with sums of its own for every batch."""
+
+    def sums(self, model: nn.Module, batch: Batch) -> Tensor:
+        values = model(batch.weights)
+        return torch.stack([values.square().sum(), torch.tensor(float(values.numel()))])
+
+
+class Graph:
+    """Like a captured pass: gradients lie in the same places after each replay."""
+
+    replays = 0
+    update = None
+
+    def __init__(self, model: nn.Module, objective: Any, batch: Batch, update: object) -> None:
+        assert update is None, "an exchange cannot be captured"
+        self.model, self.objective, self.length = model, objective, batch.ids.shape[1]
+        self.parameters = list(model.parameters())
+        self.gradients = [torch.zeros_like(p) for p in self.parameters]
+
+    def fits(self, batch: Batch) -> bool:
+        return batch.ids.shape[1] == self.length
+
+    def replay(self, batch: Batch) -> Tensor:
+        Graph.replays += 1
+        sums = self.objective.sums(self.model, batch)
+        found = torch.autograd.grad(sums[0] / sums[1], self.parameters)
+        torch._foreach_copy_(self.gradients, found)
+        return sums.detach()
+
+
+def batch_of(rank: int, number: int) -> Batch:
+    length = LENGTHS[rank][number]
+    generator = torch.Generator().manual_seed(10 * number + rank)
+    return Batch(torch.zeros(1, length, dtype=torch.uint8), torch.randn(length, 3, generator=generator), length, NONE)
+
+
+def new(seed: int) -> tuple[nn.Module, torch.optim.Optimizer]:
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    return model, torch.optim.AdamW(model.parameters(), lr=0.05)
+
+
+def process(rank: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2)
+    graphs._Graph = Graph  # type: ignore[assignment, misc]
+    GraphedSums._pays = lambda self, batch: rank == 0  # type: ignore[method-assign]
+    model, optimizer = new(rank)  # the second process begins with other weights
+    graphed = GraphedSums(model, Squares())  # type: ignore[arg-type]
+    graphed.update = update = Update(optimizer, clip=0.5, exchange=Exchange(model))
+    for number in range(len(LENGTHS[0])):
+        sums = graphed(batch_of(rank, number))
+        if not graphed.updated:
+            optimizer.zero_grad()
+            (sums[0] / sums[1]).backward()
+            update()
+    torch.save((model.state_dict(), Graph.replays), folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def alone() -> dict[str, Tensor]:
+    """The weights after the same steps in one process, on the mean of both gradients."""
+    model, optimizer = new(0)
+    update = Update(optimizer, clip=0.5)
+    for number in range(len(LENGTHS[0])):
+        optimizer.zero_grad()
+        for rank in range(2):
+            sums = Squares().sums(model, batch_of(rank, number))
+            (sums[0] / sums[1] / 2).backward()
+        update()
+    return model.state_dict()
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_graph_on_one_process_and_none_on_the_other_learn_what_one_process_learns(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    pair = [context.Process(target=process, args=(rank, tmp_path)) for rank in range(2)]
+    for one in pair:
+        one.start()
+    for one in pair:
+        one.join()
+    assert [one.exitcode for one in pair] == [0, 0]
+    found = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    assert [replays for _, replays in found] == [
+        3,
+        0,
+    ]  # of seven steps: after three of a kind, and not of the short one
+    for weights, _ in found:
+        torch.testing.assert_close(dict(weights), dict(alone()))
+
+
+def test_a_missing_gradient_counts_as_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dist, "broadcast", lambda tensor, src: None)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "all_reduce", lambda buffer: buffer.mul_(3))  # the other process has twice as much
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).double())
+    exchange = Exchange(model)
+    for filled in (True, False):
+        for parameter in model.parameters():
+            parameter.grad = torch.ones_like(parameter) if filled or parameter.ndim == 2 else None
+        exchange()
+        assert [float(p.grad.mean()) for p in model.parameters() if p.grad is not None] == [1.5, 1.5 * filled] * 2
