@@ -38,7 +38,7 @@ _RESERVED_FORMAT = {
 # name, declared or not; with the second it reads them undeclared.
 _HOPELESS = re.compile(r"[,<>]")
 _UNDECLARABLE = re.compile(r"[,<>\s\"]")
-_HOPELESS_INFO = re.compile(r"(?:^|;)[^=;,<>]*[,<>]")
+_HOPELESS_KEY = re.compile(r"(?:^|;)[^=;,<>]*[,<>]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +81,14 @@ def readable(columns: list[str]) -> list[str]:
     """
     if _HOPELESS.search(columns[6]):
         columns[6] = escaped(columns[6])
-    if _HOPELESS_INFO.search(columns[7]):
+    # A value may have commas; nearly all of INFO is seen to have none without a look at its keys.
+    if ("," in columns[7] or "<" in columns[7] or ">" in columns[7]) and _HOPELESS_KEY.search(columns[7]):
         items = (item.partition("=") for item in columns[7].split(";"))
         columns[7] = ";".join(f"{escaped(key)}{equals}{value}" for key, equals, value in items)
     if len(columns) > 8:
-        keys, tab, samples = columns[8].partition("\t")
+        keys = columns[8][: columns[8].find("\t")] if "\t" in columns[8] else columns[8]
         if _HOPELESS.search(keys):
-            columns[8] = f"{escaped(keys)}{tab}{samples}"
+            columns[8] = escaped(keys) + columns[8][len(keys) :]
     return columns
 
 

@@ -1,7 +1,7 @@
 """Names and values of what ``genoconv score-variants`` writes: INFO fields, header lines, table columns."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -141,19 +141,27 @@ class Fields:
         every = [self._id(attribute, suffix) for suffix in sorted(suffixes) for attribute in _SHORT]
         return [key for key in every if key not in written]
 
-    def info_values(self, record: Record, scores: Sequence[Sequence[Score]]) -> dict[str, list[Value]]:
-        """INFO values of a record, one per ALT. A record without ALT gets none, but its status with ``explain``."""
+    def info(self, record: Record, scores: Sequence[Sequence[Score]]) -> str:
+        """What a record gets at the end of INFO, one value per ALT. Without ALT nothing, but a status to explain."""
         if not record.alts:
-            return {key: [str(Status.NO_ALT)] for key, _, attribute in self._info_columns if attribute == "status"}
-        return {
-            key: [_info(_value(allele[index], attribute)) for allele in scores]
-            for key, index, attribute in self._info_columns
-        }
+            return ";".join(
+                f"{key}={Status.NO_ALT}" for key, _, attribute in self._info_columns if attribute == "status"
+            )
+        if len(scores) == 1:
+            return ";".join([f"{key}={text(scores[0][index])}" for key, index, text in self._info_texts])
+        return ";".join(
+            [f"{key}={','.join([text(windows[index]) for windows in scores])}" for key, index, text in self._info_texts]
+        )
 
     @cached_property
     def _info_columns(self) -> list[tuple[str, int, str]]:
         """INFO key, index of the window and attribute of :class:`Score` of each field."""
         return [(self._id(attribute, suffix), index, attribute) for index, attribute, suffix in self._columns]
+
+    @cached_property
+    def _info_texts(self) -> list[tuple[str, int, Callable[[Score], str]]]:
+        """The same with what makes a value of a score."""
+        return [(key, index, _text_of(attribute)) for key, index, attribute in self._info_columns]
 
     def _table_columns(self, index: int) -> tuple[str, ...]:
         ranks = ("pct", "z") if self.ranked[index] else ()
@@ -190,15 +198,20 @@ class Fields:
 
 def _value(score: Score, attribute: str) -> float | str | None:
     """An attribute of a score; ``delta 2`` is the third difference of the outputs."""
-    name, _, number = attribute.partition(" ")
-    if not number:
-        found: float | str | None = getattr(score, name)
-        return found
-    return None if score.delta is None else score.delta[int(number)]
+    if attribute.startswith("delta "):
+        return None if score.delta is None else score.delta[int(attribute[6:])]
+    found: float | str | None = getattr(score, attribute)
+    return found
 
 
-def _info(value: float | str | None) -> Value:
-    return value.translate(_RESERVED) if isinstance(value, str) else value
+def _text_of(attribute: str) -> Callable[[Score], str]:
+    """What writes an attribute of a score, as :func:`_value` knows it, as a value of INFO."""
+    if attribute.startswith("delta "):
+        return lambda score: format_value(_value(score, attribute))
+    place = Score._fields.index(attribute)
+    if attribute in ("status", "gene"):
+        return lambda score: "." if score[place] is None else str(score[place]).translate(_RESERVED)
+    return lambda score: "." if score[place] is None else f"{score[place]:.6g}"
 
 
 def _plain(value: float | str | None) -> Value:

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 _BCF_LIMIT = 2**31 - 1
 _TABLES = (".tsv", ".tsv.gz", ".csv", ".csv.gz", ".parquet", ".xlsx")
 
-WriteScores = Callable[[Record, Sequence[Sequence[Score]]], object]
+WriteScores = Callable[[Sequence[Record], Sequence[Sequence[Sequence[Score]]]], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class Outputs:
     def open(
         self, header: Sequence[str], *, replaced: frozenset[str], fields: Fields, is_sorted: bool
     ) -> Iterator[WriteScores]:
-        """Open the outputs and yield the function that writes a record with its scores to them.
+        """Open the outputs and yield the function that writes records with their scores to them.
 
         Files get their names, and the VCF its index if it ``is_sorted``, when the block has ended well.
         """
@@ -124,11 +125,11 @@ class Outputs:
                     index=self.index,
                 )
                 write = stack.enter_context(opened)
-                sinks.append(lambda record, scores: write(record, fields.info_values(record, scores)))
+                sinks.append(lambda records, scores: deque(map(write, records, map(fields.info, records, scores)), 0))
 
-            def write_all(record: Record, scores: Sequence[Sequence[Score]]) -> None:
+            def write_all(records: Sequence[Record], scores: Sequence[Sequence[Sequence[Score]]]) -> None:
                 for sink in sinks:
-                    sink(record, scores)
+                    sink(records, scores)
 
             yield write_all
 
@@ -147,7 +148,9 @@ def _table(path: Path, fields: Fields) -> Iterator[WriteScores]:
         temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as lines,
     ):
         lines.write(fields.table_header() + "\n")
-        yield lambda record, scores: lines.writelines(f"{row}\n" for row in fields.table_rows(record, scores))
+        yield lambda records, scores: lines.writelines(
+            f"{row}\n" for rows in map(fields.table_rows, records, scores) for row in rows
+        )
 
 
 @contextlib.contextmanager

@@ -2,13 +2,14 @@
 
 import itertools
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from genoconv.digests import file_digest
 from genoconv.errors import ModelError
@@ -25,7 +26,7 @@ from genoconv.pipelines.score.multiqc import multiqc_files, write_multiqc
 from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.pipelines.score.outputs import Outputs, WriteScores
 from genoconv.pipelines.score.plan import gene_index, piece_size, place, score_settings
-from genoconv.pipelines.score.summary import Summary
+from genoconv.pipelines.score.summary import Summary, overall
 from genoconv.pipelines.workers import chosen_devices, computed, sharing
 from genoconv.progress import Advance, progress_bar
 from genoconv.tasks.journal import Journal, journal_path
@@ -230,15 +231,13 @@ def _score_all(
 ) -> Summary:
     summary = Summary()
     began = time.monotonic()
-    named = 0
+    mismatches = _Mismatches(scorer)
 
     def put(records: list[Record], scores: Scores) -> None:
-        nonlocal named
-        for record, alleles in zip(records, scores, strict=True):
-            write(record, alleles)
-            if Status.REF_MISMATCH in summary.add(alleles) and named < _MISMATCHES_NAMED:
-                named += 1
-                _name_mismatch(record, scorer)
+        write(records, scores)
+        summary.add(scores)
+        if summary.alleles[Status.REF_MISMATCH] and mismatches.left:
+            mismatches.name(records, scores)
 
     with progress_bar(
         "Scoring", total=None if options.shard else total, unit="records", quiet=options.quiet
@@ -259,27 +258,40 @@ def _score_all(
 
 
 def _check_finite(options: ScoreOptions, records: Sequence[Record], scores: Sequence[list[list[Score]]]) -> None:
-    for record, alleles in zip(records, scores, strict=True):
-        values = [
-            value
-            for allele in alleles
-            for score in allele
-            for value in (score.llr, *(score.delta or ()))
-            if value is not None
-        ]
-        if not all(map(math.isfinite, values)):
-            raise ModelError(
-                f"{options.model}: its scores are not finite (first at {record.contig}:{record.start + 1:,}); its "
-                f"weights are out of range for --precision {options.precision}, or it was damaged in training"
-            )
-
-
-def _name_mismatch(record: Record, scorer: VariantScorer) -> None:
-    target = scorer.names[record.contig]
-    place = f"{record.contig}:{record.start + 1}"
-    length = scorer.reference.contigs[target]
-    if not 0 <= record.start < length:
-        log.warning("%s: not scored: outside the contig, which has %s bases", place, f"{length:,}")
+    every = [(score.llr, score.delta) for record in scores for allele in record for score in allele]
+    values = [llr for llr, _ in every if llr is not None]
+    values += [value for _, delta in every if delta is not None for value in delta]
+    if np.isfinite(np.array(values, np.float64)).all():
         return
-    there = decode(scorer.reference.tokens(target, record.start, min(record.end, record.start + 30)))
-    log.warning("%s: not scored: REF is %s, the FASTA has %s", place, record.ref[:30], there)
+    if len(records) > 1:
+        for record, alleles in zip(records, scores, strict=True):
+            _check_finite(options, [record], [alleles])
+    raise ModelError(
+        f"{options.model}: its scores are not finite (first at {records[0].contig}:{records[0].start + 1:,}); its "
+        f"weights are out of range for --precision {options.precision}, or it was damaged in training"
+    )
+
+
+class _Mismatches:
+    """Says of the first records whose REF is not what the FASTA has there what it has."""
+
+    def __init__(self, scorer: VariantScorer) -> None:
+        self.left = _MISMATCHES_NAMED
+        self._scorer = scorer
+
+    def name(self, records: Sequence[Record], scores: Scores) -> None:
+        """Those of some records."""
+        for record, alleles in zip(records, scores, strict=True):
+            if self.left and any(overall(windows) == Status.REF_MISMATCH for windows in alleles):
+                self.left -= 1
+                self._name(record)
+
+    def _name(self, record: Record) -> None:
+        target = self._scorer.names[record.contig]
+        place = f"{record.contig}:{record.start + 1}"
+        length = self._scorer.reference.contigs[target]
+        if not 0 <= record.start < length:
+            log.warning("%s: not scored: outside the contig, which has %s bases", place, f"{length:,}")
+            return
+        there = decode(self._scorer.reference.tokens(target, record.start, min(record.end, record.start + 30)))
+        log.warning("%s: not scored: REF is %s, the FASTA has %s", place, record.ref[:30], there)

@@ -1,9 +1,10 @@
 """What a run of ``genoconv score-variants`` did, in a line, and why alleles have no score, in a few more."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from genoconv.tasks.score import Score, Settings
 from genoconv.variants.alleles import Status
@@ -43,19 +44,19 @@ class Summary:
     long_genes: Counter[str] = field(default_factory=Counter)
     histogram: Counter[int] = field(default_factory=Counter)
 
-    def add(self, alleles: Sequence[Sequence[Score]]) -> list[Status]:
-        """Count a record with its scores; returns the status of each allele."""
-        self.records += 1
-        statuses = [overall(windows) for windows in alleles] or [Status.NO_ALT]
-        for status in statuses:
-            self.alleles[str(status)] += 1
-        for windows in alleles:
-            if windows and windows[0].llr is not None:
-                self.histogram[max(-_OUTER, min(_OUTER, math.floor(windows[0].llr / BIN)))] += 1
-            for score in windows:
-                if score.status == Status.TOO_LONG and score.gene is not None:
-                    self.long_genes[score.gene] += 1
-        return statuses
+    def add(self, scores: Sequence[Sequence[Sequence[Score]]]) -> None:
+        """Count records with their scores."""
+        self.records += len(scores)
+        alleles = [windows for record in scores for windows in record]
+        statuses = Counter(map(overall, alleles))
+        statuses[Status.NO_ALT] += sum(not record for record in scores)
+        self.alleles.update({str(status): number for status, number in statuses.items() if number})
+        first = [windows[0].llr for windows in alleles if windows and windows[0].llr is not None]
+        bins = np.floor(np.array(first, np.float64) / BIN).clip(-_OUTER, _OUTER).astype(np.int64)
+        self.histogram.update(bins.tolist())
+        if Status.TOO_LONG in statuses:
+            every = [score for windows in alleles for score in windows if score.status == Status.TOO_LONG]
+            self.long_genes.update(score.gene for score in every if score.gene is not None)
 
     def bins(self) -> range:
         """Bins of the histogram from the lowest that is filled to the highest."""
@@ -114,4 +115,7 @@ class Summary:
 
 def overall(windows: Sequence[Score]) -> Status:
     """Ok only if every window has a score; else the first reason."""
-    return next((score.status for score in windows if score.status != Status.OK), Status.OK)
+    for score in windows:
+        if score.status != Status.OK:
+            return score.status
+    return Status.OK

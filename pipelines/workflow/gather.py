@@ -41,7 +41,7 @@ def gather(shards: Sequence[Path], output: Path, *, force: bool) -> int:
     with atomic_file(output) as temporary:
         with open_writer(temporary, kind=kind, header=parts[0].header, replaced=frozenset()) as write:
             for record in _records(parts):
-                write(record, {})
+                write(record, "")
         index = write_index(temporary, kind=kind) if found.is_sorted else None
     if index is not None:
         install_index(index, output)

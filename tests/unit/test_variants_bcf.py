@@ -46,7 +46,7 @@ def rewritten(folder: Path, *rows: str, kind: str = "v", lines: list[str] | None
     out = folder / f"out.{kind}"
     with open_writer(out, kind=kind, header=repaired_header, replaced=frozenset()) as write:
         for record in file.records():
-            write(record, {})
+            write(record, "")
     return pysam.bcftools.view("-H", str(out)).splitlines(), notes
 
 
