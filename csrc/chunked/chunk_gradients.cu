@@ -2,11 +2,7 @@
 //   dgate_out = dy c,   dc = dy gate_out,   dv_j = Re T^-1(sum over d of conj(G_d) C_(j + d)),   du = dv gate_in,
 //   dgate_in = dv u,    dG_d = sum over rows and j of conj(X_j) C_(j + d), from which filter_grad makes dk and dD.
 // A block has a channel and a share of the rows, and the sums over them to itself: every sum has a fixed order.
-#include <chunked/rows.cuh>
-
-struct Tensors {
-  Tensor u, gate_in, gate_out, dy, du, dgate_in, dgate_out;
-};
+#include <chunked/gradients.cuh>
 
 // v_j -> X_j, kept. With an output gate, c_j is left as results in the exchange buffer. Brings dy to the samples.
 DEVICE void transform_inputs(const Tensors& t, const ChunkAt& at, const Filters& filters, const Kept& kept,
@@ -14,17 +10,7 @@ DEVICE void transform_inputs(const Tensors& t, const ChunkAt& at, const Filters&
   using S = Plan;
   wait_copies<0>();
   at.approach(t.dy);
-  float back[1];
-  {
-    const Chunks<S, !GATE_IN> gate(at.window<false>(t.gate_in), 0);
-    load_samples<S>(
-        [&](int item, float (&v)[8], bool) {
-          unpack_chunk(v, load_shared16(Place<S>::samples(S::kSamples, item)));
-          if constexpr (GATE_IN) multiply_chunk(v, gate(item));
-        },
-        peaks, back);
-  }
-  kept.note_scale(at.chunk, back[0]);
+  kept.note_scale(at.chunk, load_inputs(t, at, peaks));
   const InnerTables<S> inner = load_inner_tables<S, true>(tables);
   outer_in<S>();
   block_barrier();
@@ -56,28 +42,7 @@ DEVICE void transform_gradients(const Tensors& t, const ChunkAt& at, const Kept&
                                 Peaks& peaks, float factor) {
   using S = Plan;
   wait_copies<0>();
-  float back[1];
-  {
-    const Chunks<S, !GATE_OUT> gate(at.window<true>(t.gate_out), 0);
-    const Window<S, true> dgate = at.window<true>(t.dgate_out);
-    if constexpr (GATE_OUT) block_barrier();
-    load_samples<S>(
-        [&](int item, float (&v)[8], bool once) {
-          unpack_chunk(v, load_shared16(Place<S>::samples(S::kSamples, item)));
-          if constexpr (GATE_OUT) {
-            if (once) {
-              float c[8];
-              load_result<S>(c, item);
-#pragma unroll
-              for (int i = 0; i < 8; i++) c[i] *= v[i];
-              dgate.put(item, c, factor);
-            }
-            multiply_chunk(v, gate(item));
-          }
-        },
-        peaks, back);
-  }
-  kept.note_scale(at.chunk, back[0]);
+  kept.note_scale(at.chunk, load_gradients(t, at, peaks, factor, true));
   const InnerTables<S> inner = load_inner_tables<S, true>(tables);
   outer_in<S>();
   block_barrier();
@@ -119,27 +84,7 @@ DEVICE void gradients_back(const Tensors& t, const ChunkAt& at, const Filters& f
   block_barrier();
   outer_back<S>();
   block_barrier();
-  const Window<S, true> u = at.window<true>(t.u), gate_in = at.window<true>(t.gate_in);
-  const Window<S, true> du = at.window<true>(t.du), dgate = at.window<true>(t.dgate_in);
-  constexpr int kAtOnce = S::kItems < 4 ? S::kItems : 4;
-#pragma unroll
-  for (int start = 0; start < S::kItems; start += kAtOnce) {
-    const Chunks<S, !GATE_IN, kAtOnce> gate(gate_in, 0, start), input(u, 0, start);
-#pragma unroll
-    for (int item = start; item < start + kAtOnce; item++) {
-      float v[8], w[8];
-      load_result<S>(v, item);
-      if constexpr (GATE_IN) {
-        unpack_chunk(w, input(item));
-#pragma unroll
-        for (int i = 0; i < 8; i++) w[i] *= v[i];
-        dgate.put(item, w, most * filter_back);
-        multiply_chunk(v, gate(item));
-      }
-      du.put(item, v, most * filter_back);
-    }
-  }
-  block_barrier();  // everybody has their results, and what lies where they were may be overwritten
+  store_gradients(t, at, most * filter_back);
 }
 
 // Rows of a share whose spectra are kept at a time: numbers from `begin` on, `step` apart.

@@ -19,7 +19,7 @@ from genoconv.ops.longconv.overlap_save.plan import (
     TORCH_COST,
     choose_chunks,
     kernel_cost,
-    pair_cost,
+    pair_costs,
 )
 from genoconv.ops.longconv.regimes import choose_plan, pair_sizes, transforms
 from genoconv.ops.longconv.spectrum import fast_size
@@ -43,8 +43,8 @@ _HEAD_SAVED, _HEAD_SAVED_FIXED = 18.5, 250.0
 _HEAD_MOVED_FORWARD, _HEAD_MOVED_TRAIN = 42.0, 140.0
 # A pass of the convolution moves three inputs and a result of two bytes each.
 _CONV_PASSES = 8.0
-_CONV_BACKWARD = {"three-pass": 2.0, "halves": 4.1}  # time of its backward pass, in forward passes; elsewhere:
-_CONV_BACKWARD_ELSEWHERE = 2.4
+_CONV_BACKWARD = {"one-sm": 2.4, "halves": 4.1, "three-pass": 2.0}
+"""Time of a plan's backward pass, in forward passes."""
 _FLOAT32_FACTOR = 1.8
 _CONTEXT = 0.6e9
 """CUDA context, loaded kernels, and what the allocator cannot use."""
@@ -98,6 +98,8 @@ class Convolution:
     """Time, in multiples of what moving its inputs and result once takes."""
     workspace: float = 0.0
     """Bytes of device memory that a pass needs for a while, the backward pass where there is one."""
+    backward: float = 2.4
+    """Time of a backward pass, in forward passes."""
 
 
 @dataclass(frozen=True)
@@ -134,12 +136,14 @@ def convolution(work: Workload, card: Card) -> Convolution:
     """What the operator would choose for rows of this workload, and its cost."""
     sizes = tuple(size for _, size, _ in transforms(card, gradients=True)) if work.bf16 else ()
     found = next(((regime, size) for regime, size, _ in transforms(card) if size >= work.length), None)
-    pairs = pair_sizes(card) if work.bf16 else ()
+    pairs = pair_sizes(card, gradients=work.train) if work.bf16 else ()
     chunks = choose_chunks(work.length, taps=work.taps, sizes=sizes, pairs=pairs, gradients=work.train)
     if chunks is not None:
         share = chunks.count * chunks.points / work.length
-        each = pair_cost(chunks.points) if chunks.paired else kernel_cost(chunks.points) + COPY_COST
-        each = each if chunks.fused else TORCH_COST
+        if chunks.paired:
+            each, backward = pair_costs(chunks.points)
+            return Convolution("chunks", chunks.points, each * share, backward=backward / each)
+        each = kernel_cost(chunks.points) + COPY_COST if chunks.fused else TORCH_COST
         return Convolution("chunks" if chunks.fused else "torch.fft, chunks", chunks.points, each * share)
     if found is None or not work.bf16:
         points = fast_size(work.length + work.taps - 1)
@@ -147,7 +151,8 @@ def convolution(work: Workload, card: Card) -> Convolution:
     plan = choose_plan(work.length, card=card)
     workspace = plan.workspace_bytes(work.batch, work.config.d_model, backward=work.train)
     cost = HALVES_COST if plan.regime == "halves" else kernel_cost(plan.size)
-    return Convolution(plan.regime, plan.size, cost * plan.size / work.length, workspace)
+    backward = _CONV_BACKWARD[plan.regime]
+    return Convolution(plan.regime, plan.size, cost * plan.size / work.length, workspace, backward)
 
 
 def predict(work: Workload, on: Accelerator) -> Prediction:
@@ -204,7 +209,7 @@ def _seconds(work: Workload, conv: Convolution, on: Accelerator) -> dict[str, fl
     again = 1 if work.train and work.checkpointing else 0
     products = (2 * 4 * d * d + 2 * 2 * d * work.config.d_inner) * (3 + again if work.train else 1)
     moved = _MOVED_FORWARD * (1 + again) + (_MOVED_BACKWARD if work.train else 0)
-    backward = _CONV_BACKWARD.get(conv.regime, _CONV_BACKWARD_ELSEWHERE) if work.train else 0.0
+    backward = conv.backward if work.train else 0.0
     convolved = _CONV_PASSES * conv.cost * (1 + again + backward)
     filters = _FILTER_MOVED * (3 + again if work.train else 1)
     head = _HEAD_MOVED_TRAIN if work.train else _HEAD_MOVED_FORWARD

@@ -28,7 +28,7 @@ from genoconv.ops import kernels
 from genoconv.ops.filter import fused as filter_kernels
 from genoconv.ops.longconv.halves.plan import Halves
 from genoconv.ops.longconv.one_sm.blocks import SIZES
-from genoconv.ops.longconv.one_sm.plan import FITS, KERNELS, OneSm, OneSmPlan
+from genoconv.ops.longconv.one_sm.plan import FITS, KERNELS, ROW_CHUNK_KERNELS, OneSm, OneSmPlan
 from genoconv.ops.longconv.regimes import choose_plan
 from genoconv.ops.longconv.three_pass.plan import ThreePass
 from genoconv.paths import shipped
@@ -65,7 +65,7 @@ def test_every_plan_compiles_for_every_target(size: int, arch: str) -> None:
         kernel = plan.chunk_kernel(aligned=turn % 8 == 0, gate_in=True, gate_out=turn % 8 != 0)
         assert cache.compile_kernel(kernel.source, kernel.defines, arch=arch).startswith(ELF)
     if plan.takes_rows_in_chunks and turn % 4 == 2:
-        kernel = plan.row_chunk_kernel(("chunk_rows", "chunk_gradients")[turn // 4 % 2], aligned=turn % 8 == 2)
+        kernel = plan.row_chunk_kernel(ROW_CHUNK_KERNELS[turn // 4 % 3], aligned=turn % 8 == 2)
         assert cache.compile_kernel(kernel.source, kernel.defines, arch=arch).startswith(ELF)
 
 

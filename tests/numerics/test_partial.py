@@ -12,7 +12,7 @@ from genoconv.gpu.targets import card_of
 from genoconv.ops import fftconv, prepare_filter
 from genoconv.ops.longconv import conv
 from genoconv.ops.longconv.overlap_save import operator, through_torch
-from genoconv.ops.longconv.overlap_save.plan import Chunks, choose_chunks
+from genoconv.ops.longconv.overlap_save.plan import Chunks, choose_chunks, shares_of
 from genoconv.ops.longconv.regimes import pair_sizes
 
 
@@ -118,22 +118,24 @@ def test_when_chunks_are_chosen() -> None:
     assert choose_chunks(32768, taps=100, sizes=KERNELS) is None, "one launch does it"
     longer = (*KERNELS, 65536, 131072, 262144, 2621440)
     assert choose_chunks(2_400_000, taps=32_768, sizes=longer) is not None
-    assert choose_chunks(2_400_000, taps=32_768, sizes=longer, gradients=True) is None, "measured: 67 ms, not 51"
+    assert choose_chunks(2_400_000, taps=32_768, sizes=longer, gradients=True) is None, "overlapping: 67 ms, not 51"
     assert choose_chunks(2_400_000, taps=2000, sizes=longer, gradients=True) is not None
     assert choose_chunks(200_000, taps=40_000, sizes=KERNELS) is None, "no kernel holds a filter of that length"
 
 
 def test_pairs_of_chunks_need_no_overlap() -> None:
     pairs = (4096, 8192, 16384, 32768)
-    assert pair_sizes(card_of("sm_90")) == pairs
+    assert pair_sizes(card_of("sm_90")) == pair_sizes(card_of("sm_90"), gradients=True) == pairs
+    assert pair_sizes(card_of("sm_90"), dtype="float16", gradients=True) == (4096, 16384, 32768)
     for taps, points in ((32_768, 32_768), (20_000, 32_768), (9000, 16_384)):
         chosen = choose_chunks(2_400_000, taps=taps, sizes=(*KERNELS, 2_621_440), pairs=pairs)
         assert chosen is not None
         assert (chosen.paired, chosen.points, chosen.step) == (True, points, points)
     assert "each together with the one before it" in chosen.explain()
-    trained = choose_chunks(2_400_000, taps=2000, sizes=KERNELS, pairs=pairs, gradients=True)
-    assert trained is not None
-    assert not trained.paired
+    for taps in (2000, 32_768):
+        trained = choose_chunks(2_400_000, taps=taps, sizes=(*KERNELS, 2_621_440), pairs=pairs, gradients=True)
+        assert trained is not None
+        assert trained.paired
     longer = choose_chunks(2_400_000, taps=32_769, sizes=(*KERNELS, 262_144, 2_621_440), pairs=pairs)
     assert longer is None or not longer.paired
 
@@ -148,3 +150,11 @@ def test_every_position_has_one_owner_and_all_that_it_needs(chunks: Chunks) -> N
         assert span.start <= max(0, span.first - chunks.taps + 1)
     for span in chunks.backward():
         assert span.stop >= min(chunks.length, span.last + chunks.taps - 1)
+
+
+def test_shares_of_the_kernel_of_gradients() -> None:
+    assert shares_of(74, channels=256, blocks=132, most=16) == 1, "two rounds of nearly all blocks"
+    few = shares_of(74, channels=16, blocks=132, most=1000)
+    assert 6 <= few <= 8, "so that every block has work"
+    assert shares_of(74, channels=16, blocks=132, most=2) == 2, "no room for more sums"
+    assert shares_of(3, channels=1, blocks=132, most=1000) == 3

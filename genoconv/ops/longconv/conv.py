@@ -101,7 +101,7 @@ def choose(u: Tensor, taps: int, backend: str, *, gradients: bool = False) -> st
     if u.device.type == "cuda" and u.dtype in _WIDE:
         _say_once("cuFFT, in full precision, for rows of float32 and float64")
         return choose_chunks(length, taps=taps) or "torch"
-    sizes, pairs = fused.sizes(u), fused.pair_sizes(u)
+    sizes, pairs = fused.sizes(u), fused.pair_sizes(u, gradients=gradients)
     chunks = choose_chunks(length, taps=taps, sizes=sizes, pairs=pairs, gradients=gradients)
     reason = fused.unsupported(u if chunks is None else u[..., : chunks.points])
     if backend == "cuda" and reason:

@@ -48,9 +48,9 @@ def sizes(u: Tensor) -> tuple[int, ...]:
     return () if obstacle else tuple(size for _, size, _ in differentiable)
 
 
-def pair_sizes(u: Tensor) -> tuple[int, ...]:
-    """Those of :func:`sizes` whose kernels take pairs of chunks."""
-    return _pairs(u.device.index) if sizes(u) else ()
+def pair_sizes(u: Tensor, *, gradients: bool) -> tuple[int, ...]:
+    """Those of :func:`sizes` whose kernels take chunks in pairs, with gradients where these are wanted."""
+    return _pairs(u.device.index, DTYPES[u.dtype], gradients) if sizes(u) else ()
 
 
 _Transform = tuple[str, int, int]
@@ -66,8 +66,9 @@ def _served(index: int | None) -> tuple[tuple[_Transform, ...], tuple[_Transform
     return found, regimes.transforms(card, gradients=True), compiler.missing()
 
 
-def _pairs(index: int | None) -> tuple[int, ...]:
-    return regimes.pair_sizes(targets.local_card(torch.cuda.current_device() if index is None else index))
+def _pairs(index: int | None, dtype: str, gradients: bool) -> tuple[int, ...]:
+    card = targets.local_card(torch.cuda.current_device() if index is None else index)
+    return regimes.pair_sizes(card, dtype=dtype, gradients=gradients)
 
 
 # As torch.compiler.assume_constant_result does, which would load the compiler, two seconds of every start.

@@ -84,6 +84,11 @@ class Plan(ABC):
         return False
 
     @property
+    def takes_rows_in_chunks(self) -> bool:
+        """Whether they can be in chunks of :attr:`size` with gradients, and with filters as long as rows."""
+        return False
+
+    @property
     def has_pdl(self) -> bool:
         """Whether the GPU has programmatic dependent launch: blocks begin before the kernel that they wait for ends."""
         return self.card.capability >= 90

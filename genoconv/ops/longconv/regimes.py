@@ -60,14 +60,18 @@ def _transforms(card: Card, regimes: tuple[Regime, ...]) -> tuple[tuple[str, int
     return tuple(found)
 
 
-def pair_sizes(card: Card) -> tuple[int, ...]:
-    """Transform sizes of a card whose kernels take pairs of chunks of longer rows, ascending."""
-    return _pair_sizes(card, REGIMES)
+def pair_sizes(card: Card, *, dtype: str = "bfloat16", gradients: bool = False) -> tuple[int, ...]:
+    """Transform sizes of a card whose kernels take longer rows in chunks that meet their neighbours, ascending.
+
+    gradients: those that have kernels for gradients, too, and for rows whose chunks all meet (`chunked`).
+    """
+    return _pair_sizes(card, dtype, gradients, REGIMES)
 
 
 @cache
-def _pair_sizes(card: Card, regimes: tuple[Regime, ...]) -> tuple[int, ...]:
-    return tuple(plan.size for plan in every_plan(card) if plan.takes_pairs)
+def _pair_sizes(card: Card, dtype: str, gradients: bool, regimes: tuple[Regime, ...]) -> tuple[int, ...]:
+    plans = every_plan(card, dtype=dtype)
+    return tuple(plan.size for plan in plans if (plan.takes_rows_in_chunks if gradients else plan.takes_pairs))
 
 
 def reach(card: Card) -> int:

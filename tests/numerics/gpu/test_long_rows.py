@@ -3,7 +3,8 @@
 import pytest
 import torch
 from gpu_kernels import ON_A_GPU
-from long_convolutions import BARS, Inputs, Problem, error, truth
+from long_convolutions import BARS, Inputs, Problem, error, faults, truth
+from long_convolutions import differentiated as longconv
 from torch import Tensor
 
 from genoconv.ops import FrequencyMask, fftconv, fftconv_sparse, fftconv_stream, prepare_filter
@@ -20,17 +21,22 @@ pytestmark = ON_A_GPU
         Problem(299_999, B=2, H=3, K=10_000, dtype=torch.float16, gate_in=False),
         Problem(200_000, B=2, H=3, K=5000, gate_out=False, skip=False, hard=True),
         Problem(150_000, B=3, H=2, K=3000, dtype=torch.float16),
+        Problem(131_072, B=2, H=140, K=4000),
     ],
     ids=str,
 )
 def test_pairs_of_chunks_are_the_convolution(problem: Problem) -> None:
     x = problem.inputs("cuda")
-    way = conv.choose(x.u, problem.K or problem.N, "cuda")
-    assert isinstance(way, Chunks)
-    assert way.paired
+    for gradients in (True, False):
+        way = conv.choose(x.u, problem.K or problem.N, "cuda", gradients=gradients)
+        assert isinstance(way, Chunks)
+        assert way.paired
+    got = longconv(x, backend="cuda")
+    assert not faults(got, x)
+    for name, again in longconv(x, backend="cuda").items():
+        assert torch.equal(again, got[name]), name
     gates = {"gate_in": x.gate_in, "gate_out": x.gate_out}
     want = truth(x)["y"]
-    assert error(fftconv(x.u, x.k, D=x.D, **gates, backend="cuda"), want) <= BARS[x.u.dtype]
     kept = prepare_filter(x.k, problem.N, D=x.D)
     assert error(fftconv(x.u, kept, **gates, backend="cuda"), want) <= BARS[x.u.dtype]
 

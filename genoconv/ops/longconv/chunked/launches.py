@@ -32,12 +32,7 @@ def plan_of(points: int, u: Tensor) -> OneSmPlan:
 
 def sizes(u: Tensor) -> tuple[int, ...]:
     """Chunks that the kernels offer to rows like u, ascending."""
-    card = kernels.card(u)
-    return tuple(
-        plan.size
-        for plan in (regimes.plan_on(size, DTYPES[u.dtype], kernels.index_of(u)) for size in regimes.pair_sizes(card))
-        if isinstance(plan, OneSmPlan) and plan.takes_rows_in_chunks
-    )
+    return regimes.pair_sizes(kernels.card(u), dtype=DTYPES[u.dtype], gradients=True)
 
 
 @lru_cache(maxsize=64)

@@ -15,9 +15,6 @@ from genoconv.ops.longconv.one_sm import tables as words
 from genoconv.ops.longconv.one_sm.plan import LARGEST_STRIDE, Fit, OneSmPlan, Shares
 from genoconv.ops.longconv.spectrum import StoredSpectrum
 
-_LARGEST_LONG_STRIDE = 2**62
-"""Of rows in chunks, whose strides have 64 bits."""
-
 
 @cache
 def tables_on(radix: int, split: int, index: int) -> Tensor:
@@ -49,14 +46,6 @@ def _rows(x: Tensor) -> Tensor:
 
 def _optional_rows(x: Tensor | None) -> Tensor | None:
     return None if x is None else _rows(x)
-
-
-def _long_rows(x: Tensor) -> Tensor:
-    return host.rows(x, largest_stride=_LARGEST_LONG_STRIDE)
-
-
-def _optional_long_rows(x: Tensor | None) -> Tensor | None:
-    return None if x is None else _long_rows(x)
 
 
 def prepare_filter(plan: OneSmPlan, k: Tensor, D: Tensor | None) -> StoredSpectrum:
@@ -93,25 +82,6 @@ def forward(
     args = (u, gate_in, gate_out, y, spectrum.filter, spectrum.scale, tables, B, H, N)
     grid = min(plan.card.sm_count * block.per_sm, -(-B // block.rows) * H)
     kernel.launch((*args, *host.strides(u, gate_in, gate_out)), grid=grid, pdl=fresh and plan.has_pdl)
-    return y
-
-
-def convolve_chunks(
-    plan: OneSmPlan, u: Tensor, spectrum: StoredSpectrum, gate_in: Tensor | None, gate_out: Tensor | None
-) -> Tensor:
-    """y (B, H, N) contiguous, of rows of any length in chunks of ``plan.size``, which the taps do not exceed."""
-    B, H, N = u.shape
-    index = kernels.index_of(u)
-    u, gate_in, gate_out = _long_rows(u), _optional_long_rows(gate_in), _optional_long_rows(gate_out)
-    y = torch.empty((B, H, N), dtype=u.dtype, device=u.device)
-    kernel = plan.chunk_kernel(
-        aligned=host.aligned(u, gate_in, gate_out, y), gate_in=gate_in is not None, gate_out=gate_out is not None
-    )
-    (loaded,) = host.loaded((kernel,), plan.card.arch, index)
-    count = -(-N // plan.size)
-    tables = tables_on(plan.radix, plan.split, index)
-    args = (u, gate_in, gate_out, y, spectrum.filter, spectrum.scale, tables, B, H, count, N)
-    loaded.launch((*args, *host.strides(u, gate_in, gate_out)), grid=plan.chunk_grid(B * H * count))
     return y
 
 

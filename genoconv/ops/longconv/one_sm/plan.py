@@ -38,6 +38,8 @@ LARGEST_STRIDE = 2**32 - 1
 """Elements that the kernels count to: of a stride, and of all channels of one batch."""
 
 KERNELS = ("spectrum", "forward", "backward", "filter_grad")
+ROW_CHUNK_KERNELS = ("chunk_rows", "chunk_gradients", "partial_gradients")
+"""Of rows in chunks, in `csrc/chunked`."""
 Fit = Literal["ragged", "aligned", "whole"]
 FITS: tuple[Fit, ...] = ("ragged", "aligned", "whole")
 
@@ -161,7 +163,7 @@ class OneSmPlan(Plan):
     def row_chunk_kernel(
         self, name: str, *, aligned: bool = True, gate_in: bool = True, gate_out: bool = True
     ) -> Kernel:
-        """`chunk_rows`, `chunk_gradients`, or `chunk_spectra`, which touches no rows. aligned: as in :meth:`fit`."""
+        """One of ROW_CHUNK_KERNELS, or `chunk_spectra`, which touches no rows. aligned: as in :meth:`fit`."""
         rows = name != "chunk_spectra"
         return self._chunk_kernel(
             f"chunked/{name}",
@@ -275,7 +277,7 @@ class OneSmPlan(Plan):
             yield from (self.chunk_kernel(aligned=a, gate_in=True, gate_out=True) for a in (True, False))
         if self.takes_rows_in_chunks:
             yield self.row_chunk_kernel("chunk_spectra")
-            for name in ("chunk_rows", "chunk_gradients"):
+            for name in ROW_CHUNK_KERNELS:
                 yield from (self.row_chunk_kernel(name, aligned=aligned) for aligned in (True, False))
 
     @property

@@ -82,26 +82,52 @@ def _gradients(
     points: int,
     overlap: int,
     fused: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """du, dk, dD, and the gradient of gate_in, which is empty where there is none."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """du, dk, dD, and the gradients of the gates; that of gate_out only where chunks are paired, else empty."""
     chunks = Chunks(u.shape[-1], k.shape[1], points, overlap, fused)
     if fused:
         from genoconv.ops.longconv.overlap_save import through_kernels
 
         made = through_kernels.transform(u, k, D, chunks, spectrum=spectrum, scale=scale)
-        du, dk, dD, dgate_in = through_kernels.backward(dy, u, made, gate_in, gate_out, chunks)
+        du, dk, dD, dgate_in, dgate_out = through_kernels.backward(dy, u, made, gate_in, gate_out, chunks)
     else:
         with torch.autocast(u.device.type, enabled=False):
             kept = through_torch.transform(k, chunks, like=u) if spectrum is None else spectrum
             du, dk, dD, dgate_in = through_torch.backward(dy, u, kept, D, gate_in, gate_out, chunks)
-    return du, dk, dD, u.new_empty(0) if dgate_in is None else dgate_in
+        dgate_out = None
+    return (
+        du,
+        dk,
+        dD,
+        u.new_empty(0) if dgate_in is None else dgate_in,
+        u.new_empty(0) if dgate_out is None else dgate_out,
+    )
 
 
 @_gradients.register_fake
-def _(dy: Tensor, u: Tensor, k: Tensor, D: Any, gate_in: Any, *_: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _(
+    dy: Tensor,
+    u: Tensor,
+    k: Tensor,
+    D: Any,
+    gate_in: Any,
+    gate_out: Any,
+    spectrum: Any,
+    scale: Any,
+    points: int,
+    overlap: int,
+    fused: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     precise = torch.float64 if u.dtype == torch.float64 else torch.float32
     dk, dD = (u.new_empty(shape, dtype=precise) for shape in (k.shape, k.shape[:1]))
-    return u.new_empty(u.shape), dk, dD, u.new_empty(0 if gate_in is None else u.shape)
+    dgate_in = u.new_empty(0 if gate_in is None else u.shape)
+    dgate_out = u.new_empty(u.shape if _gives_both(gate_out, overlap, fused) else 0)
+    return u.new_empty(u.shape), dk, dD, dgate_in, dgate_out
+
+
+def _gives_both(gate_out: Tensor | None, overlap: int, fused: bool) -> bool:
+    """Whether the gradient of gate_out comes with the others."""
+    return gate_out is not None and fused and overlap == 0
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -115,10 +141,11 @@ def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     dy = dy.to(u.dtype)
     du = dk = dD = dgate_in = dgate_out = None
     wants_u, wants_k, wants_D, wants_in, wants_out, *_ = ctx.needs_input_grad
-    if wants_u or wants_k or wants_D or wants_in:
-        du, dk, dD, dgate_in = _gradients(dy, u, k, D, gate_in, gate_out, *how)
+    both = _gives_both(gate_out, ctx.overlap, ctx.fused)
+    if wants_u or wants_k or wants_D or wants_in or both:
+        du, dk, dD, dgate_in, dgate_out = _gradients(dy, u, k, D, gate_in, gate_out, *how)
         dk, dD = dk.to(k.dtype), None if D is None else dD.to(D.dtype)
-    if wants_out:
+    if wants_out and not both:
         # dy times what gate_out multiplied: the same convolution, gated by dy.
         dgate_out = _convolve(u, k, D, gate_in, dy, *how)
     gradients = (du, dk, dD, dgate_in, dgate_out)

@@ -4,17 +4,18 @@ A causal filter of K taps looks back K - 1 positions. A chunk of P positions tha
 save) therefore has all it needs for the others, whatever else is in the row: no chunk waits for another, each result is
 rounded once, and nothing grows with the length of the row.
 
-Without gradients the kernels of short rows do better: they take a chunk and the one before it together, as the real and
-the imaginary part of one transform (`csrc/one_sm/chunks.cu`), and chunks need not overlap.
+The kernels do better: they take a chunk and the one before it together, as the real and the imaginary part of one
+transform (`csrc/one_sm/chunks.cu`; gradients: `csrc/chunked/partial_gradients.cu`), and chunks need not overlap.
 
-The gradients mirror that. A chunk owns P - L positions of u (L is the overlap, at least K - 1); they reach results up
-to K - 1 positions later, so the gradient of the results is read that much further, and each product of the filter's
-gradient belongs to the one chunk that owns its position of u.
+The gradients of chunks that overlap mirror that. A chunk owns P - L positions of u (L is the overlap, at least K - 1);
+they reach results up to K - 1 positions later, so the gradient of the results is read that much further, and each
+product of the filter's gradient belongs to the one chunk that owns its position of u.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 ALIGNMENT = 16
 """Chunks begin at multiples of this many positions (in whole 16-byte pieces of any type), except the last."""
@@ -39,14 +40,16 @@ HALVES_COST = 2.4
 TORCH_COST = 25.0
 """Of torch.fft, which serves rows that the kernels do not."""
 _GRADIENTS_COST = 1.7
-"""How much longer a forward and a backward pass of chunks take beside the whole row's than a forward pass does."""
+"""How much longer both passes of overlapping chunks take beside the whole row's than a forward pass does."""
+_WHOLE_GRADIENTS = 1.5
+"""Time of a whole row's backward pass, in forward passes, the filter's transform among these."""
 FILTER_COST = 3.8
 """Of making, writing and reading the transform of a filter as long as the row, for a batch of one."""
 COPY_COST = 0.5
 """Moving a chunk's results into the row: one more read and one more write, of four passes over memory."""
 
-_PAIR_COSTS = ((4096, 2.35), (8192, 2.9), (16384, 2.65), (32768, 2.75))
-"""Time of a position by size of the chunks, where kernels take pairs of them."""
+_PAIR_COSTS = ((4096, 2.35, 6.4), (8192, 2.9, 7.1), (16384, 2.65, 9.7), (32768, 2.75, 9.9))
+"""Time of a position by size of the chunks, forward and backward, where kernels take pairs of them."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ def choose_chunks(
         length: N, positions.
         taps: K, 1 to N.
         sizes: transform sizes of the fused kernels, ascending; empty where torch.fft serves the rows.
-        pairs: those whose kernels take pairs of chunks.
+        pairs: those whose kernels take pairs of chunks, with gradients where these are wanted.
         gradients: whether a backward pass will follow.
     """
     if 2 * taps > length:
@@ -138,16 +141,17 @@ def choose_chunks(
     if sizes:
         served = [kernel_cost(size) * size / length for size in sizes if size >= length]
         whole = (served[0] if served else TORCH_COST) + FILTER_COST
-        choices, cost = [p for p in sizes if p >= _LEAST_KERNEL_POINTS], lambda p: kernel_cost(p) + COPY_COST
+        longer = _GRADIENTS_COST if gradients else 1.0
+        choices, cost = [p for p in sizes if p >= _LEAST_KERNEL_POINTS], lambda p: longer * (kernel_cost(p) + COPY_COST)
     else:
         whole = _torch_cost(length + taps) * (length + taps) / length
         choices, cost = _fast_points(taps), _torch_cost
     best = _cheapest([p for p in choices if overlap < p < length], cost, length=length, overlap=overlap)
-    fitting = [] if gradients else [p for p in pairs if taps <= p < length]
-    paired = _cheapest(fitting, pair_cost, length=length, overlap=0)
+    fitting = [p for p in pairs if taps <= p < length]
+    paired = _cheapest(fitting, partial(_cost_of_pairs, gradients=gradients), length=length, overlap=0)
     if paired is not None and (best is None or paired[1] < best[1]):
         best, overlap = paired, 0
-    if best is None or best[1] * (_GRADIENTS_COST if sizes and gradients else 1.0) > _CLEAR_GAIN * whole:
+    if best is None or best[1] > _CLEAR_GAIN * whole:
         return None
     return Chunks(length=length, taps=taps, points=best[0], overlap=overlap, fused=bool(sizes))
 
@@ -164,6 +168,20 @@ def _cheapest(
     return good[0]
 
 
+def shares_of(chunks: int, *, channels: int, blocks: int, most: int) -> int:
+    """Into how many shares the kernel of gradients cuts the chunks of a channel, each with a sum of its own.
+
+    Args:
+        chunks: of all rows of a channel.
+        channels: H.
+        blocks: that the GPU holds at a time; each has a share.
+        most: shares for whose sums there is room.
+    """
+    own = 1.5  # chunks in whose time a share's ends are transformed twice, and its sum is written and read
+    limit = max(1, min(chunks, most, 64))
+    return min(range(1, limit + 1), key=lambda n: (-(-channels * n // blocks) * (-(-chunks // n) + own), n))
+
+
 def kernel_cost(size: int) -> float:
     """Time of a position in transforms of ``size`` points, in multiples of what moving its inputs and output takes."""
     for limit, cost in _KERNEL_COSTS:
@@ -172,9 +190,15 @@ def kernel_cost(size: int) -> float:
     return _LONGEST_KERNEL_COST
 
 
-def pair_cost(points: int) -> float:
-    """As :func:`kernel_cost`, of chunks of ``points`` positions that are convolved in pairs."""
-    return next(cost for limit, cost in _PAIR_COSTS if points <= limit)
+def pair_costs(points: int) -> tuple[float, float]:
+    """As :func:`kernel_cost`, of chunks of ``points`` positions that are convolved in pairs: forward and backward."""
+    return next((forward, backward) for limit, forward, backward in _PAIR_COSTS if points <= limit)
+
+
+def _cost_of_pairs(points: int, *, gradients: bool) -> float:
+    """With gradients: of both passes beside those of the whole row, as forward passes."""
+    forward, backward = pair_costs(points)
+    return (forward + backward) / (1 + _WHOLE_GRADIENTS) if gradients else forward
 
 
 def _torch_cost(points: int) -> float:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from genoconv.ops.longconv.fused import plan_of
-from genoconv.ops.longconv.one_sm.launches import convolve_chunks
 from genoconv.ops.longconv.one_sm.plan import OneSmPlan
+from genoconv.ops.longconv.overlap_save import launches
 from genoconv.ops.longconv.overlap_save.plan import Chunks, Span
 from genoconv.ops.longconv.spectrum import StoredSpectrum
 
@@ -34,9 +34,8 @@ def forward(
     u: Tensor, spectrum: StoredSpectrum, gate_in: Tensor | None, gate_out: Tensor | None, chunks: Chunks
 ) -> Tensor:
     """y (B, H, N) contiguous, of u's type. spectrum: T(k) + D for transforms of P points."""
-    plan = plan_of(u[..., : chunks.points], gradients=True)
-    if chunks.paired and isinstance(plan, OneSmPlan) and plan.takes_pairs:
-        return convolve_chunks(plan, u, spectrum, gate_in, gate_out)
+    if chunks.paired:
+        return launches.forward(_plan_of_pairs(u, chunks), u, spectrum, gate_in, gate_out)
     y = torch.empty(u.shape, dtype=u.dtype, device=u.device)
     for b in range(len(u)):
         for run in _runs(list(chunks.forward()), chunks, channels=u.shape[1]):
@@ -54,8 +53,13 @@ def backward(
     gate_in: Tensor | None,
     gate_out: Tensor | None,
     chunks: Chunks,
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """(du, dk, dD, dgate_in): rows of u's type, dk (H, K) and dD (H,) fp32. Bitwise repeatable."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
+    """(du, dk, dD, dgate_in, dgate_out): rows of u's type, dk (H, K) and dD (H,) fp32. Bitwise repeatable.
+
+    Chunks that overlap leave out dgate_out.
+    """
+    if chunks.paired:
+        return launches.backward(_plan_of_pairs(u, chunks), dy, u, spectrum, gate_in, gate_out)
     H = u.shape[1]
     du = torch.empty(u.shape, dtype=u.dtype, device=u.device)
     dgate_in = None if gate_in is None else torch.empty_like(du)
@@ -77,7 +81,13 @@ def backward(
             _keep_own(du_rows, du[b], run, chunks)
             if dgate_in is not None and dgate_rows is not None:
                 _keep_own(dgate_rows, dgate_in[b], run, chunks)
-    return du, dk, dD, dgate_in
+    return du, dk, dD, dgate_in, None
+
+
+def _plan_of_pairs(u: Tensor, chunks: Chunks) -> OneSmPlan:
+    plan = plan_of(u[..., : chunks.points], gradients=True)
+    assert isinstance(plan, OneSmPlan)
+    return plan
 
 
 def _start(span: Span, chunks: Chunks) -> int:
