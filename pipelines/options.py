@@ -108,7 +108,7 @@ def argument(name: str, **attributes: Any) -> Option:
 class Options(BaseModel):
     """Base of the records: unknown keys are refused, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, allow_inf_nan=False)
 
     def writes_stdout(self) -> bool:
         """Whether the output itself goes to standard output."""

@@ -26,12 +26,16 @@ _WORDING = {
     "less_than_equal": "must be at most {le}",
     "less_than": "must be below {lt}",
     "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a whole number of fewer digits",
+    "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
     "float_parsing": "must be a number",
+    "float_type": "must be a number",
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
     "tuple_type": "must be a list",
     "dict_type": "must be keys with values",
+    "model_type": "must be keys with values",
     "path_type": "must be a path",
     "string_type": "must be text",
     "finite_number": "must be a finite number",
@@ -117,7 +121,7 @@ class Call(Generic[R]):
         if problem["type"] == "value_error":  # in the record's own words
             return f"{name}: {message}" if key else name + message
         wording = problem.get("wording") or _wording(problem)
-        return f"{name}: {wording}, got {str(problem['input'])[:80]!r}"
+        return f"{name}: {wording}, got {'nothing' if problem['input'] is None else repr(str(problem['input'])[:80])}"
 
     def _joined(self, problems: Sequence[Any]) -> list[Any]:
         """Problems of which those with each kind that a value may be of are one: its key ends in the kind's name."""
@@ -250,7 +254,7 @@ def _assign(values: dict[str, Any], key: str, value: Any) -> None:
 
 def _assignment(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
-    if not equals:
+    if not equals or not key.strip():
         raise UsageError(f"--set {text}: write it as KEY=VALUE, for example --set max_length=1000")
     return key.strip(), load_yaml(value, name=f"--set {text}")
 

@@ -1,5 +1,6 @@
 """Options that several commands share: one name, one letter, one meaning, one help text everywhere."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -46,6 +47,12 @@ def _devices(text: str | None) -> str | None:
     if not (text.isascii() and text.isdigit() and 1 <= len(text) <= 4 and int(text)):
         raise ValueError(f"{text[:60]!r} is neither a number of devices from 1 up nor all")
     return str(int(text))
+
+
+def _training_device(value: str) -> str:
+    if re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", value) is None:
+        raise ValueError(f"must be auto, cpu, cuda or cuda:N, got {value[:60]!r}")
+    return value
 
 
 def _shard(value: Any) -> Any:
@@ -132,7 +139,7 @@ Device = Annotated[
 ]
 TrainingDevice = Annotated[
     str,
-    Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$"),
+    AfterValidator(_training_device),
     option(
         "--device",
         metavar="auto|cpu|cuda[:N]",

@@ -118,6 +118,11 @@ def test_one_line_names_the_option_and_the_value(given, assignments, message):
         ("data.packed=true", "--set unknown key data.packed; did you mean data.packing?"),
         ("windows.regions=[{bed: 3}]", "--set windows.regions.0.bed: must be a path, got '3'"),
         ("optim.betas=3", "--set optim.betas: must be a list, got '3'"),
+        ("optim.lr=1e400", "--set optim.lr: must be a finite number, got 'inf'"),
+        ("data.accumulate=", "--set data.accumulate: must be a whole number, got nothing"),
+        ("data.stages=[1]", "--set data.stages.0: must be keys with values, got '1'"),
+        ("run.device=mps", "--set run.device: must be auto, cpu, cuda or cuda:N, got 'mps'"),
+        ("=3", "--set =3: write it as KEY=VALUE"),
         ("model=3", "--set model: must be keys with values, got '3'"),
     ],
 )
