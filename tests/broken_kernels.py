@@ -50,6 +50,15 @@ HALVES_CHANGES = {
 }
 """The same for the kernel of halves."""
 
+CLUSTER_CHANGES = {
+    "chunks not brought to one scale": ("cluster/cluster_rows.cu", "half(scale[j] / most", "half(scale[j] / scale[0]"),
+    "a chunk's own product alone": ("cluster/cluster_rows.cu", "int d = i; d >= 0", "int d = 0; d >= 0"),
+    "one share of the slots left out": ("cluster/cluster_rows.cu", "part = rank; part", "part = rank + kBlocks; part"),
+    "every block has the first chunk": ("cluster/cluster_rows.cu", "start = rank * S::kSize", "start = 0"),
+    "chunks of filters not joined": ("chunked/chunk_spectra.cu", "chunk - comp, item", "comp == 0 ? chunk : -1, item"),
+}
+"""The same for the kernel of clusters."""
+
 OF_LONG_ROWS = {"dk of all steps but the first missing"}
 """Changes that only show in rows of several tiles."""
 
@@ -67,7 +76,7 @@ branches in fp16 and in fp32. 32,768: lag twists of the second tile of a', in an
 
 def broken_sources(change: str, folder: Path) -> Path:
     """A copy of the kernels' sources with a change made, one of those above, in ``folder``."""
-    file, text, instead = (CHANGES | LONG_CHANGES | HALVES_CHANGES)[change]
+    file, text, instead = (CHANGES | LONG_CHANGES | HALVES_CHANGES | CLUSTER_CHANGES)[change]
     copy = folder / "csrc"
     shutil.copytree(shipped("csrc"), copy)
     before = (copy / file).read_text(encoding="utf-8")

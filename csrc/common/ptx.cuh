@@ -109,6 +109,40 @@ DEVICE void store_shared4(u32 at, u32 x) { asm volatile("st.shared.b32 [%0], %1;
 DEVICE void max_shared(u32 at, u32 x) { asm volatile("red.shared.max.u32 [%0], %1;" ::"r"(at), "r"(x) : "memory"); }
 DEVICE u32 max_over_warp(u32 x) { return __reduce_max_sync(0xffffffffu, x); }
 
+// Clusters of blocks, which run at the same time and reach one another's shared memory; sm_90 and later.
+// This block's number in its cluster.
+DEVICE int cluster_rank() {
+  u32 rank;
+  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+// Where byte `at` of shared memory is in that of block `rank`; offsets may be added to it.
+DEVICE u32 map_shared(u32 at, int rank) {
+  u32 out;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(out) : "r"(at), "r"(rank));
+  return out;
+}
+// For all threads of a cluster: what one wrote before it, to any block's shared memory, everyone reads after it.
+DEVICE void cluster_barrier() {
+  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+DEVICE uint4 load_cluster16(u32 mapped) {
+  uint4 v;
+  asm volatile("ld.shared::cluster.v4.b32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "r"(mapped));
+  return v;
+}
+DEVICE u32 load_cluster4(u32 mapped) {
+  u32 v;
+  asm volatile("ld.shared::cluster.b32 %0, [%1];" : "=r"(v) : "r"(mapped));
+  return v;
+}
+DEVICE void store_cluster16(u32 mapped, uint4 v) {
+  asm volatile("st.shared::cluster.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(mapped), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
+               : "memory");
+}
+
 // kStream: nobody reads these bytes of device memory again, so the L2 cache drops them first and keeps what is met in
 // every step: filters, sums, spectra.
 

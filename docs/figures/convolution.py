@@ -13,12 +13,14 @@ from genoconv.ops.longconv.regimes import pair_sizes, reach, transforms
 WAYS = (
     "one pass: the row in one multiprocessor",
     "one pass, half by half",
+    "one pass, by clusters of multiprocessors",
     "three passes over memory",
     "overlapping chunks",
     "torch.fft",
 )
-SHADES = (COLOURS["train"], COLOURS["train"] + "99", COLOURS["test"], COLOURS["valid"], COLOURS["grey"])
-_REGIMES = ("one-sm", "halves", "three-pass")
+_ONE_PASS = tuple(COLOURS["train"] + opacity for opacity in ("", "99", "55"))
+SHADES = (*_ONE_PASS, COLOURS["test"], COLOURS["valid"], COLOURS["grey"])
+_REGIMES = ("one-sm", "halves", "cluster", "three-pass")
 
 
 def causal() -> None:
@@ -57,9 +59,9 @@ def regimes() -> None:
                 continue
             length, taps = 2**n, 2**k
             if choose_chunks(length, taps=taps, sizes=sizes, pairs=pairs) is not None:
-                way = 3
-            elif length > reach(card):
                 way = 4
+            elif length > reach(card):
+                way = 5
             else:
                 name = next(name for name, size, _ in table if size >= length)
                 way = _REGIMES.index(name)

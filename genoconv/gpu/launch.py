@@ -42,9 +42,12 @@ class Loaded:
         self._function = driver.CUfunction(int(self._entry.handle))
         self._driver = driver
         self._block = (kernel.threads, 1, 1, kernel.smem_bytes)
-        self._configs: dict[tuple[int, int, bool], Any] = {}
+        self._configs: dict[tuple[int, int, bool, int], Any] = {}
+        self._clusters: dict[int, int] = {}
 
-    def launch(self, args: Sequence[Any], *, grid: int, cooperative: bool = False, pdl: bool = False) -> None:
+    def launch(
+        self, args: Sequence[Any], *, grid: int, cooperative: bool = False, pdl: bool = False, cluster: int = 1
+    ) -> None:
         """Queue one launch of ``grid`` blocks on torch's current stream of this GPU, which need not be the current one.
 
         Args:
@@ -54,23 +57,35 @@ class Loaded:
             pdl: programmatic dependent launch: they may begin while the kernel before them still runs, which is one of
                 this package's, launched without ``pdl``; they wait for its results themselves. Not with
                 ``cooperative``.
+            cluster: blocks that run at the same time and reach one another's shared memory; ``grid`` is a multiple.
+                Not with either of the others.
 
         Raises:
             KernelError: the driver refused.
         """
         if self._cuda.current_device() == self._index:
-            self._launch(args, grid, cooperative, pdl)
+            self._launch(args, grid, cooperative, pdl, cluster)
         else:
             with self._cuda.device(self._index):
-                self._launch(args, grid, cooperative, pdl)
+                self._launch(args, grid, cooperative, pdl, cluster)
 
-    def _launch(self, args: Sequence[Any], grid: int, cooperative: bool, pdl: bool) -> None:
+    def clusters(self, size: int) -> int:
+        """How many clusters of ``size`` blocks the GPU holds at a time."""
+        if size not in self._clusters:
+            with self._cuda.device(self._index):
+                config = self._config(size, 0, False, size)
+                status, count = self._driver.cuOccupancyMaxActiveClusters(self._function, config)
+            self.check(status)
+            self._clusters[size] = int(count)
+        return self._clusters[size]
+
+    def _launch(self, args: Sequence[Any], grid: int, cooperative: bool, pdl: bool, cluster: int) -> None:
         stream = self._cuda.current_stream(self._index).cuda_stream
         address = parameters(args)
-        status = self.queue(grid, stream, address, cooperative=cooperative, pdl=pdl)
+        status = self.queue(grid, stream, address, cooperative=cooperative, pdl=pdl, cluster=cluster)
         if status.name == "CUDA_ERROR_INVALID_CONTEXT":  # a thread that has not met the GPU yet
             self._cuda.set_device(self._index)
-            status = self.queue(grid, stream, address, cooperative=cooperative, pdl=pdl)
+            status = self.queue(grid, stream, address, cooperative=cooperative, pdl=pdl, cluster=cluster)
         self.check(status)
 
     def check(self, status: Any) -> None:
@@ -81,21 +96,25 @@ class Loaded:
                 "set GENOCONV_KERNELS=torch and report this with the output of `genoconv kernels doctor`"
             )
 
-    def queue(self, grid: int, stream: int, address: int, *, cooperative: bool, pdl: bool) -> Any:
+    def queue(self, grid: int, stream: int, address: int, *, cooperative: bool, pdl: bool, cluster: int = 1) -> Any:
         """One launch with arguments at ``address``; the driver's status."""
-        if cooperative or pdl:
-            config = self._config(grid, stream, cooperative)
+        if cooperative or pdl or cluster > 1:
+            config = self._config(grid, stream, cooperative, cluster)
             (status,) = self._driver.cuLaunchKernelEx(config, self._function, address, 0)
         else:
             (status,) = self._driver.cuLaunchKernel(self._function, grid, 1, 1, *self._block, stream, address, 0)
         return status
 
-    def _config(self, grid: int, stream: int, cooperative: bool) -> Any:
-        key = grid, stream, cooperative
+    def _config(self, grid: int, stream: int, cooperative: bool, cluster: int) -> Any:
+        key = grid, stream, cooperative, cluster
         if key not in self._configs:
             driver = self._driver
             attribute, config = driver.CUlaunchAttribute(), driver.CUlaunchConfig()
-            if cooperative:
+            if cluster > 1:
+                attribute.id = driver.CUlaunchAttributeID.CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
+                size = attribute.value.clusterDim
+                size.x, size.y, size.z = cluster, 1, 1
+            elif cooperative:
                 attribute.id = driver.CUlaunchAttributeID.CU_LAUNCH_ATTRIBUTE_COOPERATIVE
                 attribute.value.cooperative = 1
             else:

@@ -14,6 +14,7 @@ from genoconv.gpu.targets import Card
 from genoconv.models.config import ModelConfig
 from genoconv.models.weights import expected_shapes
 from genoconv.ops.longconv.overlap_save.plan import (
+    CLUSTER_COST,
     COPY_COST,
     HALVES_COST,
     TORCH_COST,
@@ -43,7 +44,7 @@ _HEAD_SAVED, _HEAD_SAVED_FIXED = 18.5, 250.0
 _HEAD_MOVED_FORWARD, _HEAD_MOVED_TRAIN = 42.0, 140.0
 # A pass of the convolution moves three inputs and a result of two bytes each.
 _CONV_PASSES = 8.0
-_CONV_BACKWARD = {"one-sm": 2.4, "halves": 4.1, "three-pass": 2.0}
+_CONV_BACKWARD = {"one-sm": 2.4, "halves": 4.1, "cluster": 3.0, "three-pass": 2.0}
 """Time of a plan's backward pass, in forward passes."""
 _FLOAT32_FACTOR = 1.8
 _CONTEXT = 0.6e9
@@ -150,7 +151,7 @@ def convolution(work: Workload, card: Card) -> Convolution:
         return Convolution("torch.fft", points, TORCH_COST * points / (2 * work.length))
     plan = choose_plan(work.length, card=card)
     workspace = plan.workspace_bytes(work.batch, work.config.d_model, backward=work.train)
-    cost = HALVES_COST if plan.regime == "halves" else kernel_cost(plan.size)
+    cost = {"halves": HALVES_COST, "cluster": CLUSTER_COST}.get(plan.regime, kernel_cost(plan.size))
     backward = _CONV_BACKWARD[plan.regime]
     return Convolution(plan.regime, plan.size, cost * plan.size / work.length, workspace, backward)
 

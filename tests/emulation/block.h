@@ -1,5 +1,5 @@
-// One block of threads on a CPU: fibres that meet at every warp-wide or block-wide instruction, and a shared memory
-// that checks bounds and alignment and counts bank conflicts. Races and orderings cannot be seen here.
+// One block of threads on a CPU, or a cluster of blocks: fibres that meet at every warp-wide or block-wide instruction,
+// and shared memories that check bounds and alignment and count bank conflicts. Races and orderings cannot be seen here.
 #pragma once
 #include <math.h>
 #include <setjmp.h>
@@ -16,7 +16,14 @@ using u64 = unsigned long long;
 #define FAST __attribute__((optimize("O3")))
 
 namespace emulation {
-constexpr int kLanes = 32, kWarps = PLAN_WARPS, kThreads = kLanes * kWarps;
+#ifdef PLAN_CLUSTER
+constexpr int kCluster = PLAN_CLUSTER;
+#else
+constexpr int kCluster = 1;
+#endif
+constexpr int kLanes = 32, kWarps = PLAN_WARPS, kThreads = kLanes * kWarps;  // of a block
+constexpr int kFibres = kCluster * kThreads;
+constexpr u32 kMapped = 1u << 20;  // from a block's shared memory to the next one's, where they are mapped
 constexpr long kStack = 1 << 16, kAhead = 1 << 10;
 
 struct Fibre {
@@ -38,14 +45,15 @@ struct Access {
   int lanes;
 };
 
-inline Fibre fibres[kThreads];
+inline Fibre fibres[kFibres];
 inline jmp_buf scheduler;
 inline char* stacks;
-inline int current, block, blocks;
+inline int current, block, blocks;  // block: the first of the cluster
 inline u32 shared_bytes;  // that the launch asked for
-alignas(1024) inline unsigned char shared[1 << 18];
-inline Meeting meetings[kWarps + 1];  // one a warp, and the block's
-inline Access accesses[kWarps][kAhead];
+alignas(1024) inline unsigned char shared[kCluster][1 << 18];
+// One a warp, one a block, and the cluster's.
+inline Meeting meetings[kCluster * kWarps], block_meetings[kCluster], cluster_meeting;
+inline Access accesses[kCluster * kWarps][kAhead];
 inline long faults, wavefronts, ideal_wavefronts;
 
 // _setjmp and _longjmp leave the signal mask alone: swapcontext asks the operating system twice each time.
@@ -64,6 +72,7 @@ FAST void meet(Meeting& m, int size, Last last) {
   }
 }
 inline Meeting& warp() { return meetings[current / kLanes]; }
+inline int rank() { return current / kThreads; }
 inline void resume(void (*body)()) {
   Fibre& f = fibres[current];
   if (_setjmp(scheduler) != 0) return;
@@ -75,15 +84,17 @@ inline void resume(void (*body)()) {
   makecontext(&f.start, body, 0);
   setcontext(&f.start);
 }
-// Every thread of one block to its end, in turns. `body` must set `done` and yield when it is through.
-FAST inline void run_block(void (*body)()) {
+// Every thread of one block, or cluster, to its end, in turns. `body` must set `done` and yield when it is through.
+FAST inline void run_blocks(void (*body)()) {
   memset(shared, 0xff, sizeof(shared));
   memset(accesses, 0, sizeof(accesses));
   for (auto& m : meetings) m.arrived = 0;
+  for (auto& m : block_meetings) m.arrived = 0;
+  cluster_meeting.arrived = 0;
   for (auto& f : fibres) f.started = f.done = false, f.accesses = 0;
   for (bool left = true; left;) {
     left = false;
-    for (current = 0; current < kThreads; current++)
+    for (current = 0; current < kFibres; current++)
       if (!fibres[current].done) {
         left = true;
         resume(body);
@@ -96,12 +107,13 @@ FAST inline void run_block(void (*body)()) {
 #endif
 }
 
-FAST inline unsigned char* checked(u32 at, u32 bytes) {
+FAST inline unsigned char* checked_of(int block, u32 at, u32 bytes) {
   static unsigned char nowhere[16];
-  if (at % bytes == 0 && at + bytes <= shared_bytes) return shared + at;
+  if (at % bytes == 0 && at + bytes <= shared_bytes) return shared[block] + at;
   faults++;
   return nowhere;
 }
+FAST inline unsigned char* checked(u32 at, u32 bytes) { return checked_of(rank(), at, bytes); }
 // Wavefronts of one warp's access: lanes go in groups of 128 bytes; a group takes as many as its busiest bank, and a
 // word that several lanes ask for counts once.
 FAST inline void count(const u32 (&address)[kLanes], u32 bytes) {
@@ -138,5 +150,18 @@ template <class T>
 void store(u32 at, T v) {
   trace(at, sizeof(T));
   memcpy(checked(at, sizeof(T)), &v, sizeof(T));
+}
+// The same of any block of the cluster.
+template <class T>
+T load_mapped(u32 at) {
+  trace(at % kMapped, sizeof(T));
+  T v;
+  memcpy(&v, checked_of(at / kMapped % kCluster, at % kMapped, sizeof(T)), sizeof(T));
+  return v;
+}
+template <class T>
+void store_mapped(u32 at, T v) {
+  trace(at % kMapped, sizeof(T));
+  memcpy(checked_of(at / kMapped % kCluster, at % kMapped, sizeof(T)), &v, sizeof(T));
 }
 }  // namespace emulation

@@ -15,12 +15,12 @@ template <class... Args>
 void call(void (*kernel)(Args...)) {
   call(kernel, std::make_index_sequence<sizeof...(Args)>());
 }
-// A grid of blocks, one after the other. counts: faults, wavefronts, ideal wavefronts.
+// A grid of blocks, or of clusters, one after the other. counts: faults, wavefronts, ideal wavefronts.
 inline void run_grid(void (*body)(), void** args, int grid, u32 dynamic_shared, long* counts) {
   arguments = args, blocks = grid, shared_bytes = dynamic_shared;
   faults = wavefronts = ideal_wavefronts = 0;
-  stacks = static_cast<char*>(malloc(kThreads * kStack));
-  for (block = 0; block < grid; block++) run_block(body);
+  stacks = static_cast<char*>(malloc(kFibres * kStack));
+  for (block = 0; block < grid; block += kCluster) run_blocks(body);
   free(stacks);
   counts[0] = faults, counts[1] = wavefronts, counts[2] = ideal_wavefronts;
 }

@@ -30,6 +30,7 @@ from genoconv.gpu.cache import included
 from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.targets import Card
 from genoconv.ops.longconv import fused, host, regimes
+from genoconv.ops.longconv.cluster import launches as cluster
 from genoconv.ops.longconv.halves import launches as halves
 from genoconv.ops.longconv.one_sm import launches as one_sm
 from genoconv.ops.longconv.one_sm import tables as one_sm_tables
@@ -100,7 +101,7 @@ def machine(
         return tuple(_Emulated(kernel, sources, here) for kernel in kernels)
 
     kept = (regimes.plan_on, host.loaded, one_sm._kernels, one_sm._shares, one_sm.tables_on, halves._kernel)
-    kept = (*kept, three_pass._tables)
+    kept = (*kept, cluster._kernel, three_pass._tables)
     with (
         mock.patch.object(targets, "local_card", return_value=card),
         mock.patch.object(torch.cuda, "current_device", return_value=0),
@@ -149,8 +150,14 @@ class _Emulated:
     sources: Path | None
     machine: Machine
 
-    def launch(self, args: Sequence[Any], *, grid: int, cooperative: bool = False, pdl: bool = False) -> None:
+    def launch(
+        self, args: Sequence[Any], *, grid: int, cooperative: bool = False, pdl: bool = False, cluster: int = 1
+    ) -> None:
+        assert cluster == dict(self.kernel.defines).get("PLAN_CLUSTER", 1)
         self.queue(grid, 0, launch.parameters(args), cooperative=cooperative, pdl=pdl)
+
+    def clusters(self, size: int) -> int:
+        return 2
 
     def queue(self, grid: int, stream: int, address: int, *, cooperative: bool, pdl: bool) -> None:
         pointers = ctypes.c_void_p(address)

@@ -26,6 +26,7 @@ from genoconv.gpu.targets import KERNEL_TARGETS, card_of
 from genoconv.models import HyenaDNA, ModelConfig, preset
 from genoconv.ops import kernels
 from genoconv.ops.filter import fused as filter_kernels
+from genoconv.ops.longconv.cluster.plan import BLOCKS, Cluster
 from genoconv.ops.longconv.halves.plan import Halves
 from genoconv.ops.longconv.one_sm.blocks import SIZES
 from genoconv.ops.longconv.one_sm.plan import FITS, KERNELS, ROW_CHUNK_KERNELS, OneSm, OneSmPlan
@@ -99,6 +100,15 @@ def test_kernels_of_halves_compile(arch: str, dtype: str) -> None:
     plan = Halves().plan(size, size, filter_length=size, dtype=dtype, card=card_of(arch))
     for kernel in (plan.filter_kernel, plan.kernel(fit="ragged" if arch == "sm_80" else "whole")):
         assert cache.compile_kernel(kernel.source, kernel.defines, arch=arch).startswith(ELF)
+
+
+@pytest.mark.parametrize(("arch", "dtype", "blocks"), [("sm_90", "bfloat16", 3), ("sm_100", "float16", BLOCKS[-1])])
+def test_kernels_of_clusters_compile(arch: str, dtype: str, blocks: int) -> None:
+    card = card_of(arch)
+    (size,) = [size for size in Cluster().sizes(card) if size == blocks << 15]
+    plan = Cluster().plan(size, size, filter_length=size, dtype=dtype, card=card)
+    kernel = plan.kernel(aligned=blocks == 3)
+    assert cache.compile_kernel(kernel.source, kernel.defines, arch=arch).startswith(ELF)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ def test_it_has_the_kernels_of_every_plan_once() -> None:
         }
         assert wanted < set(found)
     sources = {kernel.source for arch in KERNEL_TARGETS for kernel in KERNELS(arch)}
-    entries = [path for folder in ("one_sm", "chunked", "three_pass") for path in (ROOT / "csrc" / folder).glob("*.cu")]
+    folders = ("one_sm", "chunked", "cluster", "three_pass")
+    entries = [path for folder in folders for path in (ROOT / "csrc" / folder).glob("*.cu")]
     assert sources == {f"{path.parent.name}/{path.stem}" for path in entries}
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from genoconv.errors import UsageError
 from genoconv.gpu.targets import Card
+from genoconv.ops.longconv.cluster.plan import Cluster
 from genoconv.ops.longconv.halves.plan import Halves
 from genoconv.ops.longconv.one_sm.plan import OneSm
 from genoconv.ops.longconv.plan import DTYPES, Plan
@@ -38,7 +39,7 @@ class Regime(Protocol):
         """The plan of rows of ``length`` positions in transforms of ``size`` points, one of :meth:`sizes`."""
 
 
-REGIMES: tuple[Regime, ...] = (OneSm(), Halves(), ThreePass())
+REGIMES: tuple[Regime, ...] = (OneSm(), Halves(), Cluster(), ThreePass())
 """The first regime that serves a length has it."""
 
 

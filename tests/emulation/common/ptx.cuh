@@ -32,13 +32,13 @@ inline u32 half_bits(float x) {
 }
 }  // namespace emulation
 
-DEVICE int thread_index() { return emulation::current; }
-DEVICE int block_index() { return emulation::block; }
+DEVICE int thread_index() { return emulation::current % emulation::kThreads; }
+DEVICE int block_index() { return emulation::block + emulation::rank(); }
 DEVICE int grid_size() { return emulation::blocks; }
 DEVICE void launch_dependents() {}
 DEVICE void wait_for_dependency() {}
 DEVICE void block_barrier() {
-  emulation::meet(emulation::meetings[emulation::kWarps], emulation::kThreads, [] {});
+  emulation::meet(emulation::block_meetings[emulation::rank()], emulation::kThreads, [] {});
 }
 DEVICE void warp_barrier() {
   emulation::meet(emulation::warp(), 32, [] {});
@@ -110,6 +110,14 @@ DEVICE u32 max_over_warp(u32 x) {
   });
   return m.out[lane][0];
 }
+DEVICE int cluster_rank() { return emulation::rank(); }
+DEVICE u32 map_shared(u32 at, int rank) { return at + rank * emulation::kMapped; }
+DEVICE void cluster_barrier() {
+  emulation::meet(emulation::cluster_meeting, emulation::kFibres, [] {});
+}
+DEVICE uint4 load_cluster16(u32 mapped) { return emulation::load_mapped<uint4>(mapped); }
+DEVICE u32 load_cluster4(u32 mapped) { return emulation::load_mapped<u32>(mapped); }
+DEVICE void store_cluster16(u32 mapped, uint4 v) { emulation::store_mapped(mapped, v); }
 template <bool>
 DEVICE void copy_async16(u32 to, const void* from, int valid) {
   unsigned char bytes[16] = {};

@@ -37,6 +37,8 @@ _KERNEL_COSTS = ((4096, 1.4), (8192, 1.65), (16384, 1.95), (32768, 2.2), (1 << 1
 _LONGEST_KERNEL_COST = 8.5
 HALVES_COST = 2.4
 """Of rows that one multiprocessor takes half by half, without gradients and without the filter's transform."""
+CLUSTER_COST = 3.6
+"""Of rows that a cluster of multiprocessors takes: measured 3.3 to 4.0 at multiples of 32,768."""
 TORCH_COST = 25.0
 """Of torch.fft, which serves rows that the kernels do not."""
 _GRADIENTS_COST = 1.7

@@ -1,0 +1,44 @@
+"""Plans of rows that a cluster of multiprocessors shares: which cards and lengths have them, and what they say."""
+
+from dataclasses import replace
+from math import prod
+
+import pytest
+
+from genoconv.gpu.targets import ARCHS, card_of
+from genoconv.ops.longconv.cluster.plan import BLOCKS, Cluster, ClusterPlan
+from genoconv.ops.longconv.regimes import choose_plan
+
+H200 = card_of("sm_90")
+
+
+def test_only_cards_with_clusters_and_room_for_a_chunk_have_them() -> None:
+    sizes = tuple(blocks << 15 for blocks in BLOCKS)
+    assert {arch: Cluster().sizes(card_of(arch)) for arch in ARCHS if Cluster().sizes(card_of(arch))} == {
+        "sm_90": sizes,
+        "sm_100": sizes,
+    }
+    assert Cluster().sizes(replace(H200, sm_count=16)) == (), "a part of a GPU"
+
+
+@pytest.mark.parametrize(("length", "blocks"), [(65_537, 3), (98_304, 3), (160_000, 5), (262_144, 8)])
+def test_a_row_has_as_many_blocks_as_chunks(length: int, blocks: int) -> None:
+    plan = choose_plan(length, card=H200)
+    assert isinstance(plan, ClusterPlan)
+    assert plan.blocks == blocks
+    assert plan.size == blocks << 15 == prod(plan.radices)
+    assert all(kernel.smem_bytes <= H200.smem for kernel in plan.kernels())
+    assert plan.workspace_bytes(8, 256, backward=False) == 0
+    assert f"forward: {blocks} chunks of 32,768 points by clusters of as many SMs" in plan.explain()
+    assert "backward: three-pass" in plan.explain()
+
+
+def test_halves_and_longer_rows_are_left_to_others() -> None:
+    assert choose_plan(65_536, card=H200).regime == "halves"
+    assert choose_plan(262_145, card=H200).regime == "three-pass"
+
+
+def test_values_are_counted_in_32_bits() -> None:
+    plan = choose_plan(262_144, card=H200)
+    assert plan.obstacle(16_383) is None
+    assert "exceed the 4,294,967,295 values per batch" in str(plan.obstacle(16_385))
