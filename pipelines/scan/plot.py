@@ -14,6 +14,7 @@ from genoconv.tracks.blocks import BASES, Block
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 LONGEST = 2_000
 _LETTERS = 120
@@ -39,9 +40,10 @@ def draw(path: Path, blocks: Sequence[Block], *, genes: "pd.DataFrame | None") -
     first, last = blocks[0].start + 1, blocks[0].start + scores.shape[1]
     finite = scores[np.isfinite(scores)]
     limit = float(np.quantile(np.abs(finite), 0.99)) if finite.size else 1.0
-    figure = new_figure(max(8.0, min(24.0, scores.shape[1] / 8)), 3.2, layout="constrained")
+    below = genes is not None and not genes.empty
+    figure = new_figure(max(8.0, min(24.0, scores.shape[1] / 8)), 3.2 if below else 2.6, layout="constrained")
     assert figure is not None  # check_plot
-    heat, bars = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [4, 1]})
+    heat, *others = figure.subplots(1 + below, 1, sharex=True, squeeze=False, height_ratios=[4, 1][: 1 + below])[:, 0]
     image = heat.imshow(
         scores, aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest",
         extent=(first - 0.5, last + 0.5, 3.5, -0.5),
@@ -53,19 +55,20 @@ def draw(path: Path, blocks: Sequence[Block], *, genes: "pd.DataFrame | None") -
             if letter in BASES:
                 heat.text(position, BASES.index(letter), letter, ha="center", va="center", fontsize=6)
     figure.colorbar(image, ax=heat, label="ln P(alt) - ln P(ref)")
-    bars.set_yticks([])
-    bars.set_xlim(first - 0.5, last + 0.5)
-    bars.ticklabel_format(axis="x", useOffset=False, style="plain")
-    bars.set_xlabel(f"{blocks[0].contig}, position")
-    if genes is None or genes.empty:
-        bars.set_visible(False)
-        heat.tick_params(labelbottom=True)
-        heat.ticklabel_format(axis="x", useOffset=False, style="plain")
-        heat.set_xlabel(f"{blocks[0].contig}, position")
-    else:
-        for row, gene in enumerate(genes.to_dict("records")):
-            left, right = max(int(gene["start"]) + 1, first), min(int(gene["end"]), last)
-            bars.plot([left, right], [row, row], lw=4, color="C0")
-            bars.text(left, row + 0.25, f"{gene['name'] or gene['gene_id']} ({gene['strand']})", fontsize=7)
-        bars.set_ylim(-1, max(len(genes), 1) + 0.5)
+    if genes is not None and below:
+        _draw_genes(others[0], genes, first, last)
+    lowest = [heat, *others][-1]
+    lowest.set_xlim(first - 0.5, last + 0.5)
+    lowest.ticklabel_format(axis="x", useOffset=False, style="plain")
+    lowest.set_xlabel(f"{blocks[0].contig}, position")
     save_figure(figure, path)
+
+
+def _draw_genes(axes: "Axes", genes: "pd.DataFrame", first: int, last: int) -> None:
+    """A bar for each gene between two positions, 1-based, both included."""
+    axes.set_yticks([])
+    for row, gene in enumerate(genes.to_dict("records")):
+        left, right = max(int(gene["start"]) + 1, first), min(int(gene["end"]), last)
+        axes.plot([left, right], [row, row], lw=4, color="C0")
+        axes.text(left, row + 0.25, f"{gene['name'] or gene['gene_id']} ({gene['strand']})", fontsize=7)
+    axes.set_ylim(-1, len(genes) + 0.5)
