@@ -150,6 +150,8 @@ def convolution(work: Workload, card: Card) -> Convolution:
         points = fast_size(work.length + work.taps - 1)
         return Convolution("torch.fft", points, TORCH_COST * points / (2 * work.length))
     plan = choose_plan(work.length, card=card)
+    if work.train and work.batch < plan.least_batch:
+        plan = plan.gradients
     workspace = plan.workspace_bytes(work.batch, work.config.d_model, backward=work.train)
     cost = {"halves": HALVES_COST, "cluster": CLUSTER_COST}.get(plan.regime, kernel_cost(plan.size))
     backward = _CONV_BACKWARD[plan.regime]

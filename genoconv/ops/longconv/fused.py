@@ -132,6 +132,8 @@ def convolve(
         return plan_of(u, gradients=gradients).forward(u, made, gate_in, gate_out), made
     assert k is not None
     plan = plan_of(u)
+    if gradients and u.shape[0] < plan.least_batch:
+        plan = plan.gradients
     spectrum = plan.prepare_filter(k, D)
     y = plan.forward(u, spectrum, gate_in, gate_out, fresh=True)
     return y, plan.gradients.prepare_filter(k, D) if gradients and plan.gradients is not plan else spectrum

@@ -79,6 +79,14 @@ class Plan(ABC):
         return self
 
     @property
+    def least_batch(self) -> int:
+        """Batches from which the forward pass is worth this plan's kernels where :attr:`gradients` is another plan.
+
+        Filters are transformed for both then, which costs the same for one batch as for many.
+        """
+        return 1
+
+    @property
     def takes_pairs(self) -> bool:
         """Whether longer rows can be convolved in chunks of :attr:`size`, each together with the one before it."""
         return False
