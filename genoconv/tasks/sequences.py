@@ -151,7 +151,7 @@ def _texts(given: str | Sequence[str], *, name: str) -> list[str]:
     texts = [given] if isinstance(given, str) else list(given) if isinstance(given, Iterable) else [given]
     for text in texts:
         if not isinstance(text, str):
-            raise UsageError(f"{name}: got a {type(text).__name__}; give DNA as text, a list of texts, or token ids")
+            raise UsageError(f"{name}: got {type(text).__name__}; give DNA as text, a list of texts, or token ids")
     return texts
 
 

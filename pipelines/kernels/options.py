@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from genoconv.pipelines.lengths import Bases
 from genoconv.pipelines.options import Options, option
 from genoconv.pipelines.shared_options import Device, Quiet
 
@@ -11,9 +12,11 @@ from genoconv.pipelines.shared_options import Device, Quiet
 class ExplainOptions(Options):
     """One call of ``genoconv kernels explain``."""
 
-    length: Annotated[int, Field(ge=1), option("--length", "-n", metavar="N", help="Positions per row.")]
+    length: Annotated[
+        Bases, Field(ge=1), option("--length", "-n", metavar="N", help="Positions per row: 32768, 450k, 2.4m.")
+    ]
     taps: Annotated[
-        int | None,
+        Bases | None,
         Field(ge=1),
         option("--taps", metavar="K", default="N", help="Filter taps, if fewer (a partial convolution)."),
     ] = None

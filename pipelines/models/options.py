@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from genoconv.pipelines.lengths import Bases
 from genoconv.pipelines.options import Options, argument, option
-from genoconv.pipelines.plan.options import Bases
 from genoconv.pipelines.shared_options import (
     TRAINED_WINDOW,
     BatchSize,

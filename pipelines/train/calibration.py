@@ -5,8 +5,8 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from genoconv.errors import GenoconvError, Interrupted
+from genoconv.pipelines.lengths import Bases
 from genoconv.pipelines.models.options import CalibrateOptions
-from genoconv.pipelines.plan.options import Bases
 from genoconv.tasks.calibration import NAME
 from genoconv.workfiles import claimed
 

@@ -38,7 +38,8 @@ def test_explain(arch: str, dtype: str) -> None:
 
 def test_explain_a_partial_convolution() -> None:
     assert "filter 128" in run("explain", "-n", "4096", "--taps", "128")
-    text = run("explain", "-n", "2400000", "--taps", "2000")
+    text = run("explain", "-n", "2.4m", "--taps", "2k")
+    assert "filter 2,000" in text
     assert "2,000 taps over 2,400,000 positions, in 586 chunks of 4,096 positions, each together with the" in text
     assert "length 4,096, filter 2,000, bfloat16, sm_90" in text
     # Longer filters than those whose chunks go in pairs.

@@ -84,6 +84,11 @@ def test_bases_outside_a_contig_are_refused(plain: Path, packed: bool) -> None:
     assert fasta.tokens("chr2", 61, 61).tolist() == []
 
 
+def test_a_genome_does_not_come_from_a_pipe() -> None:
+    with pytest.raises(DataError, match="cannot come from standard input: give a file"):
+        Fasta("-")
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_digests_are_those_of_samtools_dict(plain: Path, packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("genoconv.genome.fasta.access._CHUNK", 64)  # several reads a contig

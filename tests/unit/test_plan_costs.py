@@ -9,9 +9,10 @@ from typer.testing import CliRunner
 from genoconv.cli.app import app
 from genoconv.errors import UsageError
 from genoconv.models import preset
+from genoconv.pipelines.lengths import parse_length
 from genoconv.pipelines.plan.cards import ACCELERATORS, accelerator
 from genoconv.pipelines.plan.costs import SAFE, Prediction, Workload, convolution, predict, workload
-from genoconv.pipelines.plan.options import PlanOptions, parse_length
+from genoconv.pipelines.plan.options import PlanOptions
 from genoconv.pipelines.plan.run import fits, plan
 from support import ROOT
 
