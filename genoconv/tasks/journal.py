@@ -40,7 +40,8 @@ def refuse_finished_pieces(output: Path, *, resume: bool, force: bool) -> None:
         )
 
 
-def _line(value: Any) -> bytes:
+def encoded(value: Any) -> bytes:
+    """The line of a value (plain JSON)."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     return f"{digest} {text}\n".encode()
@@ -84,7 +85,7 @@ class Journal:
             self._file.truncate(valid)
             self._file.seek(valid)
             if not valid:
-                self._put(described)
+                self._put(encoded(described))
         except OSError as error:
             self._file.close()
             if isinstance(error, OutputError):
@@ -116,19 +117,19 @@ class Journal:
             valid += len(line)
         return valid
 
-    def _put(self, *values: Any) -> None:
-        self._file.writelines(map(_line, values))
+    def _put(self, *lines: bytes) -> None:
+        self._file.writelines(lines)
         self._file.flush()
         os.fsync(self._file.fileno())
 
     def append(self, *values: Any) -> None:
-        """Add finished pieces (plain JSON values each); all on disk when this returns.
+        """Add finished pieces: plain JSON values, or what :func:`encoded` made of them; all on disk when this returns.
 
         Raises:
             OutputError: the disk is full.
         """
         try:
-            self._put(*values)
+            self._put(*(value if isinstance(value, bytes) else encoded(value) for value in values))
         except OSError as error:
             raise OutputError(f"{self.path}: cannot write the journal of this run: {error.strerror}") from error
         self.pieces += len(values)

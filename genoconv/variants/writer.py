@@ -19,8 +19,6 @@ from genoconv.variants.header import readable
 from genoconv.variants.records import Record, decode, encode
 
 Value = float | str | None
-Write = Callable[[Record, str], object]
-"""``write(record, added)``: the record again, with ``added`` at the end of INFO."""
 Put = Callable[[bytes], object]
 
 # Bytes that are compressed together; a call of htslib costs as much as a record.
@@ -34,60 +32,57 @@ def format_value(value: Value) -> str:
     return value if isinstance(value, str) else f"{value:.6g}"
 
 
-class Annotation:
-    """Puts more into INFO of records' lines; all else stays as it is, but for :func:`.header.readable`.
+class RecordText:
+    """The records of a file with more in INFO, as lines; all else stays as it is, but for :func:`.header.readable`.
 
     Args:
+        header: of the file, all lines.
+        kind: of the file, as of :func:`open_writer`.
         replaced: INFO keys whose present values are dropped.
     """
 
-    def __init__(self, replaced: frozenset[str]) -> None:
+    def __init__(self, header: Sequence[str], *, kind: str, replaced: frozenset[str] = frozenset()) -> None:
         self.replaced = replaced
+        self._check = BcfCheck(header) if kind in "ub" else None
         # INFO without any of these, in semicolons, has no item to drop, which is seen faster than by dividing it.
         self._signs = (";;", ";.;", *([f";{os.path.commonprefix(sorted(replaced))}"] if replaced else []))
 
-    def __call__(self, record: Record, added: str) -> str:
-        """The record's line with ``added``, such as ``KEY=1;FLAG``; empty adds nothing."""
+    def __call__(self, record: Record, added: str = "") -> bytes:
+        """The record with ``added``, such as ``KEY=1;FLAG``, at the end of INFO.
+
+        Raises:
+            OutputError: BCF cannot hold it.
+        """
         columns = readable(record.columns)
-        if not added and not self.replaced:
-            return "\t".join(columns)
-        framed = f";{columns[7]};"
-        if any(sign in framed for sign in self._signs):
-            items = (item for item in columns[7].split(";") if item not in (".", ""))
-            kept = [item for item in items if item.partition("=")[0] not in self.replaced]
-            columns[7] = ";".join([*kept, added] if added else kept) or "."
-        elif added:
-            columns[7] += f";{added}"
-        return "\t".join(columns)
+        if added or self.replaced:
+            framed = f";{columns[7]};"
+            if any(sign in framed for sign in self._signs):
+                items = (item for item in columns[7].split(";") if item not in (".", ""))
+                kept = [item for item in items if item.partition("=")[0] not in self.replaced]
+                columns[7] = ";".join([*kept, added] if added else kept) or "."
+            elif added:
+                columns[7] += f";{added}"
+        line = "\t".join(columns)
+        if self._check:
+            self._check(line)
+        return encode(line)
 
 
 @contextlib.contextmanager
-def open_writer(path: Path | None, *, kind: str, header: Sequence[str], replaced: frozenset[str]) -> Iterator[Write]:
-    """Open an output and yield the function that writes a record to it.
+def open_writer(path: Path | None, *, kind: str, header: Sequence[str]) -> Iterator[Put]:
+    """Open an output and yield the function that writes records to it: lines from :class:`RecordText`.
 
     Args:
         path: the file to fill, or None for standard output.
         kind: ``v`` VCF, ``z`` BGZF-compressed VCF, ``u`` uncompressed BCF, ``b`` BCF (as in bcftools).
         header: all header lines.
-        replaced: INFO keys whose present values are dropped.
 
     Raises:
         OutputError: BCF cannot hold a record.
     """
     with _sink(path, kind=kind) as put:
-        for line in header:
-            put(encode(line))
-        check = BcfCheck(header) if kind in "ub" else None
-
-        annotated = Annotation(replaced)
-
-        def write(record: Record, added: str) -> None:
-            line = annotated(record, added)
-            if check:
-                check(line)
-            put(encode(line))
-
-        yield write
+        put(b"".join(map(encode, header)))
+        yield put
 
 
 @contextlib.contextmanager

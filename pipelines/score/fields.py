@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.tasks.score import Score, Settings, Strand
@@ -205,13 +205,23 @@ def _value(score: Score, attribute: str) -> float | str | None:
 
 
 def _text_of(attribute: str) -> Callable[[Score], str]:
-    """What writes an attribute of a score, as :func:`_value` knows it, as a value of INFO."""
+    """What writes an attribute of a score, as :func:`_value` knows it, as a value of INFO; can be pickled."""
     if attribute.startswith("delta "):
-        return lambda score: format_value(_value(score, attribute))
-    place = Score._fields.index(attribute)
-    if attribute in ("status", "gene"):
-        return lambda score: "." if score[place] is None else str(score[place]).translate(_RESERVED)
-    return lambda score: "." if score[place] is None else f"{score[place]:.6g}"
+        return partial(_any_text, attribute)
+    text = _word_text if attribute in ("status", "gene") else _number_text
+    return partial(text, Score._fields.index(attribute))
+
+
+def _any_text(attribute: str, score: Score) -> str:
+    return format_value(_value(score, attribute))
+
+
+def _word_text(place: int, score: Score) -> str:
+    return "." if score[place] is None else str(score[place]).translate(_RESERVED)
+
+
+def _number_text(place: int, score: Score) -> str:
+    return "." if score[place] is None else f"{score[place]:.6g}"
 
 
 def _plain(value: float | str | None) -> Value:

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +13,17 @@ from genoconv.pipelines.references import GenomeFiles
 from genoconv.pipelines.score.fields import Fields
 from genoconv.pipelines.score.inputs import Inputs
 from genoconv.pipelines.score.options import ScoreOptions
+from genoconv.pipelines.score.results import Result
 from genoconv.tasks.journal import refuse_finished_pieces
-from genoconv.tasks.score import Score
 from genoconv.variants.bcf_limits import BcfCheck
-from genoconv.variants.records import Record
-from genoconv.variants.writer import Write, install_index, open_writer, output_kind, remove_indexes, write_index
+from genoconv.variants.writer import Put, install_index, open_writer, output_kind, remove_indexes, write_index
 
 log = logging.getLogger(__name__)
 
 _BCF_LIMIT = 2**31 - 1
 _TABLES = (".tsv", ".tsv.gz", ".csv", ".csv.gz", ".parquet", ".xlsx")
 
-WriteScores = Callable[[Sequence[Record], Sequence[Sequence[Sequence[Score]]]], object]
+WriteResult = Callable[[Result], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,34 +102,26 @@ class Outputs:
                 check(record.line)
 
     @contextlib.contextmanager
-    def open(
-        self, header: Sequence[str], *, replaced: frozenset[str], fields: Fields, is_sorted: bool
-    ) -> Iterator[WriteScores]:
-        """Open the outputs and yield the function that writes records with their scores to them.
+    def open(self, header: Sequence[str], *, fields: Fields, is_sorted: bool) -> Iterator[WriteResult]:
+        """Open the outputs and yield the function that writes a result to them.
 
         Files get their names, and the VCF its index if it ``is_sorted``, when the block has ended well.
         """
         with contextlib.ExitStack() as stack:
-            sinks: list[WriteScores] = []
+            writing: list[WriteResult] = []
             if self.table is not None:
-                sinks.append(stack.enter_context(_table(self.table, fields)))
+                rows = stack.enter_context(_table(self.table, fields))
+                writing.append(lambda result: rows(result.table))
             if self.vcf is not None:
-                opened = _vcf(
-                    self.vcf,
-                    kind=self.kind,
-                    header=header,
-                    replaced=replaced,
-                    is_sorted=is_sorted,
-                    index=self.index,
-                )
-                write = stack.enter_context(opened)
-                sinks.append(lambda records, scores: deque(map(write, records, map(fields.info, records, scores)), 0))
+                opened = _vcf(self.vcf, kind=self.kind, header=header, is_sorted=is_sorted, index=self.index)
+                put = stack.enter_context(opened)
+                writing.append(lambda result: put(result.vcf))
 
-            def write_all(records: Sequence[Record], scores: Sequence[Sequence[Sequence[Score]]]) -> None:
-                for sink in sinks:
-                    sink(records, scores)
+            def write(result: Result) -> None:
+                for one in writing:
+                    one(result)
 
-            yield write_all
+            yield write
 
 
 def _indexes(path: Path | None) -> list[Path]:
@@ -142,15 +132,13 @@ def _indexes(path: Path | None) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _table(path: Path, fields: Fields) -> Iterator[WriteScores]:
+def _table(path: Path, fields: Fields) -> Iterator[Callable[[str], object]]:
     with (
         atomic_file(path) as temporary,
         temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as lines,
     ):
         lines.write(fields.table_header() + "\n")
-        yield lambda records, scores: lines.writelines(
-            f"{row}\n" for rows in map(fields.table_rows, records, scores) for row in rows
-        )
+        yield lines.write
 
 
 @contextlib.contextmanager
@@ -159,19 +147,18 @@ def _vcf(
     *,
     kind: str,
     header: Sequence[str],
-    replaced: frozenset[str],
     is_sorted: bool,
     index: bool,
-) -> Iterator[Write]:
+) -> Iterator[Put]:
     if str(output) == "-":
-        with open_writer(None, kind=kind, header=header, replaced=replaced) as write:
-            yield write
+        with open_writer(None, kind=kind, header=header) as put:
+            yield put
         return
     made: Path | None = None
     try:
         with atomic_file(output) as temporary:
-            with open_writer(temporary, kind=kind, header=header, replaced=replaced) as write:
-                yield write
+            with open_writer(temporary, kind=kind, header=header) as put:
+                yield put
             if index and kind in "zb":
                 made = _index(temporary, output, kind=kind, is_sorted=is_sorted)
             # First the old index goes: a moment without one is better than one of other records.

@@ -3,18 +3,15 @@
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from genoconv.digests import file_digest
-from genoconv.errors import ModelError
 from genoconv.genome.fasta.access import Fasta
-from genoconv.pipelines.calibrated import Ranks
+from genoconv.pipelines.calibrated import Found, Ranks
 from genoconv.pipelines.forecast import Forecast, forecast
 from genoconv.pipelines.loading import load, with_precision
 from genoconv.pipelines.references import genome_files
@@ -24,15 +21,15 @@ from genoconv.pipelines.score.header import header_lines
 from genoconv.pipelines.score.inputs import Inputs, open_inputs, read_inputs
 from genoconv.pipelines.score.multiqc import multiqc_files, write_multiqc
 from genoconv.pipelines.score.options import ScoreOptions
-from genoconv.pipelines.score.outputs import Outputs, WriteScores
+from genoconv.pipelines.score.outputs import Outputs, WriteResult
 from genoconv.pipelines.score.plan import gene_index, piece_size, place, score_settings
-from genoconv.pipelines.score.summary import Summary, overall
+from genoconv.pipelines.score.results import Formatting, Mismatches, Result, check_finite
+from genoconv.pipelines.score.summary import Summary
 from genoconv.pipelines.workers import chosen_devices, computed, sharing
 from genoconv.progress import Advance, progress_bar
 from genoconv.tasks.journal import Journal, journal_path
 from genoconv.tasks.likelihood import CausalLikelihood
 from genoconv.tasks.score import Score, Settings, VariantScorer
-from genoconv.tokens import decode
 from genoconv.variants.alleles import Status
 from genoconv.variants.chunks import chunks, shard_of
 from genoconv.variants.header import repaired, with_fields
@@ -46,15 +43,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_MISMATCHES_NAMED = 5
 # Records of a run that is over before its time could be measured.
 _SHORT = 1000
 _MEASURED_RECORDS = 1024
 # Records of a run that is worth several processes on one GPU.
 _LONG = 60_000
 
-Scores = list[list[list[Score]]]
-Compute = Callable[..., AbstractContextManager[Iterator[tuple[list[Record], Scores]]]]
+Compute = Callable[..., AbstractContextManager[Iterator[tuple[list[Record], Result]]]]
 """``compute(pieces, advance=)``: see :func:`genoconv.pipelines.workers.computed`."""
 
 
@@ -92,17 +87,26 @@ def score_variants(options: ScoreOptions) -> Summary | Forecast:
         if options.dry_run:
             assert expected is not None
             return expected
-        make = partial(_work_on, options=options, fasta=genome.fasta, names=inputs.names, settings=settings)
+        kind = None if outputs.vcf is None else outputs.kind
+        formatting = Formatting(fields, tuple(header), replaced, kind, outputs.table is not None)
+        make = partial(
+            _work_on,
+            options=options,
+            fasta=genome.fasta,
+            names=inputs.names,
+            settings=settings,
+            calibration=calibration,
+            formatting=formatting,
+        )
         devices = sharing(devices, asked=options.devices, long=_amount(options, inputs) >= _LONG)
-        compute = partial(computed, _work(scorer), make, devices)
-        ranks = Ranks(calibration, reference=reference, names=inputs.names)
-        with _resumable(options, _described(options, inputs, provenance)) as journal:
-            opened = outputs.open(header, replaced=replaced, fields=fields, is_sorted=inputs.survey.is_sorted)
-            with opened as write:
-                pieces = _pieces(options, inputs, settings, genes)
-                summary = _score_all(
-                    options, pieces, scorer, ranks, journal, write, compute, total=inputs.survey.records
-                )
+        compute = partial(computed, _work(options, scorer, calibration, formatting), make, devices)
+        with (
+            _resumable(options, _described(options, inputs, provenance)) as journal,
+            outputs.open(header, fields=fields, is_sorted=inputs.survey.is_sorted) as write,
+        ):
+            pieces = _pieces(options, inputs, settings, genes)
+            total = inputs.survey.records
+            summary = _score_all(options, pieces, scorer, formatting, journal, write, compute, total=total)
     for line in summary.warnings(settings, gene_lengths=genes.lengths if genes else {}):
         log.warning("%s", line)
     write_multiqc(sample, tables, summary)
@@ -118,14 +122,32 @@ def _outputs(options: ScoreOptions) -> dict[str, Any]:
 
 
 def _work_on(
-    device: str, *, options: ScoreOptions, fasta: Path, names: dict[str, str], settings: Settings
-) -> Callable[[list[Record], Advance], Scores]:
+    device: str,
+    *,
+    options: ScoreOptions,
+    fasta: Path,
+    names: dict[str, str],
+    settings: Settings,
+    calibration: Found,
+    formatting: Formatting,
+) -> Callable[[list[Record], Advance], Result]:
     """What a process of ``--devices`` does with a piece."""
-    return _work(_scorer(options, load(options, device=device), Reference(Fasta(fasta)), names, settings))
+    scorer = _scorer(options, load(options, device=device), Reference(Fasta(fasta)), names, settings)
+    return _work(options, scorer, calibration, formatting)
 
 
-def _work(scorer: VariantScorer) -> Callable[[list[Record], Advance], Scores]:
-    return lambda records, advance: scorer.score(records, advance=advance)
+def _work(
+    options: ScoreOptions, scorer: VariantScorer, calibration: Found, formatting: Formatting
+) -> Callable[[list[Record], Advance], Result]:
+    ranks = Ranks(calibration, reference=scorer.reference, names=scorer.names)
+    made = formatting.maker()
+
+    def work(records: list[Record], advance: Advance) -> Result:
+        found = scorer.score(records, advance=advance)
+        check_finite(records, found, model=options.model, precision=options.precision)
+        return made(records, ranks.added(records, found))
+
+    return work
 
 
 def _amount(options: ScoreOptions, inputs: Inputs) -> int:
@@ -222,76 +244,34 @@ def _score_all(
     options: ScoreOptions,
     pieces: Iterator[list[Record]],
     scorer: VariantScorer,
-    ranks: Ranks,
+    formatting: Formatting,
     journal: Journal | None,
-    write: WriteScores,
+    write: WriteResult,
     compute: Compute,
     *,
     total: int,
 ) -> Summary:
     summary = Summary()
     began = time.monotonic()
-    mismatches = _Mismatches(scorer)
+    mismatches = Mismatches(scorer)
 
-    def put(records: list[Record], scores: Scores) -> None:
-        write(records, scores)
-        summary.add(scores)
-        if summary.alleles[Status.REF_MISMATCH] and mismatches.left:
-            mismatches.name(records, scores)
+    def put(records: list[Record], result: Result) -> None:
+        write(result)
+        summary.join(result.summary)
+        mismatches.report([records[number] for number in result.mismatches])
 
     with progress_bar(
         "Scoring", total=None if options.shard else total, unit="records", quiet=options.quiet
     ) as advance:
+        made = formatting.maker()
         for before, records in zip(journal.finished if journal is not None else (), pieces, strict=False):
-            put(records, [[[Score(Status(s), *v) for s, *v in allele] for allele in record] for record in before])
+            put(records, made(records, [[[Score(Status(s), *v) for s, *v in alt] for alt in one] for one in before]))
             summary.resumed += len(records)
             advance(len(records))
         with compute(pieces, advance=advance) as results:
-            for records, found in results:
-                _check_finite(options, records, found)
-                scores = ranks.added(records, found)
+            for records, result in results:
                 if journal is not None:
-                    journal.append(scores)
-                put(records, scores)
+                    journal.append(result.journal)
+                put(records, result)
     summary.seconds = time.monotonic() - began
     return summary
-
-
-def _check_finite(options: ScoreOptions, records: Sequence[Record], scores: Sequence[list[list[Score]]]) -> None:
-    every = [(score.llr, score.delta) for record in scores for allele in record for score in allele]
-    values = [llr for llr, _ in every if llr is not None]
-    values += [value for _, delta in every if delta is not None for value in delta]
-    if np.isfinite(np.array(values, np.float64)).all():
-        return
-    if len(records) > 1:
-        for record, alleles in zip(records, scores, strict=True):
-            _check_finite(options, [record], [alleles])
-    raise ModelError(
-        f"{options.model}: its scores are not finite (first at {records[0].contig}:{records[0].start + 1:,}); its "
-        f"weights are out of range for --precision {options.precision}, or it was damaged in training"
-    )
-
-
-class _Mismatches:
-    """Says of the first records whose REF is not what the FASTA has there what it has."""
-
-    def __init__(self, scorer: VariantScorer) -> None:
-        self.left = _MISMATCHES_NAMED
-        self._scorer = scorer
-
-    def name(self, records: Sequence[Record], scores: Scores) -> None:
-        """Those of some records."""
-        for record, alleles in zip(records, scores, strict=True):
-            if self.left and any(overall(windows) == Status.REF_MISMATCH for windows in alleles):
-                self.left -= 1
-                self._name(record)
-
-    def _name(self, record: Record) -> None:
-        target = self._scorer.names[record.contig]
-        place = f"{record.contig}:{record.start + 1}"
-        length = self._scorer.reference.contigs[target]
-        if not 0 <= record.start < length:
-            log.warning("%s: not scored: outside the contig, which has %s bases", place, f"{length:,}")
-            return
-        there = decode(self._scorer.reference.tokens(target, record.start, min(record.end, record.start + 30)))
-        log.warning("%s: not scored: REF is %s, the FASTA has %s", place, record.ref[:30], there)

@@ -58,6 +58,13 @@ class Summary:
             every = [score for windows in alleles for score in windows if score.status == Status.TOO_LONG]
             self.long_genes.update(score.gene for score in every if score.gene is not None)
 
+    def join(self, other: "Summary") -> None:
+        """Count what another has counted."""
+        self.records += other.records
+        self.alleles.update(other.alleles)
+        self.histogram.update(other.histogram)
+        self.long_genes.update(other.long_genes)
+
     def bins(self) -> range:
         """Bins of the histogram from the lowest that is filled to the highest."""
         return range(min(self.histogram, default=0), max(self.histogram, default=-1) + 1)

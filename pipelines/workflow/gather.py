@@ -10,7 +10,7 @@ from genoconv.errors import DataError
 from genoconv.variants.reader import open_variants
 from genoconv.variants.records import Record, VariantFile
 from genoconv.variants.survey import survey
-from genoconv.variants.writer import install_index, open_writer, output_kind, write_index
+from genoconv.variants.writer import RecordText, install_index, open_writer, output_kind, write_index
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +39,10 @@ def gather(shards: Sequence[Path], output: Path, *, force: bool) -> int:
     found = survey(_records(parts), sites=0, keys=False)
     _check_order(parts, is_sorted=found.is_sorted)
     with atomic_file(output) as temporary:
-        with open_writer(temporary, kind=kind, header=parts[0].header, replaced=frozenset()) as write:
+        with open_writer(temporary, kind=kind, header=parts[0].header) as put:
+            text = RecordText(parts[0].header, kind=kind)
             for record in _records(parts):
-                write(record, "")
+                put(text(record))
         index = write_index(temporary, kind=kind) if found.is_sorted else None
     if index is not None:
         install_index(index, output)

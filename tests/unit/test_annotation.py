@@ -3,14 +3,16 @@
 import pytest
 
 from genoconv.variants.records import Record
-from genoconv.variants.writer import Annotation
+from genoconv.variants.writer import RecordText
 
 KEYS = frozenset({"GCONV_LLR", "GCONV_PCT"})
 
 
 def info(before: str, added: str, *, replaced: frozenset[str] = KEYS) -> str:
     record = Record("c", 4, "A", ("C",), f"c\t5\t.\tA\tC\t.\tPASS\t{before}\tGT\t0|1")
-    *first, after, last, sample = Annotation(replaced)(record, added).split("\t")
+    *first, after, last, sample = (
+        RecordText([], kind="v", replaced=replaced)(record, added).decode().rstrip("\n").split("\t")
+    )
     assert [*first, last, sample] == ["c", "5", ".", "A", "C", ".", "PASS", "GT", "0|1"]
     return after
 

@@ -15,7 +15,7 @@ from genoconv.variants.header import repaired
 from genoconv.variants.reader import open_variants
 from genoconv.variants.selection import VcfContigs
 from genoconv.variants.survey import survey
-from genoconv.variants.writer import open_writer
+from genoconv.variants.writer import RecordText, open_writer
 
 DECLARED = """##fileformat=VCFv4.2
 ##contig=<ID=chr1,length=5000>
@@ -44,9 +44,10 @@ def rewritten(folder: Path, *rows: str, kind: str = "v", lines: list[str] | None
     file = open_variants(source)
     repaired_header, notes = repaired(file.header, survey(file.records()), lengths={})
     out = folder / f"out.{kind}"
-    with open_writer(out, kind=kind, header=repaired_header, replaced=frozenset()) as write:
+    with open_writer(out, kind=kind, header=repaired_header) as put:
+        text = RecordText(repaired_header, kind=kind)
         for record in file.records():
-            write(record, "")
+            put(text(record))
     return pysam.bcftools.view("-H", str(out)).splitlines(), notes
 
 
