@@ -3,9 +3,8 @@
 #include <common/spectra.cuh>
 #include <one_sm/shape.cuh>
 
-// How blocks share out the work. A job is a channel and a slice of its batch, and has sums of its own. The blocks of a
-// team take its steps alternately; of several, so that a filter and its sums are in the L2 cache while all work on
-// them.
+// How blocks share the work. A job is a channel and a slice of its batch, and has its own sums. The blocks of a team
+// take its steps in turn; with several blocks, a filter and its sums stay in the L2 cache while all work on them.
 struct Jobs {
   int steps, channels, slices, team;
 
@@ -19,7 +18,7 @@ struct Jobs {
 };
 
 // A warp's sum over the batch of what belongs to one outer index. Where registers are short, imaginary parts wait in
-// shared memory: the compiler would spill them, to where they are not asked for in time.
+// shared memory: the compiler would spill them, and load them back too late.
 template <class S>
 struct BatchSum {
   static constexpr bool kInShared = S::kSumsInShared;
@@ -49,11 +48,11 @@ struct BatchSum {
   }
 };
 
-// One warp's share of a sum: of rows that share a tile, warps with the same outer index have such. Stores their totals.
+// One warp's share of a sum: where rows share a tile, warps with the same outer index have shares. Stores the totals.
 template <class S, int kShares>
 DEVICE void store_totals(uint4* sums, const Tile& share) {
   const auto at = [](int word) { return shared_base() + S::kExchange + word * 16; };
-  block_barrier();  // everybody has read what was here
+  block_barrier();  // all warps have read what was here
 #pragma unroll
   for (int n = 0; n < 2; n++)
 #pragma unroll
@@ -71,15 +70,15 @@ DEVICE void store_totals(uint4* sums, const Tile& share) {
   }
 }
 
-// A job's sums in device memory, [place][128]. Steps are added in their order, whichever block they are of: every place
-// counts its own. Counters are asked and signalled for all items of a run together, by one lane each, and late, when
-// what was written has arrived.
+// A job's sums in device memory, [place][128]. Steps are added in order, whichever block computes them: each place has
+// a counter. Counters are polled and signalled for all items of a run together, by one lane each, and late, when the
+// writes have arrived.
 template <class S>
 struct PartialSums {
   uint4* first;    // of place 0
   u32* counters;   // of place 0
   int first_step;  // of the job
-  bool speaks;     // whether this lane asks and signals
+  bool speaks;     // whether this lane polls and signals
 
   DEVICE PartialSums(uint4* partial, u32* progress, const Jobs& jobs, int job) {
     const i64 slice = job % jobs.slices, places = S::kSplit * S::kRadix;
@@ -100,7 +99,7 @@ struct PartialSums {
   DEVICE void report(int run, int step) const { report_progress(counter(run), step + 1 - first_step, speaks); }
 };
 
-// All of a warp's sums: in registers through a whole job, or where they are too many, of one item at a time.
+// All of a warp's sums: in registers for a whole job or, where they are too many, those of one item at a time.
 template <class S>
 struct WarpSums {
   static constexpr bool kInRegisters = S::kSpan == 1;
@@ -112,7 +111,7 @@ struct WarpSums {
 #pragma unroll
     for (int shift = 0; shift < 1 + S::kHalfShift; shift++) sums[shift].clear();
   }
-  // An item's sum of one step, where it does not stay in registers.
+  // An item's sum of one step, where sums do not stay in registers.
   DEVICE void hand_over(const PartialSums<S>& partial, int run, int pass, int step) {
     if (pass == 0) {
       if (run > 0) partial.report(run - 1, step);

@@ -1,7 +1,7 @@
-// The forward pass of rows that are longer than their filters, in chunks of P points, K <= P. A chunk's own inverse has
-// what it gives itself in its real part, and in its imaginary part, negated, what it gives the next one. T is linear,
-// so Re T^-1(T(k) T(x + i x')) has all that reaches a chunk x from itself and from x', the one before it: no position
-// is transformed twice, and nothing is carried from one chunk to another.
+// The forward pass of rows that are longer than their filters, in chunks of P points, K <= P. The real part of a
+// chunk's inverse is what the chunk contributes to itself; the negated imaginary part is what it contributes to the
+// next one. T is linear, so Re T^-1(T(k) T(x + i x')) contains all that reaches chunk x from itself and from x', the
+// one before it: no position is transformed twice, and nothing is carried from one chunk to another.
 #include <one_sm/rows.cuh>
 #include <three_pass/lines.cuh>
 
@@ -27,7 +27,7 @@ struct Values {
       if constexpr (GATE_IN) multiply_chunk(v[item], by(item));
     }
   }
-  // Of the whole block's. 128 bytes of shared memory from `word` on are free for it.
+  // Of the whole block. 128 bytes of shared memory from `word` on are free for it.
   DEVICE u32 peak(u32 word) const {
     float most = 0;
 #pragma unroll
@@ -59,7 +59,7 @@ DEVICE void rescale(int comp, float factor) {
   }
 }
 
-// The chunk before as imaginary parts, the chunk as real ones, at one scale; gives the scale.
+// The previous chunk as imaginary parts, the chunk as real ones, at one scale; returns the scale.
 DEVICE Scale load_both(u16* u, u16* gate, i64 first, i64 length) {
   Scale before;
   u32 peak_before;
@@ -84,8 +84,8 @@ extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)
            i64 gate_in_batch, i64 gate_in_channel, i64 gate_out_batch, i64 gate_out_channel) {
   set_up_lines(tables);
   const InnerTables<Line> inner = load_inner_tables<Line, true>(tables);
-  // Neighbouring blocks have neighbouring chunks, so that all read the same few filters at a time, and the chunk before
-  // is in the L2 cache.
+  // Neighbouring blocks have neighbouring chunks, so that all read the same few filters at the same time, and the
+  // previous chunk is in the L2 cache.
   const i64 units = static_cast<i64>(channels) * batches * count;
   for (i64 unit = block_index(); unit < units; unit += grid_size()) {
     const i64 row = unit / count, first = (unit - row * count) * Line::kSize;
@@ -100,7 +100,7 @@ extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)
     block_barrier();
     outer_stage<false>(0);
     block_barrier();
-    // Two items at a time, so that one's products fill the other's waits.
+    // Two items at a time, so that the products of one hide the waits of the other.
 #pragma unroll
     for (int pair = 0; pair < kPairs; pair++) {
       const int item0 = 2 * pair, item1 = item0 + 1, shift0 = shift_of<Line>(item0), shift1 = shift_of<Line>(item1);

@@ -1,12 +1,12 @@
-// dk and dD from the partial sums of conj T(v) T(dc) that the backward kernel left: added up in a fixed order over
-// slices of the batch, then one way back. Channels take the places of rows. Where filters come in chunks
+// dk and dD from the partial sums of conj T(v) T(dc) of the backward kernel: added in a fixed order over slices of the
+// batch, then one inverse. Channels take the places of rows. Where filters come in chunks
 // (`chunked/chunk_gradients.cu`), each chunk takes that of a channel, and has a part in the sums of the next one as
 // well: G_d = T(k_d + i k_(d - 1)), so dk_d = Re T^-1(dG_d - i dG_(d + 1)).
 #include <one_sm/outer.cuh>
 #include <one_sm/products.cuh>
 #include <one_sm/rows.cuh>
 
-// The sums that make up an item's: fp32, one of every slice.
+// The sums that add up to that of an item: fp32, one for each slice.
 template <class S>
 struct Sums {
   const uint4* partial;
@@ -52,7 +52,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
 #pragma unroll 1
   for (int step = block_index(); step * S::kRowsPerStep < channels; step += grid_size()) {
     const auto channel_of = [&](int item) { return Place<S>::row(step, item); };
-    // Each place with a scale of its own first: a row's is known when all are.
+    // Each place at its own scale first: the scale of a row is known when all of its places are.
     for_each_item<S>([&](int item) {
       const Tile sum = sums.total(step, item);
       const u32 peak = max_over_warp(peak_bits(sum));

@@ -3,8 +3,8 @@
 #include <one_sm/products.cuh>
 #include <one_sm/rows.cuh>
 
-// A channel's filter: in registers where a warp has one place of it, in shared memory where there is room; else it is
-// read in every step, a pair of items ahead.
+// A channel's filter: in registers where a warp has one place of it, in shared memory where it fits; else it is read in
+// every step, a pair of items ahead.
 template <class S>
 struct Filters {
   static constexpr bool kOne = S::kSpan == 1 && !S::kHalfShift, kKept = S::kSpectrumInShared && !kOne,
@@ -16,7 +16,7 @@ struct Filters {
     const i64 place = static_cast<i64>(channel) * (S::kSplit * S::kRadix) + place_of<S>(item);
     return filter + place * 64 + lane_index();
   }
-  static DEVICE u32 kept(int item) {  // every thread's own words, so that it need not wait for others
+  static DEVICE u32 kept(int item) {  // each thread reads only words that it wrote, so it need not wait for others
     const int slot = tile_of<S>(item) % S::kSpan * 16 + slot_of<S>(item);
     return shared_base() + S::kFilter + slot * 1024 + lane_index() * 16;
   }
@@ -52,15 +52,16 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
   const Rows us{u, u_batch, u_channel}, ins{gate_in, gate_in_batch, gate_in_channel};
   const Rows outs{gate_out, gate_out_batch, gate_out_channel};
   const Rows ys{y, static_cast<u32>(channels) * length, static_cast<u32>(length)};
-  // Measured: whether prefetches are spread over the inner stages, where in a burst they hold up everybody's shared
-  // memory, and whether matrices are loaded anew in each step, where they would be spilled.
+  // Chosen by measurement: whether prefetches are spread over the inner stages, because a burst would block shared
+  // memory for all warps, and whether matrices are loaded again in each step, because they would be spilled.
   constexpr bool kSpread = S::kSplit == 1, kReload = S::kSplit == 4;
   constexpr bool kStagedIn = GATE_IN && S::kStaged, kStagedOut = GATE_OUT && S::kStaged;
   set_up<S>(tables);
   InnerTables<S> inner = load_inner_tables<S>(tables);
 
-  // Blocks walk over the batch, each with channels of its own. Where filters pass by, they take neighbouring rows
-  // instead, so that all read the same few filters at a time, and rows stream past the L2 cache.
+  // Blocks walk over the batch, each with its own channels. Where filters are read in every step, they take
+  // neighbouring rows instead, so that all read the same few filters at the same time, and the L2 cache evicts rows
+  // first.
   constexpr bool kStream = Filters<S>::kPassing;
   const int steps = (batches + S::kRowsPerStep - 1) / S::kRowsPerStep;
   const i64 work = static_cast<i64>(steps) * channels;
@@ -71,8 +72,8 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
   Filters<S> filters{filter};
   Peaks peaks;
   Batch at = batch_of(first);
-  // Two items at a time, so that one's products fill the other's waits: of two row groups, whose filters are the same,
-  // or of two branches, or of both tiles of a'.
+  // Two items at a time, so that the products of one hide the waits of the other: of two row groups, whose filters are
+  // the same, or of two branches, or of both tiles of a'.
   constexpr int kTilesApart = S::kGroups > 1 ? S::kSpan : S::kSplit > 1 ? S::kStacked : 1;
   constexpr int kApart = kTilesApart * S::kPasses, kPairs = S::kItems / 2;
   const auto first_of = [](int pair) {
@@ -85,7 +86,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
     if constexpr (GATE_IN && !kStagedIn) prefetch_to_l2<S>(ins, at);
     commit_copies();
   }
-  wait_for_dependency();  // that makes the filters; rows were there before it
+  wait_for_dependency();  // on the kernel that computes the filters; the rows are older
   for (int unit = first; unit < last; unit += stride) {
     wait_copies<0>();
     if constexpr (GATE_OUT && !kStagedOut) prefetch_to_l2<S>(outs, at);

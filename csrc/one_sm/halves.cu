@@ -1,6 +1,6 @@
 // Rows of more than P and up to 2 P points whose filters may be as long: one half after the other on the same
-// multiprocessor. With x = x0, x1 and k = k0, k1 cut at P, what a half gives the next one is the negated imaginary part
-// of its own inverse, so that
+// multiprocessor. With x = x0, x1 and k = k0, k1 cut at P, a half contributes to the next one the negated imaginary
+// part of its own inverse, so that
 //     y0 = Re T^-1(T(k0) T(x0))        y1 = Re T^-1(T(k0) T(x1) + T(k1) T(x0) + i T(k0) T(x0)).
 // The first half leaves the last two terms, `rest`, in device memory that should stay in the L2 cache. All halves are
 // real rows: their transforms are those of `forward`.
@@ -12,7 +12,8 @@ using S = Plan;
 static_assert(S::kRadix == 32 && S::kGroups == 1 && S::kStaged == 0, "a block has one half of a row at a time");
 
 constexpr int kSpectrum = S::kSize / 4;  // words of 16 bytes
-// Two items at a time, so that one's products fill the other's waits: of two branches, or of both tiles of a'.
+// Two items at a time, so that the products of one hide the waits of the other: of two branches, or of both tiles of
+// a'.
 constexpr int kApart = S::kSplit > 1 ? S::kStacked : 1, kPairs = S::kItems / 2;
 DEVICE constexpr int first_of(int pair) { return pair / kApart * 2 * kApart + pair % kApart; }
 
@@ -41,7 +42,7 @@ extern "C" __global__ void __launch_bounds__(S::kThreads, S::kBlocksPerSm)
   const Rows outs{gate_out, gate_out_batch, gate_out_channel};
   const Rows ys{y, static_cast<u32>(channels) * length, static_cast<u32>(length)};
   set_up<S>(tables);
-  // Blocks take neighbouring rows, so that all read the same few filters at a time.
+  // Blocks take neighbouring rows, so that all read the same few filters at the same time.
   const int units = channels * batches;
   uint4* rest = workspace + static_cast<i64>(block_index()) * kSpectrum + lane_index();
   Peaks peaks;
@@ -58,7 +59,7 @@ extern "C" __global__ void __launch_bounds__(S::kThreads, S::kBlocksPerSm)
     approach_gate(at);
     commit_copies();
   }
-  wait_for_dependency();  // that makes the filters; rows were there before it
+  wait_for_dependency();  // on the kernel that computes the filters; the rows are older
   while (at.unit < units) {
     const Batch batch = batch_of(at, batches, length);
     wait_copies<0>();
@@ -86,15 +87,15 @@ extern "C" __global__ void __launch_bounds__(S::kThreads, S::kBlocksPerSm)
           },
           peaks, back);
     }
-    // 0 in the first half, which has no rest.
+    // 0 in the first half, which has no rest yet.
     u32 part = 0;
     if (at.half == 1) {
       const u32 both = load_shared4(peaks.last_at(0));
       const float factor = scale_of<kRowTop>(both).in * scale_of<kRowTop>(before).out;
       part = pack_half(factor, factor);
     }
-    // What an item needs: T(k0), and beside it T(k1) in the first half, the first half's rest in the second. Both come
-    // a pair of items ahead.
+    // What an item needs: T(k0), and in the first half T(k1), in the second the rest of the first. Both are loaded a
+    // pair of items ahead.
     StoredTile k[2], b[2];
     const auto fetch = [&](int pair) {
 #pragma unroll

@@ -1,17 +1,17 @@
-// Stages c and d: the 16 x 16 points below one outer index, wholly in one warp's registers (`common/tiles.cuh`).
+// Stages c and d: the 16 x 16 points below one outer index, all in one warp's registers (`common/tiles.cuh`).
 #pragma once
 #include <common/tiles.cuh>
 #include <one_sm/shape.cuh>
 
-// Matrices of a warp's outer index. Where its second slot has another (kHalfShift), what that changes in d is in the
-// twiddles between products; what it changes in c is in the lag twists, or else there are two matrices of stage c.
+// Matrices of a warp's outer index. Where its second slot has another index (kHalfShift), the difference in d is part
+// of the twiddles between products, and that in c part of the lag twists, or else there are two matrices of stage c.
 template <class S>
 struct InnerTables {
   Operand c_in[S::kColumnMatrices], d_in, d_back, c_back[S::kColumnMatrices];
   Work middle;
 };
 
-// kBrief: the middle twiddles come as fp16, which is less to read and, measured, slower where they stay in registers.
+// kBrief: the middle twiddles are read as fp16: fewer bytes, but measured to be slower where they stay in registers.
 template <class S, bool kBrief = false>
 DEVICE InnerTables<S> load_inner_tables(const uint4* tables) {
   InnerTables<S> out;
@@ -38,7 +38,7 @@ DEVICE InnerTables<S> load_inner_tables(const uint4* tables) {
   }
   return out;
 }
-// What stands between two products: the same for both slots of a warp, but for the shift from a' to a' + R / 2 in d.
+// The twiddles between two products: equal for both slots of a warp, except for the shift from a' to a' + R / 2 in d.
 template <class S>
 DEVICE Work between(int shift, u32 shifted, const InnerTables<S>& tables) {
   Work out = tables.middle;
@@ -72,7 +72,7 @@ DEVICE void store_slot(int item, const HalfTile& x) {
   store_matrices(S::imaginary(slot_address<S>(item)), x.im[0][0], x.im[0][1], x.im[1][0], x.im[1][1]);
 }
 
-// The spectrum of a slot: rows c', columns d', in stored order. kExact: it is rounded nowhere after the first product.
+// The spectrum of a slot: rows c', columns d', in stored order. kExact: nothing is rounded after the first product.
 template <class S, bool kExact = false>
 DEVICE Work spectrum_of(int shift, const Quarters& x, const InnerTables<S>& tables) {
   Work z = left_product(tables.c_in[shift % S::kColumnMatrices], {{x.re[0], x.re[1]}, {x.re[2], x.re[3]}},
@@ -82,8 +82,8 @@ DEVICE Work spectrum_of(int shift, const Quarters& x, const InnerTables<S>& tabl
   else return right_product(to_half(z), tables.d_in);
 }
 
-// The way back, of the conjugate of a spectrum: forward matrices serve, and the real part that is wanted is the same.
-// A spectrum in fp32 is rounded nowhere before the last product has been summed.
+// The inverse, of the conjugate of a spectrum: the forward matrices serve, and the real part is the same. A spectrum in
+// fp32 is not rounded before the last product has been summed.
 template <class S, class Spectrum>
 DEVICE HalfTile inverse_of(int item, int shift, const Spectrum& conjugate, const InnerTables<S>& tables) {
   Work x = left_product_transposed(tables.d_back, conjugate);

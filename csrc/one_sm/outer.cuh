@@ -1,6 +1,6 @@
 // The outer index (a, b): stage a as products of R x R, stage b as a butterfly, between the buffer of real samples and
-// the exchange buffer on the way in, and in place on the way back. Work is dealt to warps by lags, so warps never
-// share a write.
+// the exchange buffer on the way in, and in place on the way back. Each warp has lags of its own, so no two warps write
+// to the same place.
 #pragma once
 #include <common/strips.cuh>
 #include <one_sm/inner.cuh>
@@ -26,7 +26,7 @@ DEVICE StackedMatrix load_stacked(u32 offset) {
   return out;
 }
 
-// samples -> exchange, R <= 16. Everything is read before anything is written, so that reads do not wait for one
+// samples -> exchange, R <= 16. All reads come before all writes, so that reads do not wait for one
 // another.
 template <class S>
 DEVICE void outer_in_short() {

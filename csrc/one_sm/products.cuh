@@ -1,4 +1,4 @@
-// Slots of the exchange buffer that hold a place's spectrum at a scale of its own.
+// Slots of the exchange buffer that each hold the spectrum of a place at its own scale.
 #pragma once
 #include <common/spectra.cuh>
 #include <one_sm/inner.cuh>
@@ -14,7 +14,7 @@ template <class S>
 DEVICE u32 peak_at(int item) {
   return shared_base() + S::kSamples + (tile_of<S>(item) * 16 + slot_of<S>(item)) * 128 + lane_index() * 4;
 }
-// A place's spectrum at a scale of its own, into its slot.
+// The spectrum of a place, at its own scale, into its slot.
 template <class S>
 DEVICE void put_scaled(int item, const Tile& z, u32 peak) {
   const StoredTile x = stored(to_half(z));
@@ -30,7 +30,7 @@ DEVICE StoredTile rescaled(int item, u32 peak) {
   return times(load_stored_shared(slot_words<S>(item)), pack_half(factor, factor));
 }
 
-// sqrt(N): transforms are unitary inside, a filter's spectrum is not.
+// sqrt(N): transforms are unitary, but the spectrum of a filter is not.
 template <class S>
 DEVICE constexpr float root_of_size() {
   float root = 16.0f;

@@ -1,4 +1,4 @@
-// Rows of device memory, as threads own them: slot = outer index a (or packed row and a), lane = chunk of eight lags.
+// Rows in device memory, as threads own them: slot = outer index a (or packed row and a), lane = chunk of eight lags.
 // All masking of ragged rows and of missing batches happens here, and so does the scaling of rows to fp16.
 #pragma once
 #include <common/values.cuh>
@@ -15,7 +15,7 @@ struct Place {  // of this thread; items as in shape.cuh
   static DEVICE int first_lag() {
     return 256 * S::kSplit * (S::kRadix < 16 ? warp_index() % S::kRadix : warp_index()) + 8 * lane_index();
   }
-  // Rows and lags from item 0's to another's.
+  // Rows and lags from those of item 0 to those of another item.
   static DEVICE constexpr int rows_on(int item) {
     return item / S::kPasses / S::kSpan * S::kPacked +
            (S::kRadix < 16 ? item % S::kPasses * (S::kWarps / S::kRadix) : 0);
@@ -25,7 +25,7 @@ struct Place {  // of this thread; items as in shape.cuh
     const int slots = S::kRadix < 16 ? 0 : tile % S::kStacked * 16 + item % S::kPasses * S::kWarps;
     return 256 * (S::kSplit * slots + branch_of<S>(item));
   }
-  // Row among those of a step, and lag, of the eight values of an item.
+  // Row within a step, and first lag, of the eight values of an item.
   static DEVICE int local_row(int item) { return first_row() + rows_on(item); }
   static DEVICE int step_row(int warp_row) {
     if constexpr (S::kRadix >= 16) return warp_row;
@@ -45,7 +45,7 @@ struct Batch {  // what one step of one channel reads and writes
   int step, channel, batches, length;
 };
 
-// Of eight words the four that start `count` 16-bit values in.
+// The four of eight words that start after `count` 16-bit values.
 DEVICE uint4 shifted(u32 (&w)[8], int count) {
   if (count & 2) {
 #pragma unroll
@@ -61,8 +61,7 @@ DEVICE uint4 shifted(u32 (&w)[8], int count) {
   }
   return {w[0], w[1], w[2], w[3]};
 }
-// How many 16-bit values lie between a multiple of 16 bytes and `at`: the same for all lanes of a warp that has
-// neighbouring chunks.
+// 16-bit values between a multiple of 16 bytes and `at`: equal for all lanes of a warp with neighbouring chunks.
 DEVICE int misalignment(const u16* at) { return static_cast<int>(reinterpret_cast<u64>(at) / 2 % 8); }
 
 // Eight values of a row that may start at any address, zeros from the `valid`-th on. They are cut out of aligned
@@ -83,12 +82,12 @@ DEVICE uint4 fetch_anywhere(const u16* from, int valid) {
     if (i < valid) words[i / 2] |= static_cast<u32>(from[i]) << (16 * (i & 1));
   return {words[0], words[1], words[2], words[3]};
 }
-// The way back, for all lanes of a warp together: an aligned piece that lies in the chunks of two lanes is written by
-// the first of them. Values of pieces that are not wholly the row's, or the warp's, are written one by one.
+// Writes them, for all lanes of a warp together: an aligned piece that lies in the chunks of two lanes is written by
+// the first of them. Values in pieces that belong only in part to the row, or to the warp, are written one by one.
 template <bool kStream>
 DEVICE void put_anywhere(u16* to, const u32 (&own)[4], int valid) {
   const int shift = misalignment(to), rest = 8 - shift, lane = lane_index();
-  bool before = false, after = false;  // whether the values up to `rest`, and those from there on, are in whole pieces
+  bool before = false, after = false;  // whether the values before `rest`, and from it on, are in whole pieces
   if (shift == 0) {
     after = before = valid >= 8;
     if (after) store_device16<kStream>(to, uint4{own[0], own[1], own[2], own[3]});
@@ -108,13 +107,13 @@ DEVICE void put_anywhere(u16* to, const u32 (&own)[4], int valid) {
     if (i < valid && !(i < rest ? before : after)) to[i] = static_cast<u16>(own[i / 2] >> (16 * (i & 1)));
 }
 
-// This thread's chunks of one tensor in one step. Addresses of missing rows are formed and never followed. kStream: as
-// in ptx.cuh.
+// This thread's chunks of one tensor in one step. Addresses of missing rows are computed but never used. kStream: as in
+// ptx.cuh.
 template <class S, bool kStream>
 struct Window {
   u16* first;  // of item 0
   u32 batch_stride;
-  int rows, room;  // rows from item 0's on that exist; values of its row from its chunk on
+  int rows, room;  // existing rows from that of item 0 on; values of that row from its chunk on
 
   DEVICE Window(const Rows& rows_, const Batch& at)
       : first(rows_.data + multiply_wide(Place<S>::row(at.step, 0), rows_.batch_stride) +
@@ -163,7 +162,7 @@ struct Window {
   }
 };
 // This thread's chunks of a tensor, of kCount items from `first` on: from its slots of `buffer` where they were
-// prefetched, else from device memory, all asked for before the first is used.
+// prefetched, else from device memory, all requested before the first is used.
 template <class S, bool kStaged, int kCount = S::kItems>
 struct Chunks {
   uint4 chunk[kCount];
@@ -182,7 +181,7 @@ struct Chunks<S, true, kCount> {
   DEVICE Chunks(const Window<S, kStream>&, u32 buffer_, int = 0) : buffer(buffer_) {}
   DEVICE uint4 operator()(int item) const { return load_shared16(Place<S>::samples(buffer, item)); }
 };
-// Brings a window's rows to the L2 cache, to be fetched later.
+// Brings the rows of a window into the L2 cache, to be fetched later.
 template <class S>
 DEVICE void prefetch_to_l2(const Rows& rows, const Batch& at) {
   const Window<S, false> window(rows, at);
@@ -198,14 +197,14 @@ DEVICE void prefetch_all(const Rows& rows, const Batch& at, u32 buffer) {
   if constexpr (ALIGNED) {
 #pragma unroll
     for (int item = 0; item < S::kItems; item++) window.prefetch(item, buffer);
-  } else {  // all are asked for before the first is stored
+  } else {  // all are requested before the first is stored
     const Chunks<S, false> chunks(window, buffer);
 #pragma unroll
     for (int item = 0; item < S::kItems; item++) store_shared16(Place<S>::samples(buffer, item), chunks(item));
   }
 }
 
-// A thread's own eight values of an item, as outer_back leaves them in the exchange buffer: fp16 where sums are, else
+// A thread's own eight values of an item, as outer_back leaves them in the exchange buffer: fp16 if sums are, else
 // fp32.
 template <class S>
 DEVICE void load_result(float (&v)[8], int item) {
@@ -227,18 +226,18 @@ DEVICE void load_result(float (&v)[8], int item) {
   }
 }
 
-// The peak of every row in flight, two sets that alternate. As bits, absolute values are in the order of their sizes.
+// The peak of every row in flight, in two alternating sets. Absolute values compare like their bits.
 struct Peaks {
   int parity = 0;
   DEVICE u32 at(int row) const { return shared_base() + parity * 256 + row * 4; }
-  DEVICE u32 last_at(int row) const { return shared_base() + (parity ^ 1) * 256 + row * 4; }  // of the set before
+  DEVICE u32 last_at(int row) const { return shared_base() + (parity ^ 1) * 256 + row * 4; }  // of the previous set
   DEVICE void clear_other() const {
     if (thread_index() < 64) store_shared4(last_at(thread_index()), 0);
   }
   DEVICE void note(int row, u32 most) const {  // of one row, the same from the whole warp
     if (lane_index() == 0) max_shared(at(row), most);
   }
-  // Of all rows of the warp, one lane for each: one after the other they would wait for one another.
+  // Of all rows of the warp, one lane for each: in sequence each would wait for the one before.
   template <class S>
   DEVICE void note_all(const float (&peak)[S::kWarpRows]) const {
     u32 own = 0;
@@ -261,7 +260,7 @@ DEVICE float peak_of_chunk(uint4 x, uint4 gate) {
     for (int i = 0; i < 4; i++)
       most = larger_magnitude_bfloat(most, kGated ? multiply_bfloat(values[i], gates[i]) : values[i]);
     return larger(as_float(most << 16), as_float(most & 0xffff0000u));
-  } else {  // whose product may leave the range
+  } else {  // the product may overflow
     float v[8], most = 0;
     unpack_chunk(v, x);
     if constexpr (kGated) multiply_chunk(v, gate);
@@ -271,14 +270,14 @@ DEVICE float peak_of_chunk(uint4 x, uint4 gate) {
   }
 }
 
-// Whether values of rows are too many to be kept between their peak and their scaling.
+// Whether a thread has too many values to keep between finding the peak and scaling.
 template <class S>
 DEVICE constexpr bool asks_twice() {
   return S::kItems > 4;
 }
-// source(item, v, once) gives this thread's values -> scaled fp16 samples; `once` is true the first time that it is
-// asked, and where values are too many to be kept it is asked twice, or peak_of(item) first. `back[warp_row]` undoes
-// the scaling. Ends with a barrier.
+// source(item, v, once) gives this thread's values -> scaled fp16 samples; `once` is true in its first call. Where
+// there are too many values to keep it is called twice, or peak_of(item) first. `back[warp_row]` undoes the scaling.
+// Ends with a barrier.
 template <class S, class Source, class PeakOf>
 DEVICE void load_samples(Source source, PeakOf peak_of, Peaks& peaks, float (&back)[S::kWarpRows]) {
   constexpr bool kInRegisters = !asks_twice<S>();
@@ -314,7 +313,7 @@ DEVICE void load_samples(Source source, PeakOf peak_of, Peaks& peaks, float (&ba
 #pragma unroll
     for (int i = 0; i < 4; i++) words[i] = pack_half(v[2 * i], v[2 * i + 1]);
     store_shared16(Place<S>::samples(S::kSamples, item), uint4{words[0], words[1], words[2], words[3]});
-    // Neighbours of a row that is not finite share products with it, and zero times not-a-number is not zero.
+    // Neighbours of a row that is not finite share its products, and zero times not-a-number is not zero.
     if (!scale.finite) store_shared16(Place<S>::samples(S::kSamples, item), uint4{0, 0, 0, 0});
   }
   peaks.parity ^= 1;

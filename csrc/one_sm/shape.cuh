@@ -23,10 +23,10 @@ struct Shape {
   static constexpr int kSize = 256 * kRadix * kSplit;  // points of the transform
   // Whether a warp's slots have two outer indices a', half of R apart, and so two sets of matrices.
   static constexpr bool kHalfShift = kStacked == 2 || (kPasses == 2 && kRadix == 16);
-  // Of stage c it needs one if the lag twists make up for the difference.
+  // One set suffices for stage c if the lag twists contain the difference.
   static constexpr int kColumnMatrices = kHalfShift && !kLagHalfShift ? 2 : 1;
   static_assert(!kLagHalfShift || kSplit > 1, "rows of one branch have no lag twists");
-  static constexpr int kRun = kHalfShift ? 2 : kPasses;  // items in a row of one branch and group
+  static constexpr int kRun = kHalfShift ? 2 : kPasses;  // consecutive items of one branch and group
   static_assert(kRadix <= 32 && (kRadix & (kRadix - 1)) == 0, "stage a has one or two tiles");
   static_assert(kSplit == 1 || kSplit == 2 || kSplit == 4, "stage b is a butterfly");
   static_assert(kSplit == 1 || kRadix == 32, "short rows are packed, long rows are split");
@@ -43,15 +43,15 @@ struct Shape {
   static constexpr u32 kLagBytes = kSplit > 1 ? 1024 * (2 * kSplit - 1) : 0;
   static constexpr u32 kLagIn = kShiftedIn + (kHalfShift ? 2048 : 0), kLagBack = kLagIn + kLagBytes;
   static constexpr u32 kTwistIn = kLagBack + kLagBytes, kTwistBack = kTwistIn + kTwistBytes;
-  // Twists are as sums are; device memory has those of fp16, then those of fp32.
+  // Twists have the type of sums; device memory holds those in fp16, then those in fp32.
   static constexpr u32 kTableBytes = kTwistBack + (HALF_SUMS ? 1 : 2) * kTwistBytes;
   static constexpr u32 kExchange = kTables + (kTwistBack + 2 * kTwistBytes + 127) / 128 * 128;
   static constexpr u32 kSamples = kExchange + kTiles * 16384;
   static constexpr u32 kGateIn = kSamples + kTiles * 8192;
   static constexpr u32 kGateOut = kGateIn + kTiles * 8192;
-  // The forward kernel may have filters behind its gates: those of one row group, whose channel all have.
+  // The forward kernel may keep filters behind its gates: those of one row group, since all groups have one channel.
   static constexpr u32 kFilter = kSamples + (1 + kStaged) * kTiles * 8192;
-  // The backward kernel has instead: [T(v)][dy, later u][what registers do not hold of sums].
+  // The backward kernel has instead: [T(v)][dy, later u][the part of the sums that registers do not hold].
   static constexpr u32 kSpectrum = kSamples + kTiles * 8192;
   static constexpr u32 kSecond = kSpectrum + (kSpectrumInShared ? kTiles * 16384 : 0);
   static constexpr u32 kSums = kSecond + kStaged * kTiles * 8192;
@@ -109,7 +109,7 @@ DEVICE constexpr int warp_row_of(int item) {
   const int group = tile_of<S>(item) / S::kSpan;
   return S::kRadix < 16 ? group * S::kPasses + item % S::kPasses : group;
 }
-// Which of the warp's matrices it takes: where it is known when compiled, matrices stay in registers.
+// Which of the warp's matrices it takes: if known at compile time, matrices stay in registers.
 template <class S>
 DEVICE constexpr int shift_of(int item) {
   return S::kHalfShift ? item & 1 : 0;
@@ -119,7 +119,7 @@ template <class S>
 DEVICE constexpr int lag_twist_of(int branch, int shift) {
   return S::kLagHalfShift && shift == 1 ? S::kSplit - 1 + branch : branch - 1;
 }
-// A run at a time: what happens once per step has to compile quickly, not to be fast.
+// A run at a time: code that runs once per step must compile quickly rather than be fast.
 template <class S, class Act>
 DEVICE void for_each_item(Act act) {
 #pragma unroll 1

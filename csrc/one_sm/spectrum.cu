@@ -42,7 +42,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
   set_up<S>(tables);
   const InnerTables<S> inner = load_inner_tables<S>(tables);
   Peaks peaks;
-  u32 first_peak = 0;  // of the part before
+  u32 first_peak = 0;  // of the previous part
 #pragma unroll 1
   for (int step = block_index(), part = 0; step * S::kRowsPerStep < channels;
        step += part + 1 < kParts ? 0 : grid_size(), part = part + 1 < kParts ? part + 1 : 0) {
@@ -58,7 +58,7 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
     else approach_taps(step + grid_size(), 0);
     outer_in<S>();
     block_barrier();
-    // Each place with a scale of its own first, in its slot: a row's is known when all are.
+    // Each place at its own scale first, in its slot: the scale of a row is known when all of its places are.
     for_each_item<S>([&](int item) {
       const bool present = skip != nullptr && channel_of(item) < channels && part == 0;
       const float shift = present ? skip[channel_of(item)] : 0.0f;
