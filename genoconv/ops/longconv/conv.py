@@ -122,12 +122,12 @@ def _sparse(
 ) -> Tensor:
     from genoconv.ops.longconv import sparse_kernels  # which imports this module
 
-    taps, plan = k.taps[:, : u.shape[-1]], sparse_kernels.plan_of(u, keep, backend)
-    if plan is not None:
-        made = k.made.get((plan.regime, plan.size)) or k.make(plan)
-        return sparse_kernels.fftconv(plan, u, taps, k.skip, gate_in, gate_out, made)
+    served = sparse_kernels.convolve(u, k, keep, None, gate_in, gate_out, backend)
+    if served is not None:
+        return served
     if u.device.type == "cuda":
         _say_once("torch.fft: the filter is frequency-sparse")
+    taps = k.taps[:, : u.shape[-1]]
     return fftconv_sparse(u, taps, keep, D=k.skip, gate_in=gate_in, gate_out=gate_out, backend="torch")
 
 

@@ -4,8 +4,8 @@ The spectrum is T(k) of the specification, P complex values at the frequencies (
 whole blocks of them, the same ones for all channels, of one of two kinds:
 
 * *bands* of neighbouring frequencies; a block and its mirror image, which hold the two halves of a real filter's band,
-  go together. They suit smooth filters. These run on torch.fft: which band a frequency belongs to shows in the last
-  stage of a transform alone, so nearly all of it has to be computed.
+  go together. They suit smooth filters. They take the time of a dense filter: which band a frequency belongs to shows
+  in the last stage of a transform alone, so nearly all of it has to be computed.
 * *interleaved* blocks, each of every C-th frequency. The kernels of long rows hold each in lines of its own, and leave
   out all that belongs to the others: their products, their traffic, their memory. In time such a filter repeats at
   every C-th part of the transform, so it suits filters that repeat; :func:`sparsity_error` says what it costs others.
@@ -107,7 +107,7 @@ def choose_mask(
     if interleaved:
         blocks = 1 << int(math.log2(1 / (1 - sparsity)) + 1e-9)
     with torch.no_grad():
-        spectrum = transform(upcast(k), transform_size(length, blocks, interleaved=interleaved))
+        spectrum = transform(upcast(k), transform_size(length, blocks))
         energy = spectrum.abs().square()
         energy = energy.view(len(k), -1, blocks).sum(1) if interleaved else energy.view(len(k), blocks, -1).sum(-1)
         energy = (energy / energy.sum(-1, keepdim=True).clamp(min=torch.finfo(energy.dtype).tiny)).sum(0)
@@ -133,7 +133,7 @@ def sparsity_error(k: Tensor, mask: FrequencyMask, length: int) -> SparsityError
     from genoconv.ops.longconv import arguments
 
     arguments.check_filter(k, length, keep=mask)
-    size = transform_size(length, len(mask.kept), interleaved=mask.interleaved)
+    size = transform_size(length, len(mask.kept))
     with torch.no_grad():
         taps = k.double()
         kept = inverse(transform(taps, size) * mask.flags(size, k.device), size)
@@ -155,8 +155,9 @@ def fftconv_sparse(
 ) -> Tensor:
     """:func:`genoconv.ops.fftconv` with the blocks of T(k) that ``keep`` drops taken as zero; the skip stays whole.
 
-    A mask with one interleaved block runs on the kernels of long rows, where those serve the rows and the block; all
-    others by torch.fft, in float32 (float64 for float64 rows).
+    A mask with one interleaved block runs on the kernels of long rows, where those serve the rows and the block. Bands,
+    16 or a fraction of it, run on the kernels where the filter needs no gradient and N fills the transform's size. The
+    rest runs on torch.fft, in float32 (float64 for float64 rows).
 
     Args:
         u: (B, H, N), bfloat16, float16, float32 or float64.
@@ -180,11 +181,11 @@ def fftconv_sparse(
         raise UsageError(f"k is a {type(k).__name__}; it must be a tensor (fftconv takes filters prepared with keep=)")
     arguments.check(u, k, D, gate_in, gate_out, backend)
     arguments.check_mask(keep)
-    plan = sparse_kernels.plan_of(u, keep, backend)
-    if plan is not None:
-        return sparse_kernels.fftconv(plan, u, k, D, gate_in, gate_out)
+    served = sparse_kernels.convolve(u, k, keep, D, gate_in, gate_out, backend)
+    if served is not None:
+        return served
     N = u.shape[-1]
-    size = transform_size(N, len(keep.kept), interleaved=keep.interleaved)
+    size = transform_size(N, len(keep.kept))
     with torch.autocast(u.device.type, enabled=False):
         v = upcast(u) if gate_in is None else upcast(u) * upcast(gate_in)
         spectrum = transform(k.to(v.dtype), size) * keep.flags(size, u.device)
@@ -197,14 +198,14 @@ def fftconv_sparse(
     return result
 
 
-def transform_size(length: int, blocks: int, *, interleaved: bool = False) -> int:
+def transform_size(length: int, blocks: int) -> int:
     """Points of the transform of rows of ``length`` positions: a size that every FFT library does fast.
 
-    What interleaved blocks are depends on the size, so theirs is the one that the kernels of long rows have on any
-    GPU: the least of 4, 5, 6 and 7 times powers of two.
+    What blocks hold depends on the size, so it is the one that the kernels of long rows have on any GPU, the least of
+    4, 5, 6 and 7 times powers of two, if the number of blocks is a power of two as well.
     """
-    if interleaved:
-        least = max(length, 8 * blocks)
+    if not blocks & (blocks - 1):
+        least = max(length, 4 * blocks)
         power = least.bit_length() - 3  # 4 << power <= least
         return next(m << power for m in range(4, 9) if m << power >= least)
     return blocks * fast_size(max(1, -(-length // blocks)))

@@ -1,4 +1,4 @@
-"""Frequency-sparse filters on the kernels of long rows, which hold one interleaved block and leave the others out."""
+"""Frequency-sparse filters on the kernels: those of long rows hold one interleaved block and leave the others out."""
 
 from typing import Any
 
@@ -9,8 +9,10 @@ from torch.autograd.function import once_differentiable
 from genoconv.errors import KernelError
 from genoconv.ops.kernels import backend_of
 from genoconv.ops.longconv import fused
-from genoconv.ops.longconv.sparse import FrequencyMask, transform_size
-from genoconv.ops.longconv.spectrum import StoredSpectrum
+from genoconv.ops.longconv.one_sm.plan import OneSmPlan
+from genoconv.ops.longconv.plan import Plan
+from genoconv.ops.longconv.sparse import BLOCKS, FrequencyMask, transform_size
+from genoconv.ops.longconv.spectrum import FilterSpectrum, StoredSpectrum
 from genoconv.ops.longconv.three_pass import launches
 from genoconv.ops.longconv.three_pass.plan import ThreePassPlan
 
@@ -18,31 +20,62 @@ _SUMMED = 1 << 24
 """Values whose products are summed at once for the gradient of the skip."""
 
 
-def plan_of(u: Tensor, keep: FrequencyMask, backend: str = "auto") -> ThreePassPlan | None:
-    """The plan for rows u (B, H, N) and filters with this mask; None where torch.fft serves them.
+def convolve(
+    u: Tensor,
+    k: Tensor | FilterSpectrum,
+    keep: FrequencyMask,
+    D: Tensor | None,
+    gate_in: Tensor | None,
+    gate_out: Tensor | None,
+    backend: str,
+) -> Tensor | None:
+    """As :func:`genoconv.ops.longconv.sparse.fftconv_sparse`; None where torch.fft serves this call.
+
+    k: filters, or those that were prepared with this mask and a skip.
 
     Raises:
-        KernelError: ``backend="cuda"`` and there is no such plan.
+        KernelError: ``backend="cuda"`` and the kernels cannot serve this call.
     """
     backend = backend_of(backend)
-    plan, reason = (None, "") if backend == "torch" else _plan(u, keep)
-    if plan is None and backend == "cuda":
-        raise KernelError(f"{reason}: use backend='torch' (auto does)")
-    return plan
+    if backend == "torch":
+        return None
+    trained = torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in (k, D))
+    plan, reason = _plan(u, keep, trained)
+    if plan is None:
+        if backend == "cuda":
+            raise KernelError(reason)
+        return None
+    if isinstance(k, Tensor):
+        prepared = FilterSpectrum(k.detach(), None if D is None else D.detach(), u.shape[-1], keep)
+        taps, made = k, None
+    else:
+        prepared, taps, D = k, k.taps[:, : u.shape[-1]], k.skip
+        made = k.made.get((plan.regime, plan.size)) or k.make(plan)
+    if not keep.interleaved:
+        return fused.fftconv(u, prepared, None, gate_in, gate_out)
+    assert isinstance(plan, ThreePassPlan)
+    return fftconv(plan, u, taps, D, gate_in, gate_out, made)
 
 
-def _plan(u: Tensor, keep: FrequencyMask) -> tuple[ThreePassPlan | None, str]:
+def _plan(u: Tensor, keep: FrequencyMask, trained: bool) -> tuple[Plan | None, str]:
     """The plan, or why there is none."""
-    if not keep.interleaved or sum(keep.kept) != 1:
-        return None, "the kernels do not skip frequencies but of masks with one interleaved block"
+    N, blocks, instead = u.shape[-1], len(keep.kept), ": use backend='torch' (auto does)"
+    if keep.interleaved and sum(keep.kept) != 1:
+        return None, "the kernels keep one interleaved block" + instead
+    if not keep.interleaved and (BLOCKS % blocks or trained or torch.compiler.is_compiling()):
+        limits = f"{BLOCKS} bands or a fraction of that, of filters without gradients, uncompiled"
+        return None, f"the kernels keep {limits}{instead}"
     reason = fused.unsupported(u)
     if reason:
         return None, reason
-    plan, blocks = fused.plan_of(u, gradients=True), len(keep.kept)
-    if not isinstance(plan, ThreePassPlan) or plan.size != transform_size(u.shape[-1], blocks, interleaved=True):
-        return None, f"the kernels of rows of {u.shape[-1]:,} positions do not skip frequencies"
-    found = plan.sparse(blocks, keep.kept.index(True))
-    return found, f"transforms of {plan.size:,} points have no lines of every {blocks}th frequency"
+    plan, size = fused.plan_of(u, gradients=True), transform_size(N, blocks)
+    if plan.size != size:
+        return None, f"rows of {N:,} need a transform of {size:,}, the kernels have {plan.size:,}{instead}"
+    if not keep.interleaved:
+        known = isinstance(plan, OneSmPlan | ThreePassPlan)  # the order of whose spectra is
+        return plan if known else None, f"{plan.regime} plans keep no bands{instead}"
+    found = plan.sparse(blocks, keep.kept.index(True)) if isinstance(plan, ThreePassPlan) else None
+    return found, f"transforms of {plan.size:,} points have no lines of every {blocks}th frequency{instead}"
 
 
 def fftconv(

@@ -67,8 +67,13 @@ class FilterSpectrum:
 
     def make(self, plan: "Plan") -> StoredSpectrum:
         """T(k) + D for the kernels of one plan, kept in :attr:`made`."""
-        # What a mask leaves of a spectrum has no place for all of a skip.
-        made = plan.prepare_filter(self.taps[:, : plan.size], self.skip if self.keep is None else None)
+        # What interleaved blocks leave of a spectrum has no place for all of a skip.
+        interleaved = self.keep is not None and self.keep.interleaved
+        made = plan.prepare_filter(self.taps[:, : plan.size], None if interleaved else self.skip)
+        if self.keep is not None and not interleaved:
+            from genoconv.ops.longconv.bands import keep_bands  # which imports this module
+
+            made = keep_bands(made, self.skip, self.keep)
         self.made[plan.regime, plan.size] = made
         return made
 

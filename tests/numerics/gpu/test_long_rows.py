@@ -73,6 +73,24 @@ def test_lines_that_a_mask_drops_are_left_out(problem: Problem, every: int, firs
     torch.testing.assert_close(y, got["y"], rtol=0, atol=0)
 
 
+@pytest.mark.parametrize(
+    "problem",
+    [Problem(4096, B=2, H=3), Problem(60_000, B=2, H=3, dtype=torch.float16), Problem(1_000_000, B=1, H=2, K=500_000)],
+    ids=str,
+)
+def test_bands_of_a_filter_without_gradient(problem: Problem) -> None:
+    keep = FrequencyMask(tuple(b < 2 or b > 13 for b in range(16)))
+    x, exact = problem.inputs("cuda"), problem.inputs("cuda").double()
+    found = []
+    for rows, backend in ((x, "cuda"), (exact, "torch")):
+        u = rows.u.requires_grad_()
+        gates = {"gate_in": rows.gate_in, "gate_out": rows.gate_out}
+        y = fftconv_sparse(u, rows.k, keep, D=rows.D, **gates, backend=backend)
+        found.append((y.detach(), *torch.autograd.grad(y, u, rows.dy)))
+    for got, want in zip(*found, strict=True):
+        assert error(got, want) <= 1.3 * BARS[x.u.dtype]
+
+
 def differentiated(x: Inputs, keep: FrequencyMask, backend: str) -> dict[str, Tensor]:
     """y and the gradients of all inputs."""
     leaves = {n: v.detach().requires_grad_() for n, v in vars(x).items() if v is not None and n != "dy"}
