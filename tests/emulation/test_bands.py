@@ -8,8 +8,11 @@ from emulation import harness
 from long_convolutions import BARS, Problem, error
 
 from genoconv.errors import KernelError
+from genoconv.gpu.targets import Card
 from genoconv.ops import FrequencyMask, fftconv_sparse, prepare_filter
-from genoconv.ops.longconv import fused, sparse_kernels
+from genoconv.ops.longconv import fused, regimes, sparse_kernels
+from genoconv.ops.longconv.plan import Plan
+from genoconv.ops.longconv.three_pass.plan import ThreePassPlan
 
 pytestmark = pytest.mark.skipif(not harness.available(), reason="needs g++ with C++20")
 
@@ -17,18 +20,22 @@ LOW = FrequencyMask(tuple(b < 2 or b > 13 for b in range(16)))
 HALF = FrequencyMask((False, True, True, False))
 
 
+THREE_PASSES = ThreePassPlan(14_504, 9001, "bfloat16", Card("sm_90", 227 * 1024, 2, 50 * 2**20), 16384, 4, False, 4096)
+
+
 @pytest.mark.parametrize(
-    ("problem", "keep"),
+    ("problem", "keep", "plan"),
     [
-        (Problem(4096, B=2, H=2), LOW),
-        (Problem(500, B=2, H=2, K=300, dtype=torch.float16, gate_in=False), HALF),
-        (Problem(40_950, B=1, H=1, K=30_000), LOW),  # three passes
+        (Problem(512, B=33, H=1, K=300), HALF, None),
+        (Problem(14_504, B=1, H=1, K=9001), LOW, THREE_PASSES),
     ],
-    ids=str,
+    ids=("one-sm", "three-pass"),
 )
 def test_bands_are_those_of_the_definition(
-    problem: Problem, keep: FrequencyMask, monkeypatch: pytest.MonkeyPatch
+    problem: Problem, keep: FrequencyMask, plan: Plan | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if plan is not None:
+        monkeypatch.setattr(regimes, "choose_plan", lambda *_, **__: plan)
     x = problem.inputs()
     gates = {"gate_in": x.gate_in, "gate_out": x.gate_out}
     exact = {name: None if gate is None else gate.double() for name, gate in gates.items()}
@@ -51,20 +58,22 @@ def test_bands_are_those_of_the_definition(
 
 def test_a_skip_that_the_filter_cancels_stays_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """T(k) + D is nearly nothing; what is dropped of T(k) leaves D."""
-    x = Problem(4096, B=1, H=1, K=1).inputs()
+    x = Problem(512, B=33, H=1, K=1).inputs()
     x = replace(x, k=-x.D[:, None] * (1 - 2.0**-20))
+    gates = {"gate_in": x.gate_in, "gate_out": x.gate_out}
+    exact = {name: gate.double() for name, gate in gates.items()}
     monkeypatch.setattr(fused, "unsupported", lambda _: None)
     with harness.machine():
-        y = sparse_kernels.convolve(x.u, x.k, LOW, x.D, None, None, "auto")
+        y = sparse_kernels.convolve(x.u, x.k, LOW, x.D, x.gate_in, x.gate_out, "auto")
     assert y is not None
-    want = fftconv_sparse(x.u.double(), x.k.double(), LOW, D=x.D.double(), backend="torch")
+    want = fftconv_sparse(x.u.double(), x.k.double(), LOW, D=x.D.double(), **exact, backend="torch")
     assert error(y, want) <= BARS[x.u.dtype]
 
 
 def test_what_the_kernels_do_not_take(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fused, "unsupported", lambda _: None)
     monkeypatch.setattr(sparse_kernels, "backend_of", lambda backend: backend)
-    x = Problem(4096, B=1, H=1).inputs()
+    x = Problem(4096, B=1, H=1, gate_in=False, gate_out=False).inputs()
     six = FrequencyMask((True, False, True, True, False, True))
     with harness.machine():
         for rows, k, keep, message in (
