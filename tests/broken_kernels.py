@@ -54,7 +54,6 @@ CLUSTER_CHANGES = {
     "chunks not brought to one scale": ("cluster/cluster_rows.cu", "half(scale[j] / most", "half(scale[j] / scale[0]"),
     "a chunk's own product alone": ("cluster/cluster_rows.cu", "int d = i; d >= 0", "int d = 0; d >= 0"),
     "one share of the slots left out": ("cluster/cluster_rows.cu", "part = rank; part", "part = rank + kBlocks; part"),
-    "every block has the first chunk": ("cluster/cluster_rows.cu", "start = rank * S::kSize", "start = 0"),
     "chunks of filters not joined": ("chunked/chunk_spectra.cu", "chunk - comp, item", "comp == 0 ? chunk : -1, item"),
 }
 """The same for the kernel of clusters."""

@@ -67,10 +67,8 @@ def wrong(y: torch.Tensor, x: Inputs) -> bool:
 FIRST = Case(3, Problem(2 * SMALL + 5, B=3, H=2), scales=(1e-3, 1.0))
 CASES = (
     FIRST,
-    Case(3, Problem(3 * SMALL, B=2, H=3, hard=True, gate_in=False)),
-    Case(4, Problem(4 * SMALL - 8, B=1, H=2, K=9000, dtype=torch.float16), scales=(1.0, 1e-2)),
-    Case(5, Problem(5 * SMALL, B=1, H=1, gate_out=False, skip=False)),
-    Case(8, Problem(8 * SMALL - 3, B=2, H=1, gate_in=False, gate_out=False)),
+    Case(4, Problem(4 * SMALL - 8, B=1, H=2, K=9000, dtype=torch.float16, gate_out=False), scales=(1.0, 1e-2)),
+    Case(8, Problem(8 * SMALL - 3, B=5, H=1, hard=True, gate_in=False, skip=False)),
 )
 
 
