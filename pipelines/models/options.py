@@ -107,7 +107,9 @@ class CalibrateOptions(Options):
             help="Bases in a window; the calibration holds for runs with the same.",
         ),
     ] = None
-    seed: Annotated[int, Field(ge=0, lt=2**32), option("--seed", help="Random seed of the positions and variants.")] = 0
+    seed: Annotated[
+        int, Field(ge=0, lt=2**32), option("--seed", metavar="N", help="Random seed of the positions and variants.")
+    ] = 0
     batch_size: BatchSize = None
     device: Device = "auto"
     precision: Precision = "auto"

@@ -39,11 +39,11 @@ class TrainWindows(WindowSettings):
         tuple[Region, ...],
         option(
             "--regions",
-            metavar="BED|FEATURE[:WEIGHT[:LOSS]]",
+            metavar="BED|FEATURE[:W[:L]]",
             panel=WINDOWS,
             help="Report the perplexity of the bases of a BED file or a feature (cds, utr, exon, promoter, intron,"
-            " intergenic), read them more often, weigh them in the loss. May be repeated; the first that covers a base"
-            " counts.",
+            " intergenic), read them W times as often, and weigh them by L in the loss. May be repeated; the first that"
+            " covers a base counts.",
         ),
     ] = ()
 
