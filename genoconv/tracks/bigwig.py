@@ -42,21 +42,42 @@ def write_parts(path: Path, parts: Iterable[Part], *, contigs: Mapping[str, int]
     Raises:
         UsageError: pybigtools is not installed.
     """
+    _write(path, contigs, chain.from_iterable(starmap(_entries, parts)))
+
+
+Entry = tuple[str, int, int, float]
+"""Contig, start, end (0-based half-open) and value."""
+
+
+def _write(path: Path, contigs: Mapping[str, int], entries: Iterable[Entry]) -> None:
+    """Write a track; pybigtools would print what ``entries`` raises, and take the track for complete."""
     try:
         import pybigtools
     except ImportError:
         raise UsageError("a .bw output needs pybigtools: pip install 'genoconv[bigwig]'") from None
 
-    pybigtools.open(str(path), "w").write(dict(contigs), chain.from_iterable(starmap(_entries, parts)))
+    raised: list[BaseException] = []
+
+    def watched() -> Iterator[Entry]:
+        try:
+            yield from entries
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            raised.append(error)
+
+    pybigtools.open(str(path), "w").write(dict(contigs), watched())
+    if raised:
+        raise raised[0]
 
 
-def _entries(contig: str, start: int, values: npt.NDArray[np.floating]) -> Iterator[tuple[str, int, int, float]]:
+def _entries(contig: str, start: int, values: npt.NDArray[np.floating]) -> Iterator[Entry]:
     known = np.flatnonzero(~np.isnan(values))
     first = start + known
     return zip(repeat(contig), first.tolist(), (first + 1).tolist(), values[known].tolist())
 
 
-def write_spans(path: Path, spans: Sequence[tuple[str, int, int, float]], *, contigs: Mapping[str, int]) -> None:
+def write_spans(path: Path, spans: Sequence[Entry], *, contigs: Mapping[str, int]) -> None:
     """One value per span.
 
     Args:
@@ -67,13 +88,11 @@ def write_spans(path: Path, spans: Sequence[tuple[str, int, int, float]], *, con
     Raises:
         DataError: there is no span, which a bigWig cannot express.
     """
-    import pybigtools
-
     if not spans:
         raise DataError(f"{path.name}: no value to write; a track needs one")
     used = {contig for contig, *_ in spans}
     lengths = {name: length for name, length in contigs.items() if name in used}
-    pybigtools.open(str(path), "w").write(lengths, iter(spans))
+    _write(path, lengths, spans)
 
 
 _MAGIC = (bytes.fromhex("888ffc26"), bytes.fromhex("26fc8f88"))

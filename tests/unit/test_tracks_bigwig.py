@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from genoconv.pipelines.pieces import StoppedError
 from genoconv.tracks import parallel
+from genoconv.tracks.bigwig import write_spans
 from genoconv.tracks.blocks import Block
 from genoconv.tracks.parallel import write_bigwigs
 
@@ -42,3 +44,27 @@ def test_processes_write_the_bytes_of_one_and_what_is_read_back_is_what_went_in(
             np.testing.assert_array_equal(np.asarray(found, np.float32), VALUES[name][:, column])
     with pytest.raises(OSError, match=r"[Nn]o such file.*nowhere/x\.bw"):
         write_bigwigs([one[0], tmp_path / "nowhere" / "x.bw"], blocks, contigs=CONTIGS, positions=1000)
+
+
+@pytest.mark.parametrize("positions", [1000, parallel.MANY])
+def test_a_track_whose_values_fail_is_not_taken_for_complete(
+    positions: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+
+    def failing(contig: str | None = None, /) -> Iterator[Block]:
+        yield from blocks(contig)
+        if contig == "c2":
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        write_bigwigs([tmp_path / f"{n}.bw" for n in range(3)], failing, contigs=CONTIGS, positions=positions)
+
+    class Spans(list[tuple[str, int, int, float]]):
+        def __iter__(self) -> Iterator[tuple[str, int, int, float]]:
+            yield self[0]
+            raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        write_spans(tmp_path / "s.bw", Spans([("c2", 0, 5, 1.0)]), contigs=CONTIGS)
+    assert capfd.readouterr() == ("", "")
