@@ -25,7 +25,8 @@ from genoconv.genome.fasta.access import Fasta
 from genoconv.models import HyenaDNA, preset
 from genoconv.models.devices import DTYPES, resolve_device, resolve_precision
 from genoconv.tasks.likelihood import CausalLikelihood
-from genoconv.tasks.score import Settings, VariantScorer, suffix_start
+from genoconv.tasks.planning import Settings, suffix_start
+from genoconv.tasks.score import VariantScorer
 from genoconv.tokens import Tokens, reverse_complement
 from genoconv.variants.alleles import trimmed
 from genoconv.variants.chunks import chunks, grid_place

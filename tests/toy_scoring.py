@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from genoconv import tokens
 from genoconv.genome.fasta.access import Fasta
 from genoconv.tasks.likelihood import CausalLikelihood
-from genoconv.tasks.score import Settings, VariantScorer, suffix_start
+from genoconv.tasks.planning import Settings, suffix_start
+from genoconv.tasks.score import VariantScorer
 from genoconv.variants.records import Record
 from genoconv.variants.reference import Reference
 

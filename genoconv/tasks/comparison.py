@@ -103,6 +103,27 @@ class Comparisons:
         columns = [ref_rows, np.array(alt_rows, np.int64), places, ends, places, ends, places]
         return self._append(np.stack(columns, axis=1))
 
+    def add_changes(self, refs: Tokens, index: Indices, alts: Tokens, starts: Indices, ends: Indices) -> range:
+        """As :meth:`add` for V alternatives of U reference sequences, all of one length.
+
+        Args:
+            refs: (U, L).
+            index: of which of them each is an alternative, (V,).
+            alts: (V, L).
+            starts, ends: half-open spans of the variant's own bases, in both sequences, (V,).
+        """
+        ref_rows = self._ref_rows(refs)[index]
+        differs = alts != refs[index]
+        first, alike = differs.argmax(1), ~differs.any(1)
+        matters = np.where(alike, starts, np.minimum(starts, first))
+        if self.reduce != Reduce.SITE:
+            starts = matters = first  # 0 where both are alike
+            ends = np.full_like(first, refs.shape[1])
+        rows = zip(alts, ref_rows.tolist(), alike.tolist(), strict=True)
+        alt_rows = [ref_row if same else self._row(alt, of=ref_row) for alt, ref_row, same in rows]
+        columns = [ref_rows, np.array(alt_rows, np.int64), starts, ends, starts, ends, matters]
+        return self._append(np.stack(columns, axis=1))
+
     def _append(self, columns: Indices) -> range:
         self._added.append(columns)
         self._number += len(columns)

@@ -17,6 +17,7 @@ from genoconv.pipelines.score.inputs import longest_allele, window_widths
 from genoconv.progress import Advance, progress_bar
 from genoconv.tasks.comparison import Reduce
 from genoconv.tasks.likelihood import CausalLikelihood
+from genoconv.tasks.planning import Settings
 from genoconv.tasks.samples import (
     Places,
     Sample,
@@ -27,7 +28,7 @@ from genoconv.tasks.samples import (
     usable_places,
 )
 from genoconv.tasks.scan import Scanner
-from genoconv.tasks.score import Settings, VariantScorer
+from genoconv.tasks.score import VariantScorer
 from genoconv.variants.records import Record
 from genoconv.variants.reference import Reference
 from genoconv.wording import count

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 from genoconv.pipelines.score.options import ScoreOptions
-from genoconv.tasks.score import Score, Settings, Strand
+from genoconv.tasks.planning import Settings, Strand
+from genoconv.tasks.score import Score
 from genoconv.variants.alleles import Status
 from genoconv.variants.header import InfoField
 from genoconv.variants.records import Record
@@ -33,7 +34,7 @@ class Fields:
         prefix: what INFO keys begin with (``GCONV``).
         widths: window lengths; with several, each has its own fields, named by the length.
         genes: the window is the gene body.
-        reduce, strand: as in :class:`genoconv.tasks.score.Settings`.
+        reduce, strand: as in :class:`genoconv.tasks.planning.Settings`.
         explain: also the strands and the status.
         ranked: for each window, whether the model is calibrated for it.
         outputs: names of the outputs of a fine-tuned model; each has a field with its difference.

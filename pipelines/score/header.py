@@ -12,7 +12,7 @@ from genoconv.pipelines.references import GenomeFiles
 from genoconv.pipelines.score.cautions import cautions
 from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.progress import progress_bar
-from genoconv.tasks.score import Settings, Strand
+from genoconv.tasks.planning import Settings, Strand
 from genoconv.variants.reference import Reference
 
 _GENE_STRANDS = {Strand.FORWARD: "gene", Strand.REVERSE: "opposite", Strand.BOTH: "both"}

@@ -9,7 +9,7 @@ from genoconv.pipelines.references import GenomeFiles
 from genoconv.pipelines.score.inputs import longest_allele, longest_window, window_widths
 from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.tasks.comparison import Reduce
-from genoconv.tasks.score import Settings, Strand
+from genoconv.tasks.planning import Settings, Strand
 from genoconv.variants.alleles import trimmed
 from genoconv.variants.chunks import grid_place
 from genoconv.variants.records import Record

@@ -29,7 +29,8 @@ from genoconv.pipelines.workers import chosen_devices, computed, sharing
 from genoconv.progress import Advance, progress_bar
 from genoconv.tasks.journal import Journal, journal_path
 from genoconv.tasks.likelihood import CausalLikelihood
-from genoconv.tasks.score import Score, Settings, VariantScorer
+from genoconv.tasks.planning import Settings
+from genoconv.tasks.score import Score, VariantScorer
 from genoconv.variants.alleles import Status
 from genoconv.variants.chunks import chunks, shard_of
 from genoconv.variants.header import repaired, with_fields

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from genoconv.tasks.score import Score, Settings
+from genoconv.tasks.planning import Settings
+from genoconv.tasks.score import Score
 from genoconv.variants.alleles import Status
 from genoconv.wording import count
 

@@ -212,7 +212,7 @@ def test_the_gene_and_its_strand_are_named(run: ScoreOptions) -> None:
 @pytest.mark.parametrize(("total", "count"), [(2185, 8), (300, 4), (29000, 8), (1000, 32), (5, 8)])
 def test_shards_are_even(total: int, count: int) -> None:
     from genoconv.pipelines.score.plan import piece_size
-    from genoconv.tasks.score import Settings
+    from genoconv.tasks.planning import Settings
 
     records = [record("c", start, "A", "C") for start in range(0, 10 * total, 10)]
     size = piece_size(Settings((1024,), (64,), 1024), genes=None, total=total)

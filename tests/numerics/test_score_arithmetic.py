@@ -5,7 +5,7 @@ import pytest
 from toy_scoring import KmerModel, rc, record, scorer, write_fasta
 
 from genoconv.tasks.comparison import Reduce
-from genoconv.tasks.score import Strand
+from genoconv.tasks.planning import Strand
 from genoconv.variants.alleles import Status
 from genoconv.variants.windows import GeneBody, Window
 

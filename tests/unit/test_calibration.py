@@ -24,9 +24,10 @@ from genoconv.tasks.likeness import (
     indel_class,
     snv_classes,
 )
+from genoconv.tasks.planning import Settings
 from genoconv.tasks.samples import random_variants, scan_sample, score_sample, spread, usable_places
 from genoconv.tasks.scan import Scanner
-from genoconv.tasks.score import Settings, VariantScorer
+from genoconv.tasks.score import VariantScorer
 from genoconv.variants.reference import Reference
 
 RNG = np.random.default_rng(5)
