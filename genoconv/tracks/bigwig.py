@@ -1,5 +1,6 @@
 """bigWig tracks, for genome browsers."""
 
+import errno
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, repeat, starmap
@@ -50,25 +51,41 @@ Entry = tuple[str, int, int, float]
 
 
 def _write(path: Path, contigs: Mapping[str, int], entries: Iterable[Entry]) -> None:
-    """Write a track; pybigtools would print what ``entries`` raises, and take the track for complete."""
+    """Write a track.
+
+    pybigtools prints what ``entries`` raises, or which of them it refuses, and takes the track for complete; where it
+    cannot write, it panics.
+    """
     try:
         import pybigtools
     except ImportError:
         raise UsageError("a .bw output needs pybigtools: pip install 'genoconv[bigwig]'") from None
 
     raised: list[BaseException] = []
+    ended = False
 
     def watched() -> Iterator[Entry]:
+        nonlocal ended
         try:
             yield from entries
+            ended = True
         except GeneratorExit:
             raise
         except BaseException as error:
             raised.append(error)
 
-    pybigtools.open(str(path), "w").write(dict(contigs), watched())
+    try:
+        pybigtools.open(str(path), "w").write(dict(contigs), watched())
+    except BaseException as error:
+        if type(error).__name__ == "PanicException":  # its text names a place in pybigtools
+            raise OSError(errno.EIO, "pybigtools failed; is the disk full?", str(path)) from error
+        if type(error) is Exception:
+            raise OSError(errno.EIO, _line(error), str(path)) from None
+        raise
     if raised:
         raise raised[0]
+    if not ended:
+        raise OSError(errno.EIO, "pybigtools refused a value", str(path))
 
 
 def _entries(contig: str, start: int, values: npt.NDArray[np.floating]) -> Iterator[Entry]:

@@ -68,3 +68,10 @@ def test_a_track_whose_values_fail_is_not_taken_for_complete(
     with pytest.raises(OSError, match="gone"):
         write_spans(tmp_path / "s.bw", Spans([("c2", 0, 5, 1.0)]), contigs=CONTIGS)
     assert capfd.readouterr() == ("", "")
+
+
+def test_what_pybigtools_refuses_or_cannot_write_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="refused a value"):
+        write_spans(tmp_path / "s.bw", [("c2", 5, 6, 1.0), ("c2", 0, 1, 1.0)], contigs=CONTIGS)
+    with pytest.raises(OSError, match=r"[Nn]o such file.*nowhere/s\.bw"):
+        write_spans(tmp_path / "nowhere" / "s.bw", [("c2", 0, 1, 1.0)], contigs=CONTIGS)
