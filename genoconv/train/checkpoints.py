@@ -1,5 +1,6 @@
 """Checkpoints: written whole between two optimiser steps, and checked whole before anything is restored from one."""
 
+import io
 import math
 import pickle
 import re
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins import TorchCheckpointIO
 from torch import Tensor, nn
 
 from genoconv import atomic
@@ -23,6 +25,19 @@ from genoconv.wording import printable
 _KEPT = 2
 _PARTIAL = "partial.ckpt"
 _FOREIGN = re.compile(r"GLOBAL (\S+) was not an allowed global")
+
+
+class Files(TorchCheckpointIO):
+    """Checkpoints of Lightning, written where they belong: by itself it writes them to the temporary folder first.
+
+    That folder may be smaller, keeps what does not fit into theirs, and would be the one that an error names.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write one file; it is whole only if no error is raised."""
+        written = io.BytesIO()  # torch would report a full disk as an internal error
+        torch.save(checkpoint, written)
+        Path(path).write_bytes(written.getbuffer())
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

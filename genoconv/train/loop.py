@@ -18,7 +18,7 @@ from genoconv.progress import noted_bar
 from genoconv.train.batch import Batch, Parcel
 from genoconv.train.best import Best
 from genoconv.train.callbacks import Measuring, Pacing
-from genoconv.train.checkpoints import Checkpoints, Restored, read_checkpoint
+from genoconv.train.checkpoints import Checkpoints, Files, Restored, read_checkpoint
 from genoconv.train.clock import Clock
 from genoconv.train.cluster import is_worker
 from genoconv.train.display import Display
@@ -158,7 +158,7 @@ class _Parts:
             devices=machine.lightning_devices,
             num_nodes=machine.nodes,
             strategy=Processes() if machine.processes > 1 else "auto",
-            plugins=[machine.environment],
+            plugins=[machine.environment, Files()],
             precision=machine.lightning_precision,
             max_steps=-1,  # the pace ends it
             max_epochs=-1,

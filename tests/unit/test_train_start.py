@@ -1,13 +1,14 @@
 """How a run starts: alone in its folder, or not at all; and what is said and recorded of what it learns from."""
 
-import errno
 import json
 import logging
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ from genoconv.errors import DataError, OutputError, TrainingError, UsageError
 from genoconv.models.checkpoint import read_config
 from genoconv.pipelines.train import run as pipeline
 from genoconv.pipelines.train.config import default_folder
+from genoconv.train.checkpoints import newest_checkpoint
 from genoconv.train.metrics import read_rows
 
 
@@ -274,10 +276,16 @@ def test_the_model_that_training_starts_from_is_not_replaced(fasta: Path, tmp_pa
 
 
 def test_a_full_disk_names_the_checkpoint(fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def save(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("pytorch_lightning.Trainer.save_checkpoint", save)
-    with pytest.raises(OSError, match="No space left") as caught:
-        train_tiny(tmp_path / "run", fasta, max_steps=1)
+    """Of which nothing is written anywhere else first."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    folder = train_tiny(tmp_path / "run", fasta, "run.checkpoint_every=1", max_steps=1)
+    checkpoint = newest_checkpoint(folder / "checkpoints")
+    assert checkpoint is not None
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (checkpoint.stat().st_size // 2, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            train_tiny(tmp_path / "full", fasta, max_steps=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert str(caught.value.filename).endswith("partial.ckpt")
