@@ -1,6 +1,7 @@
 """How messages put counts, lists of names and suggestions into words."""
 
 import difflib
+import shlex
 from collections.abc import Iterable
 
 
@@ -25,6 +26,11 @@ def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str
     """The end of a message about an unknown name: ``; did you mean X?``, or nothing."""
     near = nearest(name, known, cutoff=cutoff)
     return f"; did you mean {near}?" if near else ""
+
+
+def shell(*words: object) -> str:
+    """A command that a message recommends, quoted for a shell: ``genoconv train --resume 'my run'``."""
+    return printable(shlex.join(map(str, words)))
 
 
 def printable(text: str) -> str:

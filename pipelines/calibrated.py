@@ -19,7 +19,7 @@ from genoconv.tracks.blocks import Block
 from genoconv.variants.alleles import Allele, trimmed
 from genoconv.variants.records import Record
 from genoconv.variants.reference import Reference
-from genoconv.wording import printable
+from genoconv.wording import printable, shell
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def find_calibration(folder: Path, wanted: Wanted, *, reference: Collection[str]
     none = Found((None,) * max(1, len(wanted.windows)))
     path = model_folder(folder) / NAME
     calibration = Calibration.load(path.parent)
-    make = f"genoconv models calibrate {printable(str(folder))} -f {printable(str(fasta))}"
+    make = shell("genoconv", "models", "calibrate", folder, "-f", fasta)
     if calibration is None:
         log.info("%s: no calibration, so no percentiles of scores; to make one: %s", folder, make)
         return none

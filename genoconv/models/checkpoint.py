@@ -32,7 +32,7 @@ from genoconv.models.weights import (
     stored_tensors,
     write_tensors,
 )
-from genoconv.wording import count
+from genoconv.wording import count, shell
 
 WEIGHTS_NAME = "model.safetensors"
 FORMAT = "genoconv-model"
@@ -242,8 +242,10 @@ def _hint(folder: Path, record: Mapping[str, Any] | None = None) -> str:
     """What a folder looks like that is not a model folder, and the command that helps."""
     published = record is not None and (record.get("model_type") == "hyenadna" or "layer" in record)
     if published or (folder / "weights.ckpt").is_file():
-        return f"; it looks like a published HyenaDNA checkpoint: `genoconv models import {folder} -o DIR`"
+        way = shell("genoconv", "models", "import", folder, "-o", "DIR")
+        return f"; it looks like a published HyenaDNA checkpoint: `{way}`"
     if (folder / "checkpoints").is_dir():
         command = "finetune" if (folder / "data.json").is_file() else "train"
-        return f"; its training was not finished: `genoconv {command} --resume {folder}` continues from its checkpoints"
+        resume = shell("genoconv", command, "--resume", folder)
+        return f"; its training was not finished: `{resume}` continues from its checkpoints"
     return "; `genoconv train -o DIR` or `genoconv models import` makes a model folder"

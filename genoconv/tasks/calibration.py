@@ -25,7 +25,7 @@ import numpy.typing as npt
 from genoconv.atomic import atomic_file
 from genoconv.errors import ModelError
 from genoconv.tasks.likeness import CLASSES, Ids, coarser
-from genoconv.wording import printable
+from genoconv.wording import shell
 
 Values = npt.NDArray[np.float32]
 Exact = npt.NDArray[np.float64]
@@ -198,8 +198,8 @@ class Calibration:
         path = folder / NAME
         if not path.is_file():
             return None
-        again = f"genoconv models calibrate {folder} -f FASTA --force"
-        remedy = f"make it again with `{printable(again)}`, or delete it"
+        again = shell("genoconv", "models", "calibrate", folder, "-f", "FASTA", "--force")
+        remedy = f"make it again with `{again}`, or delete it"
         try:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
                 if sum(member.file_size for member in stored.zip.infolist()) > _MOST_BYTES:

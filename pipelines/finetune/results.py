@@ -11,7 +11,7 @@ from genoconv.pipelines.finetune.options import FinetuneConfig
 from genoconv.pipelines.outcome import Outcome as Report
 from genoconv.pipelines.provenance import origin
 from genoconv.pipelines.train.folder import MODEL_CONFIG
-from genoconv.wording import count, printable
+from genoconv.wording import count, printable, shell
 
 if TYPE_CHECKING:
     from genoconv.pipelines.finetune.session import Session
@@ -97,7 +97,7 @@ def provenance(session: "Session", outcome: "Outcome", results: dict[str, Any], 
     from genoconv.models.checkpoint import read_config
 
     config = session.config
-    command = session.command or f"genoconv finetune --config {session.folder / 'run.yaml'}"
+    command = session.command or shell("genoconv", "finetune", "--config", session.folder / "run.yaml")
     ended = "early" if outcome.stopped_early else "steps" if outcome.step >= planned else "minutes"
     return {
         "kind": "fine-tuned",

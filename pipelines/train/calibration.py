@@ -8,6 +8,7 @@ from genoconv.errors import GenoconvError, Interrupted
 from genoconv.pipelines.lengths import Bases
 from genoconv.pipelines.models.options import CalibrateOptions
 from genoconv.tasks.calibration import NAME
+from genoconv.wording import shell
 from genoconv.workfiles import claimed
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def calibrate_run(session: "Session", *, seconds: float, tokens: int) -> None:
     import torch
 
     folder, fasta = session.folder, session.inputs.assemblies[0].fasta.path
-    later = f"genoconv models calibrate {folder} -f {fasta}"
+    later = shell("genoconv", "models", "calibrate", folder, "-f", fasta)
     budget = time_for(seconds)
     try:
         if budget < _LEAST_SECONDS:

@@ -11,6 +11,7 @@ from typing import Any
 from genoconv import atomic
 from genoconv.errors import DivergedError, ModelError, OutputError
 from genoconv.train.metrics import has_rows
+from genoconv.wording import shell
 from genoconv.workfiles import claimed, remove_temporaries
 
 log = logging.getLogger(__name__)
@@ -179,6 +180,10 @@ def _is_model(config: Path) -> bool:
     return isinstance(record, dict) and record.get("format") == "genoconv-model"
 
 
+def _resume(folder: Path) -> str:
+    return shell("genoconv", verb_of(folder), "--resume", folder)
+
+
 def verb_of(folder: Path) -> str:
     """The command that began the run in ``folder``."""
     return "finetune" if (folder / RECORDS).exists() else "train"
@@ -199,9 +204,7 @@ def check_folder(folder: Path, *, force: bool) -> None:
     finished = (folder / MODEL_CONFIG).exists()
     if force or not (finished or has_learned(folder)):
         return
-    way_out = (
-        "choose another name, or" if finished else f"resume with `genoconv {verb_of(folder)} --resume {folder}`, or"
-    )
+    way_out = "choose another name, or" if finished else f"resume with `{_resume(folder)}`, or"
     raise OutputError(f"{folder} exists already; {way_out} pass --force to replace it")
 
 
@@ -215,7 +218,7 @@ def check_default_folder(folder: Path) -> None:
     if inside is not None:
         raise OutputError(
             f"{folder} would lie inside the model folder {inside}; name another with -o DIR, or resume that run with"
-            f" `genoconv {verb_of(inside)} --resume {inside}`"
+            f" `{_resume(inside)}`"
         )
 
 

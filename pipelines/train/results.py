@@ -13,7 +13,7 @@ from genoconv.pipelines.train.folder import MODEL_CONFIG
 from genoconv.pipelines.train.inputs import Inputs
 from genoconv.pipelines.train.options import TrainConfig
 from genoconv.progress import Advance, progress_bar
-from genoconv.wording import count
+from genoconv.wording import count, shell
 
 if TYPE_CHECKING:
     from genoconv.pipelines.train.session import Session
@@ -141,7 +141,7 @@ def _bases(inputs: Inputs, outcome: "Outcome", split: str) -> int:
 def provenance(session: "Session", results: dict[str, Any]) -> dict[str, Any]:
     """Where a model comes from, for ``config.json``: what it learned from, on what, and how well."""
     genome, config = session.describe(), session.config
-    command = session.command or f"genoconv train {session.folder / 'run.yaml'}"
+    command = session.command or shell("genoconv", "train", session.folder / "run.yaml")
     record = {
         "genome": session.inputs.name,
         "demo": session.inputs.demo,

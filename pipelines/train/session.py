@@ -14,7 +14,7 @@ from genoconv.pipelines.train.folder import GENOME, RunFolder, write_json
 from genoconv.pipelines.train.inputs import Inputs, gather
 from genoconv.pipelines.train.options import TrainConfig
 from genoconv.pipelines.train.results import measure_baselines, provenance, results_of, summary
-from genoconv.wording import count
+from genoconv.wording import count, shell
 
 if TYPE_CHECKING:
     from genoconv.models.hyena import HyenaDNA
@@ -257,7 +257,7 @@ def advice(command: str, folder: Path, *, rates: str, first: bool) -> Iterator[N
         rates: options of that command which lower the learning rates.
         first: whether this is the first process; the others leave it to speak.
     """
-    again = f"genoconv {command} --resume {folder}"
+    again = shell("genoconv", command, "--resume", folder)
     try:
         yield
     except DivergedError as error:

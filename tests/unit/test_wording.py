@@ -1,8 +1,10 @@
 """Counts, lists of names and suggestions read as English, whatever the numbers and names are."""
 
+from pathlib import Path
+
 import pytest
 
-from genoconv.wording import count, did_you_mean, listed, nearest
+from genoconv.wording import count, did_you_mean, listed, nearest, shell
 
 
 @pytest.mark.parametrize(
@@ -10,6 +12,11 @@ from genoconv.wording import count, did_you_mean, listed, nearest
 )
 def test_count(number: int, words: str) -> None:
     assert count(number, "gene") == words
+
+
+def test_a_recommended_command_can_be_typed() -> None:
+    assert shell("genoconv", "train", "--resume", Path("my runs/a")) == "genoconv train --resume 'my runs/a'"
+    assert shell("genoconv", "train", "--resume", "runs/a") == "genoconv train --resume runs/a"
 
 
 def test_count_with_a_plural_of_its_own() -> None:
