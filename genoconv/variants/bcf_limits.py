@@ -8,6 +8,7 @@ from collections.abc import Callable, Container, Sequence
 from genoconv.errors import OutputError
 from genoconv.lines import shortened
 from genoconv.variants.header import declared, escaped
+from genoconv.wording import count
 
 # BCF keeps the eight smallest 32-bit integers for itself (VCF specification, section 6.3.3).
 _LEAST, _MOST = -(2**31) + 8, 2**31 - 1
@@ -119,7 +120,9 @@ class BcfCheck:
         if twice is not None:
             raise self._refused(columns, f"FORMAT has the key {shortened(twice)} twice")
         if len(columns) - 9 != self._samples:
-            raise self._refused(columns, f"{len(columns) - 9} sample columns where the header has {self._samples}")
+            raise self._refused(
+                columns, f"{count(len(columns) - 9, 'sample column')} where the header has {self._samples}"
+            )
         for key in keys:
             self._declared(columns, "FORMAT key", key, self._format)
         checks = [(key, self._format.get(key)) for key in keys]
