@@ -93,6 +93,7 @@ def scan(options: ScanOptions) -> Summary | Forecast:
     spans = find_spans(options, fasta=fasta, contigs=reference.contigs, aliases=genome.aliases)
     files = files_of(options.output, list(dict.fromkeys(span.contig for span in spans)))
     _check_outputs(options, files, spans, fasta=fasta)
+    genes = None if options.plot is None else _genes(spans, reference, genome)
     with claimed(options.output):
         refuse_finished_pieces(options.output, resume=options.resume, force=options.force)
         options, devices = with_precision(options), chosen_devices(options.devices, device=options.device)
@@ -112,7 +113,7 @@ def scan(options: ScanOptions) -> Summary | Forecast:
                 summary = _scan_all(options, mine, scanner, spool, devices, writing)
                 output.show(writing)
             if options.plot is not None:
-                draw(options.plot, list(output.blocks()), genes=_genes(spans, reference, genome))
+                draw(options.plot, list(output.blocks()), genes=genes)
             spool.remove()
     return replace(summary, files=tuple(files))
 

@@ -131,6 +131,9 @@ def _(bench: Bench) -> None:
     assert bench.table(*REGION, "--plot", picture, "--annotation", genes)["pos"].nunique() == 10
     assert "G (-)" in picture.read_text()
     assert "G (-)" not in before
+    with pytest.raises(DataError, match="not GTF or GFF3"):  # before anything is scanned
+        bench.call(*REGION, "--plot", picture, "--annotation", bench.fasta, "--force")
+    assert not list(bench.folder.glob(".o*"))
     with pytest.raises(UsageError, match="--annotation goes with --plot"):
         bench.call(*REGION, "--annotation", genes, "--force")
 
