@@ -18,7 +18,8 @@ from genoconv.models.hyena import HyenaDNA
 from genoconv.models.suffix import Kept, SuffixReuse, base_logits
 from genoconv.models.suffix_cpu import CpuSuffixReuse
 from genoconv.tasks.batching import cut, fitting_rows, halving, round_up, sent, stack
-from genoconv.tasks.rows import Indices, Rows, spread
+from genoconv.tasks.families import Families
+from genoconv.tasks.rows import Indices, Rows
 from genoconv.tokens import A, T
 
 Tokens = npt.NDArray[np.uint8]
@@ -58,34 +59,11 @@ def log_probabilities(logits: Tensor, ids: Tensor) -> Tensor:
     return nn.functional.pad(torch.where(known, chosen, 0.0), (1, 0))
 
 
-class _Families(NamedTuple):
-    """Alternatives that are read from their reference's suffix on: those of one reference together, in order.
-
-    Attributes:
-        refs, alts: rows of each reference and alternative, (A,), ascending by reference.
-        firsts: of each alternative the first position that matters, (A,).
-        whole: whether a row is a reference that has to be known from its beginning, (R,).
-        members: whether a row is in any family, (R,).
-    """
-
-    refs: Indices
-    alts: Indices
-    firsts: Indices
-    whole: npt.NDArray[np.bool_]
-    members: npt.NDArray[np.bool_]
-
-    def of(self, refs: Indices) -> tuple[Indices, Indices, Indices]:
-        """Members of ascending ``refs``: for each alternative, which of ``refs`` it is of, its row, what matters."""
-        lows, highs = np.searchsorted(self.refs, refs), np.searchsorted(self.refs, refs, side="right")
-        some = spread(lows, highs)
-        return np.repeat(np.arange(len(refs)), highs - lows), self.alts[some], self.firsts[some]
-
-
 class _Job(NamedTuple):
     """One call: what to read, what belongs together, what was found."""
 
     sequences: Rows[np.uint8]
-    families: _Families
+    families: Families
     advance: Callable[[float], object]
     results: Rows[np.float32]
 
@@ -168,7 +146,8 @@ class CausalLikelihood:
             pairs: (P, 3) as of :class:`Pair`.
             advance: called with the number of sequences just read.
         """
-        families = self._families(sequences, pairs)
+        starts = self.starts if isinstance(self.model, HyenaDNA) else {}
+        families = Families.of_pairs(pairs, lengths=sequences.lengths, starts=starts)
         job = _Job(sequences, families, advance or (lambda amount: None), sequences.zeros(np.float32))
         alone = np.flatnonzero(~families.members)
         refs = np.unique(families.refs)
@@ -239,24 +218,6 @@ class CausalLikelihood:
             result[first:] = values[1 : len(result) - first + 1]
             job.advance(1)
             self.tokens += len(logits)
-
-    def _families(self, sequences: Rows[np.uint8], pairs: Indices) -> _Families:
-        """References, each with those of its alternatives that can be read from the suffix of the window on."""
-        refs, alts, firsts = pairs.T
-        lengths, index = np.unique(sequences.lengths[refs], return_inverse=True)
-        starts = np.array([self.starts.get(length, 0) for length in lengths.tolist()], np.int64)[index]
-        together = (alts != refs) & (starts > 0) & (starts < firsts) & isinstance(self.model, HyenaDNA)
-        found, order, index = np.unique(alts[together], return_index=True, return_inverse=True)
-        matters = np.full(len(found), np.iinfo(np.int64).max)
-        np.minimum.at(matters, index, firsts[together])
-        owners = refs[together][order]
-        by_ref = np.lexsort((order, owners))
-        members = np.zeros(len(sequences), np.bool_)
-        members[found] = members[owners] = True
-        whole = np.zeros(len(sequences), np.bool_)
-        # A reference that is compared with one of these has to be known from its beginning.
-        whole[refs[~members[alts]]] = True
-        return _Families(owners[by_ref], found[by_ref], matters[by_ref], whole, members)
 
     def _by_length(self, sequences: Rows[np.uint8], members: Indices) -> list[tuple[int, list[int]]]:
         by_length: dict[int, list[Indices]] = {}

@@ -194,3 +194,15 @@ def test_an_alternative_that_differs_where_the_suffix_begins(model, first):
     _, whole = CausalLikelihood(model, starts={WIDTH: 0})([ref, alt], pairs)
     _, suffix = CausalLikelihood(model, starts={WIDTH: 100})([ref, alt], pairs)
     np.testing.assert_allclose(suffix[first:], whole[first:], atol=1e-4)
+
+
+@pytest.mark.parametrize("batches", [False, True])
+def test_deletions_that_leave_one_sequence_keep_their_own_sites(tmp_path, model, batches, monkeypatch):
+    """Either side of where suffixes start, at 104 here; the third variant is why the reference is known before that."""
+    monkeypatch.setattr(cpu, "LEAST", 1 << 40 if batches else 0)
+    path = write_fasta(tmp_path / "c.fa", {"c": CONTIG[:90] + "C" + "A" * 30 + "G" + CONTIG[122:]})
+    settings = {"widths": (WIDTH,), "grid": (16,), "max_length": 600, "reduce": Reduce.SITE}
+    deletions = [record("c", start, "AA", "A") for start in (116, 92)]
+    records = [*deletions, record("c", 20, CONTIG[20], "G" if CONTIG[20] == "T" else "T")]
+    alone = [values(scorer(path, model=model, **settings).score([one]))[0] for one in records]
+    np.testing.assert_allclose(values(scorer(path, model=model, **settings).score(records)), alone, atol=1e-5)
