@@ -60,7 +60,11 @@ def _shard(value: Any) -> Any:
     if value is None:
         return None
     parts = whole_numbers(value, "/") if isinstance(value, str) else value
-    if not isinstance(parts, list | tuple) or len(parts) != 2 or not 1 <= parts[0] <= parts[1]:
+    if (
+        not isinstance(parts, list | tuple)
+        or [type(part) for part in parts] != [int, int]
+        or not 0 < parts[0] <= parts[1]
+    ):
         raise ValueError(f"expected I/N, the number of a part and of all parts, such as 1/4; got {str(value)[:60]!r}")
     return parts
 

@@ -118,8 +118,8 @@ class Planner:
         }
         plans, changes = self._other_plans(records, planned, compared)
         for contig, every in changes.items():
-            fitting, others = self._plan_changes(contig, every, compared)
-            together += fitting
+            fit, others = self._plan_changes(contig, every, compared)
+            together += fit
             plans.update(others)
         return together, plans
 

@@ -53,7 +53,7 @@ class Rows(Generic[Number]):
     def taken(self, rows: Indices, length: int, *, first: int = 0) -> npt.NDArray[Number]:
         """(n, length - first) copies of rows from ``first`` on, filled with PAD up to ``length``."""
         lengths = self.lengths[rows]
-        if not len(rows) or int(lengths.min()) >= length:
+        if len(rows) and int(lengths.min()) >= length:
             found: npt.NDArray[Number] = self._spans(length - first)[self.offsets[rows] + first]
             return found
         padded = np.full((len(rows), length - first), PAD, self.values.dtype)

@@ -25,9 +25,9 @@ class Exchange:
     def __init__(self, model: nn.Module) -> None:
         for tensor in model.state_dict().values():
             dist.broadcast(tensor, src=0)
-        self._parameters = [p for p in model.parameters() if p.requires_grad]
-        kinds = dict.fromkeys((p.dtype, p.device) for p in self._parameters)
-        self._buffers = [self._buffer([p for p in self._parameters if (p.dtype, p.device) == kind]) for kind in kinds]
+        trained = [p for p in model.parameters() if p.requires_grad]
+        kinds = dict.fromkeys((p.dtype, p.device) for p in trained)
+        self._buffers = [self._buffer([p for p in trained if (p.dtype, p.device) == kind]) for kind in kinds]
 
     def __call__(self) -> None:
         """Put the mean of all processes into the parameters' ``grad``; a missing one counts as zero."""
@@ -35,7 +35,8 @@ class Exchange:
             given = [(slot, p.grad) for p, slot in slots.items() if p.grad is not None]
             if len(given) < len(slots):
                 buffer.zero_()
-            torch._foreach_copy_([slot for slot, _ in given], [grad for _, grad in given])
+            if given:
+                torch._foreach_copy_([slot for slot, _ in given], [grad for _, grad in given])
             dist.all_reduce(buffer.div_(dist.get_world_size()))
             for parameter, slot in slots.items():
                 parameter.grad = slot

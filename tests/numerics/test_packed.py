@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from long_convolutions import BARS, Problem, error
+from packed_rows import faults_of_rows, spans_of, truths
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -136,3 +137,18 @@ def test_a_mistake_is_named_with_its_value(mistake: str) -> None:
     call, message = MISTAKES[mistake]
     with pytest.raises(UsageError, match=message):
         call()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", ["y", "du", "dk", "dD", "dgate_in", "dgate_out"])
+def test_results_that_are_zero_are_faults(name: str, channels: int) -> None:
+    """The checks of the kernels allow more of results with few values, such as dD, but not this."""
+    spans = spans_of((1, 77, 300))
+    x = Problem(spans[-1][1], B=1, H=channels, dtype=torch.bfloat16).inputs()
+    want = truths(x, spans)
+    got = {
+        key: torch.cat(values, -1).to(torch.float32 if key in ("dk", "dD") else x.u.dtype)
+        for key, values in want.items()
+    }
+    assert not faults_of_rows(got, want, spans)
+    assert faults_of_rows(got | {name: torch.zeros_like(got[name])}, want, spans)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import pytest
 import yaml
-from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from genoconv.errors import UsageError
 from genoconv.pipelines.finetune.options import FinetuneOptions
@@ -13,7 +13,7 @@ from genoconv.pipelines.options import Options, argument, option, parameters, re
 from genoconv.pipelines.resolve import Call
 from genoconv.pipelines.scan.options import ScanOptions
 from genoconv.pipelines.score.options import ScoreOptions
-from genoconv.pipelines.shared_options import Names
+from genoconv.pipelines.shared_options import Names, Shard
 from genoconv.pipelines.train.options import TrainConfig, TrainOptions
 
 
@@ -202,3 +202,10 @@ def test_the_printed_file_explains_its_keys():
     assert "# Bases on both sides." not in text  # inside of a block of its own
     assert "# Kind.\nkind: a\n" in text
     assert yaml.safe_load(text)["fasta"] == "in.fa"
+
+
+@pytest.mark.parametrize("value", ["2/1", "0/4", "x", ["a", "b"], [[1], [2]], [1, 2, 3], [1.5, 2], {"a": 1}])
+def test_a_shard_is_two_numbers(value: object) -> None:
+    with pytest.raises(ValidationError, match="expected I/N"):
+        TypeAdapter(Shard).validate_python(value)
+    assert TypeAdapter(Shard).validate_python("2/4") == TypeAdapter(Shard).validate_python([2, 4]) == (2, 4)

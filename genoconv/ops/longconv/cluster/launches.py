@@ -14,7 +14,6 @@ from genoconv.ops.longconv import host
 from genoconv.ops.longconv.chunked import launches as chunked
 from genoconv.ops.longconv.cluster.plan import ClusterPlan
 from genoconv.ops.longconv.one_sm import launches as one_sm
-from genoconv.ops.longconv.one_sm.plan import LARGEST_STRIDE
 from genoconv.ops.longconv.spectrum import StoredSpectrum
 
 
@@ -43,7 +42,7 @@ def forward(
     """y (B, H, N) contiguous. Rows may be strided in B and H; rows strided in N are copied."""
     B, H, N = u.shape
     index = kernels.index_of(u)
-    u, gate_in, gate_out = _rows(u), _optional_rows(gate_in), _optional_rows(gate_out)
+    u, gate_in, gate_out = one_sm.rows(u), one_sm.optional_rows(gate_in), one_sm.optional_rows(gate_out)
     y = torch.empty((B, H, N), dtype=u.dtype, device=u.device)
     aligned = host.aligned(u, gate_in, gate_out, y)
     kernel = _kernel(plan, index, aligned, gate_in is not None, gate_out is not None)
@@ -53,11 +52,3 @@ def forward(
     strides = host.strides(u, gate_in, gate_out)
     kernel.launch((*args, *strides), grid=plan.blocks * clusters, cluster=plan.blocks)
     return y
-
-
-def _rows(x: Tensor) -> Tensor:
-    return host.rows(x, largest_stride=LARGEST_STRIDE)
-
-
-def _optional_rows(x: Tensor | None) -> Tensor | None:
-    return None if x is None else _rows(x)

@@ -11,7 +11,7 @@ from types import ModuleType
 from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.targets import Card
 from genoconv.ops.longconv.one_sm.blocks import chunk_warps, row_chunk_bytes
-from genoconv.ops.longconv.one_sm.plan import LARGEST_STRIDE, OneSm, OneSmPlan
+from genoconv.ops.longconv.one_sm.plan import OneSm, OneSmPlan, too_many
 from genoconv.ops.longconv.plan import Plan
 from genoconv.ops.longconv.three_pass.plan import ThreePass
 from genoconv.wording import count
@@ -75,12 +75,7 @@ class ClusterPlan(Plan):
 
     def obstacle(self, channels: int) -> str | None:
         """As of one-SM plans: the kernel counts the values of a batch in 32 bits."""
-        if channels * self.length <= LARGEST_STRIDE:
-            return None
-        return (
-            f"{channels:,} channels of {self.length:,} positions exceed the {LARGEST_STRIDE:,} values per batch that "
-            f"the kernels count to: use fewer channels per call, or backend='torch'"
-        )
+        return too_many(channels, self.length)
 
     def workspace_bytes(self, batches: int, channels: int, *, backward: bool) -> int:
         """Nothing; in the backward pass, that of three passes."""

@@ -12,8 +12,8 @@ from genoconv.gpu.launch import Loaded
 from genoconv.ops import kernels
 from genoconv.ops.longconv import host
 from genoconv.ops.longconv.halves.plan import HalvesPlan
-from genoconv.ops.longconv.one_sm.launches import filter_grid, tables_on
-from genoconv.ops.longconv.one_sm.plan import LARGEST_STRIDE, Fit
+from genoconv.ops.longconv.one_sm.launches import filter_grid, optional_rows, rows, tables_on
+from genoconv.ops.longconv.one_sm.plan import Fit
 from genoconv.ops.longconv.spectrum import StoredSpectrum
 
 
@@ -21,14 +21,6 @@ from genoconv.ops.longconv.spectrum import StoredSpectrum
 def _kernel(plan: HalvesPlan, index: int, fit: Fit, gate_in: bool, gate_out: bool) -> Loaded:
     (loaded,) = host.loaded((plan.kernel(fit=fit, gate_in=gate_in, gate_out=gate_out),), plan.card.arch, index)
     return loaded
-
-
-def _rows(x: Tensor) -> Tensor:
-    return host.rows(x, largest_stride=LARGEST_STRIDE)
-
-
-def _optional_rows(x: Tensor | None) -> Tensor | None:
-    return None if x is None else _rows(x)
 
 
 def prepare_filter(plan: HalvesPlan, k: Tensor, D: Tensor | None) -> StoredSpectrum:
@@ -57,7 +49,7 @@ def forward(
     """y (B, H, N) contiguous. Rows may be strided in B and H; rows strided in N are copied."""
     B, H, N = u.shape
     index = kernels.index_of(u)
-    u, gate_in, gate_out = _rows(u), _optional_rows(gate_in), _optional_rows(gate_out)
+    u, gate_in, gate_out = rows(u), optional_rows(gate_in), optional_rows(gate_out)
     y = torch.empty((B, H, N), dtype=u.dtype, device=u.device)
     fit = plan.fit(aligned=host.aligned(u, gate_in, gate_out, y))
     kernel = _kernel(plan, index, fit, gate_in is not None, gate_out is not None)

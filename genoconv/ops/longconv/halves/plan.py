@@ -11,7 +11,7 @@ from types import ModuleType
 from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.targets import Card
 from genoconv.ops.longconv.one_sm.blocks import half_bytes
-from genoconv.ops.longconv.one_sm.plan import FITS, LARGEST_STRIDE, Fit, OneSm, OneSmPlan
+from genoconv.ops.longconv.one_sm.plan import FITS, Fit, OneSm, OneSmPlan, too_many
 from genoconv.ops.longconv.plan import Plan
 from genoconv.ops.longconv.three_pass.plan import ThreePass
 from genoconv.wording import count
@@ -94,12 +94,7 @@ class HalvesPlan(Plan):
 
     def obstacle(self, channels: int) -> str | None:
         """As of one-SM plans: the kernel counts the values of a batch in 32 bits."""
-        if channels * self.length <= LARGEST_STRIDE:
-            return None
-        return (
-            f"{channels:,} channels of {self.length:,} positions exceed the {LARGEST_STRIDE:,} values per batch that "
-            f"the kernels count to: use fewer channels per call, or backend='torch'"
-        )
+        return too_many(channels, self.length)
 
     def workspace_bytes(self, batches: int, channels: int, *, backward: bool) -> int:
         """What first halves leave; in the backward pass, that of three passes."""

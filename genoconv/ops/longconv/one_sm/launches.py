@@ -40,12 +40,14 @@ def filter_grid(plan: OneSmPlan, channels: int) -> int:
     return min(-(-channels // plan.filter_block.rows), plan.card.sm_count * plan.filter_block.per_sm)
 
 
-def _rows(x: Tensor) -> Tensor:
+def rows(x: Tensor) -> Tensor:
+    """Rows (B, H, N) as the kernels take them, copied where their strides do not suit."""
     return host.rows(x, largest_stride=LARGEST_STRIDE)
 
 
-def _optional_rows(x: Tensor | None) -> Tensor | None:
-    return None if x is None else _rows(x)
+def optional_rows(x: Tensor | None) -> Tensor | None:
+    """:func:`rows` of a gate, where there is one."""
+    return None if x is None else rows(x)
 
 
 def prepare_filter(plan: OneSmPlan, k: Tensor, D: Tensor | None) -> StoredSpectrum:
@@ -73,7 +75,7 @@ def forward(
     """y (B, H, N) contiguous. Rows may be strided in B and H; rows strided in N are copied."""
     B, H, N = u.shape
     index = kernels.index_of(u)
-    u, gate_in, gate_out = _rows(u), _optional_rows(gate_in), _optional_rows(gate_out)
+    u, gate_in, gate_out = rows(u), optional_rows(gate_in), optional_rows(gate_out)
     y = torch.empty((B, H, N), dtype=u.dtype, device=u.device)
     block = plan.forward_block
     fit = plan.fit(block, B, aligned=host.aligned(u, gate_in, gate_out, y))
@@ -96,7 +98,7 @@ def backward(
     """(du, dk, dD, dgate_in, dgate_out)."""
     B, H, N = u.shape
     device, index = u.device, kernels.index_of(u)
-    u, dy, gate_in, gate_out = _rows(u), _rows(dy.to(u.dtype)), _optional_rows(gate_in), _optional_rows(gate_out)
+    u, dy, gate_in, gate_out = rows(u), rows(dy.to(u.dtype)), optional_rows(gate_in), optional_rows(gate_out)
     du, dgate_in, dgate_out = host.empty_gradients(u, gate_in, gate_out)
     grid, slices, team = _shares(plan, B, H)
     partial = torch.empty(slices * H * plan.partial_bytes // 4, dtype=torch.float32, device=device)

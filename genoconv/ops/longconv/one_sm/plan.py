@@ -44,6 +44,16 @@ Fit = Literal["ragged", "aligned", "whole"]
 FITS: tuple[Fit, ...] = ("ragged", "aligned", "whole")
 
 
+def too_many(channels: int, length: int) -> str | None:
+    """Why batches of so many channels cannot be served, whose values the kernels count in 32 bits."""
+    if channels * length <= LARGEST_STRIDE:
+        return None
+    return (
+        f"{channels:,} channels of {length:,} positions exceed the {LARGEST_STRIDE:,} values per batch that "
+        f"the kernels count to: use fewer channels per call, or backend='torch'"
+    )
+
+
 class Shares(NamedTuple):
     """Work of the backward kernel's blocks.
 
@@ -252,12 +262,7 @@ class OneSmPlan(Plan):
 
     def obstacle(self, channels: int) -> str | None:
         """The kernels count the values of a batch in 32 bits."""
-        if channels * self.length <= LARGEST_STRIDE:
-            return None
-        return (
-            f"{channels:,} channels of {self.length:,} positions exceed the {LARGEST_STRIDE:,} values per batch that "
-            f"the kernels count to: use fewer channels per call, or backend='torch'"
-        )
+        return too_many(channels, self.length)
 
     def workspace_bytes(self, batches: int, channels: int, *, backward: bool) -> int:
         """T(v) of every block, partial sums and their counters."""
