@@ -32,7 +32,7 @@ class Contigs(Protocol):
         """Whether there is a contig of exactly this name."""
 
     def find(self, name: str) -> str | None:
-        """What the file calls a contig of any name; None where it has none such."""
+        """What the file calls a contig of any name; None where there is no such contig."""
 
 
 class NamedContigs:
@@ -47,7 +47,7 @@ class NamedContigs:
         return name in self.names
 
     def find(self, name: str) -> str | None:
-        """What the FASTA calls a contig of any name; None where it has none such."""
+        """What the FASTA calls a contig of any name; None where there is no such contig."""
         return match_contigs({name: None}, self.names, aliases=self._aliases).get(name)
 
 

@@ -2,7 +2,7 @@
 
 Torch's DistributedDataParallel exchanges them inside the backward pass, and keeps a node of each parameter on the
 stream it was made on, beside which no CUDA graph can be captured. Here a process takes its backward pass through a
-graph or launches it kernel by kernel, as the shape of its batch has it: it comes to the same exchange either way.
+graph or launches it kernel by kernel, depending on the shape of its batch; the exchange is the same either way.
 """
 
 from collections.abc import Sequence

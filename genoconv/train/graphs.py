@@ -58,8 +58,8 @@ class Update:
     def capturable(self) -> bool:
         """Whether a graph can hold it: fused, and past its first step, which makes the optimiser's state.
 
-        An exchange it cannot hold: NCCL wants all processes to capture the same, and a batch of another shape makes one
-        process launch its kernels one by one.
+        It cannot hold an exchange: NCCL requires all processes to capture the same, and a batch of another shape makes
+        one of them launch its kernels one by one.
         """
         if self.exchange is not None:
             return False

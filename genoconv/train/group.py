@@ -1,4 +1,4 @@
-"""The group of a run's processes: they meet at its start and part at its end."""
+"""The group of a run's processes: joined at the start of the run and left at its end."""
 
 import contextlib
 import os
@@ -46,7 +46,7 @@ class Processes(DDPStrategy):
 def parting() -> Iterator[None]:
     """Processes leave their group where the block ends, by itself or by an error that all of them meet.
 
-    One that fails alone leaves the others as they are: they are ended.
+    One that fails alone does not wait for the others: the first process ends them (:mod:`genoconv.train.workers`).
     """
     try:
         yield

@@ -62,9 +62,9 @@ def _transforms(card: Card, regimes: tuple[Regime, ...]) -> tuple[tuple[str, int
 
 
 def pair_sizes(card: Card, *, dtype: str = "bfloat16", gradients: bool = False) -> tuple[int, ...]:
-    """Transform sizes of a card whose kernels take longer rows in chunks that meet their neighbours, ascending.
+    """Transform sizes of a card whose kernels convolve longer rows in chunks, each with its neighbour, ascending.
 
-    gradients: those that have kernels for gradients, too, and for rows whose chunks all meet (`chunked`).
+    gradients: only those that also have kernels for gradients, and for filters as long as rows (`chunked`).
     """
     return _pair_sizes(card, dtype, gradients, REGIMES)
 

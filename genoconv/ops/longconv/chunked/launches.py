@@ -20,7 +20,7 @@ from genoconv.ops.longconv.one_sm.plan import OneSmPlan
 from genoconv.ops.longconv.spectrum import StoredSpectrum
 
 _KEPT_CHUNKS = 8
-"""Chunks whose spectra a block of the backward kernel keeps, of several rows: their sums are met once for all."""
+"""Chunks, of several rows, whose spectra a block of the backward kernel keeps, so that sums are updated less often."""
 
 
 def plan_of(points: int, u: Tensor) -> OneSmPlan:
@@ -104,7 +104,7 @@ def forward(
 
 
 def _grid(plan: OneSmPlan, rows: int, channels: int) -> int:
-    """Blocks, so many that each of them comes by rows of all lengths."""
+    """Blocks: if possible their number shares no divisor with that of rows, so that each gets rows of all lengths."""
     most = min(plan.chunk_blocks, rows * channels)
     return next((grid for grid in range(most, most // 2, -1) if gcd(grid, rows) == 1), most)
 

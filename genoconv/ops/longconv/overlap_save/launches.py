@@ -1,4 +1,4 @@
-"""The host's side of the kernels that convolve rows in chunks which meet their neighbours: arguments and workspaces.
+"""The host's side of the kernels that convolve rows in chunks, each with its neighbour: arguments and workspaces.
 
 Everything is asynchronous on torch's current stream of the rows' device.
 """
@@ -14,6 +14,7 @@ from genoconv.ops.longconv.overlap_save.plan import shares_of
 from genoconv.ops.longconv.spectrum import StoredSpectrum
 
 _LARGEST_STRIDE = 2**62
+"""Strides of long rows have 64 bits."""
 
 
 def _rows(x: Tensor) -> Tensor:
