@@ -127,6 +127,10 @@ def test_shares_that_cannot_be() -> None:
         choose_mask(torch.ones(1, 8), 8, sparsity=1.0)
     with pytest.raises(UsageError, match="7 blocks: it must be an even number"):
         choose_mask(torch.ones(1, 8), 8, sparsity=0.5, blocks=7)
+    with pytest.raises(UsageError, match="is one block of 1,048,576: rows of 8 positions have at most 16"):
+        choose_mask(torch.ones(1, 8), 8, sparsity=1 - 2**-20, interleaved=True)
+    with pytest.raises(UsageError, match="2,000 blocks: rows of 1,000 positions have at most 1,000"):
+        choose_mask(torch.ones(1, 8), 1000, sparsity=0.5, blocks=2000)
 
 
 @pytest.mark.parametrize(

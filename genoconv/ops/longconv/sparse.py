@@ -106,6 +106,9 @@ def choose_mask(
         raise UsageError(f"{blocks} blocks: it must be an even number, 2 or more")
     if interleaved:
         blocks = 1 << int(math.log2(1 / (1 - sparsity)) + 1e-9)
+    if blocks > max(BLOCKS, length):
+        given = f"sparsity {sparsity:g} is one block of {blocks:,}" if interleaved else f"{blocks:,} blocks"
+        raise UsageError(f"{given}: rows of {length:,} positions have at most {max(BLOCKS, length):,}")
     with torch.no_grad():
         spectrum = transform(upcast(k), transform_size(length, blocks))
         energy = spectrum.abs().square()
