@@ -27,7 +27,8 @@ class Named(Protocol):
 
 
 Some = TypeVar("Some", bound=Named)
-Marked: TypeAlias = "tuple[list[Span], str]"
+Run = TypeVar("Run")
+Marked: TypeAlias = "tuple[Sequence[Span], str]"
 """Spans, and the digest of the input up to their end."""
 
 
@@ -51,13 +52,15 @@ def resumable(output: Path, *, kept: str, finished: Callable[[], int]) -> Iterat
         raise
 
 
-def marked(pieces: Iterable[list[Some]], digest: Callable[[], str]) -> Iterator[tuple[list[Some], str]]:
+def marked(pieces: Iterable[Run], digest: Callable[[], str]) -> Iterator[tuple[Run, str]]:
     """Pieces with the digest of the input up to their end, taken before more is read."""
     for spans in pieces:
         yield spans, digest()
 
 
-def pass_over(pieces: Iterator[tuple[list[Some], str]], finished: Sequence[str], *, name: str, advance: Advance) -> int:
+def pass_over(
+    pieces: Iterator[tuple[Sequence[Some], str]], finished: Sequence[str], *, name: str, advance: Advance
+) -> int:
     """Read again, and no more, the pieces that an interrupted run finished; returns their bases.
 
     Args:

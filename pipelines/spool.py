@@ -1,11 +1,11 @@
 """Finished rows on their way to the output: on disk beside it, in pieces that survive a kill.
 
-Two of :class:`.Pieces`' files: the vectors, one after another in the type that is asked for, and the table, one line
-per row. When all is done, the output is made of them in one more pass, a block at a time, and they go.
+Three of :class:`.Pieces`' files: the vectors, one after another in the type that is asked for; the table, a record of
+fixed size per row; and the texts that the table points into. When all is done, the output is made of them, a block at a
+time, and they go.
 """
 
 import contextlib
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -16,10 +16,14 @@ import numpy.typing as npt
 from genoconv.errors import OutputError
 from genoconv.pipelines.pieces import Pieces
 from genoconv.pipelines.resuming import resumable
+from genoconv.tasks.spans import Places
 
 _BLOCK_BYTES = 1 << 23
 _BLOCK_ROWS = 1 << 14
-_VECTORS, _TABLE = 0, 1
+_VECTORS, _TABLE, _TEXTS = 0, 1, 2
+# A line of the table; where the bytes of a text begin among the texts, and how many they are.
+_TEXT = np.dtype([("first", "<i8"), ("bytes", "<i4")])
+_LINE = np.dtype([("name", _TEXT), ("contig", _TEXT), ("start", "<i8"), ("end", "<i8"), ("strand", "S1")])
 
 Array = npt.NDArray[Any]
 
@@ -57,15 +61,17 @@ class Spool:
         self.per_base = per_base
         self._output = output
         self.dtype = np.dtype(dtype)
-        self._pieces = Pieces(output, kinds=("rows", "table"), run=run, resume=resume)
+        self._pieces = Pieces(output, kinds=("rows", "table", "texts"), run=run, resume=resume)
         self.finished: list[str] = [piece["mark"] for piece in self._pieces.finished]
         self.rows: int = sum(piece["rows"] for piece in self._pieces.finished)
+        self._lines: int = sum(piece["lines"] for piece in self._pieces.finished)
+        self._texts: int = sum(piece["texts"] for piece in self._pieces.finished)
 
     @property
     def _row_bytes(self) -> int:
         return self.width * self.dtype.itemsize
 
-    def append(self, vectors: Sequence[Array], rows: Sequence[Row], *, mark: str) -> None:
+    def append(self, vectors: Sequence[Array], rows: Sequence[Row] | Places, *, mark: str) -> None:
         """Add a finished piece; on disk soon.
 
         Args:
@@ -76,19 +82,36 @@ class Spool:
         Raises:
             OutputError: the disk is full, or a value is beyond the range of the type.
         """
+        places = rows if isinstance(rows, Places) else Places.of(rows)
         data = self._packed(vectors)
-        added = sum(row.end - row.start for row in rows) if self.per_base else len(rows)
+        added = int((places.end - places.start).sum()) if self.per_base else len(places)
         assert len(data) == added * self._row_bytes
-        text = "".join([f"{name}\t{contig}\t{start}\t{end}\t{strand}\n" for name, contig, start, end, strand in rows])
-        self._pieces.append(data, text.encode(), rows=added, mark=mark)
+        table, texts = self._table(places)
+        facts = {"rows": added, "lines": len(places), "texts": len(texts), "mark": mark}
+        self._pieces.append(data, table, texts, **facts)
         self.rows += added
+        self._lines += len(places)
+        self._texts += len(texts)
+
+    def _table(self, places: Places) -> tuple[bytes, bytes]:
+        """The lines of some places, and the texts that they point to."""
+        texts = [text.encode() for text in places.texts]
+        ends = np.cumsum([0, *map(len, texts)]) + self._texts
+        where = np.empty(len(texts), _TEXT)
+        where["first"], where["bytes"] = ends[:-1], np.diff(ends)
+        lines = np.empty(len(places), _LINE)
+        lines["name"], lines["contig"] = where[places.name], where[places.contig]
+        lines["start"], lines["end"], lines["strand"] = places.start, places.end, places.strand
+        return lines.tobytes(), b"".join(texts)
 
     def _packed(self, vectors: Sequence[Array]) -> bytes:
         if not vectors:
             return b""
-        whole = np.concatenate(vectors)
+        whole = np.concatenate(vectors) if len(vectors) > 1 else vectors[0]
+        if whole.dtype == self.dtype:
+            return whole.tobytes()
         with np.errstate(over="ignore"):
-            packed = whole.astype(self.dtype, copy=False)
+            packed = whole.astype(self.dtype)
         if not np.isfinite(packed[np.isfinite(whole)]).all():
             raise OutputError(f"a value of {np.nanmax(np.abs(whole)):.3g} is beyond {self.dtype}; use --dtype float32")
         return packed.tobytes()
@@ -106,11 +129,11 @@ class Spool:
     def intervals(self) -> Iterator[tuple[Row, int]]:
         """Lines of the table, each with the number of its first vector, where they stand for the bases of intervals."""
         first = 0
-        for block in self.lines():
-            for line in block:
-                name, contig, start, end, strand = line.rstrip("\n").split("\t")
-                yield Row(name, contig, int(start), int(end), strand), first
-                first += int(end) - int(start)
+        for columns in self.columns(*Row._fields):
+            for row in zip(*(column.tolist() for column in columns), strict=True):
+                place = Row(*row)
+                yield place, first
+                first += place.end - place.start
 
     def read(self, first: int, count: int) -> Array:
         """Vectors ``first`` to ``first + count``, (count, width)."""
@@ -118,20 +141,41 @@ class Spool:
         data = self._pieces.read(_VECTORS, first * self._row_bytes, count * self._row_bytes)
         return np.frombuffer(data, self.dtype).reshape(-1, self.width)
 
-    def lines(self) -> Iterator[list[str]]:
-        """The table, tabs between the columns of :class:`Row`, as many rows at a time as :meth:`vectors` gives."""
+    def columns(self, *names: str) -> Iterator[tuple[Array, ...]]:
+        """Columns of the table, as many rows at a time as :meth:`vectors` gives.
+
+        Arrays of int64, or of strings of the width that they need.
+        """
         self._pieces.flush()
-        with self._pieces.paths[_TABLE].open(encoding="utf-8", newline="\n") as lines:
-            while block := list(itertools.islice(lines, self.block)):
-                yield block
+        for first in range(0, self._lines, self.block):
+            count = min(self.block, self._lines - first)
+            lines = np.frombuffer(self._pieces.read(_TABLE, first * _LINE.itemsize, count * _LINE.itemsize), _LINE)
+            yield tuple(self._column(lines, name) for name in names)
+
+    def _column(self, lines: Array, name: str) -> Array:
+        column = lines[name]
+        if name not in ("name", "contig"):
+            return column.astype(np.str_ if name == "strand" else np.int64)
+        # Windows of one record point to one text, which is decoded once.
+        changed = np.flatnonzero(np.concatenate([[True], column[1:] != column[:-1]]))
+        first, size = column["first"][changed], column["bytes"][changed]
+        begin = int(first.min())
+        data = self._pieces.read(_TEXTS, begin, int((first + size).max()) - begin)
+        pairs = zip((first - begin).tolist(), size.tolist(), strict=True)
+        texts = np.array([data[first : first + size].decode() for first, size in pairs], np.str_)
+        return np.repeat(texts, np.diff(changed, append=len(column)))
 
     def column(self, name: str) -> Iterator[Array]:
-        """One column of the table, in arrays of ``block`` rows: int64, or strings of the width that they need."""
-        number = Row._fields.index(name)
-        for block in self.lines():
-            cells = "".join(block).replace("\n", "\t").split("\t")
-            values = cells[number : len(Row._fields) * len(block) : len(Row._fields)]
-            yield np.array(values, np.int64 if name in ("start", "end") else np.str_)
+        """One of :meth:`columns`."""
+        return (column for (column,) in self.columns(name))
+
+    def lines(self) -> Iterator[list[str]]:
+        """The table as text, tabs between the columns of :class:`Row`, as many rows at a time as the columns."""
+        for columns in self.columns(*Row._fields):
+            yield [
+                f"{name}\t{contig}\t{start}\t{end}\t{strand}\n"
+                for name, contig, start, end, strand in zip(*(column.tolist() for column in columns), strict=True)
+            ]
 
     @contextlib.contextmanager
     def resumable(self) -> Iterator[None]:

@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genoconv.genome.windows.batches import pad_batch
 from genoconv.models.config import ModelConfig
 from genoconv.models.hyena import HyenaDNA
 from genoconv.models.published.special_tokens import PLAIN, Framing
 from genoconv.tasks.batching import computing, cut, fetching, fitting_rows, halving, round_up, sent, stack
-from genoconv.tasks.pooling import EachBase, Numbers, Pieces, Pool, Pooled, Reading, Vectors
-from genoconv.tasks.spans import Span
+from genoconv.tasks.pooling import EachBase, Pieces, Pool, Pooled, Reading, Vectors
+from genoconv.tasks.spans import Numbers, Span
 from genoconv.tokens import N, Tokens
 
 _REMEDY = "a smaller --max-length, --precision bf16"
@@ -113,14 +114,15 @@ class Embedder:
         return pooled.rows()
 
     def _read_all(
-        self, pieces: Pieces, keep: Callable[[list[int]], object], advance: Callable[[float], None] | None
+        self, pieces: Pieces, keep: Callable[[Numbers], object], advance: Callable[[float], None] | None
     ) -> None:
         """``keep`` all pieces in batches of one padded length; those that are all N for themselves."""
 
         def read(batch: list[int]) -> None:
-            keep(batch)
+            numbers = np.array(batch)
+            keep(numbers)
             if advance is not None:
-                advance(pieces.bases(batch))
+                advance(pieces.bases(numbers))
 
         blank = pieces.blank
         lengths = _of_each(self._padded, pieces.lengths)
@@ -131,24 +133,27 @@ class Embedder:
         for length in np.unique(pieces.lengths[blank]).tolist():
             read(np.flatnonzero((pieces.lengths == length) & blank).tolist())
 
-    def _keep_pooled(self, pieces: Pieces, pooled: Pooled, batch: list[int]) -> None:
+    def _keep_pooled(self, pieces: Pieces, pooled: Pooled, batch: Numbers) -> None:
         pooled.add(batch, self._states_of(pieces, batch)[0])
 
-    def _keep_bases(self, pieces: Pieces, each: EachBase, batch: list[int]) -> None:
+    def _keep_bases(self, pieces: Pieces, each: EachBase, batch: Numbers) -> None:
         states = self._states_of(pieces, batch)
-        for nth, number in enumerate(batch):
+        for nth, number in enumerate(batch.tolist()):
             each.add(number, states[nth if len(states) > 1 else 0])
 
-    def _states_of(self, pieces: Pieces, batch: list[int]) -> list[Vectors]:
+    def _states_of(self, pieces: Pieces, batch: Numbers) -> list[Vectors]:
         """What :meth:`_states` gives of pieces of one padded length, or for several that are all N what one gives."""
-        tokens, lengths = pieces.tokens(batch), pieces.lengths[batch]
-        if tokens[0].item(0) == N and all((row == N).all() for row in tokens):
-            return self._blank_states(len(tokens[0]))
-        length = self._padded(len(tokens[0]))
-        rows = tokens if self.framing == PLAIN else [self.framing(row) for row in tokens]
+        lengths = pieces.lengths[batch]
+        if pieces.blank[batch].all():
+            return self._blank_states(int(lengths[0]))
+        length = self._padded(int(lengths[0]))
+        if self.framing == PLAIN:
+            rows = pieces.padded(batch, length)
+        else:
+            rows = pad_batch([self.framing(row) for row in pieces.tokens(batch)], length=length)
         with computing():
             self._prepare(length)
-            found = self._states(stack(rows, length, device=self.device), lengths)
+            found = self._states(sent(rows, self.device).long(), lengths)  # a byte each goes there
         return found()
 
     def _blank_states(self, length: int) -> list[Vectors]:

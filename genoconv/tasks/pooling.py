@@ -8,11 +8,11 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
-from genoconv.tasks.spans import Span
-from genoconv.tokens import N, Tokens, reverse_complement
+from genoconv.tasks.spans import Numbers, Span, Spans
+from genoconv.tokens import PAD, N, Tokens, reverse_complement
 
-Numbers = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.float32]
 
 
@@ -45,7 +45,7 @@ class Pieces:
         together: how many pieces its span has, (P,).
     """
 
-    spans: Sequence[Span]
+    spans: Spans
     span: Numbers
     start: Numbers
     end: Numbers
@@ -56,16 +56,16 @@ class Pieces:
     @classmethod
     def of(cls, spans: Sequence[Span], *, pool: Pool, reading: Reading, longest: int) -> Self:
         """The fewest pieces of at most ``longest`` bases, equal to within one base; of the LAST pool the last alone."""
+        spans = Spans.of(spans)
         directions = 2 if reading == Reading.BOTH else 1
-        lengths = np.array([len(span.tokens) for span in spans], np.int64)
+        lengths = spans.lengths
         parts = np.minimum(lengths, 1) if pool == Pool.LAST else -(-lengths // longest)
         together = parts * directions
         span = np.repeat(np.arange(len(spans)), together)
         nth = np.arange(len(span)) - np.repeat(np.cumsum(together) - together, together)
         length, part = lengths[span], parts[span]
         turned = nth >= part
-        minus = np.array([one.strand == "-" for one in spans], np.bool_)[span]
-        backwards = minus != turned
+        backwards = (spans.places.strand == b"-")[span] != turned
         if pool == Pool.LAST:
             whole = np.minimum(length, longest)
             start = np.where(backwards, 0, length - whole)
@@ -75,44 +75,54 @@ class Pieces:
             start, end = length * nth // part, length * (nth + 1) // part
         return cls(spans, span, start, end, turned, backwards, together[span])
 
-    @property
+    @cached_property
     def lengths(self) -> Numbers:
         """Bases of each, (P,)."""
         return self.end - self.start
 
-    @property
+    @cached_property
+    def _first(self) -> Numbers:
+        """Where among the tokens of all spans each begins, (P,)."""
+        return self.spans.first[self.span] + self.start
+
+    @cached_property
     def blank(self) -> npt.NDArray[np.bool_]:
         """Which are N and nothing else, (P,)."""
-        first = [self.spans[span].tokens.item(start) for span, start in zip(*self._places(), strict=True)]
-        found: npt.NDArray[np.bool_] = np.array(first, np.uint8) == N
+        found: npt.NDArray[np.bool_] = self.spans.tokens[self._first] == N
         for number in np.flatnonzero(found).tolist():
             found[number] = bool((self._forward(number) == N).all())
         return found
 
-    def _places(self) -> tuple[list[int], list[int]]:
-        return self.span.tolist(), self.start.tolist()
-
     def _forward(self, number: int) -> Tokens:
-        tokens: Tokens = self.spans[self.span[number]].tokens
-        return tokens[self.start[number] : self.end[number]]
+        first = int(self._first[number])
+        return self.spans.tokens[first : first + int(self.lengths[number])]
 
-    def tokens(self, numbers: Sequence[int]) -> list[Tokens]:
+    def tokens(self, numbers: Numbers) -> list[Tokens]:
         """Tokens of some pieces, as they are read."""
-        which = list(numbers)
-        columns = (self.span[which], self.start[which], self.end[which], self.backwards[which])
-        return [
-            reverse_complement(self.spans[span].tokens[start:end]) if back else self.spans[span].tokens[start:end]
-            for span, start, end, back in zip(*(column.tolist() for column in columns), strict=True)
-        ]
+        found = map(self._forward, numbers.tolist())
+        backwards = self.backwards[numbers].tolist()
+        return [reverse_complement(part) if back else part for part, back in zip(found, backwards, strict=True)]
 
-    def bases(self, numbers: Sequence[int]) -> float:
+    def padded(self, numbers: Numbers, length: int) -> Tokens:
+        """The same as rows of ``length`` tokens, padded on the right: (n, length), all pieces of a length at once."""
+        first, lengths, backwards = self._first[numbers], self.lengths[numbers], self.backwards[numbers]
+        if (lengths == length).all():
+            return self._gathered(first, length, backwards)
+        batch = np.full((len(numbers), length), PAD, np.uint8)
+        for bases in np.unique(lengths).tolist():
+            rows = np.flatnonzero(lengths == bases)
+            batch[rows, :bases] = self._gathered(first[rows], bases, backwards[rows])
+        return batch
+
+    def _gathered(self, first: Numbers, bases: int, backwards: npt.NDArray[np.bool_]) -> Tokens:
+        found: Tokens = sliding_window_view(self.spans.tokens, bases)[first]
+        if backwards.any():
+            found[backwards] = reverse_complement(found[backwards])
+        return found
+
+    def bases(self, numbers: Numbers) -> float:
         """Bases of spans that are done with some pieces: a span read in two directions counts half for each."""
-        which = list(numbers)
-        return float((self._span_lengths[which] / self.together[which]).sum())
-
-    @cached_property
-    def _span_lengths(self) -> Numbers:
-        return np.array([len(span.tokens) for span in self.spans], np.int64)[self.span]
+        return float((self.spans.lengths[self.span[numbers]] / self.together[numbers]).sum())
 
 
 class Pooled:
@@ -127,22 +137,20 @@ class Pooled:
         self._directions = directions
         shape = (len(pieces.spans), directions, width)
         self._held = np.full(shape, -np.inf if pool == Pool.MAX else 0, np.float32)
-        self._lengths = np.array([len(span.tokens) for span in pieces.spans], np.int64)
+        self._lengths = pieces.spans.lengths
 
-    def add(self, numbers: Sequence[int], values: Vectors) -> None:
+    def add(self, numbers: Numbers, values: Vectors) -> None:
         """Vectors (n, width) of n pieces, or one of all of them, (1, width)."""
-        which = list(numbers)
-        span, direction = self._pieces.span[which], self._pieces.turned[which].astype(np.int64)
+        span, direction = self._pieces.span[numbers], self._pieces.turned[numbers].astype(np.int64)
         if self._pool == Pool.LAST:
             self._held[span, direction] = values
-            return
-        join = np.maximum if self._pool == Pool.MAX else np.add
-        if self._pool == Pool.MEAN:
-            values = values * (self._pieces.lengths[which] / self._lengths[span]).astype(np.float32)[:, None]
-        if (self._pieces.together[which] == self._directions).all():  # each has a row of its own, which is much faster
-            self._held[span, direction] = join(self._held[span, direction], values)
+        elif (self._pieces.together[numbers] == self._directions).all():  # each has its own row: much faster
+            self._held[span, direction] = values + np.float32(0) if self._pool == Pool.MEAN else values  # a sum's zeros
+        elif self._pool == Pool.MEAN:
+            values = values * (self._pieces.lengths[numbers] / self._lengths[span]).astype(np.float32)[:, None]
+            np.add.at(self._held, (span, direction), values)
         else:
-            join.at(self._held, (span, direction), values)
+            np.maximum.at(self._held, (span, direction), values)
 
     def rows(self) -> list[Vectors]:
         """One array (spans, width); NaN for a span without bases."""
@@ -157,7 +165,7 @@ class EachBase:
     def __init__(self, pieces: Pieces, width: int, *, directions: int) -> None:
         self._pieces = pieces
         self._directions = directions
-        self._held = [np.zeros((len(span.tokens), width), np.float32) for span in pieces.spans]
+        self._held = [np.zeros((bases, width), np.float32) for bases in pieces.spans.lengths.tolist()]
 
     def add(self, number: int, values: Vectors) -> None:
         """Vectors of the bases of a piece, as it was read."""
@@ -167,5 +175,5 @@ class EachBase:
 
     def rows(self) -> list[Vectors]:
         """An array (bases, width) for each span, in its own direction."""
-        pairs = zip(self._held, self._pieces.spans, strict=True)
-        return [held[::-1] if span.strand == "-" else held for held, span in pairs]
+        minus = (self._pieces.spans.places.strand == b"-").tolist()
+        return [held[::-1] if back else held for held, back in zip(self._held, minus, strict=True)]

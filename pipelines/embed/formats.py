@@ -97,8 +97,7 @@ def write_parquet(output: Path, spool: Spool, metadata: Metadata) -> None:
         temporary.open("wb") as sink,  # a stream: pyarrow takes no path that is not UTF-8
         parquet.ParquetWriter(sink, schema, compression="zstd") as writer,
     ):
-        table = zip(*(spool.column(column) for column in COLUMNS), strict=True)
-        for vectors, block in zip(spool.vectors(), table, strict=True):
+        for vectors, block in zip(spool.vectors(), spool.columns(*COLUMNS), strict=True):
             flat = pa.array(vectors.reshape(-1), value)
             columns = [pa.array(values, field.type) for values, field in zip(block, fields, strict=True)]
             columns.append(pa.FixedSizeListArray.from_arrays(flat, type=vector))

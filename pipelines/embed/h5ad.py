@@ -85,7 +85,7 @@ class _Tree:
 
 
 def _places(spool: Spool) -> Iterator[npt.NDArray[Any]]:
-    for contigs, starts, ends in zip(spool.column("contig"), spool.column("start"), spool.column("end"), strict=True):
+    for contigs, starts, ends in spool.columns("contig", "start", "end"):
         yield np.array([f"{c}:{s + 1}-{e}" for c, s, e in zip(contigs, starts, ends, strict=True)])
 
 

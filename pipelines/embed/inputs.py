@@ -15,7 +15,7 @@ from genoconv.genome.fasta.digests import digest_of
 from genoconv.genome.windows.intervals import bed_rows
 from genoconv.pipelines.provenance import file_name
 from genoconv.progress import Advance
-from genoconv.tasks.spans import Span
+from genoconv.tasks.spans import Span, Spans, chunked
 from genoconv.tokens import A, T
 from genoconv.wording import listed
 
@@ -75,8 +75,8 @@ class Source(Protocol):
     def survey(self, advance: Advance) -> Counts | None:
         """Look at all of the input, so that its faults are found first; None where it can be read only once."""
 
-    def spans(self) -> Iterator[Span]:
-        """Read the input from its start."""
+    def runs(self, *, tokens: int) -> Iterator[Spans]:
+        """Read the input from its start, in the runs of :func:`.chunked`."""
 
     def digest(self) -> str:
         """:class:`SequencesDigest` of what has been read so far; at the end, of the genome."""
@@ -126,7 +126,11 @@ class BedSpans:
         self.origin = {"input": self._digest, "intervals": file_digest(self.bed)}
         return self.counts
 
+    def runs(self, *, tokens: int) -> Iterator[Spans]:
+        return map(Spans.of, chunked(self.spans(), tokens=tokens))
+
     def spans(self) -> Iterator[Span]:
+        """The intervals in the order of the file."""
         self.counts = Counts()
         for _, (contig, start, end, strand, name, _) in bed_rows(self.bed):
             tokens = self.fasta.tokens(self.names[contig], start, end)

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -24,13 +24,13 @@ from genoconv.pipelines.options import recorded_command
 from genoconv.pipelines.provenance import file_name
 from genoconv.pipelines.references import genome_files
 from genoconv.pipelines.resuming import Marked, marked, pass_over
-from genoconv.pipelines.spool import Row, Spool
+from genoconv.pipelines.spool import Spool
 from genoconv.pipelines.workers import chosen_devices, computed
 from genoconv.progress import Advance, progress_bar
 from genoconv.tasks.embed import Embedder, most_bases
 from genoconv.tasks.journal import refuse_finished_pieces
 from genoconv.tasks.pooling import Pool, Reading, Vectors
-from genoconv.tasks.spans import Span, chunked
+from genoconv.tasks.spans import Places, Span, Spans
 from genoconv.workfiles import claimed
 
 log = logging.getLogger(__name__)
@@ -131,7 +131,8 @@ def _forecast(options: EmbedOptions, source: Source, embedder: Embedder, found: 
         return None
     if not options.dry_run and (options.quiet or options.resume or found.bases < _SHORT):
         return None
-    spans = (span for span in source.spans() if len(span.tokens))
+    runs = source.runs(tokens=_SHORT)
+    spans = (span for run in runs for span in run if len(span.tokens))
     some = [_shortened(span, embedder.max_length) for span in islice(spans, _MEASURED_SPANS)]
 
     def work(items: int) -> float:
@@ -224,13 +225,13 @@ def _embed_all(
     resumed = spool.rows
     began = time.monotonic()
     with progress_bar("Embedding", total=total, unit="bases", quiet=options.quiet) as advance:
-        pieces = marked(chunked(source.spans(), tokens=tokens), source.digest)
+        pieces = marked(source.runs(tokens=tokens), source.digest)
         skipped = pass_over(pieces, spool.finished, name=source.name, advance=advance)
         make = partial(_work_on, options=options)
         with computed(_work(embedder), make, _devices(options), pieces, advance=advance) as results:
             for (spans, digest), vectors in results:
                 _check_finite(options, spans, vectors)
-                spool.append(vectors, _rows(spans, embedder), mark=digest)
+                spool.append(vectors, _places(spans, embedder), mark=digest)
     seconds = time.monotonic() - began
     counts = source.counts
     return Summary(
@@ -245,7 +246,7 @@ def _embed_all(
     )
 
 
-def _check_finite(options: EmbedOptions, spans: list[Span], vectors: list[Vectors]) -> None:
+def _check_finite(options: EmbedOptions, spans: Sequence[Span], vectors: list[Vectors]) -> None:
     """``vectors`` are one array of all spans, or one of each."""
     if all(np.isfinite(part).all() for part in vectors):
         return
@@ -258,13 +259,7 @@ def _check_finite(options: EmbedOptions, spans: list[Span], vectors: list[Vector
             )
 
 
-def _rows(spans: list[Span], embedder: Embedder) -> list[Row]:
+def _places(spans: Sequence[Span], embedder: Embedder) -> Places:
     """The places of the vectors that the embedder gives for these spans, in their order."""
-    if embedder.pool != Pool.NONE:
-        return [Row(name, contig, start, end, strand) for name, contig, start, end, strand, _ in spans]
-    rows = []
-    for span in spans:
-        positions = range(span.start, span.end)
-        for position in reversed(positions) if span.strand == "-" else positions:
-            rows.append(Row(span.name, span.contig, position, position + 1, span.strand))
-    return rows
+    places = Spans.of(spans).places
+    return places.each_base() if embedder.pool == Pool.NONE else places

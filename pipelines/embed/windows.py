@@ -16,8 +16,8 @@ from genoconv.genome.fasta.records import read_records, read_streams
 from genoconv.pipelines.embed.inputs import Counts
 from genoconv.pipelines.provenance import file_name
 from genoconv.progress import Advance
-from genoconv.tasks.spans import Span
-from genoconv.tokens import A, T, Tokens, encode
+from genoconv.tasks.spans import RUN_SPANS, Places, Span, Spans, chunked
+from genoconv.tokens import ENCODE_TABLE, A, T, Tokens, encode
 
 STDIN = "standard input"
 
@@ -57,11 +57,25 @@ class FastaSpans:
         self.origin = {"input": digest_of_md5s(self._surveyed[1])}
         return self.counts
 
+    def runs(self, *, tokens: int) -> Iterator[Spans]:
+        if self.window is None:
+            return map(Spans.of, chunked(self.spans(), tokens=tokens))
+        return _runs(self._all_cuts(), window=self.window, tokens=tokens)
+
     def spans(self) -> Iterator[Span]:
+        """Records or windows in the order of the file."""
+        for name, (held, base, starts) in self._all_cuts():
+            for start in starts:
+                tokens = held[start : start + self.window] if self.window else held
+                first = base + start
+                yield Span(name, name, first, first + len(tokens), "+", tokens)
+
+    def _all_cuts(self) -> Iterator[tuple[str, _Cut]]:
         self._digest, self.counts = SequencesDigest(), Counts()
         for name, md5, parts in self._records():
             self._digest.add(name, md5)
-            yield from self._spans(name, parts)
+            for cut in self._cuts(name, parts):
+                yield name, cut
         if self._surveyed is not None and self._surveyed[0] != self._stamp():
             raise DataError(f"{self.name}: the file has changed while it was read; run again")
 
@@ -83,14 +97,6 @@ class FastaSpans:
         for name, parts in read_streams(self.path):
             yield name, self._surveyed[1].get(name, ""), parts
 
-    def _spans(self, name: str, parts: Iterable[bytes]) -> Iterator[Span]:
-        """The spans of one record, counted."""
-        for held, base, starts in self._cuts(name, parts):
-            for start in starts:
-                tokens = held[start : start + self.window] if self.window else held
-                first = base + start
-                yield Span(name, name, first, first + len(tokens), "+", tokens)
-
     def _cuts(self, name: str, parts: Iterable[bytes]) -> Iterator[_Cut]:
         """The spans of one record, many at a time, counted: as soon as their bases are there."""
         self.counts.records += 1
@@ -107,7 +113,7 @@ class FastaSpans:
         """The windows of one record; returns its length."""
         held, base, following = np.empty(0, np.uint8), 0, 0
         for letters in parts:
-            held = np.concatenate([held, encode(letters)])
+            held = np.concatenate([held, np.frombuffer(letters.translate(ENCODE_TABLE), np.uint8)])
             starts = range(following - base, len(held) - window + 1, self.stride)
             if starts:
                 yield self._counted(name, (held, base, starts), longest=window)
@@ -134,6 +140,53 @@ class FastaSpans:
             if not ((part >= A) & (part <= T)).any():
                 self.counts.unknown.add(name)
         return cut
+
+
+def _runs(cuts: Iterable[tuple[str, _Cut]], *, window: int, tokens: int) -> Iterator[Spans]:
+    """Windows in the runs of :func:`.chunked`; no cut is drawn before those that were drawn have been given."""
+    run: list[tuple[str, _Cut]] = []
+    spans = size = 0
+    for name, (held, base, starts) in cuts:
+        while starts:
+            # Only the last window of a record can be shorter, and nothing of its cut comes after it.
+            some = starts[: min(RUN_SPANS - spans, -(-(tokens - size) // window))]
+            starts = starts[len(some) :]
+            run.append((name, (held, base, some)))
+            spans += len(some)
+            size += (len(some) - 1) * window + min(window, len(held) - some[-1])
+            if size >= tokens or spans == RUN_SPANS:
+                yield _together(run, window)
+                run, spans, size = [], 0, 0
+    if run:
+        yield _together(run, window)
+
+
+def _together(cuts: list[tuple[str, _Cut]], window: int) -> Spans:
+    """The windows of some cuts as one, bases that they share held once."""
+    names: dict[str, int] = {}
+    parts: list[Tokens] = []
+    columns = []
+    held_so_far = 0
+    for name, (held, base, starts) in cuts:
+        first, last = starts[0], starts[-1]
+        if starts.step <= window:
+            found = [held[first : last + window]]
+        else:
+            found = [held[start : start + window] for start in starts]
+        shorter = min(window, len(held) - last)
+        columns.append((names.setdefault(name, len(names)), len(starts), base + first, held_so_far, shorter))
+        held_so_far += sum(map(len, found))
+        parts += found
+    step = cuts[0][1][2].step
+    record, counts, begin, offset, shorter_last = np.array(columns, np.int64).T
+    until = np.cumsum(counts)
+    nth = np.arange(until[-1]) - np.repeat(until - counts, counts)
+    lengths = np.full(len(nth), window, np.int64)
+    lengths[until - 1] = shorter_last
+    start, name_of = np.repeat(begin, counts) + nth * step, np.repeat(record, counts)
+    places = Places(list(names), name_of, name_of, start, start + lengths, np.full(len(nth), b"+", "S1"))
+    tokens = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return Spans(places, tokens, np.repeat(offset, counts) + nth * min(step, window), lengths)
 
 
 class _Md5s:

@@ -112,8 +112,7 @@ def _write_parquet(output: Path, spool: Spool, columns: Sequence[str], metadata:
     with contextlib.ExitStack() as stack:
         sink = stack.enter_context(stack.enter_context(atomic_file(output)).open("wb"))
         writer = stack.enter_context(parquet.ParquetWriter(sink, schema, compression="zstd"))
-        places = zip(*(spool.column(name) for name in PLACE), strict=True)
-        for values, place in zip(spool.vectors(), places, strict=True):
+        for values, place in zip(spool.vectors(), spool.columns(*PLACE), strict=True):
             arrays = [*place, *(np.ascontiguousarray(values[:, k]) for k in range(values.shape[1]))]
             typed = [pa.array(array, field.type) for array, field in zip(arrays, schema, strict=True)]
             writer.write_table(pa.Table.from_arrays(typed, schema=schema))
@@ -139,7 +138,5 @@ def _track(spool: Spool, column: int, middle: tuple[int, int] | None) -> list[tu
 
 
 def _rows(spool: Spool, column: int) -> Iterator[tuple[str, int, int, float]]:
-    for values, lines in zip(spool.vectors(), spool.lines(), strict=True):
-        for value, line in zip(values[:, column].tolist(), lines, strict=True):
-            _, contig, start, end, _ = line.split("\t")
-            yield contig, int(start), int(end), value
+    for values, place in zip(spool.vectors(), spool.columns("contig", "start", "end"), strict=True):
+        yield from zip(*(part.tolist() for part in (*place, values[:, column])), strict=True)

@@ -75,7 +75,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(model: Path, home: Path, t
     arguments = ["embed", CHR20, "-m", model, "--bed", bed, "-o", out, "--set", "chunk=8192"]
     assert run_until(arguments, home, SIGINT, 1) == 130
     assert not out.exists()
-    assert len(list(tmp_path.glob(".out.npz.genoconv-*"))) == 3
+    assert len(list(tmp_path.glob(".out.npz.genoconv-*"))) == 4
     assert not list(tmp_path.glob(".genoconv-*"))
     assert run_until([*arguments, "--resume"], home, SIGKILL, 2) == -SIGKILL
     assert not out.exists()

@@ -121,7 +121,7 @@ def test_names_that_no_format_has(tmp_path: Path) -> None:
 def test_a_spool_goes_on_after_its_last_whole_piece(tmp_path: Path) -> None:
     output = tmp_path / "x.npz"
     filled(output, rows=20).__exit__()
-    for what in ("rows", "table"):  # what a kill leaves of a piece that was not finished
+    for what in ("rows", "table", "texts"):  # what a kill leaves of a piece that was not finished
         with (tmp_path / f".x.npz.genoconv-{what}").open("ab") as stream:
             stream.write(b"half a piece" * 100)
     with spool(output, resume=True) as again:
@@ -135,7 +135,7 @@ def test_a_spool_goes_on_after_its_last_whole_piece(tmp_path: Path) -> None:
         assert (fresh.rows, fresh.finished, list(fresh.vectors())) == (0, [], [])
 
 
-@pytest.mark.parametrize("what", ["rows", "table"])
+@pytest.mark.parametrize("what", ["rows", "table", "texts"])
 def test_altered_remains_are_not_believed(tmp_path: Path, what: str) -> None:
     output = tmp_path / "x.npz"
     filled(output).__exit__()

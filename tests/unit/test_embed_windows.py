@@ -1,5 +1,6 @@
 """Windows over the records of a FASTA that streams by: those of whole records, wherever its blocks end."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,10 @@ import pytest
 
 from genoconv.genome.fasta import scan
 from genoconv.genome.fasta.records import read_records, read_streams
+from genoconv.pipelines.embed import windows as embed_windows
 from genoconv.pipelines.embed.windows import FastaSpans
+from genoconv.tasks import spans as task_spans
+from genoconv.tasks.spans import Places, Span, chunked
 from genoconv.tokens import encode
 
 
@@ -49,6 +53,32 @@ def test_windows_are_those_of_whole_records(
     assert spans.counts.longer == sum(len(tokens) > 64 for _, _, tokens in wanted)
     assert spans.counts.unknown.count == sum(not ((t >= 7) & (t <= 10)).any() for _, _, t in wanted)
     assert (spans.counts.empty.count, spans.counts.empty.first) == (2, "r0")
+
+
+@pytest.mark.parametrize("tokens", [1, 250, 640, 1 << 20])
+@pytest.mark.parametrize(("window", "stride"), [(100, None), (100, 30), (100, 250), (7, 1), (3000, 10), (None, None)])
+def test_runs_of_windows_are_those_of_single_spans(
+    fasta: Path, monkeypatch: pytest.MonkeyPatch, window: int | None, stride: int | None, tokens: int
+) -> None:
+    monkeypatch.setattr(scan, "_BLOCK", 600)
+    for module in (embed_windows, task_spans):
+        monkeypatch.setattr(module, "RUN_SPANS", 9)
+    source = FastaSpans(fasta, window=window, stride=stride, pieces=lambda length: 1)
+
+    def flat(runs: Iterable[Sequence[Span]]) -> list[tuple[list[tuple[object, ...]], str]]:
+        # With the digest of what was read up to the end of each run.
+        return [([(*span[:5], span.tokens.tobytes()) for span in run], source.digest()) for run in runs]
+
+    assert flat(source.runs(tokens=tokens)) == flat(chunked(source.spans(), tokens=tokens))
+
+
+def test_places_of_each_base_follow_the_strand() -> None:
+    places = Places.of([("a", "c", 5, 8, "-"), ("b", "c", 3, 3, "+"), ("b", "c", 3, 5, "+")]).each_base()
+    assert places.start.tolist() == [7, 6, 5, 3, 4]
+    assert places.end.tolist() == [8, 7, 6, 4, 5]
+    assert [places.texts[number] for number in places.name] == ["a", "a", "a", "b", "b"]
+    assert [places.texts[number] for number in places.contig] == ["c"] * 5
+    assert places.strand.tolist() == [b"-", b"-", b"-", b"+", b"+"]
 
 
 def test_streams_are_the_records(fasta: Path, monkeypatch: pytest.MonkeyPatch) -> None:
