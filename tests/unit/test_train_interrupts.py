@@ -35,10 +35,13 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[list[int], Callable
             signal.pthread_kill(threading.get_ident(), number)  # to this thread, so that it does not interrupt the call
 
         thread = threading.Thread(target=send)
+        # torch handles the end of a reading process; one that an earlier test left behind would interrupt the call too.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         thread.start()
         try:
             ctypes.CDLL(None).write(theirs, bytes(much), ctypes.c_size_t(much))
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             thread.join()
 
     monkeypatch.setattr(os, "_exit", leave)
