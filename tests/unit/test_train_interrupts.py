@@ -21,6 +21,9 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[list[int], Callable
     """The exit codes with which the process would have ended, and a wait in C code, which a signal ends only so."""
     codes: list[int] = []
     ours, theirs = os.pipe()
+    libc = ctypes.CDLL(None)
+    libc.fdopen.restype = ctypes.c_void_p
+    stream = ctypes.c_void_p(libc.fdopen(theirs, b"w"))
     much = 1 << 20  # more than a pipe holds: who writes it waits in C for a reader, and is known to wait
 
     def leave(code: int) -> None:
@@ -35,11 +38,12 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[list[int], Callable
             signal.pthread_kill(threading.get_ident(), number)  # to this thread, so that it does not interrupt the call
 
         thread = threading.Thread(target=send)
-        # torch handles the end of a reading process; one that an earlier test left behind would interrupt the call too.
+        # What earlier tests left behind must not end the call: reading processes that exit, for whose signal torch has
+        # a handler, and the store of a group of processes: after its end one write is cut short. fwrite resumes.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         thread.start()
         try:
-            ctypes.CDLL(None).write(theirs, bytes(much), ctypes.c_size_t(much))
+            libc.fwrite(bytes(much), ctypes.c_size_t(1), ctypes.c_size_t(much), stream)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             thread.join()
@@ -48,7 +52,7 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[list[int], Callable
     monkeypatch.setattr(interrupts, "_GRACE", 0.02)
     yield codes, wait
     os.close(ours)
-    os.close(theirs)
+    libc.fclose(stream)
 
 
 @pytest.mark.parametrize("begun", [False, True])
