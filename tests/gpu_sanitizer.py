@@ -88,7 +88,9 @@ def main(*, check: bool, long_only: bool) -> int:
         got = differentiated(x, backend="cuda")
         alone = without_gradients(x) if OneSm().sizes(local_card(0))[-1] < problem.N else None
         found = faults(got, x) if check else []
-        if check and alone is not None and not error(alone, truth(x)["y"]) <= 1.1 * BARS[x.u.dtype]:
+        # float16 rows in halves and by clusters: 9.4e-4 measured, where the bar is 9e-4.
+        bar = (1.05 if x.u.dtype is torch.float16 else 1.0) * BARS[x.u.dtype]
+        if check and alone is not None and not error(alone, truth(x)["y"]) <= bar:
             found.append("y without gradients is off")
         print(problem, *found, flush=True)
         wrong += len(found)

@@ -84,7 +84,7 @@ def test_rows_that_are_better_off_elsewhere_join_the_others(monkeypatch: pytest.
     with harness.machine():
         y = convolve_spans(x.u, x.k, spans, x.D, None, x.gate_out)
     for (a, b), row in zip(spans, rows_of(x, spans), strict=True):
-        assert error(y[..., a:b].contiguous(), truth(row)["y"]) <= 1.2 * BARS[torch.bfloat16]
+        assert error(y[..., a:b].contiguous(), truth(row)["y"]) <= BARS[torch.bfloat16]
     assert not y[..., 4200:4208].any()
 
 
@@ -103,6 +103,6 @@ def test_a_row_that_is_not_finite_stays_by_itself_and_spectra_are_kept() -> None
     want = [truth(row)["y"] for row in rows_of(x, spans)]
     for (a, b), value in zip(spans, want, strict=True):
         if value.isfinite().all():
-            assert worst_row(y[..., a:b].contiguous(), value) <= 1.2 * BARS[torch.bfloat16]
+            assert worst_row(y[..., a:b].contiguous(), value) <= BARS[torch.bfloat16]
         else:
             assert y[..., a:b].isnan().all()

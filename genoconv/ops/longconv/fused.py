@@ -94,7 +94,7 @@ def fftconv(
     """As :func:`genoconv.ops.fftconv`, for rows that :func:`unsupported` has nothing against."""
     given = (u, gate_in, gate_out, D, None if isinstance(k, FilterSpectrum) else k)
     gradients = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in given)
-    # Halves of a row have no spectrum of the whole, so no frequencies of it to leave out.
+    # Halves and chunks of a row have no spectrum of the whole, so no frequencies of it to leave out.
     gradients = gradients or (isinstance(k, FilterSpectrum) and k.keep is not None)
     made = stored(k, u, gradients=gradients) if isinstance(k, FilterSpectrum) else None
     taps = None if isinstance(k, FilterSpectrum) else k.float()

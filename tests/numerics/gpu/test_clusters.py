@@ -31,8 +31,10 @@ def test_clusters_convolve_rows(N: int, dtype: torch.dtype) -> None:
         kept = prepare_filter(x.k, N, D=x.D)
         assert torch.equal(y, fftconv(x.u, kept, **run))
     want = truth(x)["y"]
-    assert error(y, want) <= 1.1 * BARS[dtype]
-    assert worst_row(y, want) <= 1.2 * BARS[dtype]
+    # Measured on an H200 in the worst row: bfloat16 2.15e-3 of 2.3e-3, float16 9.3e-4 where the bar is 9e-4.
+    leniency = 1.05 if dtype is torch.float16 else 1.0
+    assert error(y, want) <= leniency * BARS[dtype]
+    assert worst_row(y, want) <= (leniency**2) * BARS[dtype]
 
 
 def test_chunks_of_different_sizes_and_a_value_that_is_not_finite() -> None:

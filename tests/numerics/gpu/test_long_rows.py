@@ -87,8 +87,10 @@ def test_bands_of_a_filter_without_gradient(problem: Problem) -> None:
         gates = {"gate_in": rows.gate_in, "gate_out": rows.gate_out}
         y = fftconv_sparse(u, rows.k, keep, D=rows.D, **gates, backend=backend)
         found.append((y.detach(), *torch.autograd.grad(y, u, rows.dy)))
+    # float16 rows of three passes: 1.1e-3 in place of 9e-4.
+    leniency = 1.25 if x.u.dtype is torch.float16 else 1.0
     for got, want in zip(*found, strict=True):
-        assert error(got, want) <= 1.3 * BARS[x.u.dtype]
+        assert error(got, want) <= leniency * BARS[x.u.dtype]
 
 
 def differentiated(x: Inputs, keep: FrequencyMask, backend: str) -> dict[str, Tensor]:
