@@ -28,11 +28,20 @@ def loaded(kernels: tuple[Kernel, ...], arch: str, index: int) -> tuple[launch.L
     return launch.load_all(kernels, arch=arch, index=index)
 
 
-def rows(x: Tensor, *, largest_stride: int) -> Tensor:
+_LARGEST_STRIDE = 2**62
+"""Of kernels whose strides have 64 bits, as those of long rows have."""
+
+
+def rows(x: Tensor, *, largest_stride: int = _LARGEST_STRIDE) -> Tensor:
     """x as kernels take it: positions contiguous, strides of batch and channel up to ``largest_stride`` elements."""
     batch, channel, position = x.stride()
     contiguous = position == 1 or x.shape[-1] == 1
     return x if contiguous and batch <= largest_stride and channel <= largest_stride else x.contiguous()
+
+
+def optional_rows(x: Tensor | None, *, largest_stride: int = _LARGEST_STRIDE) -> Tensor | None:
+    """:func:`rows` of a gate, where there is one."""
+    return None if x is None else rows(x, largest_stride=largest_stride)
 
 
 def empty_gradients(

@@ -157,9 +157,19 @@ class Plan(ABC):
                 f"length {self.length:,}, filter {self.filter_length:,}, {self.dtype}, {self.explain_card()}",
                 f"regime {self.regime}: transform of {self.size:,} points as {'*'.join(map(str, self.radices))}",
                 *self.explain_kernels(),
+                *self._explain_gradients(),
                 f"spectrum of a filter: {self.spectrum_bytes:,} bytes per channel",
             )
         )
+
+    def _explain_gradients(self) -> Iterator[str]:
+        """What another plan does for this one."""
+        other = self.gradients
+        if other is not self:
+            yield (
+                f"backward: {other.regime}, transform of {other.size:,} points as {'*'.join(map(str, other.radices))}"
+            )
+            yield from other.explain_kernels()
 
     def explain_card(self) -> str:
         """What of the GPU decides the plan."""

@@ -95,17 +95,12 @@ class ClusterPlan(Plan):
         return launches
 
     def explain_kernels(self) -> Iterator[str]:
-        """The blocks of a cluster, then the plan of gradients."""
+        """The blocks of a cluster."""
         yield (
             f"forward: {self.blocks} chunks of {self.part.size:,} points by clusters of as many SMs, a chunk each;"
             f" {count(1, 'block')} of {32 * chunk_warps(self.part.size)} threads per SM,"
             f" {self.smem_bytes / 1024:.1f} KB"
         )
-        yield (
-            f"backward: {self.whole.regime}, transform of {self.whole.size:,} points as"
-            f" {'*'.join(map(str, self.whole.radices))}"
-        )
-        yield from self.whole.explain_kernels()
 
 
 class Cluster:

@@ -116,17 +116,12 @@ class HalvesPlan(Plan):
         return launches
 
     def explain_kernels(self) -> Iterator[str]:
-        """The block of a half, then the plan of gradients."""
+        """The block of a half."""
         yield (
             f"forward: halves of {self.half.size:,} points, one after the other; {count(1, 'block')} of"
             f" {32 * _WARPS} threads per SM, {self.smem_bytes / 1024:.1f} KB, and {self.kept_bytes / 1024:.0f} KB in"
             " the L2 cache between them"
         )
-        yield (
-            f"backward: {self.whole.regime}, transform of {self.whole.size:,} points as"
-            f" {'*'.join(map(str, self.whole.radices))}"
-        )
-        yield from self.whole.explain_kernels()
 
 
 class Halves:

@@ -47,7 +47,7 @@ def rows(x: Tensor) -> Tensor:
 
 def optional_rows(x: Tensor | None) -> Tensor | None:
     """:func:`rows` of a gate, where there is one."""
-    return None if x is None else rows(x)
+    return host.optional_rows(x, largest_stride=LARGEST_STRIDE)
 
 
 def prepare_filter(plan: OneSmPlan, k: Tensor, D: Tensor | None) -> StoredSpectrum:

@@ -13,17 +13,6 @@ from genoconv.ops.longconv.one_sm.plan import OneSmPlan
 from genoconv.ops.longconv.overlap_save.plan import shares_of
 from genoconv.ops.longconv.spectrum import StoredSpectrum
 
-_LARGEST_STRIDE = 2**62
-"""Strides of long rows have 64 bits."""
-
-
-def _rows(x: Tensor) -> Tensor:
-    return host.rows(x, largest_stride=_LARGEST_STRIDE)
-
-
-def _optional_rows(x: Tensor | None) -> Tensor | None:
-    return None if x is None else _rows(x)
-
 
 def forward(
     plan: OneSmPlan, u: Tensor, spectrum: StoredSpectrum, gate_in: Tensor | None, gate_out: Tensor | None
@@ -31,7 +20,7 @@ def forward(
     """y (B, H, N) contiguous, of rows of any length in chunks of ``plan.size``, which the taps do not exceed."""
     B, H, N = u.shape
     index = kernels.index_of(u)
-    u, gate_in, gate_out = _rows(u), _optional_rows(gate_in), _optional_rows(gate_out)
+    u, gate_in, gate_out = host.rows(u), host.optional_rows(gate_in), host.optional_rows(gate_out)
     y = torch.empty((B, H, N), dtype=u.dtype, device=u.device)
     kernel = plan.chunk_kernel(
         aligned=host.aligned(u, gate_in, gate_out, y), gate_in=gate_in is not None, gate_out=gate_out is not None
@@ -55,7 +44,12 @@ def backward(
     """(du, dk, dD, dgate_in, dgate_out) of :func:`forward`, rows contiguous."""
     B, H, N = u.shape
     index, device = kernels.index_of(u), u.device
-    u, dy, gate_in, gate_out = _rows(u), _rows(dy.to(u.dtype)), _optional_rows(gate_in), _optional_rows(gate_out)
+    u, dy, gate_in, gate_out = (
+        host.rows(u),
+        host.rows(dy.to(u.dtype)),
+        host.optional_rows(gate_in),
+        host.optional_rows(gate_out),
+    )
     du, dgate_in, dgate_out = host.empty_gradients(u, gate_in, gate_out)
     kernel = plan.row_chunk_kernel(
         "partial_gradients",

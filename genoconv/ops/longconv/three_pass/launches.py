@@ -17,8 +17,6 @@ from genoconv.ops.longconv.spectrum import StoredSpectrum
 from genoconv.ops.longconv.three_pass.passes import Passes, Skip, Step
 from genoconv.ops.longconv.three_pass.plan import ThreePassPlan
 
-_LARGEST_STRIDE = 2**62
-
 
 def prepare_filter(plan: ThreePassPlan, k: Tensor, D: Tensor | None) -> StoredSpectrum:
     """T(k) + D. k: (H, K) on a CUDA device, K <= plan.size. D: (H,)."""
@@ -64,7 +62,7 @@ def forward(
     """
     B, H, N = u.shape
     passes = Passes(plan, u)
-    u, gate_in, gate_out = _rows(u), _optional_rows(gate_in), _optional_rows(gate_out)
+    u, gate_in, gate_out = host.rows(u), host.optional_rows(gate_in), host.optional_rows(gate_out)
     y = torch.empty((B, H, N), dtype=u.dtype, device=u.device)
     ranges = passes.zeros(B * H, 2)
     at_once = plan.rows_at_once(B * H)
@@ -99,7 +97,12 @@ def backward(
     """(du, dk, dD, dgate_in, dgate_out). skip: as in :func:`forward`; then dD is left to others."""
     B, H = u.shape[:2]
     passes = Passes(plan, u)
-    u, dy, gate_in, gate_out = _rows(u), _rows(dy.to(u.dtype)), _optional_rows(gate_in), _optional_rows(gate_out)
+    u, dy, gate_in, gate_out = (
+        host.rows(u),
+        host.rows(dy.to(u.dtype)),
+        host.optional_rows(gate_in),
+        host.optional_rows(gate_out),
+    )
     du, dgate_in, dgate_out = host.empty_gradients(u, gate_in, gate_out)
     dk = torch.empty((H, spectrum.taps), dtype=torch.float32, device=u.device)
     dk_scales = torch.zeros(H, plan.scales, dtype=torch.float32, device=u.device)
@@ -177,11 +180,3 @@ def _batch_groups(batches: int, channels: int, at_once: int) -> Iterator[tuple[i
 
 def _skip(D: Tensor | None, x: Tensor, gate: Tensor | None) -> Skip | None:
     return None if D is None else (D, x, gate)
-
-
-def _rows(x: Tensor) -> Tensor:
-    return host.rows(x, largest_stride=_LARGEST_STRIDE)
-
-
-def _optional_rows(x: Tensor | None) -> Tensor | None:
-    return None if x is None else _rows(x)
