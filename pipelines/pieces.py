@@ -103,6 +103,11 @@ class Pieces:
             for number in range(len(self._files)):
                 self._write_to(number, [parts[number] for parts, _ in pieces])
             self._journal.append(*(line for _, line in pieces))
+            # Only now may they be read back: an output must not be complete where its run failed.
+            with self._changed:
+                for _, line in pieces:
+                    self._sizes = [old + more for old, more in zip(self._sizes, line["sizes"], strict=True)]
+                self._changed.notify_all()
         except BaseException:
             self._failed = True
             self.stop()
@@ -113,9 +118,6 @@ class Pieces:
         try:
             stream.writelines(parts)
             stream.flush()
-            with self._changed:
-                self._sizes[number] += sum(map(len, parts))
-                self._changed.notify_all()
             os.fsync(stream.fileno())
         except OSError as error:
             raise OutputError(f"{self.paths[number]}: cannot keep what is finished there: {error.strerror}") from error

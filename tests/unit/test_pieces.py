@@ -2,7 +2,7 @@
 
 import errno
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from genoconv.errors import OutputError
 from genoconv.pipelines.pieces import Pieces, StoppedError
 from genoconv.pipelines.scan.writing import alongside
+from genoconv.tasks.journal import Journal
 from support import HANG
 
 
@@ -71,6 +72,23 @@ def test_a_full_disk_is_reported_and_leaves_no_gap(tmp_path: Path, monkeypatch: 
     again.flush()
     assert again.read(0, 0, 6) == b"onetwo"
     again.close()
+
+
+def test_a_piece_is_read_back_only_when_the_journal_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = pieces(tmp_path)
+    with ThreadPoolExecutor(1) as pool, monkeypatch.context() as patch:
+        reading = pool.submit(made.read, 0, 0, 3)
+
+        def full(self: Journal, *values: object) -> None:
+            assert not wait([reading], 0.1).done
+            raise OutputError("full")
+
+        patch.setattr(Journal, "append", full)
+        with pytest.raises(OutputError, match="full"):
+            keep(made, b"one", b"1")
+        with pytest.raises(StoppedError):
+            reading.result(HANG)
+    made.close()
 
 
 def test_work_alongside_is_waited_for_stopped_with_the_block_and_its_errors_are_raised() -> None:
