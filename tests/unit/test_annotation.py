@@ -1,47 +1,261 @@
-"""What is added to INFO of a record, and which items of it are dropped."""
+"""Genes of every dialect of GTF and GFF3, and one clear line for what is neither."""
+
+import gzip
+import logging
+from pathlib import Path
 
 import pytest
+from fasta_files import bgzipped
 
-from genoconv.variants.records import Record
-from genoconv.variants.writer import RecordText
-
-KEYS = frozenset({"GCONV_LLR", "GCONV_PCT"})
-
-
-def info(before: str, added: str, *, replaced: frozenset[str] = KEYS) -> str:
-    record = Record("c", 4, "A", ("C",), f"c\t5\t.\tA\tC\t.\tPASS\t{before}\tGT\t0|1")
-    *first, after, last, sample = (
-        RecordText([], kind="v", replaced=replaced)(record, added).decode().rstrip("\n").split("\t")
-    )
-    assert [*first, last, sample] == ["c", "5", ".", "A", "C", ".", "PASS", "GT", "0|1"]
-    return after
+from genoconv.errors import DataError
+from genoconv.genome.annotation.genes import COLUMNS, read_genes
 
 
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ("AC=1;DB", "AC=1;DB;NEW=1"),
-        (".", "NEW=1"),
-        ("", "NEW=1"),
-        (";AC=1;;DB;", "AC=1;DB;NEW=1"),
-        ("AC=1;.;DB", "AC=1;DB;NEW=1"),
-        ("AC=.;AF=.", "AC=.;AF=.;NEW=1"),
-        ("GCONV_LLR=0.5;AC=1", "AC=1;NEW=1"),
-        ("AC=1;GCONV_PCT;GCONV_LLR=1,2", "AC=1;NEW=1"),
-        ("GCONV_LLR=0.5", "NEW=1"),
-        ("GCONV_LLR_9=3;XGCONV_LLR=2;AC=GCONV_LLR", "GCONV_LLR_9=3;XGCONV_LLR=2;AC=GCONV_LLR;NEW=1"),
-    ],
-)
-def test_items_of_ours_and_empty_ones_are_dropped(before: str, after: str) -> None:
-    assert info(before, "NEW=1") == after
+def written(folder: Path, text: str, name: str = "genes.gff") -> Path:
+    """A file of ``text`` with every two blanks as a tab."""
+    path = folder / name
+    path.write_bytes(text.replace("  ", "\t").encode())
+    return path
 
 
-def test_nothing_to_add() -> None:
-    assert info("AC=1;GCONV_LLR=3", "") == "AC=1"
-    assert info("GCONV_LLR=3", "") == "."
-    assert info(";AC=1;", "", replaced=frozenset()) == ";AC=1;"
-    assert info("GCONV_LLR=3;KEY", "NEW=1;FLAG", replaced=frozenset()) == "GCONV_LLR=3;KEY;NEW=1;FLAG"
+def genes(path: Path, **options: object) -> list[tuple[object, ...]]:
+    frame = read_genes(path, **options)  # type: ignore[arg-type]
+    assert tuple(frame.columns) == COLUMNS
+    return list(frame.itertuples(index=False, name=None))
 
 
-def test_keys_that_no_reader_takes_are_escaped() -> None:
-    assert info("A<B=1,2;AF=0.1,0.2", "NEW=1") == "A%3CB=1,2;AF=0.1,0.2;NEW=1"
+GENCODE = """##description: evidence-based annotation
+chr1  HAVANA  gene  11  50  .  +  .  gene_id "ENSG1.5"; gene_type "lncRNA"; gene_name "A; B"; tag "x"; tag "y";
+chr1  HAVANA  transcript  11  50  .  +  .  gene_id "ENSG1.5"; transcript_id "T1";
+chr1  HAVANA  exon  11  20  .  +  .  gene_id "ENSG1.5"; transcript_id "T1"; exon_number 1;
+chr1  HAVANA  gene  60  70  .  -  .  gene_id "ENSG2.1"; gene_type "protein_coding"; level 2;
+"""
+ENSEMBL_GFF3 = """##gff-version 3
+##sequence-region 1 1 100
+1  GRCh38  chromosome  1  100  .  .  .  ID=chromosome:1
+1  havana  ncRNA_gene  11  50  .  +  .  ID=gene:ENSG1;Name=A%3BB;biotype=lncRNA;gene_id=ENSG1
+1  havana  lnc_RNA  11  50  .  +  .  ID=transcript:T1;Parent=gene:ENSG1
+1  havana  pseudogene  60  70  .  -  .  ID=gene:ENSG2;biotype=processed_pseudogene;gene_id=ENSG2
+###
+"""
+NCBI = """##gff-version 3
+NC_1.1  RefSeq  region  1  100  .  +  .  ID=NC_1.1:1..100;Is_circular=true
+NC_1.1  RefSeq  gene  11  50  .  +  .  ID=gene-b0001;Name=thrL;gene_biotype=protein_coding;locus_tag=b0001
+NC_1.1  RefSeq  CDS  11  50  .  +  0  ID=cds-1;Parent=gene-b0001
+NC_1.1  RefSeq  pseudogene  60  70  .  ?  .  ID=gene-b0002;Name=b0002
+"""
+UCSC = """chr1  refGene  transcript  11  40  .  +  .  gene_id "A"; transcript_id "NM_1";
+chr1  refGene  exon  11  20  .  +  .  gene_id "A"; transcript_id "NM_1"; gene_name "Aname";
+chr1  refGene  exon  31  50  .  +  .  gene_id "A"; transcript_id "NM_2";
+chr1  refGene  exon  81  90  .  +  .  gene_id "A"; transcript_id "NM_1_dup1";
+chr2  refGene  exon  1  9  .  -  .  gene_id "A"; transcript_id "NM_9";
+"""
+PROKKA = """contig_1  Prodigal  CDS  4  12  .  +  0  ID=PROKKA_1;locus_tag=PROKKA_1;gene=dnaA;product=a%2C b
+contig_1  Aragorn  CDS  21  26  .  -  0  locus_tag=PROKKA_2
+##FASTA
+>contig_1
+ACGTACGT
+"""
+
+DIALECTS = {
+    "gencode": (
+        GENCODE,
+        [
+            ("chr1", 10, 50, "+", "ENSG1.5", "A; B", "lncRNA"),
+            ("chr1", 59, 70, "-", "ENSG2.1", "ENSG2.1", "protein_coding"),
+        ],
+    ),
+    "ensembl gff3": (
+        ENSEMBL_GFF3,
+        [
+            ("1", 10, 50, "+", "ENSG1", "A;B", "lncRNA"),
+            ("1", 59, 70, "-", "ENSG2", "ENSG2", "processed_pseudogene"),
+        ],
+    ),
+    "ncbi": (
+        NCBI,
+        [
+            ("NC_1.1", 10, 50, "+", "b0001", "thrL", "protein_coding"),
+            ("NC_1.1", 59, 70, ".", "b0002", "b0002", "pseudogene"),
+        ],
+    ),
+    "ucsc, loci apart are genes apart": (
+        UCSC,
+        [("chr1", 10, 50, "+", "A", "A", ""), ("chr1", 80, 90, "+", "A", "A", ""), ("chr2", 0, 9, "-", "A", "A", "")],
+    ),
+    "prokka, cds alone, fasta after it": (
+        PROKKA,
+        [
+            ("contig_1", 3, 12, "+", "PROKKA_1", "dnaA", "protein_coding"),
+            ("contig_1", 20, 26, "-", "PROKKA_2", "PROKKA_2", "protein_coding"),
+        ],
+    ),
+    "blanks around = and ;": (
+        "c  x  gene  1  9  .  +  .  ID = g1 ; Name = the gene ; biotype= b",
+        [("c", 0, 9, "+", "g1", "the gene", "b")],
+    ),
+    "empty ID": ("c  x  gene  1  9  .  +  .  ID=;Note=x,", [("c", 0, 9, "+", "c:1-9", "c:1-9", "")]),
+    "no attributes": ("c  x  gene  1  9  .  +  .  .", [("c", 0, 9, "+", "c:1-9", "c:1-9", "")]),
+    "encoded contig": ("c%3A1  x  gene  1  9  .  +  .  ID=g", [("c:1", 0, 9, "+", "g", "g", "")]),
+    "tabs turned into blanks": (
+        "c x gene 1 9 . + . ID=g;Name=two words",
+        [("c", 0, 9, "+", "g", "two words", "")],
+    ),
+    "tab inside attributes": ("c  x  gene  1  9  .  +  .  ID=g;Note=a  b;Name=n", [("c", 0, 9, "+", "g", "n", "")]),
+    "ncbi gtf": (
+        'c  RefSeq  gene  1  9  .  +  .  gene_id "b1"; transcript_id ""; db_xref "A:1"; db_xref "G:2"; gene "thrL"; '
+        'gene_biotype "protein_coding"; note "x; y=z";',
+        [("c", 0, 9, "+", "b1", "thrL", "protein_coding")],
+    ),
+    "gtf without quotes": ("c  x  gene  1  9  .  +  .  gene_id a; gene_name b", [("c", 0, 9, "+", "a", "b", "")]),
+    "stringtie": (
+        'c  S  transcript  1  90  1000  .  .  gene_id "S.1"; transcript_id "S.1.1"; cov "1"',
+        [("c", 0, 90, ".", "S.1", "S.1", "")],
+    ),
+    "augustus, bare words": (
+        "c  A  gene  1  90  .  +  .  g1\nc  A  transcript  1  90  .  +  .  g1.t1\n"
+        'c  A  CDS  1  9  .  +  0  transcript_id "g1.t1"; gene_id "g1";',
+        [("c", 0, 90, "+", "g1", "g1", "")],
+    ),
+    "genome browser lines": ("track name=x\nc  x  gene  1  9  .  +  .  ID=a", [("c", 0, 9, "+", "a", "a", "")]),
+    "empty attributes, quotes": (
+        'c  x  gene  1  9  .  +  .  ;ID="a";;Name="b c";;',
+        [("c", 0, 9, "+", "a", "b c", "")],
+    ),
+    "crlf": ("c  x  gene  1  9  .  +  .  ID=g\r\n", [("c", 0, 9, "+", "g", "g", "")]),
+    "semicolons in ids, no gene rows": (
+        'c  x  exon  101  400  .  +  .  gene_id "CYCD1;1"; transcript_id "CYCD1;1.1";\n'
+        'c  x  exon  9101  9400  .  +  .  gene_id "CYCD1;2"; transcript_id "CYCD1;2.1";',
+        [("c", 100, 400, "+", "CYCD1;1", "CYCD1;1", ""), ("c", 9100, 9400, "+", "CYCD1;2", "CYCD1;2", "")],
+    ),
+    "another key ends like gene_id": (
+        'c  x  exon  1  9  .  +  .  ref_gene_id "R"; gene_id "A"; transcript_id "A.1";\n'
+        'c  x  exon  5  20  .  +  .  ref_gene_id "R"; gene_id "B"; transcript_id "B.1";',
+        [("c", 0, 9, "+", "A", "A", ""), ("c", 4, 20, "+", "B", "B", "")],
+    ),
+    "spike-ins without gene rows": (
+        'c  x  gene  101  900  .  +  .  gene_id "A;1"; gene_name "A";\n'
+        'c  x  transcript  101  900  .  +  .  gene_id "A;1"; transcript_id "A.1";\n'
+        'ERCC-1  ERCC  exon  1  1061  .  +  .  gene_id "ERCC-1"; transcript_id "E1";\n'
+        'GFP  x  exon  1  300  .  +  .  transcript_id "GFP"; gene_id "GFP";\n'
+        'GFP  x  exon  500  720  .  +  .  transcript_id "GFP"; gene_id "GFP";\n'
+        'd  x  exon  101  900  .  -  .  gene_id "B"; transcript_id "B.1";\n'
+        'd  x  gene  101  900  .  -  .  gene_id "B";\n'
+        'c  x  exon  101  900  .  +  .  transcript_id "A.1"; gene_id "A;1";',
+        [
+            ("c", 100, 900, "+", "A;1", "A", ""),
+            ("d", 100, 900, "-", "B", "B", ""),
+            ("ERCC-1", 0, 1061, "+", "ERCC-1", "ERCC-1", ""),
+            ("GFP", 0, 720, "+", "GFP", "GFP", ""),
+        ],
+    ),
+    "gff3: CDS outside of every gene row": (
+        "c  x  gene  1  90  .  +  .  ID=g\nc  x  CDS  1  90  .  +  0  ID=c1;Parent=g\n"
+        "c  x  CDS  10  30  .  +  0  ID=c2\nc  x  CDS  100  129  .  +  0  ID=c3\nc  x  CDS  10  30  .  -  0  ID=c4",
+        [
+            ("c", 0, 90, "+", "g", "g", ""),
+            ("c", 99, 129, "+", "c3", "c3", "protein_coding"),
+            ("c", 9, 30, "-", "c4", "c4", "protein_coding"),
+        ],
+    ),
+    "a contig called track": ("tracks  x  gene  1  9  .  +  .  ID=a", [("tracks", 0, 9, "+", "a", "a", "")]),
+    "top-level mRNA alone": (
+        "c  x  mRNA  1  9  .  -  .  ID=m\nc  x  CDS  2  7  .  -  0  Parent=m",
+        [("c", 0, 9, "-", "m", "m", "")],
+    ),
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_dialects(tmp_path: Path, dialect: str) -> None:
+    text, expected = DIALECTS[dialect]
+    path = written(tmp_path, text)
+    assert genes(path) == expected
+    packed = tmp_path / "packed.anything"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert genes(packed) == expected
+    assert genes(bgzipped(path)) == expected
+
+
+BROKEN = {
+    "start after end": ("3R  FlyBase  gene  1000  500  .  +  .  ID=x", "line 1: start 1000 lies after end 500"),
+    "4,400 digits": (
+        f"c  x  gene  1  {'9' * 4400}  .  +  .  ID=x",
+        r"line 1: start '1' and end '9{60}'... of 4,400 characters should be whole numbers",
+    ),
+    "digits of another script": (
+        "c  x  gene  1  \u0665  .  +  .  ID=x",
+        "line 1: start '1' and end '\u0665' should be",
+    ),
+    "start 0": ("#c\nc  x  gene  0  500  .  +  .  ID=x", "line 2: start 0 is before 1"),
+    "words for numbers": ("c  x  gene  a  b  .  +  .  ID=x", "line 1: start 'a' and end 'b' should be whole numbers"),
+    "more than 64 bits": (f"c  x  gene  1  {9**30}  .  +  .  ID=x", "line 1: start '1' and end '4239.* whole numbers"),
+    "mac": ("c  x  gene  1  9  .  +  .  ID=x\rc  x  gene  11  19  .  +  .  ID=y\r", "line 1: old Macintosh line ends"),
+    "gff2": ('c  x  CDS  1  9  .  +  .  CDS "cr01"', "line 1: attributes 'CDS \"cr01\"' are neither GFF3"),
+    "bed": ("chr1  0", "line 1: 2 columns, where GTF and GFF3 have 9"),
+    "seven columns": ("c  x  gene  1  9  .  +", "line 1: 7 columns, where GTF and GFF3 have 9"),
+    "fasta": (">chr1\nACGT\n", "not GTF or GFF3 but FASTA"),
+    "vcf": ("##fileformat=VCFv4.2\n", "not GTF or GFF3 but VCF"),
+    "genbank": ("LOCUS X 60 bp\n", "not GTF or GFF3 but GenBank"),
+    "no genes": ("ctgA  example  contig  1  50001  .  .  .  Name=ctgA", "no genes: .* its features are contig"),
+    "empty": ("", "no genes: .* it has no rows"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_one_clear_line(tmp_path: Path, name: str) -> None:
+    text, message = BROKEN[name]
+    with pytest.raises(DataError, match=f"genes.gff: {message}") as error:
+        read_genes(written(tmp_path, text))
+    assert "\n" not in str(error.value)
+
+
+def test_genes_without_a_row_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "genoconv")
+    genes(written(tmp_path, DIALECTS["spike-ins without gene rows"][0]))
+    assert "genes.gff: 2 genes without a gene row, found by their parts: ERCC-1, GFP" in caplog.text
+    caplog.clear()
+    genes(written(tmp_path, GENCODE))
+    assert not caplog.records
+
+
+def test_genes_get_the_names_of_the_fasta(tmp_path: Path) -> None:
+    found = genes(written(tmp_path, ENSEMBL_GFF3), contigs={"chr1": 100, "chr2": 50})
+    assert [row[0] for row in found] == ["chr1", "chr1"]
+
+
+def test_a_length_that_disagrees_is_another_assembly(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"and hg38.fa have no contig in common \(1 of 100; chr1 of 99\)"):
+        read_genes(written(tmp_path, ENSEMBL_GFF3), contigs={"chr1": 99}, fasta="hg38.fa")
+
+
+def test_what_the_fasta_lacks_is_left_out_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text = GENCODE + 'chrUn  x  gene  1  9  .  +  .  gene_id "u";\n'
+    with caplog.at_level(logging.WARNING, "genoconv"):
+        found = genes(written(tmp_path, text), contigs={"chr1": 65})
+    assert [row[4] for row in found] == ["ENSG1.5"]
+    assert "1 gene left out, on contigs that the FASTA lacks: chrUn" in caplog.text
+    assert "1 gene left out, past the end of contigs of the FASTA: chr1 (65 bases)" in caplog.text
+
+
+CIRCLE = "c  x  region  1  100  .  +  .  ID=r;Is_circular=true\n"
+
+
+def test_a_gene_over_the_origin_of_a_circular_contig_stays_whole(tmp_path: Path) -> None:
+    past = written(tmp_path, CIRCLE + "c  x  gene  91  110  .  +  .  ID=g\n")
+    assert genes(past, contigs={"c": 100}) == [("c", 90, 110, "+", "g", "g", "")]
+    parts = "c  x  CDS  91  100  .  -  0  ID=g\nc  x  CDS  1  11  .  -  0  ID=g\n"
+    assert genes(written(tmp_path, CIRCLE + parts), contigs={"c": 100})[0][1:3] == (90, 111)
+    assert genes(written(tmp_path, parts), contigs={"c": 100})[0][1:3] == (0, 100)
+    rows = "c  x  gene  1  11  .  -  .  ID=g\nc  x  gene  91  100  .  -  .  ID=g\nc  x  gene  1  9  .  +  .  ID=h\n"
+    assert [row[1:5] for row in genes(written(tmp_path, CIRCLE + rows), contigs={"c": 100})] == [
+        (90, 111, "-", "g"),
+        (0, 9, "+", "h"),
+    ]
+    assert len(genes(written(tmp_path, rows), contigs={"c": 100})) == 3
+
+
+def test_starts_written_as_in_bed_are_suspected(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "genoconv"):
+        genes(written(tmp_path, "c  x  CDS  132  393  .  +  0  ID=a\nc  x  CDS  567  843  .  +  0  ID=b\n"))
+    assert "2 of 2 CDS have a length that is not a multiple of 3" in caplog.text
