@@ -98,6 +98,10 @@ def _entropy(log_p: Tensor) -> Tensor:
     return -(log_p.exp() * log_p).sum(dim=-1) / math.log(2)
 
 
+class NotFiniteError(ModelError):
+    """A model predicts what is not a number."""
+
+
 class Scanner:
     """Reads tiles with a model.
 
@@ -154,7 +158,8 @@ class Scanner:
             advance: called with the number of positions just read, each counted when both strands are done.
 
         Raises:
-            ModelError: one window alone does not fit into the memory of the device, or the model predicts NaN.
+            NotFiniteError: the model predicts NaN.
+            ModelError: one window alone does not fit into the memory of the device.
         """
         found: list[Taken] = []
 
@@ -228,13 +233,13 @@ def _lost(one: Prediction) -> Tensor:
     return (one.forward == torch.inf).any(1) | (one.reverse == torch.inf).any(1)
 
 
-def _not_finite(some: Sequence[Tile], position: int) -> ModelError:
+def _not_finite(some: Sequence[Tile], position: int) -> NotFiniteError:
     """That the prediction is not a number at that one of the positions of tiles."""
     for tile in some:
         if position < tile.end - tile.start:
             break
         position -= tile.end - tile.start
-    return ModelError(
+    return NotFiniteError(
         f"predictions are not finite (first in {tile.contig}:{tile.start + 1:,}-{tile.end:,}); its weights"
         " are out of range for this precision, or it was damaged in training"
     )

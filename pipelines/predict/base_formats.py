@@ -3,7 +3,6 @@
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ def write_bases(
         contigs: lengths of the contigs.
 
     Raises:
-        DataError: intervals that no track can hold.
+        DataError: there is no value to write to a track.
     """
     if output.suffix == ".tsv":
         _write_tsv(output, spool, columns, metadata)
@@ -90,7 +89,7 @@ class _Blocks:
         contigs: that have intervals.
 
     Raises:
-        DataError: two intervals overlap, or no base has a prediction.
+        DataError: no base has a prediction.
     """
 
     def __init__(self, spool: Spool, *, name: str) -> None:
@@ -98,15 +97,9 @@ class _Blocks:
         found: dict[str, list[tuple[Row, int]]] = {}
         for row, first in spool.intervals():
             found.setdefault(row.contig, []).append((row, first))
-        for contig, rows in found.items():
-            rows.sort(key=lambda some: some[0].start)
-            for (before, _), (after, _) in pairwise(rows):
-                if before.end > after.start:
-                    raise DataError(
-                        f"intervals overlap at {contig}:{after.start + 1}, and a track has one value per base; write"
-                        " .tsv or .parquet"
-                    )
-        self._rows = found
+        self._rows = {
+            contig: sorted(rows, key=lambda some: some[0].start) for contig, rows in found.items()
+        }  # none overlaps
         self.contigs = sorted(contig for contig in found if self._has_values(contig))
         if not self.contigs:
             raise DataError(f"{name}: no value to write; a track needs one")

@@ -4,14 +4,13 @@ import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from genoconv.atomic import atomic_file, refuse_existing, refuse_not_utf8
-from genoconv.errors import DataError, UsageError
+from genoconv.errors import UsageError
 from genoconv.pipelines.spool import Spool
 from genoconv.tracks.bigwig import write_spans
 from genoconv.wording import printable
@@ -71,7 +70,7 @@ def write(
         middle: of overlapping windows: the bases of each, 0-based half-open from its start, that a track holds.
 
     Raises:
-        DataError: rows that no track can hold.
+        DataError: there is no value to write to a track.
     """
     if output.suffix == ".tsv":
         _write_tsv(output, spool, columns, metadata)
@@ -119,22 +118,13 @@ def _write_parquet(output: Path, spool: Spool, columns: Sequence[str], metadata:
 
 
 def _track(spool: Spool, column: int, middle: tuple[int, int] | None) -> list[tuple[str, int, int, float]]:
-    """Spans with one value each, by contig and start, without overlaps.
-
-    Raises:
-        DataError: two rows overlap.
-    """
+    """Spans with one value each, by contig and start; rows do not overlap but in windows (``middle``)."""
     found = []
     for contig, start, end, value in _rows(spool, column):
         first, last = (start, end) if middle is None else (start + middle[0], min(start + middle[1], end))
         if first < last and value == value:
             found.append((contig, first, last, value))
-    found.sort()
-    for before, after in pairwise(found):
-        if before[0] == after[0] and before[2] > after[1]:
-            place = f"{before[0]}:{after[1] + 1}"
-            raise DataError(f"rows overlap at {place}, and a track has one value per base; write .tsv or .parquet")
-    return found
+    return sorted(found)
 
 
 def _rows(spool: Spool, column: int) -> Iterator[tuple[str, int, int, float]]:

@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Iterator
+from itertools import pairwise
 
-from genoconv.errors import UsageError
+from genoconv.errors import DataError, UsageError
 from genoconv.genome.fasta.records import read_records
 from genoconv.pipelines.predict.options import PredictOptions
 from genoconv.pipelines.records.bed_records import BedRecords
@@ -38,6 +39,22 @@ class Rows:
             raise UsageError(
                 "--window cuts the records of a FASTA into windows, and a BED file has its own intervals; drop --window"
             )
+
+    def refuse_overlaps(self) -> None:
+        """Refuse intervals that no track can hold, before any is read with the model.
+
+        Raises:
+            DataError: two overlap; the place is named.
+        """
+        if not isinstance(self._source, BedRecords):
+            return
+        for before, after in pairwise(sorted((row.contig, row.start, row.end) for row in self._source.intervals())):
+            if before[0] == after[0] and before[2] > after[1]:
+                place = f"{after[0]}:{after[1] + 1}"
+                raise DataError(
+                    f"{self.name}: intervals overlap at {place}, and a track has one value per base; write .tsv or"
+                    " .parquet"
+                )
 
     def spans(self) -> Iterator[Span]:
         """Rows in the order of the input; a span's place is on the forward strand, its tokens are in reading direction.

@@ -86,6 +86,8 @@ def predict(options: PredictOptions) -> Summary:
     inputs |= {f"--model ({path.name})": path for path in model_files(options.model)}
     refuse_inputs(files, inputs=inputs)
     rows = Rows(options)
+    if options.output.suffix == ".bw":
+        rows.refuse_overlaps()
     with claimed(options.output):
         refuse_finished_pieces(options.output, resume=options.resume, force=options.force)
         options = with_precision(options)

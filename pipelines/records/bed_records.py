@@ -73,6 +73,8 @@ class BedRecords:
             if not text.startswith("#"):
                 width = len(cells)
                 break
+        if not width:
+            raise DataError(f"{self.name}: no intervals in this BED file")
         if width < 3:
             raise DataError(f"{self.name}: {width} columns, where BED has at least 3")
         return tuple(str(number) for number in range(1, width + 1))

@@ -36,7 +36,7 @@ from genoconv.progress import Advance, progress_bar
 from genoconv.tasks.batching import fetching
 from genoconv.tasks.calibration import Table
 from genoconv.tasks.journal import refuse_finished_pieces
-from genoconv.tasks.scan import Scanner
+from genoconv.tasks.scan import NotFiniteError, Scanner
 from genoconv.tracks.blocks import COLUMNS
 from genoconv.variants.reference import Reference
 from genoconv.workfiles import claimed
@@ -239,7 +239,7 @@ def _scan_all(
                     spool.append(rows)
                     if writing.done():
                         writing.result()
-        except ModelError as error:
+        except NotFiniteError as error:
             raise ModelError(f"{options.model}: its {error}") from error
         spool.flush()
     return Summary(options.output, sum(sizes), resumed, time.monotonic() - began)

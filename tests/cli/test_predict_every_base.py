@@ -82,8 +82,9 @@ def test_an_interval_on_the_reverse_strand_has_its_predictions_in_place(each: Be
     found = each.run("-f", each.fasta, source=bed)
     one, two = (found[found["name"] == name] for name in ("n1", "n2"))
     assert not np.allclose(one["x"], two["x"], atol=1e-3)
-    with pytest.raises(DataError, match=r"intervals overlap at b:11, and a track has one value per base"):
+    with pytest.raises(DataError, match=r"x.bed: intervals overlap at b:11, and a track has one value per base"):
         call("predict", bed, "-f", each.fasta, "-m", each.model, "-o", each.folder / "o.bw", "--device", "cpu")
+    assert not list(each.folder.glob(".o.bw*"))  # before any was read with the model
 
 
 def test_bases_of_an_interrupted_run_are_kept(each: Bench) -> None:

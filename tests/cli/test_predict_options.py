@@ -74,8 +74,9 @@ def _(bench: Bench) -> None:
         bench.run("--stride", 5)
     bed = bench.folder / "x.bed"
     bed.write_text("b\t0\t50\nb\t40\t60\n")
-    with pytest.raises(DataError, match=r"rows overlap at b:41"):
+    with pytest.raises(DataError, match=r"x.bed: intervals overlap at b:41"):
         call("predict", bed, "-f", bench.fasta, "-m", bench.model, "-o", bench.folder / "o.bw", "--force")
+    assert not list(bench.folder.glob(".o.bw*"))  # before any was read with the model
 
 
 @shows("strand")

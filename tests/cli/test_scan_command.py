@@ -14,10 +14,11 @@ from typer.testing import CliRunner
 from vcf_files import info, lines, tiny_model
 
 from genoconv.cli.app import app
-from genoconv.errors import DataError, Interrupted, OutputError, UsageError
+from genoconv.errors import DataError, Interrupted, ModelError, OutputError, UsageError
 from genoconv.pipelines.scan import run as scan_run
 from genoconv.pipelines.scan.options import ScanOptions
 from genoconv.pipelines.scan.spool import Spool
+from genoconv.tasks.scan import Scanner
 
 
 @pytest.fixture(scope="module")
@@ -245,6 +246,15 @@ def test_the_estimate_counts_the_writing_of_tables(bench: Bench, monkeypatch: py
         seconds[suffix] = counts["estimated_seconds"] >= counts["positions"]  # at the one row per second from above
     assert seconds == {".tsv.gz": True, ".vcf.gz": True, ".parquet": True, ".npy": False}
     assert written == [1024.0] * 3
+
+
+def test_not_every_error_is_of_the_numbers_of_the_model(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise ModelError("the process on cpu ended before it was done")
+
+    monkeypatch.setattr(Scanner, "read", fails)
+    with pytest.raises(ModelError, match=r"^the process on cpu ended before it was done$"):
+        bench.call()
 
 
 def test_contigs_that_would_have_one_file_are_named(bench: Bench) -> None:
