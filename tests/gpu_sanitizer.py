@@ -12,9 +12,11 @@ from torch import Tensor
 from genoconv.gpu.targets import local_card
 from genoconv.ops import FrequencyMask, fftconv, fftconv_sparse
 from genoconv.ops.longconv.chunked import launches as chunked
+from genoconv.ops.longconv.fused import plan_of
 from genoconv.ops.longconv.one_sm import launches as cuda
 from genoconv.ops.longconv.one_sm.plan import OneSm, OneSmPlan, Shares
 from genoconv.ops.longconv.regimes import plan_on
+from genoconv.ops.longconv.three_pass.plan import ThreePassPlan
 
 shares_of_a_plan = cuda._shares
 sizes_of_chunks = chunked.sizes
@@ -55,10 +57,11 @@ def long_problems() -> Iterator[Problem]:
 def without_gradients(x: Inputs) -> Tensor:
     """y alone, which other kernels may make: of halves, of clusters, of pairs of chunks for partial filters.
 
-    Half of the frequencies are left out of other filters once more.
+    Half of the frequencies are left out of other filters once more, where columns can be cut so.
     """
     gates = {"gate_in": x.gate_in, "gate_out": x.gate_out}
-    if x.k.shape[1] == x.u.shape[-1]:
+    plan = plan_of(x.u, gradients=True)
+    if x.k.shape[1] == x.u.shape[-1] and isinstance(plan, ThreePassPlan) and plan.sparse(2, 0):
         keep = FrequencyMask((True, False), interleaved=True)
         fftconv_sparse(x.u, x.k, keep, D=x.D, **gates, backend="cuda")
     return fftconv(x.u, x.k, D=x.D, **gates, backend="cuda")
