@@ -14,7 +14,8 @@ from genoconv.ops import FrequencyMask, fftconv, fftconv_sparse
 from genoconv.ops.longconv.chunked import launches as chunked
 from genoconv.ops.longconv.fused import plan_of
 from genoconv.ops.longconv.one_sm import launches as cuda
-from genoconv.ops.longconv.one_sm.plan import OneSm, OneSmPlan, Shares
+from genoconv.ops.longconv.one_sm.plan import OneSm, OneSmPlan
+from genoconv.ops.longconv.one_sm.shares import Shares
 from genoconv.ops.longconv.regimes import plan_on
 from genoconv.ops.longconv.three_pass.plan import ThreePassPlan
 

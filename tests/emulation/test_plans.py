@@ -14,7 +14,8 @@ from genoconv.ops import prepare_filter
 from genoconv.ops.longconv import fused
 from genoconv.ops.longconv.host import DTYPES
 from genoconv.ops.longconv.one_sm.blocks import SIZES
-from genoconv.ops.longconv.one_sm.plan import FITS, KERNELS, Fit, OneSm, OneSmPlan, Shares
+from genoconv.ops.longconv.one_sm.plan import FITS, KERNELS, Fit, OneSm, OneSmPlan
+from genoconv.ops.longconv.one_sm.shares import Shares
 
 pytestmark = pytest.mark.skipif(not harness.available(), reason="needs g++ with C++20")
 

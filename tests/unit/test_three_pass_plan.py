@@ -6,7 +6,8 @@ import pytest
 
 from genoconv.gpu.targets import ARCHS, Card, card_of
 from genoconv.ops.longconv.regimes import choose_plan, reach
-from genoconv.ops.longconv.three_pass.plan import LONGEST, ThreePass, ThreePassPlan
+from genoconv.ops.longconv.three_pass.factors import LONGEST
+from genoconv.ops.longconv.three_pass.plan import ThreePass, ThreePassPlan
 
 H200 = card_of("sm_90")
 LENGTHS = (32769, 40000, 65536, 100_003, 131_072, 160_000, 450_000, 524_288, 1_000_000, 1_048_576, 2_473_537, LONGEST)

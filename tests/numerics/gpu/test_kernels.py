@@ -30,7 +30,8 @@ from genoconv.gpu.targets import local_card
 from genoconv.ops import fftconv, prepare_filter
 from genoconv.ops.longconv.one_sm import launches as one_sm
 from genoconv.ops.longconv.one_sm.blocks import SIZES
-from genoconv.ops.longconv.one_sm.plan import FITS, Shares
+from genoconv.ops.longconv.one_sm.plan import FITS
+from genoconv.ops.longconv.one_sm.shares import Shares
 from genoconv.ops.longconv.regimes import reach
 from genoconv.ops.longconv.three_pass.plan import ThreePassPlan
 

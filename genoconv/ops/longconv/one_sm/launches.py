@@ -12,7 +12,8 @@ from genoconv.gpu.launch import Loaded
 from genoconv.ops import kernels
 from genoconv.ops.longconv import host
 from genoconv.ops.longconv.one_sm import tables as words
-from genoconv.ops.longconv.one_sm.plan import LARGEST_STRIDE, Fit, OneSmPlan, Shares
+from genoconv.ops.longconv.one_sm.plan import LARGEST_STRIDE, Fit, OneSmPlan
+from genoconv.ops.longconv.one_sm.shares import Shares
 from genoconv.ops.longconv.spectrum import StoredSpectrum
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.targets import Card
@@ -31,6 +31,7 @@ from genoconv.ops.longconv.one_sm.blocks import (
     rows_to_a_tile,
     tiles_to_a_row,
 )
+from genoconv.ops.longconv.one_sm.shares import Shares, share_out_rows, share_out_tiles
 from genoconv.ops.longconv.plan import Plan
 from genoconv.wording import count
 
@@ -52,21 +53,6 @@ def too_many(channels: int, length: int) -> str | None:
         f"{channels:,} channels of {length:,} positions exceed the {LARGEST_STRIDE:,} values per batch that "
         f"the kernels count to: use fewer channels per call, or backend='torch'"
     )
-
-
-class Shares(NamedTuple):
-    """Work of the backward kernel's blocks.
-
-    Attributes:
-        grid: blocks.
-        slices: parts of a channel's batch, each with sums of its own.
-        team: blocks that share the steps of a slice, alternately, and add to the same sums in order; with several, all
-            blocks must be on the GPU at a time.
-    """
-
-    grid: int
-    slices: int
-    team: int
 
 
 @dataclass(frozen=True)
@@ -230,35 +216,8 @@ class OneSmPlan(Plan):
         """How the backward kernel's blocks share out B `batches` of H `channels`."""
         steps, blocks = -(-batches // self.backward_block.rows), self.card.sm_count * self.backward_block.per_sm
         if self.span == 1:
-            # The fewest slices (each costs a partial sum) among those that finish first, a job's own cost counted as
-            # half a step.
-            slices = min(
-                range(1, min(steps, 64) + 1),
-                key=lambda n: (-(-channels * n // blocks) * (-(-steps // n) + 0.5), n),
-            )
-            return Shares(min(blocks, channels * slices), slices, 1)
-
-        # In steps, fitted to what one H100 took. alone: how much longer a step takes where every block has a channel of
-        # its own, and all those filters and sums do not fit the L2 cache. lag: of a block behind the one before it, for
-        # sums are passed on once in this part of a step; in large teams the first waits for the last when its turn
-        # comes again.
-        alone, lag = {1: (0.05, 0.22), 2: (0.3, 0.2), 4: (0.55, 0.12)}[self.split]
-
-        def time(slices: int, team: int) -> float:
-            depth = steps // slices
-            rounds = -(-channels * slices // (blocks // team)) * -(-depth // team)
-            queue = max(1.0, lag * team) if team < depth else 1.0
-            return rounds * queue * (1 + alone / team) + 0.6 * team + 0.3 * slices
-
-        slices, team = min(
-            (
-                (slices, team)
-                for slices in range(1, min(max(1, blocks // channels), steps, 64) + 1)
-                for team in range(1, min(steps // slices, blocks) + 1)
-            ),
-            key=lambda way: time(*way),
-        )
-        return Shares(team * min(blocks // team, channels * slices), slices, team)
+            return share_out_tiles(steps, blocks, channels=channels)
+        return share_out_rows(steps, blocks, channels=channels, split=self.split)
 
     def obstacle(self, channels: int) -> str | None:
         """The kernels count the values of a batch in 32 bits."""

@@ -8,35 +8,26 @@ j' (f1 + 1/4) / N (twiddles) plus j' f' / L (plain transforms of lines). R1 is r
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from types import ModuleType
 
 from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.targets import Card
 from genoconv.ops.longconv.one_sm.blocks import FACTORS
 from genoconv.ops.longconv.plan import Plan
+from genoconv.ops.longconv.three_pass.factors import (
+    COLUMN_WARPS,
+    LINE_POINTS,
+    column_bytes,
+    factors_of,
+    line_bytes,
+    sizes_on,
+)
+from genoconv.ops.longconv.three_pass.groups import InGroups
 from genoconv.ops.longconv.three_pass.tables import SECOND
-
-LONGEST = 1 << 24
-COLUMN_WARPS = 8
-_MOST_RADIX = 64  # of one product: more would be spilled
-_GOOD_RADIX = 32  # of the first of two steps, where lines are longer than the shortest
-_MANTISSAS = (4, 5, 6, 7)  # sizes are these times powers of two, so at most a quarter is padding
-_POINTS = (4096, 8192, 16384)  # of a line
-_GROUP_BYTES = 60 * 2**20
-"""Spectra in flight between passes of the forward pass, in all groups.
-
-Smaller groups would stay in the L2 cache, but each costs the launches of its passes (`benchmarks/NOTES.md`).
-"""
-_BACKWARD_SHARE = 6
-"""Times that for the backward pass, where spectra of rows, of their gradients and of filters' gradients are in flight:
-enough for eight rows of 2M at once, which then share a filter and need no sums in device memory."""
-GROUPS = 2
-"""Groups in flight, each on a stream of its own."""
 
 
 @dataclass(frozen=True)
-class ThreePassPlan(Plan):
+class ThreePassPlan(InGroups):
     """A row that is transformed in three passes over device memory and the L2 cache.
 
     Attributes:
@@ -96,39 +87,9 @@ class ThreePassPlan(Plan):
         """Most blocks of a line pass that share a multiprocessor."""
         return 2
 
-    @property
-    def group_bytes(self) -> int:
-        """Device memory of the spectra in flight in a forward pass, unless a single row takes more."""
-        return _GROUP_BYTES
-
-    def rows_at_once(self, rows: int, *, batches: int | None = None) -> int:
-        """Rows of a group, of so many in all. ``batches``: in the backward pass, how many rows share a filter."""
-        most = self.group_bytes // (4 * self.kept * GROUPS)
-        if batches is not None:  # two spectra of each row, and one for each filter
-            most = _BACKWARD_SHARE * self.group_bytes * batches // (4 * self.kept * GROUPS * (2 * batches + 1))
-        groups = -(-rows // max(1, most))
-        return -(-rows // groups)  # groups of equal sizes
-
-    def groups(self, rows: int, *, batches: int | None = None) -> int:
-        """Groups in flight."""
-        most = GROUPS if 4 * self.kept * GROUPS <= self.group_bytes else 1
-        return min(most, -(-rows // self.rows_at_once(rows, batches=batches)))
-
     def obstacle(self, channels: int) -> str | None:
         """Strides have 64 bits."""
         return None
-
-    def workspace_bytes(self, batches: int, channels: int, *, backward: bool) -> int:
-        """Spectra of the rows in flight, their scales, and in the backward pass sums over the batch."""
-        rows, line = batches * channels, 4 * self.kept
-        sharing = batches if backward else None
-        at_once, groups = self.rows_at_once(rows, batches=sharing), self.groups(rows, batches=sharing)
-        spectra = groups * at_once * (line + self.points // 8)
-        if not backward:
-            return spectra + 8 * rows
-        filters = groups * max(1, at_once // batches) * line
-        partial = 0 if at_once >= batches else 2 * line
-        return 2 * spectra + filters + partial + 16 * rows
 
     def columns(
         self,
@@ -206,7 +167,7 @@ class ThreePassPlan(Plan):
 
     def line_warps(self, name: str) -> int:
         """Warps of a block of a line pass: 8, two blocks to a multiprocessor, where registers and lines allow it."""
-        return 8 if self.points == _POINTS[0] and name != "line_gradients" else 16
+        return 8 if self.points == LINE_POINTS[0] and name != "line_gradients" else 16
 
     @property
     def column_tiles(self) -> int:
@@ -281,41 +242,6 @@ class ThreePassPlan(Plan):
         )
 
 
-def line_bytes(points: int, buffers: int) -> int:
-    """Shared memory of a block with `buffers` lines: a word for peaks, tables, lines (`csrc/one_sm/shape.cuh`)."""
-    radix, split = FACTORS[points]
-    lag_twists = 2 * split - 1 if split > 1 else 0
-    tables = 2048 * (radix // 16) ** 2 + 2048 * (1 + lag_twists) + 3072 * (split - 1)
-    return 512 + tables + 4 * points * buffers
-
-
-def column_bytes(radix: int, *, span: int, split: bool) -> int:
-    """Shared memory of a block of a column pass, ``span`` columns to a warp (`csrc/three_pass/shape.cuh`).
-
-    A word for peaks and the matrix; then the rows between two steps, or each warp's scratch and twiddles. A matrix of
-    more than 32 points stays out where there are two steps.
-    """
-    tiles, rows = -(-radix // 16), 16 * 4 * span
-    if split:
-        return 128 + (1024 * tiles**2 if tiles <= 2 else 0) + SECOND * rows * tiles
-    return 128 + 1024 * tiles**2 + COLUMN_WARPS * rows * (1 + tiles)
-
-
-def _factors(size: int, card: Card) -> tuple[int, bool, int] | None:
-    """(r1, whether columns have a second step, L) of a transform, or None where nothing fits."""
-    fitting = [points for points in _POINTS if line_bytes(points, 2) <= card.smem]
-    shortest, longer = fitting[:1], fitting[1:]
-    for points in shortest:
-        if size % points == 0 and 3 <= size // points <= _MOST_RADIX:
-            return size // points, False, points
-    for tried, most in ((shortest, _MOST_RADIX), (longer, _GOOD_RADIX), (longer, _MOST_RADIX)):
-        for points in tried:
-            radix, rest = divmod(size, points * SECOND)
-            if not rest and 1 <= radix <= most and column_bytes(radix, span=32, split=True) <= card.smem:
-                return radix, True, points
-    return None
-
-
 class ThreePass:
     """The regime of rows longer than one multiprocessor holds."""
 
@@ -324,22 +250,16 @@ class ThreePass:
 
     def sizes(self, card: Card) -> tuple[int, ...]:
         """Multiples 4, 5, 6 and 7 of powers of two, up to 2^24."""
-        return _sizes(card)
+        return sizes_on(card)
 
     def scales(self, size: int, card: Card) -> int:
         """One per channel and one per line."""
-        factors = _factors(size, card)
+        factors = factors_of(size, card)
         assert factors is not None
         return 1 + size // factors[2]
 
     def plan(self, length: int, size: int, *, filter_length: int, dtype: str, card: Card) -> ThreePassPlan:
         """As :meth:`genoconv.ops.longconv.regimes.Regime.plan`."""
-        factors = _factors(size, card)
+        factors = factors_of(size, card)
         assert factors is not None
         return ThreePassPlan(length, filter_length, dtype, card, size, *factors)
-
-
-@lru_cache
-def _sizes(card: Card) -> tuple[int, ...]:
-    every = sorted(m << a for m in _MANTISSAS for a in range(10, 23) if m << a <= LONGEST)
-    return tuple(size for size in every if size >= 12288 and _factors(size, card))
