@@ -125,8 +125,9 @@ def test_masks_that_cannot_be(kept: tuple[bool, ...], message: str) -> None:
 def test_shares_that_cannot_be() -> None:
     with pytest.raises(UsageError, match="sparsity 1: it must be"):
         choose_mask(torch.ones(1, 8), 8, sparsity=1.0)
-    with pytest.raises(UsageError, match="7 blocks: it must be an even number"):
-        choose_mask(torch.ones(1, 8), 8, sparsity=0.5, blocks=7)
+    for blocks in (7, 0, -2, 2.0, None):
+        with pytest.raises(UsageError, match=rf"^{blocks} blocks: it must be an even whole number, 2 or more$"):
+            choose_mask(torch.ones(1, 8), 8, sparsity=0.5, blocks=blocks)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="is one block of 1,048,576: rows of 8 positions have at most 16"):
         choose_mask(torch.ones(1, 8), 8, sparsity=1 - 2**-20, interleaved=True)
     with pytest.raises(UsageError, match="2,000 blocks: rows of 1,000 positions have at most 1,000"):

@@ -18,6 +18,7 @@ Source: Fu et al. 2023, FlashFFTConv, https://arxiv.org/abs/2311.05908, section 
 """
 
 import math
+import operator
 from dataclasses import dataclass
 
 import torch
@@ -102,8 +103,12 @@ def choose_mask(
     arguments.check_filter(k, length)
     if not 0 <= sparsity < 1:
         raise UsageError(f"sparsity {sparsity:g}: it must be at least 0 and less than 1")
-    if blocks < 2 or blocks % 2:
-        raise UsageError(f"{blocks} blocks: it must be an even number, 2 or more")
+    try:
+        even = operator.index(blocks) >= 2 and blocks % 2 == 0
+    except TypeError:
+        even = False
+    if not even:
+        raise UsageError(f"{blocks!r} blocks: it must be an even whole number, 2 or more")
     if interleaved:
         blocks = 1 << int(math.log2(1 / (1 - sparsity)) + 1e-9)
     if blocks > max(BLOCKS, length):
