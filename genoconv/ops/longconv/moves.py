@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from genoconv.ops.longconv import captures
+
 Span = tuple[int, int]
 
 
@@ -80,13 +82,8 @@ def batches_of(
 
 def _uploaded(sources: NDArray[np.int64], device: torch.device) -> Move:
     none = sources < 0
-    return Move(_on(np.maximum(sources, 0), device), _on(none, device) if none.any() else None)
-
-
-def _on(values: NDArray[Any], device: torch.device) -> Tensor:
-    found = torch.from_numpy(values)
-    # Without waiting for the GPU.
-    return found.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else found
+    found = captures.uploaded(torch.from_numpy(np.maximum(sources, 0)), device)
+    return Move(found, captures.uploaded(torch.from_numpy(none), device) if none.any() else None)
 
 
 def _move(x: Tensor, there: Move, back: Move) -> Tensor:
@@ -112,5 +109,6 @@ class _Moved(torch.autograd.Function):
 
 
 def _taken(x: Tensor, move: Move) -> Tensor:
+    captures.keep(*move)
     found = x.index_select(2, move.sources)
     return found if move.none is None else found.masked_fill_(move.none, 0)

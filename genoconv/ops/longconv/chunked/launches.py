@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from genoconv.ops import kernels
-from genoconv.ops.longconv import host, regimes
+from genoconv.ops.longconv import captures, host, regimes
 from genoconv.ops.longconv.chunked.plan import Group, slices
 from genoconv.ops.longconv.host import DTYPES
 from genoconv.ops.longconv.moves import Span
@@ -37,14 +37,18 @@ def sizes(u: Tensor) -> tuple[int, ...]:
 
 @lru_cache(maxsize=64)
 def _table(spans: tuple[Span, ...], group: Group, device: torch.device) -> Tensor:
-    """(rows, 4) words: where each row of a group starts (two words), its positions, its chunks."""
     found = []
     for row in group.rows:
         start, stop = spans[row]
         found.append((start & 0xFFFFFFFF, start >> 32, stop - start, -(-(stop - start) // group.points)))
-    words = torch.tensor(found, dtype=torch.int64).to(torch.int32)
-    # Without waiting for the GPU.
-    return words.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else words
+    return captures.uploaded(torch.tensor(found, dtype=torch.int64).to(torch.int32), device)
+
+
+def table_of(spans: tuple[Span, ...], group: Group, device: torch.device) -> Tensor:
+    """(rows, 4) words: where each row of a group starts (two words), its positions, its chunks."""
+    table = _table(spans, group, device)
+    captures.keep(table)
+    return table
 
 
 def _aligned(spans: tuple[Span, ...], group: Group, *tensors: Tensor | None) -> bool:
@@ -99,7 +103,7 @@ def forward(
     tables = one_sm.tables_on(plan.radix, plan.split, index)
     tensors = (u, gate_in, gate_out, y, spectrum.filter, spectrum.scale, tables)
     counts = (len(group.rows), H, spectrum.filter.shape[1], kept)
-    args = (*tensors, _table(spans, group, u.device), workspace, *counts, *_channels(u, gate_in, gate_out, y))
+    args = (*tensors, table_of(spans, group, u.device), workspace, *counts, *_channels(u, gate_in, gate_out, y))
     loaded.launch(args, grid=grid)
 
 
@@ -143,7 +147,7 @@ def backward(
     tensors = (u, gate_in, gate_out, dy, du, dgate_in, dgate_out, spectrum.filter, spectrum.scale, partial, tables)
     counts = (len(group.rows), H, filter_chunks, kept, count)
     strides = _channels(u, gate_in, gate_out, dy, du)
-    loaded.launch((*tensors, _table(spans, group, device), workspace, *counts, *strides), grid=grid)
+    loaded.launch((*tensors, table_of(spans, group, device), workspace, *counts, *strides), grid=grid)
     dk = torch.empty((H * filter_chunks, plan.size), dtype=torch.float32, device=device)
     dD = torch.empty(H * filter_chunks, dtype=torch.float32, device=device)
     left = (partial, dk, dD, tables, H * filter_chunks, plan.size, count, filter_chunks)
