@@ -17,6 +17,7 @@ from genoconv.train import graphs
 from genoconv.train.batch import Batch
 from genoconv.train.exchange import Exchange
 from genoconv.train.graphs import GraphedSums, Update
+from support import HANG
 
 LENGTHS = ((8, 8, 8, 8, 8, 5, 8), (6, 7, 6, 9, 6, 6, 6))  # of each process's batches
 NONE = torch.empty(0)
@@ -103,6 +104,8 @@ def test_a_graph_on_one_process_and_none_on_the_other_learn_what_one_process_lea
     for one in pair:
         one.start()
     for one in pair:
+        one.join(HANG)
+        one.kill()  # it waits where the other has failed
         one.join()
     assert [one.exitcode for one in pair] == [0, 0]
     found = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
