@@ -32,6 +32,7 @@ class PlanOptions(Options):
     ] = "bf16"
     gpu: Annotated[
         str | None,
+        BeforeValidator(as_text),
         option(
             "--gpu", metavar="NAME", default="the GPU of this machine", help="h200, h100, a100, rtx4090 and others."
         ),

@@ -14,6 +14,7 @@ from genoconv.pipelines.plan.cards import ACCELERATORS, accelerator
 from genoconv.pipelines.plan.costs import SAFE, Prediction, Workload, convolution, predict, workload
 from genoconv.pipelines.plan.options import PlanOptions
 from genoconv.pipelines.plan.run import fits, plan
+from genoconv.pipelines.resolve import Call
 from support import ROOT
 
 H200 = accelerator("h200")
@@ -115,6 +116,10 @@ def test_every_gpu_has_a_plan(name: str) -> None:
 )
 def test_a_gpu_goes_by_the_names_of_makers_and_drivers(name: str, key: str) -> None:
     assert accelerator(name).name == key
+
+
+def test_a_file_may_name_a_gpu_by_its_number() -> None:
+    assert Call(PlanOptions, None, {"length": 100}, ["gpu=4090"]).resolve().gpu == "4090"
 
 
 @pytest.mark.parametrize(
