@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from genoconv import atomic
 from genoconv.errors import DataError, UsageError
-from genoconv.pipelines.lean import no_collections
+from genoconv.pipelines.lean import lean_lightning, no_collections
 from genoconv.pipelines.outcome import Outcome
 from genoconv.pipelines.resolve import Call
 from genoconv.pipelines.train.config import configure, default_folder, refuse_changes, resolve, split_call
@@ -167,7 +167,7 @@ def find_machine(settings: "RunSettings", *, folder: Path) -> "Machine":
         UsageError: as :func:`genoconv.train.machine.settle`.
         OutputError: TensorBoard cannot write into the folder.
     """
-    with no_collections():
+    with no_collections(), lean_lightning():
         importlib.import_module("genoconv.train.loop")  # and with it torch and Lightning
         from genoconv.train.machine import settle
 
