@@ -50,9 +50,10 @@ class Snv(NamedTuple):
 
 
 COLUMNS = 14
-"""Of a block that :func:`snvs` takes: score, forward and reverse of A, C, G, T; ln P(ref); entropy."""
-RANKED_COLUMNS = COLUMNS + 8
-"""With a calibration: also percentile and z of A, C, G, T."""
+"""Of a block that :func:`snvs` takes: score, forward and reverse of A, C, G, T; ln P(ref); entropy.
+
+With a calibration eight more follow: percentile and z of A, C, G, T.
+"""
 
 
 def snvs(block: Block) -> Iterator[Snv]:
