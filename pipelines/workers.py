@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -90,6 +91,17 @@ def sharing(devices: list[str], *, asked: str | None, long: bool) -> list[str]:
     return devices * max(1, min(_SHARING, cores - 1))
 
 
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Processes that start in the block leave Ctrl-C, which reaches the whole group, to the first one at once."""
+    resource_tracker.ensure_running()  # otherwise it starts with them, and lets the signal in again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Worker(Generic[P, R]):
     """One process and the pieces that it has."""
 
@@ -100,7 +112,8 @@ class _Worker(Generic[P, R]):
         self.process: SpawnProcess = context.Process(
             target=_serve, args=(theirs, make, device, threads, share), name=f"genoconv on {device}", daemon=True
         )
-        self.process.start()
+        with _without_ctrl_c():
+            self.process.start()
         theirs.close()
         self.pieces: list[int] = []
 
@@ -261,7 +274,8 @@ def _ahead(here: Work[P, R], pieces: Iterable[P], *, advance: Advance) -> Iterat
 
 def _serve(connection: Connection, make: Make[P, R], device: str, threads: int | None, share: int) -> None:
     """The life of a worker: pieces in, results out, until the other end is closed or has gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the first process decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process decides
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     logging.getLogger("genoconv").addHandler(logging.NullHandler())  # the first process has said it already
     try:

@@ -78,6 +78,21 @@ def waiting(device):
     return work
 
 
+class Loading:
+    """A maker; Ctrl-C comes while a process reads what it is to do."""
+
+    def __call__(self, device):
+        return lambda piece, advance: piece
+
+    def __reduce__(self):
+        return _struck, ()
+
+
+def _struck():
+    os.kill(os.getpid(), signal.SIGINT)
+    return Loading()
+
+
 def interrupted(device):
     """Ctrl-C in a terminal reaches the workers too."""
 

@@ -200,6 +200,11 @@ def test_workers_leave_ctrl_c_to_the_first_process():
     assert [result for _, result in found] == list(range(5))
 
 
+def test_workers_leave_ctrl_c_to_the_first_process_while_they_load():
+    found, _ = run(worker_tasks.Loading(), range(5))
+    assert [result for _, result in found] == list(range(5))
+
+
 def interrupted_run():
     compute = computed(worker_tasks.doubling("here"), worker_tasks.doubling, DEVICES, range(9), advance=lambda n: None)
     with compute as results:
