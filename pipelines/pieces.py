@@ -158,8 +158,9 @@ class Pieces:
         """Delete the files: the output is complete, or there is nothing to resume."""
         self.close()
         self._journal.remove()
-        for path in self.paths:
-            path.unlink(missing_ok=True)
+        with ExitStack() as rest:  # all of them, also where a signal comes
+            for path in self.paths:
+                rest.callback(path.unlink, missing_ok=True)
 
     def close(self) -> None:
         """Write what waits, and close the files."""

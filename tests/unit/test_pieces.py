@@ -37,6 +37,22 @@ def test_what_is_appended_is_there_after_a_resume(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_signal_while_the_files_go_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, unlink, calls = pieces(tmp_path), Path.unlink, []
+
+    def struck(path: Path, missing_ok: bool = False) -> None:
+        calls.append(path)
+        unlink(path, missing_ok=missing_ok)
+        if len(calls) == 2:  # after the journal and a file
+            raise KeyboardInterrupt
+
+    keep(made, b"one", b"1")
+    monkeypatch.setattr(Path, "unlink", struck)
+    with pytest.raises(KeyboardInterrupt):
+        made.remove()
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_reader_waits_for_what_comes_and_is_stopped_with_the_run(tmp_path: Path) -> None:
     made = pieces(tmp_path)
     with ThreadPoolExecutor(2) as pool:
