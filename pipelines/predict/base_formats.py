@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from genoconv.atomic import atomic_file
+from genoconv.atomic import atomic_file, atomic_files
 from genoconv.errors import DataError
 from genoconv.pipelines.predict.formats import PLACE, files_of, parquet_schema
 from genoconv.pipelines.spool import Array, Row, Spool
@@ -42,8 +42,8 @@ def write_bases(
     else:
         blocks = _Blocks(spool, name=output.name)
         lengths = {name: contigs[name] for name in blocks.contigs}
-        for column, (_, path) in enumerate(files_of(output, columns).items()):
-            with atomic_file(path) as temporary:
+        with atomic_files(list(files_of(output, columns).values())) as temporaries:
+            for column, temporary in enumerate(temporaries):
                 write_bigwig(temporary, blocks, column=column, contigs=lengths)
 
 

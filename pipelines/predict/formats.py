@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from genoconv.atomic import atomic_file, refuse_existing, refuse_not_utf8
+from genoconv.atomic import atomic_file, atomic_files, refuse_existing, refuse_not_utf8
 from genoconv.errors import UsageError
 from genoconv.pipelines.spool import Spool
 from genoconv.tracks.bigwig import write_spans
@@ -77,8 +77,8 @@ def write(
     elif output.suffix == ".parquet":
         _write_parquet(output, spool, columns, metadata)
     else:
-        for column, (_, path) in enumerate(files_of(output, columns).items()):
-            with atomic_file(path) as temporary:
+        with atomic_files(list(files_of(output, columns).values())) as temporaries:
+            for column, temporary in enumerate(temporaries):
                 write_spans(temporary, _track(spool, column, middle), contigs=contigs)
 
 

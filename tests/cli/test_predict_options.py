@@ -1,6 +1,8 @@
 """Every option of ``genoconv predict`` reaches the place that uses it."""
 
+import errno
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +72,22 @@ def _(bench: Bench) -> None:
         assert values[55] == values[74] == pytest.approx(wanted[1], abs=1e-5)
         assert values[54] != values[55]
     assert (bench.folder / "t.x.bw").exists()
+
+    written = []
+
+    def fails(*words: object, **rest: object) -> None:
+        written.append(words)
+        if len(written) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    words = ("predict", bench.fasta, "-m", bench.model, "-o", bench.folder / "u.bw", "-w", 50, "--stride", 20)
+    with bench.monkeypatch.context() as patch:
+        patch.setattr("genoconv.pipelines.predict.formats.write_spans", fails)
+        with pytest.raises(OSError, match="No space left"):
+            call(*words)
+    assert not list(bench.folder.glob("u.*"))  # no track without the other
+    call(*words, "--resume")
+    assert (bench.folder / "u.x.bw").read_bytes() == (bench.folder / "t.x.bw").read_bytes()
     with pytest.raises(UsageError, match="give their length with --window"):
         bench.run("--stride", 5)
     bed = bench.folder / "x.bed"
