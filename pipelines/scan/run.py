@@ -86,8 +86,8 @@ def scan(options: ScanOptions) -> Summary | Forecast:
         OutputError: an output exists already, cannot be written, or is being written by another process.
     """
     wanted = format_of(options.output)
-    drawn = options.annotation or options.genes
-    genome = genome_files(options.fasta, options.genome, annotation=drawn, offline=options.offline, quiet=options.quiet)
+    named = options.annotation or options.genes
+    genome = genome_files(options.fasta, options.genome, annotation=named, offline=options.offline, quiet=options.quiet)
     fasta = genome.fasta
     reference = Reference(Fasta(fasta))
     spans = find_spans(options, fasta=fasta, contigs=reference.contigs, aliases=genome.aliases)
@@ -112,9 +112,11 @@ def scan(options: ScanOptions) -> Summary | Forecast:
             with alongside(output, stop=spool.stop) as writing:
                 summary = _scan_all(options, mine, scanner, spool, devices, writing)
                 output.show(writing)
-            if options.plot is not None:
-                draw(options.plot, list(output.blocks()), genes=genes)
+            drawn = [] if options.plot is None else list(output.blocks())
             spool.remove()
+        # The output is complete, so that there is nothing to resume where the drawing fails.
+        if options.plot is not None:
+            draw(options.plot, drawn, genes=genes)
     return replace(summary, files=tuple(files))
 
 

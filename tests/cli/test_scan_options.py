@@ -121,6 +121,16 @@ def _(bench: Bench) -> None:
     bench.call("--genes", genes, "--plot", picture, "--force")
     assert picture.read_bytes() != before
 
+    def fails(*_: object, **__: object) -> None:
+        raise OutputError("p.svg: cannot write")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("genoconv.pipelines.scan.run.draw", fails)
+        with pytest.raises(OutputError, match=r"p\.svg: cannot write"):
+            bench.call(*REGION, "--plot", bench.folder / "p.svg", "--force")
+    assert bench.out.exists()
+    assert not list(bench.folder.glob(".o*"))  # the output is complete: nothing is kept for --resume
+
 
 @shows("annotation")
 def _(bench: Bench) -> None:
