@@ -259,6 +259,19 @@ def test_a_signal_in_a_finaliser_is_not_lost(number: int, busy: int, monkeypatch
     assert not early
 
 
+def test_ctrl_c_while_modules_load_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Struck:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "genoconv.cli.entry":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "genoconv.cli.entry")
+    monkeypatch.setattr(sys, "meta_path", [Struck(), *sys.meta_path])
+    with pytest.raises(SystemExit) as stop:
+        genoconv.cli.main()
+    assert stop.value.code == 130
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.usefixtures("main_in_this_process")
 def test_a_signal_while_a_failure_is_reported_is_no_traceback(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
