@@ -12,12 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from genoconv.errors import ModelError
 from genoconv.tasks.batching import fetching
 from genoconv.tasks.comparison import Advance
 from genoconv.tasks.likelihood import scored
 from genoconv.tasks.likeness import DELETION, INSERTION, LENGTHS, Ids, snv_classes, surroundings
-from genoconv.tasks.scan import N_RICH, Scanner
+from genoconv.tasks.scan import N_RICH, NotFiniteError, Scanner
 from genoconv.tasks.score import VariantScorer
 from genoconv.tasks.tiling import Tile
 from genoconv.tokens import A, T, decode
@@ -191,7 +190,7 @@ def score_sample(
     """Scores of random variants by the path of ``score-variants``; also divided by the bases of the window.
 
     Raises:
-        ModelError: a score is not finite.
+        NotFiniteError: a score is not finite.
     """
     classes: list[int] = []
     values: list[float] = []
@@ -203,7 +202,8 @@ def score_sample(
             if score.llr is None:
                 continue
             if not math.isfinite(score.llr):
-                raise ModelError(f"the score of a random variant at {record.contig}:{record.start + 1} is not finite")
+                place = f"{record.contig}:{record.start + 1}"
+                raise NotFiniteError(f"score of a random variant is not finite (at {place})")
             classes.append(class_)
             values.append(score.llr)
             per_base.append(score.llr / _bases(scorer, record))

@@ -14,8 +14,10 @@ where those windows are moved inwards and see more.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -100,6 +102,19 @@ def _entropy(log_p: Tensor) -> Tensor:
 
 class NotFiniteError(ModelError):
     """A model predicts what is not a number."""
+
+
+@contextmanager
+def numbers_of(model: Path) -> Iterator[None]:
+    """Say of which model it is that numbers are not finite.
+
+    Raises:
+        ModelError: in place of :class:`NotFiniteError`.
+    """
+    try:
+        yield
+    except NotFiniteError as error:
+        raise ModelError(f"{model}: its {error}") from error
 
 
 class Scanner:

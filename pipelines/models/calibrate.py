@@ -21,6 +21,7 @@ from genoconv.tasks import calibration as stored
 from genoconv.tasks.calibration import Calibration, Table, fit
 from genoconv.tasks.comparison import Reduce
 from genoconv.tasks.samples import Sample, is_indel
+from genoconv.tasks.scan import numbers_of
 from genoconv.variants.records import Record
 from genoconv.variants.reference import Reference
 from genoconv.workfiles import claimed
@@ -82,7 +83,8 @@ def calibrate_model(options: CalibrateOptions) -> Calibrated | Forecast:
         refuse_existing(path, force=options.force or options.dry_run)
         options = with_precision(options)
         sampling = Sampling.prepare(options, load(options), Reference(Fasta(fasta)))
-        expected = _forecast(options, sampling)
+        with numbers_of(options.model):
+            expected = _forecast(options, sampling)
         if options.dry_run:
             assert expected is not None
             return expected
@@ -97,6 +99,11 @@ def fill(options: CalibrateOptions, sampling: Sampling, *, folder: Path) -> Cali
         ModelError: scores are not finite.
         OutputError: the folder cannot be written.
     """
+    with numbers_of(options.model):
+        return _filled(options, sampling, folder=folder)
+
+
+def _filled(options: CalibrateOptions, sampling: Sampling, *, folder: Path) -> Calibrated:
     numbers = sampling.tiles(options.sample)
     total = sampling.positions(numbers)
     with progress_bar("Scanning a sample", total=total, unit="positions", quiet=options.quiet) as advance:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from genoconv import __version__
 from genoconv.atomic import refuse_existing, refuse_inputs, refuse_not_utf8
-from genoconv.errors import ModelError, UsageError
+from genoconv.errors import UsageError
 from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.fasta.digests import digest_of_md5s, md5s_of
 from genoconv.models.checkpoint import model_digest, model_files
@@ -36,7 +36,7 @@ from genoconv.progress import Advance, progress_bar
 from genoconv.tasks.batching import fetching
 from genoconv.tasks.calibration import Table
 from genoconv.tasks.journal import refuse_finished_pieces
-from genoconv.tasks.scan import NotFiniteError, Scanner
+from genoconv.tasks.scan import Scanner, numbers_of
 from genoconv.tracks.blocks import COLUMNS
 from genoconv.variants.reference import Reference
 from genoconv.workfiles import claimed
@@ -99,7 +99,8 @@ def scan(options: ScanOptions) -> Summary | Forecast:
         options, devices = with_precision(options), chosen_devices(options.devices, device=options.device)
         scanner = _scanner(options, load(options, device=devices[0]), reference)
         mine = _shard(options, spans, scanner)
-        expected = _expected(options, mine, scanner, devices)
+        with numbers_of(options.model):
+            expected = _expected(options, mine, scanner, devices)
         if options.dry_run:
             assert expected is not None
             return expected
@@ -235,14 +236,12 @@ def _scan_all(
         advance(resumed)
         left = mine[spool.finished :]
         make = partial(_work_on, options=options, fasta=scanner.reference.fasta.path)
-        try:
-            with computed(_work(options, scanner), make, devices, left, advance=advance) as results:
-                for _, rows in results:
-                    spool.append(rows)
-                    if writing.done():
-                        writing.result()
-        except NotFiniteError as error:
-            raise ModelError(f"{options.model}: its {error}") from error
+        compute = computed(_work(options, scanner), make, devices, left, advance=advance)
+        with numbers_of(options.model), compute as results:
+            for _, rows in results:
+                spool.append(rows)
+                if writing.done():
+                    writing.result()
         spool.flush()
     return Summary(options.output, sum(sizes), resumed, time.monotonic() - began)
 

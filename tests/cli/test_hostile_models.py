@@ -146,12 +146,13 @@ def test_scores_of_weights_beyond_measure(tmp_path: Path, home: Path) -> None:
     vcf.write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\nr\t201\t.\tA\tC\t.\t.\t.\n")
     score = ("score-variants", vcf, "-f", fasta, "-o", tmp_path / "o.vcf", "--window", "16")
     scan = ("scan", fasta, "-r", "r:100-140", "-o", tmp_path / "o.tsv.gz", "--window", "16")
+    calibrate = ("models", "calibrate", tmp_path / "wild", "-f", fasta, "--window", "16")
     for words, said in (
-        (score, "its scores are not finite (first at r:201)"),
-        (scan, "wild: its predictions are not finite (first in r:"),
+        ((*score, "-m", tmp_path / "wild"), "its scores are not finite (first at r:201)"),
+        ((*scan, "-m", tmp_path / "wild"), "wild: its predictions are not finite (first in r:"),
+        (calibrate, "wild: its predictions are not finite (first in r:"),
     ):
-        result = run_cli(*words, "-m", tmp_path / "wild", home=home)
-        assert said in one_clear_line(result, code=1)
+        assert said in one_clear_line(run_cli(*words, home=home), code=1)
     assert not list(tmp_path.glob("o.*"))
 
 
