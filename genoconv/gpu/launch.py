@@ -70,12 +70,21 @@ class Loaded:
                 self._launch(args, grid, cooperative, pdl, cluster)
 
     def clusters(self, size: int) -> int:
-        """How many clusters of ``size`` blocks the GPU holds at a time."""
+        """How many clusters of ``size`` blocks the GPU holds at a time.
+
+        Raises:
+            KernelError: there is room for none, as on a small part of a GPU.
+        """
         if size not in self._clusters:
             with self._cuda.device(self._index):
                 config = self._config(size, 0, False, size)
                 status, count = self._driver.cuOccupancyMaxActiveClusters(self._function, config)
             self.check(status)
+            if not int(count):
+                raise KernelError(
+                    f"{self._name}: this part of cuda:{self._index} has no place for {size} blocks that reach one "
+                    "another's memory; take a larger part of the GPU, or backend='torch'"
+                )
             self._clusters[size] = int(count)
         return self._clusters[size]
 
