@@ -30,6 +30,7 @@ CHANGES = {
 LONG_CHANGES = {
     "twiddles of lines left out": ("three_pass/columns_in.cu", "twiddle(re[c + i], im[c + i], x, y);", ""),
     "last positions dropped": ("three_pass/rows.cuh", "rest < 8 ? static_cast<int>(rest) : 8", "rest < 8 ? 0 : 8"),
+    "lines not awaited": ("three_pass/lines.cu", "wait_copies<kBuffers - 1>();", ";"),
     "tiles not levelled": ("three_pass/lines.cuh", "if (range.level()) return;", "return;"),
     "scales of lines left out": ("three_pass/columns_out.cu", "own[1 + line] / own[0];", "1.0f;"),
     "dk of a part of the batch missing": ("three_pass/line_gradients.cu", "begin == 0 ? Tile{}", "begin >= 0 ? Tile{}"),

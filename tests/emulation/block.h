@@ -8,6 +8,8 @@
 #include <string.h>
 #include <ucontext.h>
 
+#include <vector>
+
 using u16 = uint16_t;
 using u32 = uint32_t;
 using i64 = long long;
@@ -32,6 +34,18 @@ struct Fibre {
   bool started, done;
   long accesses;  // to shared memory so far
 };
+// 16 bytes on their way to shared memory, in the thread's committed group of that number. They arrive when the thread
+// waits for them, not before; from when they are asked for, what was in their place is gone.
+struct Copy {
+  u32 to;
+  const void* from;
+  int valid;
+  long group;
+};
+struct Copies {
+  std::vector<Copy> pending;
+  long groups;
+};
 struct Meeting {
   int arrived;
   long generation;
@@ -46,6 +60,7 @@ struct Access {
 };
 
 inline Fibre fibres[kFibres];
+inline Copies copies[kFibres];
 inline jmp_buf scheduler;
 inline char* stacks;
 inline int current, block, blocks;  // block: the first of the cluster
@@ -92,6 +107,7 @@ FAST inline void run_blocks(void (*body)()) {
   for (auto& m : block_meetings) m.arrived = 0;
   cluster_meeting.arrived = 0;
   for (auto& f : fibres) f.started = f.done = false, f.accesses = 0;
+  for (auto& own : copies) own.pending.clear(), own.groups = 0;
   for (bool left = true; left;) {
     left = false;
     for (current = 0; current < kFibres; current++)

@@ -120,10 +120,10 @@ DEVICE u32 load_cluster4(u32 mapped) { return emulation::load_mapped<u32>(mapped
 DEVICE void store_cluster16(u32 mapped, uint4 v) { emulation::store_mapped(mapped, v); }
 template <bool>
 DEVICE void copy_async16(u32 to, const void* from, int valid) {
-  unsigned char bytes[16] = {};
   if (reinterpret_cast<uintptr_t>(from) % 16) emulation::faults++;
-  memcpy(bytes, from, valid);
-  memcpy(emulation::checked(to, 16), bytes, 16);
+  memset(emulation::checked(to, 16), 0xff, 16);
+  auto& own = emulation::copies[emulation::current];
+  own.pending.push_back({to, from, valid, own.groups});
 }
 template <class T>
 DEVICE T load_aligned(const void* from) {
@@ -177,9 +177,22 @@ DEVICE void report_progress(u32* at, u32 steps, bool reports) {
   warp_barrier();
   if (reports) *at = steps;
 }
-DEVICE void commit_copies() {}
+DEVICE void commit_copies() { emulation::copies[emulation::current].groups++; }
 template <int kPending>
-DEVICE void wait_copies() {}
+DEVICE void wait_copies() {
+  auto& own = emulation::copies[emulation::current];
+  std::vector<emulation::Copy> left;
+  for (const auto& copy : own.pending) {
+    if (copy.group >= own.groups - kPending) {
+      left.push_back(copy);
+      continue;
+    }
+    unsigned char bytes[16] = {};
+    memcpy(bytes, copy.from, copy.valid);
+    memcpy(emulation::checked(copy.to, 16), bytes, 16);
+  }
+  own.pending.swap(left);
+}
 
 DEVICE u32 fuse_half(u32 a, u32 b, u32 c) {
   const float2 x = unpack_half(a), y = unpack_half(b), z = unpack_half(c);
