@@ -11,6 +11,7 @@ import typer
 from pydantic import BaseModel
 
 from genoconv.cli import console, reporting
+from genoconv.pipelines.lengths import Bases
 from genoconv.pipelines.options import Option, Parameter, note_default_model, parameters, to_yaml
 from genoconv.pipelines.outcome import Outcome, refuse_read_files
 from genoconv.pipelines.resolve import Call
@@ -174,7 +175,7 @@ def _command_line_kind(kind: Any) -> Any:
 def metavar_of(parameter: Parameter) -> str | None:
     """What stands for the value in the help, with its limits."""
     name = parameter.option.label if parameter.option.positional else parameter.option.metavar
-    if parameter.kind not in (int, float):
+    if parameter.kind not in (int, float, Bases):
         return name
     signs = {annotated_types.Ge: ">=", annotated_types.Gt: ">", annotated_types.Le: "<=", annotated_types.Lt: "<"}
     limits = [

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, GetCoreSchemaHandler
 
-_SIZE = re.compile(r"(\d[\d_,]*)(?:\.(\d+))?\s*([km]?)(?:b|bp)?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d[\d_,]*)(?:\.(\d+))?\s*([km]?)(?:b|bp)?", re.IGNORECASE | re.ASCII)
 
 
 def parse_length(value: Any) -> Any:
@@ -17,7 +17,7 @@ def parse_length(value: Any) -> Any:
         return value
     found = _SIZE.fullmatch(value.strip())
     if found is None:
-        raise ValueError("expected a number such as 32768, 450k or 2.4m")
+        raise ValueError(f"{value[:60]!r} is not a number such as 32768, 450k or 2.4m")
     whole, part, unit = found.groups()
     factor = {"": 1, "k": 1_000, "m": 1_000_000}[unit.lower()]
     number = Decimal(f"{whole.replace('_', '').replace(',', '')}.{part or 0}") * factor

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from genoconv.pipelines.lengths import Bases
 from genoconv.pipelines.options import COMPUTE, ROWS, RUN, option
 
 
@@ -106,7 +107,7 @@ Model = Annotated[
 SHIPPED_MODEL = Path("mammal-1k")
 """The model that installs with genoconv, which is used where none is named."""
 Stride = Annotated[
-    int | None,
+    Bases | None,
     Field(ge=1),
     option("--stride", metavar="M", panel=ROWS, default="N", help="Distance between the starts of windows."),
 ]

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from genoconv.pipelines.lengths import Bases
 from genoconv.pipelines.options import COMPUTE, ROWS, Options, argument, option, output_option
 from genoconv.pipelines.shared_options import (
     CHUNK_BASES,
@@ -50,9 +51,9 @@ class EmbedOptions(Options):
         Path | None, option("--bed", metavar="BED", panel=ROWS, help="One row per interval, on its strand.")
     ] = None
     window: Annotated[
-        int | None,
+        Bases | None,
         Field(ge=1),
-        option("--window", "-w", metavar="N", panel=ROWS, help="One row for every N bases of each record."),
+        option("--window", "-w", metavar="N", panel=ROWS, help="One row for every N bases of each record: 512, 10k."),
     ] = None
     stride: Stride = None
     pool: Annotated[
@@ -93,7 +94,7 @@ class EmbedOptions(Options):
         ),
     ] = None
     max_length: Annotated[
-        int | None,
+        Bases | None,
         option(
             "--max-length",
             "-l",

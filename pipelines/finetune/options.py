@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from genoconv.pipelines.lengths import Bases
 from genoconv.pipelines.options import RUN, Options, argument, option, to_yaml
 from genoconv.pipelines.shared_options import (
     SHIPPED_MODEL,
@@ -96,7 +97,7 @@ class FinetuneConfig(Options):
         ),
     ] = ()
     window: Annotated[
-        int | None,
+        Bases | None,
         Field(ge=2),
         option(
             "--window",

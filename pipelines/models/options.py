@@ -97,7 +97,7 @@ class CalibrateOptions(Options):
         ),
     ] = Bases(20_000)
     window: Annotated[
-        int | None,
+        Bases | None,
         Field(ge=8),
         option(
             "--window",

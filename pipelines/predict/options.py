@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from genoconv.pipelines.lengths import Bases
 from genoconv.pipelines.options import ROWS, Options, argument, option, output_option
 from genoconv.pipelines.shared_options import (
     CHUNK_BASES,
@@ -40,7 +41,7 @@ class PredictOptions(Options):
         Path | None, option("--fasta", "-f", metavar="FASTA", panel=ROWS, help="Sequence of a BED file.")
     ] = None
     window: Annotated[
-        int | None,
+        Bases | None,
         Field(ge=1),
         option("--window", "-w", metavar="N", panel=ROWS, help="One row for every N bases of each FASTA record."),
     ] = None

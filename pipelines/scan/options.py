@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from genoconv.pipelines.lengths import Bases
 from genoconv.pipelines.options import Options, argument, option, output_option
 from genoconv.pipelines.shared_options import (
     SHIPPED_MODEL,
@@ -57,7 +58,7 @@ class ScanOptions(Options):
         Path | None, option("--genes", metavar="GTF", panel=WHERE, help="Only the bodies of these genes (GTF or GFF3).")
     ] = None
     window: Annotated[
-        int | None,
+        Bases | None,
         Field(ge=8),
         option(
             "--window",
@@ -65,11 +66,11 @@ class ScanOptions(Options):
             metavar="N",
             panel=SCORE,
             default=TRAINED_WINDOW,
-            help="Bases that are read at once.",
+            help="Bases that are read at once: 1024, 10k.",
         ),
     ] = None
     context: Annotated[
-        int | None,
+        Bases | None,
         Field(ge=1),
         option(
             "--context",

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from genoconv.pipelines.lengths import parse_length
 from genoconv.pipelines.options import Options, argument, option, output_option
 from genoconv.pipelines.shared_options import (
     SHIPPED_MODEL,
@@ -38,9 +39,15 @@ def _window(value: Any) -> Any:
 
 
 def _lengths(text: str | None) -> str | None:
-    if text is not None and whole_numbers(text, ",") is None:
+    if text is None:
+        return None
+    try:
+        plain = ",".join(str(parse_length(part)) for part in text.split(","))
+    except ValueError:
+        plain = ""
+    if whole_numbers(plain, ",") is None:
         raise ValueError(f"{text[:60]!r} is not a length in bases, or several with commas: 1024,8192")
-    return text
+    return plain
 
 
 def _prefix(text: str) -> str:
@@ -127,7 +134,7 @@ class ScoreOptions(Options):
             metavar="N[,N...]",
             panel=SCORE,
             default=TRAINED_WINDOW,
-            help="Bases around the variant; several give one field each.",
+            help="Bases around the variant: 1024, 10k; several give one field each.",
         ),
     ] = None
     grid: Annotated[

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer
 
 from genoconv.errors import ModelError, UsageError
+from genoconv.pipelines.lengths import Bases
 from genoconv.pipelines.options import RUN, Options, argument, option, to_yaml
 from genoconv.pipelines.shared_options import Force, Offline, Precision, Quiet, ResumedRun, TrainingDevice, several
 from genoconv.pipelines.train.regions import Region
@@ -34,7 +35,7 @@ class TrainWindows(WindowSettings):
     """The windows that are learned from; those of ``genoconv windows``, but for shorter ones, which teach little."""
 
     valid_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    min_length: Annotated[int, Field(ge=2)] = 64
+    min_length: Annotated[Bases, Field(ge=2)] = Bases(64)
     regions: Annotated[
         tuple[Region, ...],
         option(
@@ -200,7 +201,7 @@ class TrainConfig(Options):
         ),
     ] = None
     max_length: Annotated[
-        int | None,
+        Bases | None,
         Field(ge=16),
         option(
             "--max-length", "-l", metavar="N", panel=MODEL, default="the preset's", help="Longest window, in bases."

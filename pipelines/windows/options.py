@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from genoconv.pipelines.lengths import Bases
 from genoconv.pipelines.options import Options, option, output_option
 from genoconv.pipelines.shared_options import Force, Genome, Names, Offline, Quiet, one_genome
 
@@ -37,14 +38,14 @@ class WindowSettings(Options):
     """Which windows there are, and how they are divided into sets. Lengths are bases."""
 
     flank: Annotated[
-        int, Field(ge=0), option("--flank", metavar="N", panel=WINDOWS, help="Bases added on both sides of a gene.")
-    ] = 0
+        Bases, Field(ge=0), option("--flank", metavar="N", panel=WINDOWS, help="Bases added on both sides of a gene.")
+    ] = Bases(0)
     long_genes: Annotated[
         Literal["split", "skip"],
         option("--long-genes", panel=WINDOWS, help="Cut genes longer than --max-length in equal parts, or skip them."),
     ] = "split"
     step: Annotated[
-        int | None,
+        Bases | None,
         Field(ge=1),
         option(
             "--step",
@@ -55,8 +56,8 @@ class WindowSettings(Options):
         ),
     ] = None
     min_length: Annotated[
-        int, Field(ge=1), option("--min-length", metavar="N", panel=WINDOWS, help="Shortest window kept.")
-    ] = 16
+        Bases, Field(ge=1), option("--min-length", metavar="N", panel=WINDOWS, help="Shortest window kept.")
+    ] = Bases(16)
     max_unknown: Annotated[
         float,
         Field(ge=0, le=1),
@@ -143,10 +144,10 @@ class WindowsOptions(WindowSettings, GenomeInput):
 
     tiles: Annotated[bool, option("--tiles", panel=WINDOWS, help="Cover the whole genome, not its genes.")] = False
     max_length: Annotated[
-        int,
+        Bases,
         Field(ge=1),
         option("--max-length", "-l", metavar="N", panel=WINDOWS, help="Longest window, in bases."),
-    ] = 32768
+    ] = Bases(32768)
     seed: Annotated[int, option("--seed", metavar="N", panel=SETS, help="Random seed of the division into sets.")] = 0
     output: Annotated[
         Path,

@@ -101,7 +101,8 @@ def test_ctrl_c_is_one_line(home: Path, tmp_path: Path) -> None:
     ("words", "line"),
     [
         ("embed --foo", "no such option: --foo (Possible options: --force, --pool); see genoconv embed --help"),
-        ("embed x.fa --window x -m m -o o.npz", "--window: must be a whole number, got 'x'"),
+        ("embed x.fa --window x -m m -o o.npz", "--window: 'x' is not a number such as 32768, 450k or 2.4m"),
+        ("score-variants x.vcf --window 1k,1.x", "--window: '1k,1.x' is not a length in bases, or several with"),
         ("embed x.fa --window 0 -m m -o o.npz", "--window: must be at least 1, got '0'"),
         ("embed x.fa", "missing --output"),
         ("embed x.fa y.fa", "got unexpected extra argument(s) (y.fa); see genoconv embed --help"),

@@ -100,7 +100,7 @@ def _(bench: Bench) -> None:
 
 @shows("window")
 def _(bench: Bench) -> None:
-    assert not bench.table(*REGION, window=128).equals(bench.table(*REGION))
+    assert not bench.table(*REGION, window="0.128k").equals(bench.table(*REGION))
     bench.call(*REGION, "--force", window=None, context=None)
     assert "window=2049;context=1025;step=1024" in text(bench.out)
 

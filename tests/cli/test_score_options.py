@@ -182,7 +182,7 @@ def _(bench: Bench) -> None:
 @shows("window")
 def _(bench: Bench) -> None:
     assert bench.scores() != bench.scores(window=128)
-    found = bench.records(window="64,128")[0]
+    found = bench.records(window="64,0.128k")[0]
     assert set(found) == {"GCONV_LLR_64", "GCONV_LLR_128"}
 
 
