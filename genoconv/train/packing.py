@@ -10,7 +10,7 @@ from genoconv.genome.windows.batches import expected_padding
 Packing = Literal["auto"] | bool
 
 WORTH = 0.25
-"""Share of padding from which on packing pays: each row is convolved by itself, its filter transformed for it."""
+"""Share of padding from which on packing pays: measured while each packed row was convolved by itself."""
 
 
 def packs(packing: Packing, lengths: npt.NDArray[np.int64], *, longest: int, tokens_per_batch: int) -> bool:
