@@ -45,7 +45,7 @@ def _lengths(text: str | None) -> str | None:
         plain = ",".join(str(parse_length(part)) for part in text.split(","))
     except ValueError:
         plain = ""
-    if whole_numbers(plain, ",") is None:
+    if whole_numbers(plain, ",") is None or re.search(r"[\s_]", text):
         raise ValueError(f"{text[:60]!r} is not a length in bases, or several with commas: 1024,8192")
     return plain
 
