@@ -58,7 +58,7 @@ def _path(command: Any, words: Sequence[str]) -> Iterator[str]:
 app = typer.Typer(
     name="genoconv",
     cls=_Commands,
-    help="Long-context genomics: fetch genomes, train HyenaDNA-style models, embed FASTA, score variants.",
+    help="Long-context genomics: fetch genomes, train HyenaDNA-style models, embed DNA, score variants.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",
@@ -83,11 +83,12 @@ def genoconv(
             "-V",
             callback=_print_version,
             is_eager=True,
+            metavar="",
             help="Print the version and exit.",
         ),
     ] = False,
 ) -> None:
-    """Long-context genomics: fetch genomes, train HyenaDNA-style models, embed FASTA, score variants."""
+    """Long-context genomics: fetch genomes, train HyenaDNA-style models, embed DNA, score variants."""
 
 
 # Order here is the order in the help: the way from an assembly's name to an annotated VCF.

@@ -8,9 +8,9 @@ from genoconv.pipelines.outcome import Outcome
 
 @takes(NoOptions, configurable=False)
 def doctor(options: NoOptions) -> Outcome:
-    """Report Python, torch, CUDA, driver, NVRTC, kernels, cache, disk and genomes, and what will be used.
+    """Check the installation: Python, torch, CUDA, driver, NVRTC, kernels, cache, disk and genomes.
 
-    Exits 1 if something that genoconv needs is missing or broken.
+    Also reports which backend will be used. Exits with 1 if something that genoconv needs is missing or broken.
 
     **Examples**
 

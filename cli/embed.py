@@ -8,10 +8,10 @@ from genoconv.pipelines.outcome import Outcome
 
 @takes(EmbedOptions)
 def embed(options: EmbedOptions) -> Outcome:
-    """Turn DNA into vectors: the states of a model, pooled over each record.
+    """Embed DNA: turn each sequence into a vector, pooled from the states of a model.
 
-    Rows come in the input's order, each once, with name, start, end (0-based, half-open) and strand. Sequences longer
-    than the model reads at once are read in parts. The output names the model and the genome that it was made from.
+    Rows are in input order, with name, start, end (0-based, half-open) and strand. Sequences longer than the model's
+    maximum length are read in parts. The output records the model and the genome that it was made from.
 
     **Examples**
 

@@ -9,10 +9,10 @@ from genoconv.pipelines.resolve import Call
 
 @takes_call(FinetuneOptions)
 def finetune(call: Call[FinetuneOptions]) -> Outcome:
-    """Fine-tune a model on your own labels: classes, several labels, or numbers.
+    """Fine-tune a model on your own labels: classes, multiple labels or numbers.
 
-    What the labels are is inferred and printed. The result is a model folder for predict, embed and score-variants,
-    with figures on records that it has not seen. Ctrl-C saves a checkpoint; --resume continues from it exactly.
+    The type of the labels is inferred and printed. The result is a model folder for predict, embed and score-variants,
+    with metrics on held-out records. Ctrl-C saves a checkpoint, and --resume continues from it exactly.
 
     **Examples**
 

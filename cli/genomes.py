@@ -15,13 +15,13 @@ from genoconv.pipelines.genomes.options import (
 from genoconv.pipelines.options import NoOptions
 from genoconv.pipelines.outcome import Outcome
 
-app = typer.Typer(name="genomes", help="Reference genomes: known by name, fetched, verified.", no_args_is_help=True)
+app = typer.Typer(name="genomes", help="Download, verify and register reference genomes.", no_args_is_help=True)
 
 
 @app.command("list")
 @takes(NoOptions, configurable=False)
 def list_genomes(options: NoOptions) -> Outcome:
-    """List the genomes that are known by name, and which of them are here.
+    """List all named genomes, and which of them are stored on this machine.
 
     **Examples**
 
@@ -38,7 +38,7 @@ def list_genomes(options: NoOptions) -> Outcome:
 @app.command()
 @takes(NameOptions, configurable=False)
 def show(options: NameOptions) -> Outcome:
-    """Show what is known of a genome: where it comes from, its sequences, its checksums.
+    """Show the origin, sequences, checksums and licence of a genome.
 
     **Examples**
 
@@ -54,7 +54,7 @@ def show(options: NameOptions) -> Outcome:
 @app.command()
 @takes(FetchOptions)
 def fetch(options: FetchOptions) -> Outcome:
-    """Fetch a genome and its genes: download, verify, unpack, index. Once; an interrupted fetch resumes.
+    """Download, verify, unpack and index a genome and its annotation. An interrupted download resumes.
 
     **Examples**
 
@@ -72,7 +72,7 @@ def fetch(options: FetchOptions) -> Outcome:
 @app.command()
 @takes(VerifyOptions, configurable=False)
 def verify(options: VerifyOptions) -> Outcome:
-    """Read a genome's files again and compare them with its receipt. Exit code 1 if anything differs.
+    """Compare the files of a genome with the checksums in its receipt. Exits with 1 if anything differs.
 
     **Examples**
 
@@ -87,7 +87,7 @@ def verify(options: VerifyOptions) -> Outcome:
 @app.command()
 @takes(PathOptions, configurable=False)
 def path(options: PathOptions) -> Outcome:
-    """Print the path of a genome's FASTA, for scripts. Fetches nothing.
+    """Print the path of a genome's FASTA, for use in scripts. Downloads nothing.
 
     **Examples**
 
@@ -105,7 +105,7 @@ def path(options: PathOptions) -> Outcome:
 @app.command()
 @takes(AddOptions)
 def add(options: AddOptions) -> Outcome:
-    """Register your own genome under a name. Its files stay where they are.
+    """Register your own genome under a name. Its files are not copied or moved.
 
     **Examples**
 
@@ -126,7 +126,7 @@ def add(options: AddOptions) -> Outcome:
 @app.command()
 @takes(RemoveOptions, configurable=False)
 def remove(options: RemoveOptions) -> Outcome:
-    """Delete a genome that was fetched, or forget one that was added. Files that were added stay where they are.
+    """Delete a fetched genome, or unregister an added one. Files of an added genome are kept.
 
     **Examples**
 

@@ -8,7 +8,7 @@ from genoconv.pipelines.kernels.options import DoctorOptions, ExplainOptions, Wa
 from genoconv.pipelines.options import NoOptions
 from genoconv.pipelines.outcome import Outcome
 
-app = typer.Typer(name="kernels", help="The fused convolution kernels: plans, cache, self-test.", no_args_is_help=True)
+app = typer.Typer(name="kernels", help="Inspect, compile and test the fused convolution kernels.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -36,7 +36,7 @@ def list_kernels(options: NoOptions) -> Outcome:
 @app.command()
 @takes(ExplainOptions, configurable=False)
 def explain(options: ExplainOptions) -> Outcome:
-    """Explain how a convolution of one length is carried out.
+    """Explain how a convolution of a given length is computed.
 
     **Examples**
 
@@ -56,7 +56,7 @@ def explain(options: ExplainOptions) -> Outcome:
 @app.command()
 @takes(WarmOptions)
 def warm(options: WarmOptions) -> Outcome:
-    """Compile all kernels ahead of time: for this machine's GPUs, or for others by name.
+    """Compile all kernels ahead of time, for this machine's GPUs or for other architectures.
 
     **Examples**
 
@@ -75,7 +75,7 @@ def warm(options: WarmOptions) -> Outcome:
 @app.command()
 @takes(NoOptions, configurable=False)
 def clear(options: NoOptions) -> Outcome:
-    """Empty the cache of compiled kernels.
+    """Delete all compiled kernels from the cache.
 
     **Examples**
 
@@ -90,9 +90,9 @@ def clear(options: NoOptions) -> Outcome:
 @app.command()
 @takes(DoctorOptions, configurable=False)
 def doctor(options: DoctorOptions) -> Outcome:
-    """Run every length on this machine: errors against float64, and times against torch.fft.
+    """Test the kernels on this machine: errors against float64, and times against torch.fft.
 
-    Says which backend will be used, also where there is no GPU. Exits 1 where a result is wrong.
+    Also reports which backend will be used, even without a GPU. Exits with 1 if a result is wrong.
 
     **Examples**
 

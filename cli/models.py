@@ -22,11 +22,11 @@ app = typer.Typer(
 @app.command("import")
 @takes(ImportOptions)
 def import_(options: ImportOptions) -> Outcome:
-    """Make a model folder of a published HyenaDNA checkpoint.
+    """Convert a published HyenaDNA checkpoint to a model folder.
 
-    SRC is in the transformers layout (config.json, model.safetensors) or the original one (config.json,
-    weights.ckpt). Of a pickle only tensors and plain containers are read; nothing in it is ever run. Without -o the
-    model is stored under its name, and every command takes that name: -m medium-160k.
+    SRC has the transformers layout (config.json, model.safetensors) or the original one (config.json, weights.ckpt).
+    Only tensors and plain containers are read from a pickle; no code in it is ever run. Without -o the model is stored
+    under its name, which every command accepts: -m medium-160k.
 
     **Examples**
 
@@ -60,9 +60,9 @@ def import_(options: ImportOptions) -> Outcome:
 @app.command("export")
 @takes(ExportOptions)
 def export(options: ExportOptions) -> Outcome:
-    """Write a model as HyenaDNA's own code reads it.
+    """Export a model in a layout that HyenaDNA's own code can load.
 
-    A model that was imported gives back bit for bit the tensors it came with.
+    An imported model is exported with the same tensors that it was imported with, bit for bit.
 
     **Examples**
 
@@ -86,11 +86,11 @@ def export(options: ExportOptions) -> Outcome:
 @app.command("calibrate")
 @takes(CalibrateOptions)
 def calibrate(options: CalibrateOptions) -> Outcome:
-    """Store the distribution of a model's scores in its folder, so that scores come with percentiles.
+    """Calibrate a model, so that its scores are reported with percentiles.
 
-    Scores a random sample of a genome: SNVs by the bases around them, insertions and deletions by their length.
-    score-variants and scan then add GCONV_PCT, the percentile of a score among random variants of the same kind (low is
-    unexpected), and GCONV_Z.
+    Scores random variants from a genome and stores the distribution of their scores in the model folder: SNVs by
+    sequence context, indels by length. score-variants and scan then add GCONV_PCT, the percentile of a score among
+    random variants of the same kind (low means unexpected), and GCONV_Z.
 
     **Examples**
 
@@ -109,7 +109,7 @@ def calibrate(options: CalibrateOptions) -> Outcome:
 @app.command("show")
 @takes(ShowOptions, configurable=False)
 def show(options: ShowOptions) -> Outcome:
-    """Describe a model folder: sizes, parameters, tokenizer, where it comes from, digests.
+    """Describe a model: sizes, parameters, tokenizer, provenance and digests.
 
     **Examples**
 
@@ -164,7 +164,7 @@ def _head(head: dict[str, Any]) -> str:
 @app.command("list")
 @takes(NoOptions, configurable=False)
 def list_(options: NoOptions) -> Outcome:
-    """List the models that have a name: those that are here, and those on the hub that can be imported.
+    """List named models: those on this machine, and those that can be imported from the hub.
 
     **Examples**
 
@@ -187,7 +187,7 @@ def list_(options: NoOptions) -> Outcome:
 @app.command("remove")
 @takes(RemoveOptions, configurable=False)
 def remove(options: RemoveOptions) -> Outcome:
-    """Delete a model that was imported without -o. Other model folders are yours to delete.
+    """Delete a model that was imported without -o. Delete any other model folder yourself.
 
     **Examples**
 

@@ -25,18 +25,23 @@ _File = Annotated[
         "--config",
         metavar="RUN.yaml",
         rich_help_panel=_CONFIGURATION,
-        help="Options from a file; see --print-config. Those on the command line take precedence.",
+        help="Read options from a file; see --print-config. The command line takes precedence.",
     ),
 ]
 _Settings = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", rich_help_panel=_CONFIGURATION, help="Any key of the file; may be repeated."
+        "--set", metavar="KEY=VALUE", rich_help_panel=_CONFIGURATION, help="Set any key of the file; may be repeated."
     ),
 ]
 _Print = Annotated[
     bool,
-    typer.Option("--print-config", rich_help_panel=_CONFIGURATION, help="Print all options as such a file, and stop."),
+    typer.Option(
+        "--print-config",
+        metavar="",
+        rich_help_panel=_CONFIGURATION,
+        help="Print all options as such a file, then stop.",
+    ),
 ]
 _REPORT = "Report"
 _Json = Annotated[
@@ -46,7 +51,7 @@ _Json = Annotated[
         metavar="FILE",
         allow_dash=True,
         rich_help_panel=_REPORT,
-        help="Summary of the run as JSON, even if it fails; - for standard output.",
+        help="Write a JSON summary of the run, even if it fails; - for standard output.",
     ),
 ]
 _LogFile = Annotated[
@@ -55,7 +60,7 @@ _LogFile = Annotated[
         "--log-file",
         metavar="FILE",
         rich_help_panel=_REPORT,
-        help="Append every log line to a file, with the time; also those that the terminal does not show.",
+        help="Append every log line to a file, with timestamps, including lines not shown on the terminal.",
     ),
 ]
 
@@ -148,7 +153,7 @@ def _parameter(name: str, parameter: Parameter) -> inspect.Parameter:
     common: dict[str, Any] = {
         "help": help_of(parameter),
         "rich_help_panel": found.panel,
-        "metavar": metavar_of(parameter),
+        "metavar": metavar_of(parameter) or ("" if parameter.kind is bool else None),  # Typer would print <bool>
         "envvar": found.envvar,
         "allow_dash": found.dash,
         "show_default": False,

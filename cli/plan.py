@@ -8,10 +8,10 @@ from genoconv.pipelines.plan.options import PlanOptions
 
 @takes(PlanOptions)
 def plan(options: PlanOptions) -> Outcome:
-    """Predict memory and time of a model on any GPU, present or not.
+    """Predict the memory and time that a model needs on any GPU, without running it.
 
-    Prints what one forward pass, or one training step, should take, whether it fits,
-    and what would make it smaller. Nothing is run.
+    Prints the memory and time of one forward pass or training step, whether it fits
+    on the GPU, and what would reduce it. The GPU need not be in this machine.
 
     **Examples**
 

@@ -7,10 +7,10 @@ from genoconv.pipelines.predict.options import PredictOptions
 
 @takes(PredictOptions)
 def predict(options: PredictOptions) -> Outcome:
-    """Predict labels or values with a fine-tuned model, for records, intervals or windows of a genome.
+    """Apply a fine-tuned model to sequences, intervals or windows of a genome.
 
-    Rows come in the input's order, each once, and do not depend on what else is read. Sequences longer than the
-    model reads at once are read in parts.
+    Rows are in input order, and no prediction depends on the other sequences in the input. Sequences longer than the
+    model's maximum length are read in parts.
 
     **Examples**
 

@@ -10,9 +10,9 @@ from genoconv.pipelines.scan.options import ScanOptions
 def scan(options: ScanOptions) -> Outcome:
     """Score every possible SNV of a genome, a region or genes in one pass per strand.
 
-    For each position: ln P(alt) - ln P(ref) for the three other bases, given the
-    sequence before it, on the forward and the reverse strand and their mean; the
-    entropy of the prediction in bits; ln P(ref). Negative scores mean less likely
+    For each position, the output has ln P(alt) - ln P(ref) for the three other
+    bases, given the sequence before it, on each strand and averaged; the entropy
+    of the prediction in bits; and ln P(ref). Negative scores mean less likely
     than the reference. Positions where the reference is N have no score.
 
     **Examples**

@@ -9,12 +9,12 @@ from genoconv.pipelines.score.options import ScoreOptions
 
 @takes(ScoreOptions)
 def score_variants(options: ScoreOptions) -> Outcome:
-    """Annotate a VCF with how much less likely a model finds each ALT allele than REF.
+    """Annotate each ALT allele in a VCF with its log-likelihood ratio under a model.
 
-    Every record is kept, in order, with its other fields as they are. INFO gains
+    All records are kept, in order, and only INFO changes. It gains
     GCONV_LLR = ln P(alt window) - ln P(ref window), one value per ALT; negative
     means less likely than REF. Alleles that cannot be scored get a dot;
-    --explain says why.
+    --explain gives the reason.
 
     **Examples**
 

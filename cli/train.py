@@ -9,10 +9,10 @@ from genoconv.pipelines.train.options import TrainOptions
 
 @takes_call(TrainOptions)
 def train(call: Call[TrainOptions]) -> Outcome:
-    """Train a HyenaDNA-style model on a genome: on its genes, or on tiles.
+    """Train a HyenaDNA-style model on the genes of a genome, or on tiles.
 
-    With no arguments: a small model on the embedded synthetic genome, about two minutes on two cores. Ctrl-C saves a
-    checkpoint; --resume continues from it exactly.
+    Without arguments, train a small model on the built-in synthetic genome in about two minutes on two cores. Ctrl-C
+    saves a checkpoint, and --resume continues from it exactly.
 
     **Examples**
 

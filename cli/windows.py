@@ -7,9 +7,9 @@ from genoconv.pipelines.windows.options import WindowsOptions
 
 @takes(WindowsOptions)
 def windows(options: WindowsOptions) -> Outcome:
-    """Write the windows that a model learns from: whole genes, or tiles over the genome.
+    """Cut a genome into the windows that a model trains on: whole genes, or tiles.
 
-    Rows are 0-based and half-open. Windows of train, valid and test never share a base: overlapping genes stay
+    Coordinates are 0-based and half-open. The train, valid and test sets never share a base: overlapping genes stay
     together. The same seed gives the same file.
 
     **Examples**

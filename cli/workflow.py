@@ -9,7 +9,7 @@ from genoconv.wording import count
 
 app = typer.Typer(
     name="workflow",
-    help="A Snakemake workflow from a genome to scored variants: on one machine or a cluster.",
+    help="Run a Snakemake workflow from genome to scored variants, on one machine or a cluster.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
@@ -18,9 +18,9 @@ app = typer.Typer(
 @app.command()
 @takes(InitOptions, configurable=False)
 def init(options: InitOptions) -> Outcome:
-    """Write a workflow project: Snakefile, configuration and its schema, profiles for one machine and for SLURM.
+    """Create a Snakemake project, with configuration and profiles for one machine and for SLURM.
 
-    As written, it runs on the synthetic demo genome. Edit config/config.yaml for your own data.
+    A new project runs on the synthetic demo genome. Edit config/config.yaml to use your own data.
 
     **Examples**
 
@@ -42,7 +42,7 @@ def init(options: InitOptions) -> Outcome:
 @app.command()
 @takes(GatherOptions, configurable=False)
 def gather(options: GatherOptions) -> Outcome:
-    """Join the shards of score-variants: the result equals one run without shards, byte for byte.
+    """Join shards of score-variants. The result is byte-identical to one run without shards.
 
     **Examples**
 
@@ -60,7 +60,7 @@ def gather(options: GatherOptions) -> Outcome:
 @app.command()
 @takes(ReportOptions, configurable=False)
 def report(options: ReportOptions) -> Outcome:
-    """Describe the scores of one or many samples in a table and a plot.
+    """Summarise the scores of one or more samples in a table and a plot.
 
     **Examples**
 

@@ -75,19 +75,26 @@ TRAINED_WINDOW = "the length of the model's training windows, up to 32768"
 CHUNK_BASES = 1 << 20
 """Bases that are read between two saves."""
 
-Quiet = Annotated[bool, option("--quiet", "-q", recorded=False, help="Print warnings and errors only; no progress.")]
-Force = Annotated[bool, option("--force", recorded=False, help="Replace an output that exists.")]
+Quiet = Annotated[
+    bool, option("--quiet", "-q", recorded=False, help="Print only warnings and errors; show no progress.")
+]
+Force = Annotated[bool, option("--force", recorded=False, help="Overwrite an existing output.")]
 Resume = Annotated[
-    bool, option("--resume", panel=RUN, recorded=False, help="Continue an interrupted run of the same call.")
+    bool, option("--resume", panel=RUN, recorded=False, help="Continue an interrupted run of the same command.")
 ]
 ResumedRun = Annotated[
     Path | None,
-    option("--resume", metavar="DIR", panel=RUN, help="Resume the interrupted run in this folder, exactly."),
+    option(
+        "--resume",
+        metavar="DIR",
+        panel=RUN,
+        help="Resume the interrupted run in this folder, exactly where it stopped.",
+    ),
 ]
 Offline = Annotated[
     bool,
     option(
-        "--offline", panel="Input", recorded=False, help="Never use the network; the genome must be stored already."
+        "--offline", panel="Input", recorded=False, help="Never use the network; the genome must already be stored."
     ),
 ]
 Genome = Annotated[
@@ -97,7 +104,7 @@ Genome = Annotated[
         "-g",
         metavar="NAME",
         panel="Input",
-        help="A genome by name instead of a FASTA; downloaded if it is not stored yet. See genoconv genomes list.",
+        help="Named genome to use instead of a FASTA, downloaded on first use. See genoconv genomes list.",
     ),
 ]
 Model = Annotated[
@@ -109,14 +116,14 @@ SHIPPED_MODEL = Path("mammal-1k")
 Stride = Annotated[
     Bases | None,
     Field(ge=1),
-    option("--stride", metavar="M", panel=ROWS, default="N", help="Distance between the starts of windows."),
+    option("--stride", metavar="M", panel=ROWS, default="N", help="Distance between window starts."),
 ]
 Names = Annotated[tuple[str, ...], BeforeValidator(several)]
 Chunk = Annotated[int, Field(ge=1)]
 Shard = Annotated[
     tuple[int, int] | None,
     BeforeValidator(_shard),
-    option("--shard", metavar="I/N", panel=RUN, recorded=False, help="Only the I-th of N parts (1/4 ... 4/4)."),
+    option("--shard", metavar="I/N", panel=RUN, recorded=False, help="Process only the I-th of N parts (1/4 ... 4/4)."),
 ]
 BatchSize = Annotated[
     int | None,
@@ -127,8 +134,8 @@ BatchSize = Annotated[
         metavar="N",
         panel=COMPUTE,
         recorded=False,
-        default="what fits the memory",
-        help="Sequences computed at once.",
+        default="as many as fit in memory",
+        help="Sequences per batch.",
     ),
 ]
 Device = Annotated[
@@ -139,7 +146,7 @@ Device = Annotated[
         panel=COMPUTE,
         envvar="GENOCONV_DEVICE",
         recorded=False,
-        help="Where to compute; auto takes a GPU if there is one.",
+        help="Device to run on; auto uses a GPU if there is one.",
     ),
 ]
 TrainingDevice = Annotated[
@@ -150,7 +157,7 @@ TrainingDevice = Annotated[
         metavar="auto|cpu|cuda[:N]",
         panel=COMPUTE,
         envvar="GENOCONV_DEVICE",
-        help="Where to compute; auto takes every GPU there is.",
+        help="Device to run on; auto uses every GPU.",
     ),
 ]
 Devices = Annotated[
@@ -163,7 +170,7 @@ Devices = Annotated[
         panel=COMPUTE,
         recorded=False,
         default="one",
-        help="Share the work among that many GPUs, or processes on a CPU; the output is the same.",
+        help="Number of GPUs (or of processes on a CPU) to share the work; the output is the same.",
     ),
 ]
 DryRun = Annotated[
@@ -172,7 +179,7 @@ DryRun = Annotated[
         "--dry-run",
         panel=RUN,
         recorded=False,
-        help="Report how much there is to do and about how long it will take, then stop.",
+        help="Estimate the size and duration of the run, then stop.",
     ),
 ]
 Precision = Annotated[
@@ -181,6 +188,6 @@ Precision = Annotated[
     option(
         "--precision",
         panel=COMPUTE,
-        help="Arithmetic of the model; auto is bf16 on GPUs that support it, 32 (float32) elsewhere.",
+        help="Precision of the model: auto is bf16 on GPUs that support it, 32 (float32) elsewhere.",
     ),
 ]

@@ -38,27 +38,28 @@ class EmbedOptions(Options):
 
     fasta: Annotated[
         Path | None,
-        argument("FASTA", dash=True, help="DNA (plain, bgzip or gzip); - for standard input, which is read once."),
+        argument("FASTA", dash=True, help="DNA (plain, bgzip or gzip); - for standard input."),
     ] = None
     model: Model = SHIPPED_MODEL
     output: Annotated[
         Path,
-        output_option(help="A file ending in .npz, .npy (with a .tsv and a .json beside it), .parquet or .h5ad."),
+        output_option(help="Output file: .npz, .npy (with a .tsv and a .json beside it), .parquet or .h5ad."),
     ]
     genome: Genome = None
     offline: Offline = False
     bed: Annotated[
-        Path | None, option("--bed", metavar="BED", panel=ROWS, help="One row per interval, on its strand.")
+        Path | None,
+        option("--bed", metavar="BED", panel=ROWS, help="Embed each interval of this BED file, on its strand."),
     ] = None
     window: Annotated[
         Bases | None,
         Field(ge=1),
-        option("--window", "-w", metavar="N", panel=ROWS, help="One row for every N bases of each record: 512, 10k."),
+        option("--window", "-w", metavar="N", panel=ROWS, help="Embed each record in windows of N bases: 512, 10k."),
     ] = None
     stride: Stride = None
     pool: Annotated[
         Literal["mean", "max", "last", "none"],
-        option("--pool", panel=VECTORS, help="How states become a vector; none keeps one row per base."),
+        option("--pool", panel=VECTORS, help="How to pool the states of all bases; none writes one vector per base."),
     ] = "mean"
     layer: Annotated[
         int | None,
@@ -66,13 +67,13 @@ class EmbedOptions(Options):
             "--layer",
             metavar="L",
             panel=VECTORS,
-            default="the last normalised states",
-            help="Output of block L, from 0, or from -1 backwards.",
+            default="the states after the last layer norm",
+            help="Use the output of block L: 0 is the first block, -1 the last.",
         ),
     ] = None
     strand: Annotated[
         Literal["forward", "both"],
-        option("--strand", panel=VECTORS, help="Read as given, or also in reverse complement and average."),
+        option("--strand", panel=VECTORS, help="Read as given, or average with the reverse complement."),
     ] = "forward"
     special_tokens: Annotated[
         Literal["none", "sep", "cls-sep"],
@@ -80,7 +81,7 @@ class EmbedOptions(Options):
             "--hyenadna-special-tokens",
             metavar="WHICH",
             panel=PARITY,
-            help="What HyenaDNA's tokenizers add: sep (at the end), cls-sep (both ends) or none.",
+            help="Add HyenaDNA's special tokens: sep (at the end), cls-sep (at both ends) or none.",
         ),
     ] = "none"
     left_padding: Annotated[
@@ -90,7 +91,7 @@ class EmbedOptions(Options):
             metavar="N",
             panel=PARITY,
             default="no padding",
-            help="Also pad on the left, to N tokens.",
+            help="Also pad on the left, up to N tokens.",
         ),
     ] = None
     max_length: Annotated[
@@ -100,12 +101,12 @@ class EmbedOptions(Options):
             "-l",
             metavar="N",
             panel=COMPUTE,
-            default="what the model reads",
-            help="Bases read at once; longer sequences are read in parts.",
+            default="the model's maximum",
+            help="Longest sequence to read in one piece; longer ones are read in parts.",
         ),
     ] = None
     dtype: Annotated[
-        Literal["float32", "float16"], option("--dtype", panel=VECTORS, help="Number type of the output.")
+        Literal["float32", "float16"], option("--dtype", panel=VECTORS, help="Data type of the vectors in the output.")
     ] = "float32"
     batch_size: BatchSize = None
     device: Device = "auto"

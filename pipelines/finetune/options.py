@@ -48,7 +48,7 @@ class FinetuneRun(RunSettings):
     seed: Annotated[
         int,
         Field(ge=0, lt=2**31),
-        option("--seed", metavar="N", panel=RUN, help="Random seed of the splits, the order of records and dropout."),
+        option("--seed", metavar="N", panel=RUN, help="Random seed for the splits, the order of records and dropout."),
     ] = 0
     device: TrainingDevice = "auto"
     precision: Precision = "auto"
@@ -61,8 +61,8 @@ class FinetuneConfig(Options):
         Path | None,
         argument(
             "TABLE",
-            help="CSV, TSV or Parquet with sequence and label; BED with --fasta; FASTA with --labels; a folder of"
-            " classes. With --per-base: windows as BED with --fasta, or a FASTA.",
+            help="CSV, TSV or Parquet with sequences and labels; BED with --fasta; FASTA with --labels; or a folder of"
+            " classes. With --per-base: a BED file of windows with --fasta, or a FASTA.",
         ),
     ] = None
     model: Annotated[
@@ -77,13 +77,11 @@ class FinetuneConfig(Options):
         ),
     ] = SHIPPED_MODEL
     fasta: Annotated[
-        Path | None, option("--fasta", "-f", metavar="FASTA", panel=DATA, help="Sequence of a BED file.")
+        Path | None, option("--fasta", "-f", metavar="FASTA", panel=DATA, help="Reference FASTA for a BED file.")
     ] = None
     label_file: Annotated[
         Path | None,
-        option(
-            "--labels", metavar="FILE", panel=DATA, help="Labels of a FASTA: a table with the columns id and label."
-        ),
+        option("--labels", metavar="FILE", panel=DATA, help="Labels for a FASTA: a table with columns id and label."),
     ] = None
     per_base: Annotated[
         tuple[Path, ...],
@@ -92,8 +90,8 @@ class FinetuneConfig(Options):
             "--per-base",
             metavar="FILE",
             panel=LABELS,
-            help="Predict every base: its values in this bigWig (repeat for several), or the intervals of this BED file"
-            " that it is in.",
+            help="Predict every base: its value in this bigWig (may be repeated), or which intervals of this BED file"
+            " it lies in.",
         ),
     ] = ()
     window: Annotated[
@@ -105,20 +103,20 @@ class FinetuneConfig(Options):
             metavar="N",
             panel=LABELS,
             default=TRAINED_WINDOW,
-            help="With --per-base: longer intervals, and contigs, are cut into windows of at most N bases.",
+            help="With --per-base: cut contigs and longer intervals into windows of at most N bases.",
         ),
     ] = None
     label: Annotated[
         Names,
-        option("--label", metavar="COLUMN", panel=LABELS, help="Column of the label; repeat for several."),
+        option("--label", metavar="COLUMN", panel=LABELS, help="Label column; may be repeated."),
     ] = ()
     task: Annotated[
         Literal["binary", "multiclass", "multilabel", "regression"] | None,
-        option("--task", panel=LABELS, default="inferred from the labels", help="What the labels are."),
+        option("--task", panel=LABELS, default="inferred from the labels", help="Type of the labels."),
     ] = None
     class_weights: Annotated[
         Literal["none", "balanced"],
-        option("--class-weights", panel=LABELS, help="balanced: rare classes weigh more in the loss."),
+        option("--class-weights", panel=LABELS, help="balanced gives rare classes more weight in the loss."),
     ] = "none"
     split_column: Annotated[
         str | None,
@@ -131,7 +129,7 @@ class FinetuneConfig(Options):
         option(
             "--split-by",
             panel=SPLITS,
-            help="Whole contigs, or by chance within each class; auto takes the split column, else contigs for BED.",
+            help="Split by contig, or at random within each class; auto uses the split column, or contigs for BED.",
         ),
     ] = "auto"
     valid: Annotated[
@@ -140,7 +138,7 @@ class FinetuneConfig(Options):
             "--valid",
             metavar="NAME",
             panel=SPLITS,
-            help="Contig of a BED file, or value of the split column, for validation; may be repeated.",
+            help="Contig (BED) or value of the split column to use for validation; may be repeated.",
         ),
     ] = ()
     test: Annotated[
@@ -149,38 +147,42 @@ class FinetuneConfig(Options):
             "--test",
             metavar="NAME",
             panel=SPLITS,
-            help="Contig of a BED file, or value of the split column, for the test set; may be repeated.",
+            help="Contig (BED) or value of the split column to use for testing; may be repeated.",
         ),
     ] = ()
     valid_fraction: Annotated[
         float,
         Field(gt=0, lt=1),
-        option("--valid-fraction", metavar="F", panel=SPLITS, help="Share of records for validation."),
+        option("--valid-fraction", metavar="F", panel=SPLITS, help="Fraction of records held out for validation."),
     ] = 0.1
     test_fraction: Annotated[
         float,
         Field(ge=0, lt=1),
-        option("--test-fraction", metavar="F", panel=SPLITS, help="Share of records for the test set."),
+        option("--test-fraction", metavar="F", panel=SPLITS, help="Fraction of records held out for testing."),
     ] = 0.1
     drop_leaks: Annotated[
         bool,
         option(
             "--drop-leaks",
             panel=SPLITS,
-            help="Do not learn from records that are nearly the same as one of validation or test.",
+            help="Drop training records that are nearly identical to a validation or test record.",
         ),
     ] = False
     mode: Annotated[
         Literal["head", "lora", "full"],
-        option("--mode", panel=HEAD, help="Train the head alone, low-rank updates of all projections, or all weights."),
+        option(
+            "--mode",
+            panel=HEAD,
+            help="Train only the head, also low-rank updates of the projections (lora), or all weights.",
+        ),
     ] = "head"
     rank: Annotated[
-        int, Field(ge=1), option("--rank", metavar="R", panel=HEAD, help="Rank of the updates of --mode lora.")
+        int, Field(ge=1), option("--rank", metavar="R", panel=HEAD, help="Rank of the low-rank updates (--mode lora).")
     ] = 8
     alpha: Annotated[
         float,
         Field(gt=0),
-        option("--alpha", metavar="A", panel=HEAD, help="The updates of --mode lora are scaled by A / R."),
+        option("--alpha", metavar="A", panel=HEAD, help="Scale the low-rank updates by A / R (--mode lora)."),
     ] = 16.0
     lora_targets: Annotated[
         Names,
@@ -189,7 +191,7 @@ class FinetuneConfig(Options):
             metavar="NAME",
             panel=HEAD,
             default="all",
-            help="Projection to update: in_proj, out_proj, fc1 or fc2; may be repeated.",
+            help="Projection to update with --mode lora: in_proj, out_proj, fc1 or fc2; may be repeated.",
         ),
     ] = ()
     pooling: Annotated[
@@ -198,7 +200,7 @@ class FinetuneConfig(Options):
             "--pooling",
             panel=HEAD,
             default="mean for head, attention otherwise",
-            help="How the states of all bases become one vector.",
+            help="How to pool the states of all bases into one vector.",
         ),
     ] = None
     layers: Annotated[
@@ -207,7 +209,7 @@ class FinetuneConfig(Options):
             "--layers",
             panel=HEAD,
             default="all for head, last otherwise",
-            help="Whose states the head sees: those after the last block, or after every one.",
+            help="Feed the head the states after the last block, or after every block.",
         ),
     ] = None
     strand: Annotated[
@@ -216,7 +218,7 @@ class FinetuneConfig(Options):
             "--strand",
             panel=HEAD,
             default="forward; both with --per-base",
-            help="Read as given, or also in reverse complement and average.",
+            help="Read as given, or average with the reverse complement.",
         ),
     ] = None
     noise: Annotated[
@@ -227,7 +229,7 @@ class FinetuneConfig(Options):
             metavar="F",
             panel=HEAD,
             default="0 for head and --per-base, 0.1 otherwise",
-            help="Share of the bases of training records that are replaced by random ones each time they are read.",
+            help="Fraction of bases in training records replaced at random each time they are read.",
         ),
     ] = None
     epochs: Annotated[
@@ -251,7 +253,7 @@ class FinetuneConfig(Options):
         option(
             "--baselines/--no-baselines",
             panel=HEAD,
-            help="Also measure linear models of GC, k-mers, the frozen model and random weights.",
+            help="Also evaluate linear baselines: GC content, k-mers, the frozen model and random weights.",
         ),
     ] = True
     data: DataSettings = DataSettings()
@@ -291,7 +293,7 @@ class FinetuneOptions(FinetuneConfig):
 
     output: Annotated[
         Path | None,
-        option("--output", "-o", metavar="DIR", panel=RUN, written=True, help="Model folder to make. Required."),
+        option("--output", "-o", metavar="DIR", panel=RUN, written=True, help="Model folder to create. Required."),
     ] = None
     resume: ResumedRun = None
     force: Force = False

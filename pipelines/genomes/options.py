@@ -21,14 +21,14 @@ class FetchOptions(Options):
     name: Name
     mirror: Annotated[
         str | None,
-        option("--mirror", metavar="URL|DIR", help="Tried first: a URL, or a folder with files downloaded before."),
+        option("--mirror", metavar="URL|DIR", help="URL or folder of downloaded files to try first."),
     ] = None
-    offline: Annotated[bool, option("--offline", help="Use what is on this machine; never the network.")] = False
+    offline: Annotated[bool, option("--offline", help="Never use the network.")] = False
     record: Annotated[
         bool,
         option(
             "--record",
-            help="Accept a changed file from the provider where the manifest has no checksum for it.",
+            help="Accept a file that the provider has changed, if the manifest pins no checksum for it.",
         ),
     ] = False
     quiet: Quiet = False
@@ -45,7 +45,7 @@ class PathOptions(Options):
     """One call of ``genoconv genomes path``."""
 
     name: Name
-    annotation: Annotated[bool, option("--annotation", "-a", help="The path of the genes instead.")] = False
+    annotation: Annotated[bool, option("--annotation", "-a", help="Print the path of the annotation instead.")] = False
 
 
 class AddOptions(Options):
@@ -53,8 +53,10 @@ class AddOptions(Options):
 
     name: Name
     fasta: Annotated[Path, option("--fasta", "-f", metavar="FILE", help="FASTA: plain, bgzip or gzip.")]
-    annotation: Annotated[Path | None, option("--annotation", "-a", metavar="FILE", help="Genes: GTF or GFF3.")] = None
-    force: Annotated[bool, option("--force", help="Replace the entry of that name.")] = False
+    annotation: Annotated[
+        Path | None, option("--annotation", "-a", metavar="FILE", help="Gene annotation: GTF or GFF3.")
+    ] = None
+    force: Annotated[bool, option("--force", help="Replace an existing entry with that name.")] = False
     quiet: Quiet = False
 
 

@@ -18,10 +18,12 @@ class ExplainOptions(Options):
     taps: Annotated[
         Bases | None,
         Field(ge=1),
-        option("--taps", metavar="K", default="N", help="Filter taps, if fewer (a partial convolution)."),
+        option("--taps", metavar="K", default="N", help="Number of filter taps, if fewer (a partial convolution)."),
     ] = None
-    arch: Annotated[str, option("--arch", metavar="sm_XX", help="Architecture of a GPU, present or not.")] = "sm_90"
-    dtype: Annotated[Literal["bf16", "fp16"], option("--dtype", help="Type of the rows.")] = "bf16"
+    arch: Annotated[str, option("--arch", metavar="sm_XX", help="GPU architecture; the GPU need not be present.")] = (
+        "sm_90"
+    )
+    dtype: Annotated[Literal["bf16", "fp16"], option("--dtype", help="Data type of the rows.")] = "bf16"
 
 
 class WarmOptions(Options):
@@ -33,7 +35,7 @@ class WarmOptions(Options):
             "--arch",
             metavar="sm_XX",
             default="the GPUs of this machine",
-            help="Architecture of a GPU, present or not; may be repeated.",
+            help="GPU architecture, which need not be present; may be repeated.",
         ),
     ] = ()
     quiet: Quiet = False

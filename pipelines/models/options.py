@@ -27,7 +27,8 @@ class ImportOptions(Options):
     """One call of ``genoconv models import``."""
 
     source: Annotated[
-        str, argument("SRC", help="A folder (config.json and weights), the name of a published model, or OWNER/NAME.")
+        str,
+        argument("SRC", help="Folder (config.json and weights), name of a published model, or OWNER/NAME on the hub."),
     ]
     output: Annotated[
         Path | None,
@@ -36,13 +37,13 @@ class ImportOptions(Options):
             "-o",
             metavar="DIR",
             written=True,
-            default="a folder under GENOCONV_HOME, with the name of SRC",
-            help="The model folder to make.",
+            default="a folder named after SRC, under GENOCONV_HOME",
+            help="Model folder to create.",
         ),
     ] = None
     revision: Annotated[
         str | None,
-        option("--revision", metavar="COMMIT", help="Commit, branch or tag of a repository on the hub."),
+        option("--revision", metavar="COMMIT", help="Commit, branch or tag of a hub repository."),
     ] = None
     modulation_shift: Annotated[
         float | None,
@@ -50,8 +51,8 @@ class ImportOptions(Options):
         option(
             "--modulation-shift",
             metavar="X",
-            default="as published, 0.05",
-            help="Floor under the filters' decay.",
+            default="0.05, as published",
+            help="Floor of the filters' exponential decay.",
         ),
     ] = None
     force: Force = False
@@ -62,12 +63,10 @@ class ExportOptions(Options):
     """One call of ``genoconv models export``."""
 
     model: Model
-    output: Annotated[
-        Path, option("--output", "-o", metavar="OUT", written=True, help="The checkpoint folder to make.")
-    ]
+    output: Annotated[Path, option("--output", "-o", metavar="OUT", written=True, help="Checkpoint folder to create.")]
     format: Annotated[
         Literal["hyenadna-hf", "hyenadna-original"],
-        option("--format", help="Transformers layout, or the original one (weights.ckpt)."),
+        option("--format", help="Transformers layout, or the original layout (weights.ckpt)."),
     ] = "hyenadna-hf"
     force: Force = False
     quiet: Quiet = False
@@ -78,14 +77,14 @@ class CalibrateOptions(Options):
 
     model: Model
     fasta: Annotated[
-        Path | None, option("--fasta", "-f", metavar="REF.fa", help="The genome to sample (plain, bgzip or gzip).")
+        Path | None, option("--fasta", "-f", metavar="REF.fa", help="Genome to sample (plain, bgzip or gzip).")
     ] = None
     genome: Genome = None
     offline: Offline = False
     sample: Annotated[
         Bases,
         Field(ge=1_000, le=10**8),
-        option("--sample", metavar="N", help="Positions to scan for SNVs: 200k, 5m."),
+        option("--sample", metavar="N", help="Number of positions to scan for SNVs: 200k, 5m."),
     ] = Bases(5_000_000)
     variants: Annotated[
         Bases,
@@ -93,7 +92,7 @@ class CalibrateOptions(Options):
         option(
             "--variants",
             metavar="N",
-            help="Random SNVs, and as many random insertions and deletions, to score by the path of score-variants.",
+            help="Number of random SNVs, and of random indels, to score as score-variants does.",
         ),
     ] = Bases(20_000)
     window: Annotated[
@@ -104,11 +103,11 @@ class CalibrateOptions(Options):
             "-w",
             metavar="N",
             default=TRAINED_WINDOW,
-            help="Bases in a window; the calibration holds for runs with the same.",
+            help="Window length in bases; the calibration applies to runs with the same length.",
         ),
     ] = None
     seed: Annotated[
-        int, Field(ge=0, lt=2**32), option("--seed", metavar="N", help="Random seed of the positions and variants.")
+        int, Field(ge=0, lt=2**32), option("--seed", metavar="N", help="Random seed for the positions and variants.")
     ] = 0
     batch_size: BatchSize = None
     device: Device = "auto"
@@ -123,7 +122,7 @@ class CalibrateOptions(Options):
 class RemoveOptions(Options):
     """One call of ``genoconv models remove``."""
 
-    name: Annotated[str, argument("NAME", help="An imported model that genoconv models list shows as stored.")]
+    name: Annotated[str, argument("NAME", help="Imported model that genoconv models list shows as stored.")]
     quiet: Quiet = False
 
 

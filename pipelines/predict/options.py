@@ -31,19 +31,19 @@ class PredictOptions(Options):
         argument("INPUT", dash=True, help="FASTA (- for standard input), CSV, TSV, Parquet, or BED with --fasta."),
     ]
     model: Annotated[
-        Path, option("--model", "-m", metavar="DIR", model=True, help="Model folder, from genoconv finetune.")
+        Path, option("--model", "-m", metavar="DIR", model=True, help="Model folder from genoconv finetune.")
     ]
     output: Annotated[
         Path,
-        output_option(help="A file ending in .tsv, .parquet, or .bw (a track per output)."),
+        output_option(help="Output file: .tsv, .parquet or .bw (one track per output)."),
     ]
     fasta: Annotated[
-        Path | None, option("--fasta", "-f", metavar="FASTA", panel=ROWS, help="Sequence of a BED file.")
+        Path | None, option("--fasta", "-f", metavar="FASTA", panel=ROWS, help="Reference FASTA for a BED file.")
     ] = None
     window: Annotated[
         Bases | None,
         Field(ge=1),
-        option("--window", "-w", metavar="N", panel=ROWS, help="One row for every N bases of each FASTA record."),
+        option("--window", "-w", metavar="N", panel=ROWS, help="Predict windows of N bases along each FASTA record."),
     ] = None
     stride: Stride = None
     strand: Annotated[
@@ -52,7 +52,7 @@ class PredictOptions(Options):
             "--strand",
             panel=ROWS,
             default="as the model was trained",
-            help="Read as given, or also in reverse complement and average.",
+            help="Read as given, or average with the reverse complement.",
         ),
     ] = None
     batch_size: BatchSize = None

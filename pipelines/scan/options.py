@@ -32,14 +32,14 @@ WHERE, SCORE = "Where", "Score"
 class ScanOptions(Options):
     """One call of ``genoconv scan``."""
 
-    fasta: Annotated[Path | None, argument("FASTA", help="The genome (plain, bgzip or gzip).")] = None
+    fasta: Annotated[Path | None, argument("FASTA", help="Genome (plain, bgzip or gzip).")] = None
     genome: Genome = None
     offline: Offline = False
     model: Model = SHIPPED_MODEL
     output: Annotated[
         Path,
         output_option(
-            help="A file ending in .tsv.gz, .vcf.gz, .parquet, .bw (four tracks), .npy or .zarr (an array per contig)."
+            help="Output: .tsv.gz, .vcf.gz, .parquet, .bw (four tracks), .npy or .zarr (one array per contig)."
         ),
     ]
     regions: Annotated[
@@ -50,12 +50,15 @@ class ScanOptions(Options):
             metavar="CHR:FROM-TO",
             panel=WHERE,
             default="the whole genome",
-            help="Only this region, 1-based; may be repeated.",
+            help="Scan only this region (1-based); may be repeated.",
         ),
     ] = ()
-    bed: Annotated[Path | None, option("--bed", metavar="BED", panel=WHERE, help="Only these regions.")] = None
+    bed: Annotated[
+        Path | None, option("--bed", metavar="BED", panel=WHERE, help="Scan only the regions in this BED file.")
+    ] = None
     genes: Annotated[
-        Path | None, option("--genes", metavar="GTF", panel=WHERE, help="Only the bodies of these genes (GTF or GFF3).")
+        Path | None,
+        option("--genes", metavar="GTF", panel=WHERE, help="Scan only the bodies of these genes (GTF or GFF3)."),
     ] = None
     window: Annotated[
         Bases | None,
@@ -66,7 +69,7 @@ class ScanOptions(Options):
             metavar="N",
             panel=SCORE,
             default=TRAINED_WINDOW,
-            help="Bases that are read at once: 1024, 10k.",
+            help="Window length in bases: 1024, 10k.",
         ),
     ] = None
     context: Annotated[
@@ -77,8 +80,8 @@ class ScanOptions(Options):
             "-c",
             metavar="N",
             panel=SCORE,
-            default="half of the window",
-            help="Bases that each position has before it, at least, on each strand.",
+            default="half the window",
+            help="Minimum number of bases before each position, on each strand.",
         ),
     ] = None
     plot: Annotated[
@@ -88,7 +91,7 @@ class ScanOptions(Options):
             written=True,
             metavar="FILE",
             recorded=False,
-            help="Also a heat map of a region of up to 2,000 bases.",
+            help="Also draw a heat map of a region of up to 2,000 bases.",
         ),
     ] = None
     annotation: Annotated[
@@ -97,7 +100,7 @@ class ScanOptions(Options):
             "--annotation",
             metavar="GTF",
             recorded=False,
-            default="those of --genes or of --genome",
+            default="the genes of --genes or --genome",
             help="Genes to draw below the heat map (GTF or GFF3).",
         ),
     ] = None

@@ -99,7 +99,7 @@ class ScoreOptions(Options):
             metavar="FILE",
             panel=OUTPUT,
             recorded=False,
-            help="Also a table: one row per allele.",
+            help="Also write a table with one row per allele.",
         ),
     ] = None
     multiqc: Annotated[
@@ -110,16 +110,17 @@ class ScoreOptions(Options):
             panel=OUTPUT,
             recorded=False,
             written=True,
-            help="Also tables for MultiQC in this folder: NAME_status_mqc.tsv and NAME_scores_mqc.yaml.",
+            help="Also write tables for MultiQC to this folder: NAME_status_mqc.tsv, NAME_scores_mqc.yaml.",
         ),
     ] = None
-    explain: Annotated[bool, option("--explain", panel=OUTPUT, help="Also each strand, and why there is no score.")] = (
-        False
-    )
+    explain: Annotated[
+        bool,
+        option("--explain", panel=OUTPUT, help="Also write the score of each strand, and why an allele has no score."),
+    ] = False
     info_prefix: Annotated[
         str,
         AfterValidator(_prefix),
-        option("--info-prefix", metavar="NAME", panel=OUTPUT, help="INFO keys: NAME_LLR, ..."),
+        option("--info-prefix", metavar="NAME", panel=OUTPUT, help="Prefix of the INFO keys: NAME_LLR, ..."),
     ] = "GCONV"
     index: Annotated[
         bool, option("--index/--no-index", panel=OUTPUT, recorded=False, help="Index VCF.gz and BCF files.")
@@ -134,7 +135,7 @@ class ScoreOptions(Options):
             metavar="N[,N...]",
             panel=SCORE,
             default=TRAINED_WINDOW,
-            help="Bases around the variant: 1024, 10k; several give one field each.",
+            help="Window length in bases, such as 1024 or 10k; with several lengths, each gets its own field.",
         ),
     ] = None
     grid: Annotated[
@@ -150,20 +151,20 @@ class ScoreOptions(Options):
     ] = None
     reduce: Annotated[
         Literal["sum", "mean", "site"],
-        option("--reduce", panel=SCORE, help="All bases, per base, or the variant's own bases."),
+        option("--reduce", panel=SCORE, help="Sum over all bases, mean per base, or sum over the variant's own bases."),
     ] = "sum"
     strand: Annotated[
         Literal["both", "forward", "reverse"] | None,
         option(
             "--strand",
             panel=SCORE,
-            default="both; with genes, the gene's own (forward)",
-            help="Read the window in both directions and average, or in one.",
+            default="both; with --context gene, forward (the gene's own strand)",
+            help="Read the window in both directions and average, or in one direction.",
         ),
     ] = None
     context: Annotated[
         Literal["window", "gene"],
-        option("--context", panel=SCORE, help="Fixed windows, or the whole body of the gene."),
+        option("--context", panel=SCORE, help="Fixed-length windows, or whole gene bodies."),
     ] = "window"
     annotation: Annotated[
         Path | None,
@@ -171,7 +172,7 @@ class ScoreOptions(Options):
             "--annotation",
             metavar="GTF",
             panel=SCORE,
-            default="that of --genome",
+            default="the annotation of --genome",
             help="Genes for --context gene (GTF or GFF3).",
         ),
     ] = None
@@ -182,24 +183,40 @@ class ScoreOptions(Options):
             "--max-indel",
             metavar="N",
             panel=SCORE,
-            default="50, at most a quarter of the window",
-            help="Longest allele to score.",
+            default="50, or a quarter of the window if shorter",
+            help="Longest allele to score, in bases.",
         ),
     ] = None
     regions: Annotated[
         Names,
-        option("--region", "-r", metavar="CHR:FROM-TO", panel=RECORDS, help="Only this region; may be repeated."),
+        option(
+            "--region",
+            "-r",
+            metavar="CHR:FROM-TO",
+            panel=RECORDS,
+            help="Process only records in this region; may be repeated.",
+        ),
     ] = ()
     regions_file: Annotated[
-        Path | None, option("--regions-file", "-R", metavar="BED", panel=RECORDS, help="Only these regions.")
+        Path | None,
+        option(
+            "--regions-file",
+            "-R",
+            metavar="BED",
+            panel=RECORDS,
+            help="Process only records in the regions of this BED file.",
+        ),
     ] = None
-    pass_only: Annotated[bool, option("--pass-only", panel=RECORDS, help="Only records whose FILTER is PASS.")] = False
+    pass_only: Annotated[
+        bool, option("--pass-only", panel=RECORDS, help="Process only records whose FILTER is PASS.")
+    ] = False
     ref_mismatch: Annotated[
         Literal["stop", "skip"],
         option(
             "--ref-mismatch",
             panel=RECORDS,
-            help="If more than 10 % of the first 1,000 REF differ from the FASTA: stop, or leave them unscored.",
+            help="If REF differs from the FASTA in more than 10 % of the first 1,000 records: stop, or leave such"
+            " records unscored.",
         ),
     ] = "stop"
     shard: Shard = None

@@ -42,9 +42,9 @@ class TrainWindows(WindowSettings):
             "--regions",
             metavar="BED|FEATURE[:W[:L]]",
             panel=WINDOWS,
-            help="Report the perplexity of the bases of a BED file or a feature (cds, utr, exon, promoter, intron,"
-            " intergenic), read them W times as often, and weigh them by L in the loss. May be repeated; the first that"
-            " covers a base counts.",
+            help="Report perplexity for a BED file or a feature (cds, utr, exon, promoter, intron, intergenic),"
+            " sample its bases W times as often, and weight them by L in the loss. May be repeated; a base belongs to"
+            " the first region that covers it.",
         ),
     ] = ()
 
@@ -60,15 +60,19 @@ class TrainData(DataSettings):
 
     soft_mask: Annotated[
         Literal["fold", "keep"],
-        option("--soft-mask", panel=INPUT, help="keep: lower-case bases weigh less in the loss; fold: they do not."),
+        option(
+            "--soft-mask",
+            panel=INPUT,
+            help="fold: treat lower-case bases like all others; keep: give them less weight in the loss.",
+        ),
     ] = "fold"
     length_warmup: Annotated[
         Literal["auto", "always", "never"],
         option(
             "--length-warmup",
             panel=WINDOWS,
-            help="Begin with short random stretches of windows, which grow fourfold to whole windows; auto does so from"
-            " windows of 8,192 bases.",
+            help="Start with short random stretches of each window and quadruple their length until whole windows are"
+            " read; auto does so for windows of 8,192 bases or more.",
         ),
     ] = "auto"
     packing: Literal["auto"] | bool = "auto"
@@ -87,15 +91,15 @@ class TrainRun(RunSettings):
             "--max-minutes",
             metavar="M",
             panel=RUN,
-            default="10, where --max-steps is not given",
-            help="Stop after M minutes, validation and test included.",
+            default="10 if --max-steps is not given",
+            help="Stop after M minutes, including validation and testing.",
         ),
     ] = None
     seed: Annotated[
         int,
         Field(ge=0, lt=2**31),
         option(
-            "--seed", metavar="N", panel=RUN, help="Random seed of the weights, the order of windows and the splits."
+            "--seed", metavar="N", panel=RUN, help="Random seed for the weights, the order of windows and the splits."
         ),
     ] = 0
     device: TrainingDevice = "auto"
@@ -105,8 +109,8 @@ class TrainRun(RunSettings):
         option(
             "--calibrate/--no-calibrate",
             panel=RUN,
-            help="Rank scores of the finished model among those of a small sample of its genome, as genoconv models"
-            " calibrate does; takes up to 5 % of the run's time and 20 seconds.",
+            help="Calibrate the finished model on a small sample of its genome, as genoconv models calibrate does."
+            " Takes at most 5 % of the run's time, and at most 20 seconds.",
         ),
     ] = True
 
@@ -125,7 +129,7 @@ class TrainConfig(Options):
             "-f",
             metavar="FILE",
             panel=INPUT,
-            help="FASTA: plain, bgzip or gzip; may be repeated, for several sources.",
+            help="FASTA: plain, bgzip or gzip; may be repeated to train on several genomes.",
         ),
     ] = ()
     annotation: Annotated[
@@ -136,7 +140,7 @@ class TrainConfig(Options):
             "-a",
             metavar="FILE",
             panel=INPUT,
-            help="Genes: GTF or GFF3, plain or gzip; one for each --fasta, in the same order.",
+            help="Gene annotation: GTF or GFF3, plain or gzip; one per --fasta, in the same order.",
         ),
     ] = ()
     genome: Annotated[
@@ -147,7 +151,7 @@ class TrainConfig(Options):
             "-g",
             metavar="NAME",
             panel=INPUT,
-            help="A genome by name, downloaded if it is not stored yet; may be repeated. See genoconv genomes list.",
+            help="Named genome, downloaded on first use; may be repeated. See genoconv genomes list.",
         ),
     ] = ()
     demo: Annotated[
@@ -155,15 +159,17 @@ class TrainConfig(Options):
         option(
             "--demo",
             panel=INPUT,
-            default="short, where no sequence is named",
-            help="Learn from synthetic sequence: short, domains that a longer view predicts better; long, contigs whose"
-            " end can only be known from thousands of bases upstream.",
+            default="short, if no genome is given",
+            help="Train on synthetic sequence: short has domains that are easier to predict with more context; long has"
+            " contigs whose ends can only be predicted from thousands of bases upstream.",
         ),
     ] = None
     genes: Annotated[
         bool | None,
         option(
-            "--genes/--tiles", panel=INPUT, help="Learn from genes (a named genome has its annotation), or from tiles."
+            "--genes/--tiles",
+            panel=INPUT,
+            help="Train on genes (named genomes have an annotation), or on tiles of the whole genome.",
         ),
     ] = None
     window_file: Annotated[
@@ -174,7 +180,7 @@ class TrainConfig(Options):
             "-w",
             metavar="FILE",
             panel=INPUT,
-            help="Windows and their split from genoconv windows (BED or TSV), instead of making them; one per source.",
+            help="Use the windows and split in this file from genoconv windows (BED or TSV); one per genome.",
         ),
     ] = ()
     sources: tuple[Source, ...] = ()
@@ -187,7 +193,7 @@ class TrainConfig(Options):
             metavar="NAME",
             panel=MODEL,
             default="tiny-1k",
-            help="Sizes by name: tiny-1k, small-32k, ...; see genoconv models list.",
+            help="Model size by name: tiny-1k, small-32k, ...; see genoconv models list.",
         ),
     ] = None
     init: Annotated[
@@ -255,12 +261,19 @@ class TrainOptions(TrainConfig):
     """One call of ``genoconv train``."""
 
     file: Annotated[
-        Path | None, argument("[RUN.yaml]", help="A configuration, as --config; --print-config shows all keys.")
+        Path | None,
+        argument("[RUN.yaml]", help="Configuration file, as with --config; --print-config prints all keys."),
     ] = None
     output: Annotated[
         Path | None,
         option(
-            "--output", "-o", metavar="DIR", panel=RUN, default="runs/NAME", written=True, help="Model folder to make."
+            "--output",
+            "-o",
+            metavar="DIR",
+            panel=RUN,
+            default="runs/NAME",
+            written=True,
+            help="Model folder to create.",
         ),
     ] = None
     resume: ResumedRun = None

@@ -23,7 +23,7 @@ class SequenceInput(Options):
     ] = None
     annotation: Annotated[
         Path | None,
-        option("--annotation", "-a", metavar="FILE", panel=INPUT, help="Genes: GTF or GFF3, plain or gzip."),
+        option("--annotation", "-a", metavar="FILE", panel=INPUT, help="Gene annotation: GTF or GFF3, plain or gzip."),
     ] = None
     genome: Genome = None
 
@@ -42,7 +42,9 @@ class WindowSettings(Options):
     ] = Bases(0)
     long_genes: Annotated[
         Literal["split", "skip"],
-        option("--long-genes", panel=WINDOWS, help="Cut genes longer than --max-length in equal parts, or skip them."),
+        option(
+            "--long-genes", panel=WINDOWS, help="Split genes longer than --max-length into equal parts, or skip them."
+        ),
     ] = "split"
     step: Annotated[
         Bases | None,
@@ -52,11 +54,13 @@ class WindowSettings(Options):
             metavar="N",
             panel=WINDOWS,
             default="--max-length",
-            help="Bases from the start of one tile to the next.",
+            help="Distance between tile starts, in bases.",
         ),
     ] = None
     min_length: Annotated[
-        Bases, Field(ge=1), option("--min-length", metavar="N", panel=WINDOWS, help="Shortest window kept.")
+        Bases,
+        Field(ge=1),
+        option("--min-length", metavar="N", panel=WINDOWS, help="Shortest window to keep, in bases."),
     ] = Bases(16)
     max_unknown: Annotated[
         float,
@@ -65,7 +69,7 @@ class WindowSettings(Options):
             "--max-unknown",
             metavar="X",
             panel=WINDOWS,
-            help="Drop windows with a larger fraction of bases other than A, C, G, T.",
+            help="Drop windows in which more than this fraction of bases are not A, C, G or T.",
         ),
     ] = 0.5
     biotypes: Annotated[
@@ -74,7 +78,7 @@ class WindowSettings(Options):
             "--biotype",
             metavar="NAME",
             panel=WINDOWS,
-            help="Only genes of this biotype, such as protein_coding; may be repeated.",
+            help="Use only genes of this biotype, such as protein_coding; may be repeated.",
         ),
     ] = ()
     split_by: Annotated[
@@ -82,7 +86,7 @@ class WindowSettings(Options):
         option(
             "--split-by",
             panel=SETS,
-            help="Divide whole chromosomes or blocks; auto takes blocks in a genome of few chromosomes.",
+            help="Split by whole chromosomes or by blocks; auto uses blocks if there are few chromosomes.",
         ),
     ] = "auto"
     valid: Annotated[
@@ -91,24 +95,30 @@ class WindowSettings(Options):
             "--valid",
             metavar="CONTIG",
             panel=SETS,
-            help="Contig for validation; may be repeated. Contigs that are not named are for training.",
+            help="Contig for validation; may be repeated. All other contigs are used for training.",
         ),
     ] = ()
     test: Annotated[
-        Names, option("--test", metavar="CONTIG", panel=SETS, help="Contig for the final test; may be repeated.")
+        Names, option("--test", metavar="CONTIG", panel=SETS, help="Contig for the test set; may be repeated.")
     ] = ()
     valid_fraction: Annotated[
         float,
         Field(ge=0, lt=1),
         option(
-            "--valid-fraction", metavar="X", panel=SETS, help="Share of the bases for validation if no contig is named."
+            "--valid-fraction",
+            metavar="X",
+            panel=SETS,
+            help="Fraction of bases held out for validation if no contigs are named.",
         ),
     ] = 0.1
     test_fraction: Annotated[
         float,
         Field(ge=0, lt=1),
         option(
-            "--test-fraction", metavar="X", panel=SETS, help="Share of the bases for the test if no contig is named."
+            "--test-fraction",
+            metavar="X",
+            panel=SETS,
+            help="Fraction of bases held out for testing if no contigs are named.",
         ),
     ] = 0.1
 
@@ -142,22 +152,27 @@ class WindowSettings(Options):
 class WindowsOptions(WindowSettings, GenomeInput):
     """One call of ``genoconv windows``. ``output`` may be ``Path("-")``."""
 
-    tiles: Annotated[bool, option("--tiles", panel=WINDOWS, help="Cover the whole genome, not its genes.")] = False
+    tiles: Annotated[bool, option("--tiles", panel=WINDOWS, help="Tile the whole genome instead of using genes.")] = (
+        False
+    )
     max_length: Annotated[
         Bases,
         Field(ge=1),
         option("--max-length", "-l", metavar="N", panel=WINDOWS, help="Longest window, in bases."),
     ] = Bases(32768)
-    seed: Annotated[int, option("--seed", metavar="N", panel=SETS, help="Random seed of the division into sets.")] = 0
+    seed: Annotated[int, option("--seed", metavar="N", panel=SETS, help="Random seed for the split into sets.")] = 0
     output: Annotated[
         Path,
         output_option(
-            metavar="FILE", dash=True, panel=OUTPUT, help="A .bed or .tsv file, also .gz; - for standard output."
+            metavar="FILE",
+            dash=True,
+            panel=OUTPUT,
+            help="Output file: .bed or .tsv, optionally .gz; - for standard output.",
         ),
     ] = Path("-")
     format: Annotated[
         Literal["bed", "tsv"] | None,
-        option("--format", panel=OUTPUT, recorded=False, help="For standard output; a file has it in its name."),
+        option("--format", panel=OUTPUT, recorded=False, help="Format on standard output; files use their extension."),
     ] = None
     force: Force = False
     quiet: Quiet = False

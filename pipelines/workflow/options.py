@@ -10,7 +10,7 @@ from genoconv.pipelines.shared_options import Force, Quiet
 class InitOptions(Options):
     """One call of ``genoconv workflow init``."""
 
-    folder: Annotated[Path, argument("DIR", written=True, help="The project's folder.")]
+    folder: Annotated[Path, argument("DIR", written=True, help="Project folder to create.")]
     force: Force = False
     quiet: Quiet = False
 
@@ -20,7 +20,7 @@ class GatherOptions(Options):
 
     shards: Annotated[tuple[Path, ...], argument("SHARD...", help="Shards 1 to N, in that order.")]
     output: Annotated[
-        Path, option("--output", "-o", metavar="FILE", written=True, help="The joined .vcf, .vcf.gz or .bcf.")
+        Path, option("--output", "-o", metavar="FILE", written=True, help="Joined output: .vcf, .vcf.gz or .bcf.")
     ]
     force: Force = False
     quiet: Quiet = False
@@ -30,11 +30,12 @@ class ReportOptions(Options):
     """One call of ``genoconv workflow report``."""
 
     samples: Annotated[
-        tuple[str, ...], argument("[NAME=]VCF...", help="Scored files; a sample without a name has its file's.")
+        tuple[str, ...],
+        argument("[NAME=]VCF...", help="Scored files; a sample without a name is named after its file."),
     ]
     table: Annotated[
         Path, option("--table", metavar="TSV", written=True, help="Table with one row per sample and score field.")
     ]
-    plot: Annotated[Path, option("--plot", metavar="PNG", written=True, help="Histograms of the scores.")]
+    plot: Annotated[Path, option("--plot", metavar="PNG", written=True, help="Plot of the score histograms.")]
     force: Force = False
     quiet: Quiet = False
