@@ -107,7 +107,7 @@ def _twice(attempt: Callable[[str], str], url: str, part: Part) -> str:
         part.discard()
         if str(error) != first:
             raise
-        raise WrongError(f"{first} (twice the same: has its provider replaced it?)") from error
+        raise WrongError(f"{first} (two downloads were identical: has the provider replaced the file?)") from error
 
 
 def _checksum(path: Path, *, remote: RemoteFile, recorded: str | None) -> str:
