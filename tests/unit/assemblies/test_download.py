@@ -145,7 +145,8 @@ def test_a_damaged_file_is_fetched_once_more(files: Downloads, server: Loopback)
 def test_a_file_that_is_always_damaged_is_refused(files: Downloads, server: Loopback, known: dict[str, str]) -> None:
     server.always[PATH] = Reply(flip=12_345)
     (kind, right) = next(iter(known.items()))
-    files.fails(match=rf"{PATH}: damaged: expected {kind} {right}, got [0-9a-f]+ \(two downloads were identical", **known)
+    message = rf"{PATH}: damaged: expected {kind} {right}, got [0-9a-f]+ \(two downloads were identical"
+    files.fails(match=message, **known)
     assert list(files.folder.iterdir()) == []
 
 
