@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, GetCoreSchemaHandler
 
+DEFAULT_WINDOW = 32_768
+"""Bases of a window where none is asked for and the model was trained on longer ones."""
 _SIZE = re.compile(r"(\d[\d_,]*)(?:\.(\d+))?\s*([km]?)(?:b|bp)?", re.IGNORECASE | re.ASCII)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from genoconv.pipelines.lengths import Bases
+from genoconv.pipelines.lengths import DEFAULT_WINDOW, Bases
 from genoconv.pipelines.options import COMPUTE, ROWS, RUN, option
 
 
@@ -70,7 +70,7 @@ def _shard(value: Any) -> Any:
     return parts
 
 
-TRAINED_WINDOW = "the length of the model's training windows, up to 32768"
+TRAINED_WINDOW = f"the length of the model's training windows, up to {DEFAULT_WINDOW}"
 """How the default of ``--window`` reads."""
 CHUNK_BASES = 1 << 20
 """Bases that are read between two saves."""

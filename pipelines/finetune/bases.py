@@ -16,6 +16,7 @@ from genoconv.pipelines.finetune.inputs import Dataset, checked, log_notes, spli
 from genoconv.pipelines.finetune.leaks import Leaks
 from genoconv.pipelines.finetune.options import FinetuneConfig
 from genoconv.pipelines.finetune.targets import BaseTargets, Targets, open_targets
+from genoconv.pipelines.lengths import DEFAULT_WINDOW
 from genoconv.pipelines.records.bed_records import BedRecords
 from genoconv.pipelines.records.record import Wanted
 from genoconv.pipelines.records.sources import is_bed, is_fasta
@@ -25,7 +26,6 @@ from genoconv.wording import count, listed
 if TYPE_CHECKING:
     from genoconv.train.readers import Reader
 
-DEFAULT_WINDOW = 32_768
 _LETTERS, _VALUES = "letters other than A, C, G and T", "no value in the track"
 
 Numbers = npt.NDArray[np.int64]

@@ -4,6 +4,7 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from genoconv.errors import UsageError
+from genoconv.pipelines.lengths import DEFAULT_WINDOW
 
 if TYPE_CHECKING:
     from genoconv.models.config import ModelConfig
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
     from genoconv.variants.reference import Reference
 
 log = logging.getLogger(__name__)
-
-DEFAULT_WINDOW = 32_768
 
 
 class Geometry(NamedTuple):

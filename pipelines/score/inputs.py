@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from genoconv.contigs import match_contigs
 from genoconv.errors import DataError, UsageError
 from genoconv.genome.fasta.access import Fasta
+from genoconv.pipelines.lengths import DEFAULT_WINDOW
 from genoconv.pipelines.references import GenomeFiles
 from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.progress import Advance, progress_bar
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DEFAULT_WINDOW = 32_768
 DEFAULT_MAX_INDEL = 50
 _MISMATCH_SHARE = 0.1
 _MISMATCH_LEAST = 10
