@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from genoconv.genome.fasta.access import Fasta
     from genoconv.genome.windows.regions import RegionMap
 
-FEATURES = ("cds", "utr", "exon", "promoter", "intron", "intergenic")
+Feature = Literal["cds", "utr", "exon", "promoter", "intron", "intergenic"]
+FEATURES: tuple[str, ...] = get_args(Feature)
 OTHER = "other"
 """What reports call the bases in no region."""
 
@@ -38,7 +39,7 @@ class Region(Options):
         loss_weight: what a base weighs in the training loss, relative to one in no region.
     """
 
-    feature: Literal["cds", "utr", "exon", "promoter", "intron", "intergenic"] | None = None
+    feature: Feature | None = None
     bed: Path | None = None
     name: Annotated[str, Field(min_length=1, max_length=80)] | None = None
     around: Annotated[int, Field(ge=1)] | None = None

@@ -1,13 +1,14 @@
 """Regions of an annotation and of BED files: where they begin and end, and which of them a base belongs to."""
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from fasta_files import write_fasta
 
 from genoconv.errors import DataError
-from genoconv.genome.annotation.features import FEATURES, Features, Stretches, merged, without
+from genoconv.genome.annotation.features import Feature, Features, Stretches, merged, without
 from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.windows.regions import RegionMap, bed_stretches
 
@@ -62,7 +63,7 @@ def spans(stretches: Stretches) -> dict[str, list[tuple[int, int]]]:
     return {contig: [(a, b) for a, b in some.tolist()] for contig, some in stretches.items() if len(some)}
 
 
-@pytest.mark.parametrize("feature", FEATURES)
+@pytest.mark.parametrize("feature", get_args(Feature))
 def test_features_of_gff3(fasta: Fasta, feature: str) -> None:
     assert spans(features(fasta, GFF3).stretches(feature, around=10)) == EXPECTED[feature]  # type: ignore[arg-type]
 

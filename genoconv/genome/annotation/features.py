@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from genoconv.genome.fasta.access import Fasta
 
 Feature = Literal["cds", "utr", "exon", "promoter", "intron", "intergenic"]
-FEATURES: tuple[Feature, ...] = ("cds", "utr", "exon", "promoter", "intron", "intergenic")
 
 Span = tuple[int, int]
 # Contig -> starts and ends, disjoint and ascending.
