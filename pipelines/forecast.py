@@ -56,7 +56,6 @@ def forecast(
     amount: int,
     unit: str,
     available: int,
-    scale: float = 1.0,
     devices: Sequence[str],
 ) -> Forecast:
     """Measure how fast this machine is.
@@ -65,11 +64,10 @@ def forecast(
         work: does that many items of the run and returns how much of ``unit`` they amount to; what it finds is dropped.
         amount, unit: of the whole run.
         available: items that ``work`` can do at most.
-        scale: amount of ``unit`` as ``work`` counts it, per unit of ``amount``.
         devices: that will share the work; it is measured on the first.
     """
     rate = speed(work, available=available)
-    seconds = None if not rate else amount * scale / rate / len(devices)
+    seconds = None if not rate else amount / rate / len(devices)
     return Forecast(amount, unit, seconds, tuple(devices))
 
 

@@ -54,21 +54,20 @@ def write_vcf(
     notes: Mapping[str, str],
     contigs: Mapping[str, int],
     ranked: bool = False,
-    prefix: str = "GCONV",
 ) -> None:
     """A record per position with its three SNVs as ALT; ``path`` gets an index beside it."""
     with _bgzf(path) as out:
         header = ["##fileformat=VCFv4.2", *(f"##contig=<ID={name},length={n}>" for name, n in contigs.items())]
         what = "genoconv: ln P(alt) - ln P(ref) at the base"
         header += [
-            f'##INFO=<ID={prefix}_{name},Number={number},Type=Float,Description="{what}, {text}">'
+            f'##INFO=<ID=GCONV_{name},Number={number},Type=Float,Description="{what}, {text}">'
             for name, number, text in _INFO
         ]
         header += [
-            f'##INFO=<ID={prefix}_REF,Number=1,Type=Float,Description="genoconv: ln P(ref), mean of both strands">',
-            f'##INFO=<ID={prefix}_ENT,Number=1,Type=Float,Description="genoconv: entropy of the prediction in bits">',
+            '##INFO=<ID=GCONV_REF,Number=1,Type=Float,Description="genoconv: ln P(ref), mean of both strands">',
+            '##INFO=<ID=GCONV_ENT,Number=1,Type=Float,Description="genoconv: entropy of the prediction in bits">',
             *(
-                f'##INFO=<ID={prefix}_{name},Number=A,Type=Float,Description="{text}">'
+                f'##INFO=<ID=GCONV_{name},Number=A,Type=Float,Description="{text}">'
                 for name, text in (_RANKS if ranked else ())
             ),
             *(f"##{key}={value}" for key, value in notes.items()),
@@ -76,20 +75,20 @@ def write_vcf(
         ]
         out.write(("\n".join(header) + "\n").encode())
         for block in blocks():
-            out.write("".join(_vcf_row(snv, prefix) for snv in snvs(block)).encode())
+            out.write("".join(_vcf_row(snv) for snv in snvs(block)).encode())
     _index(path, preset="vcf")
 
 
-def _vcf_row(snv: Snv, prefix: str) -> str:
+def _vcf_row(snv: Snv) -> str:
     score, forward, reverse = (",".join(map(_text, values)) for values in (snv.scores, snv.forward, snv.reverse))
     ranks = ""
     if snv.ranks is not None:
         percentile, z = (",".join(map(_text, values)) for values in snv.ranks)
-        ranks = f";{prefix}_PCT={percentile};{prefix}_Z={z}"
+        ranks = f";GCONV_PCT={percentile};GCONV_Z={z}"
     return (
-        f"{snv.contig}\t{snv.start + 1}\t.\t{snv.ref}\t{','.join(snv.alts)}\t.\t.\t{prefix}_LLR={score};"
-        f"{prefix}_FWD={forward};{prefix}_REV={reverse};{prefix}_REF={_text(snv.ref_log_p)};"
-        f"{prefix}_ENT={_text(snv.entropy)}{ranks}\n"
+        f"{snv.contig}\t{snv.start + 1}\t.\t{snv.ref}\t{','.join(snv.alts)}\t.\t.\tGCONV_LLR={score};"
+        f"GCONV_FWD={forward};GCONV_REV={reverse};GCONV_REF={_text(snv.ref_log_p)};"
+        f"GCONV_ENT={_text(snv.entropy)}{ranks}\n"
     )
 
 

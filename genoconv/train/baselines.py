@@ -47,7 +47,7 @@ class MarkovModels:
         both_strands: count in the reverse complement of the training windows too.
     """
 
-    def __init__(self, train: Windows, *, both_strands: bool = False) -> None:
+    def __init__(self, train: Windows, *, both_strands: bool) -> None:
         tenth = max(1, len(train) // 10)
         parts = (range(tenth), range(tenth, len(train)))
         aside, fitted = (_count(_read(train, part, both_strands=both_strands)) for part in parts)

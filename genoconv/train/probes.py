@@ -62,12 +62,10 @@ class Probe:
 
     Attributes:
         head: what it predicts.
-        penalty: of the squared weights, chosen on the validation set.
         loss: on the validation set.
     """
 
     head: HeadConfig
-    penalty: float
     loss: float
     weights: Tensor
     bias: Tensor
@@ -141,7 +139,7 @@ def fit_probe(head: HeadConfig, features: Array, targets: Array, *, valid: tuple
     for penalty in sorted(PENALTIES, reverse=True):
         parameters = _fit(head, x, y, penalty=penalty, start=parameters)
         loss = float(_loss(head, held_x @ parameters[:-1] + parameters[-1], held_y))
-        found.append(Probe(head, penalty, loss, parameters[:-1], parameters[-1], scales))
+        found.append(Probe(head, loss, parameters[:-1], parameters[-1], scales))
     return min(found, key=lambda probe: probe.loss)
 
 

@@ -45,14 +45,12 @@ class Haplotypes:
         ref, alt: tokens, shape (L,).
         ref_site, alt_site: half-open spans of the variant's own bases in each: as many as the longer of the two
             alleles has, or as the window still holds.
-        whole_ref: ``ref`` is the window's full reference, so that all its variants share one.
     """
 
     ref: Tokens
     alt: Tokens
     ref_site: tuple[int, int]
     alt_site: tuple[int, int]
-    whole_ref: bool
 
 
 def grid_window(position: int, *, contig_length: int, width: int, grid: int) -> Window:
@@ -109,11 +107,7 @@ def haplotypes(window: Window, allele: Allele, *, fetch: Slice) -> Haplotypes | 
         return None
     bases = max(len(ref_bases), len(alt_bases))
     return Haplotypes(
-        ref,
-        alt,
-        (ref_offset, min(ref_offset + bases, length)),
-        (alt_offset, min(alt_offset + bases, length)),
-        whole_ref=length == len(window),
+        ref, alt, (ref_offset, min(ref_offset + bases, length)), (alt_offset, min(alt_offset + bases, length))
     )
 
 

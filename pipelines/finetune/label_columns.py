@@ -33,7 +33,7 @@ def understand(
         columns: text of each label column, one value per record.
         names: of the columns.
         where: of each record, to begin a message: ``x.csv: line 7``.
-        task: one of :data:`TASKS`, or None to infer it.
+        task: as :attr:`.FinetuneConfig.task`.
 
     Raises:
         DataError: a label is missing or does not fit the task (the line is named), or there is one class only.

@@ -15,7 +15,6 @@ from genoconv.wording import listed
 if TYPE_CHECKING:
     from genoconv.train.readers import Reader
 
-TASKS = ("binary", "multiclass", "multilabel", "regression")
 _OUTLIER = 30.0
 """Distance from the median, in units of the range that half of the values lie in."""
 
@@ -27,7 +26,7 @@ class Labels:
     """Targets of all records.
 
     Attributes:
-        kind: one of :data:`TASKS`.
+        kind: as :attr:`.HeadConfig.kind`.
         names: as :attr:`.HeadConfig.labels`.
         targets: (records, C) float32, as :class:`.Labelled` takes them; NaN where one of several labels is missing.
         reason: why this kind, in words.

@@ -63,7 +63,7 @@ def open_targets(
         paths: one BED file, or bigWig files.
         fasta: what their coordinates belong to, with its ``contigs``: name -> length.
         labels: the column of a BED file that holds the label of an interval; empty looks for it.
-        task: one of :data:`.labels.TASKS`, or None to infer it.
+        task: as :attr:`.FinetuneConfig.task`.
 
     Raises:
         UsageError: files or options that do not go together.

@@ -35,8 +35,8 @@ def choose_columns(
     header: Sequence[str],
     *,
     source: str,
-    labels: Sequence[str] = (),
-    split: str | None = None,
+    labels: Sequence[str],
+    split: str | None,
     need_sequence: bool = True,
     need_label: bool = True,
 ) -> Chosen:
