@@ -9,6 +9,7 @@ import torch
 
 from genoconv.models.heads import Predictor
 from genoconv.models.parts import overlapping
+from genoconv.tasks.batching import portions
 from genoconv.tasks.embed import Embedder
 from genoconv.tasks.pooling import Pool
 from genoconv.tasks.predict import outputs
@@ -36,6 +37,10 @@ class Stretch:
 
     def __len__(self) -> int:
         return self.last - self.first
+
+    def part(self, first: int, last: int) -> "Stretch":
+        """Bases ``first`` to ``last`` of these, 0-based half-open."""
+        return Stretch(self.tokens, self.first + first, self.first + last)
 
 
 def whole(tokens: Tokens) -> Stretch:
@@ -112,11 +117,13 @@ class BaseOutputs:
             advance: called with the number of bases that have just been done.
         """
         found: list[list[npt.NDArray[np.float64]]] = [[] for _ in stretches]
-        for group in self._groups(stretches):
-            for (number, _), vectors in zip(group, self._vectors([part for _, part in group]), strict=True):
+        numbers, most = range(len(stretches)), self._vectors.most
+        for group in portions(numbers, size=lambda number: len(stretches[number]), most=most):
+            parts = [stretches[number].part(first, last) for number, first, last in group]
+            for (number, _, _), vectors in zip(group, self._vectors(parts), strict=True):
                 found[number].append(outputs(self.model, vectors))
             if advance is not None:
-                advance(sum(len(part) for _, part in group))
+                advance(sum(map(len, parts)))
         blank = np.empty((0, self.model.head.config.outputs))
         return [np.concatenate(parts) if parts else blank for parts in found]
 
@@ -126,23 +133,6 @@ class BaseOutputs:
         """Probabilities or values (bases, K) of each stretch; see :meth:`.Predictor.predict`."""
         found = self(stretches, advance=advance)
         return [probabilities(self.model, some).astype(np.float32) for some in found]
-
-    def _groups(self, stretches: Sequence[Stretch]) -> Iterator[list[tuple[int, Stretch]]]:
-        """Stretches or parts of them, with their numbers, as many bases at a time as may be held."""
-        group: list[tuple[int, Stretch]] = []
-        room = most = self._vectors.most
-        for number, stretch in enumerate(stretches):
-            first = stretch.first
-            while first < stretch.last:
-                last = min(stretch.last, first + room)
-                group.append((number, Stretch(stretch.tokens, first, last)))
-                room -= last - first
-                first = last
-                if not room:
-                    yield group
-                    group, room = [], most
-        if group:
-            yield group
 
 
 def probabilities(model: Predictor, found: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

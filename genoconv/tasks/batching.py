@@ -1,7 +1,7 @@
 """Batches that fit the memory: how many rows at once, and what to do when that was too many."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -74,6 +74,30 @@ def round_up(length: int, *, steps: int, least: int) -> int:
 def cut(members: list[Item], size: int) -> Iterator[list[Item]]:
     """``members`` in runs of ``size``; the last may be shorter."""
     return (members[first : first + size] for first in range(0, len(members), size))
+
+
+def portions(items: Iterable[Item], *, size: Callable[[Item], int], most: int) -> Iterator[list[tuple[Item, int, int]]]:
+    """Whole items, and parts of long ones, each with the first base of the part and the one after its last.
+
+    Args:
+        items: taken one after another, as they are needed.
+        size: bases of an item.
+        most: bases of a portion; the last may have fewer.
+    """
+    portion: list[tuple[Item, int, int]] = []
+    room = most
+    for item in items:
+        first, length = 0, size(item)
+        while first < length:
+            last = min(length, first + room)
+            portion.append((item, first, last))
+            room -= last - first
+            first = last
+            if not room:
+                yield portion
+                portion, room = [], most
+    if portion:
+        yield portion
 
 
 def fitting_rows(

@@ -1,20 +1,17 @@
 """Files of predictions for every base: TSV, Parquet, and a bigWig track per output; made from the spool."""
 
-import contextlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from genoconv.atomic import atomic_file, atomic_files
+from genoconv.atomic import atomic_files
 from genoconv.errors import DataError
-from genoconv.pipelines.predict.formats import PLACE, files_of, parquet_schema
+from genoconv.pipelines.predict.formats import files_of, parquet_file, shown, tsv_file
 from genoconv.pipelines.spool import Array, Row, Spool
 from genoconv.tracks.bigwig import write_bigwig
 from genoconv.tracks.blocks import Block
-from genoconv.wording import printable
 
 _BLOCK = 1 << 16
 """Bases that are read back at once."""
@@ -55,31 +52,24 @@ def _blocks(spool: Spool, row: Row, first: int) -> Iterator[tuple[int, Array]]:
 
 
 def _write_tsv(output: Path, spool: Spool, columns: Sequence[str], metadata: Mapping[str, Any]) -> None:
-    with atomic_file(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        stream.write(f"## {json.dumps(metadata)}\n")
-        stream.write("\t".join((*PLACE, *map(printable, columns))) + "\n")
+    with tsv_file(output, columns, metadata) as stream:
         for row, first in spool.intervals():
             for start, values in _blocks(spool, row, first):
                 for place, numbers in enumerate(values.tolist(), start):
-                    shown = "\t".join("nan" if value != value else f"{value:.7g}" for value in numbers)
-                    stream.write(f"{row.name}\t{row.contig}\t{place}\t{place + 1}\t{row.strand}\t{shown}\n")
+                    stream.write(f"{row.name}\t{row.contig}\t{place}\t{place + 1}\t{row.strand}\t{shown(numbers)}\n")
 
 
 def _write_parquet(output: Path, spool: Spool, columns: Sequence[str], metadata: Mapping[str, Any]) -> None:
     import pyarrow as pa
-    from pyarrow import parquet
 
-    schema = parquet_schema(columns, metadata)
-    with contextlib.ExitStack() as stack:
-        sink = stack.enter_context(stack.enter_context(atomic_file(output)).open("wb"))
-        writer = stack.enter_context(parquet.ParquetWriter(sink, schema, compression="zstd"))
+    with parquet_file(output, columns, metadata) as writer:
         for row, first in spool.intervals():
             for start, values in _blocks(spool, row, first):
                 texts = [pa.repeat(text, len(values)) for text in (row.name, row.contig, row.strand)]
                 places = np.arange(start, start + len(values))
                 numbers = [pa.array(np.ascontiguousarray(values[:, k]), pa.float32()) for k in range(values.shape[1])]
                 arrays = [*texts[:2], pa.array(places), pa.array(places + 1), texts[2], *numbers]
-                writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+                writer.write_table(pa.Table.from_arrays(arrays, schema=writer.schema))
 
 
 class _Blocks:

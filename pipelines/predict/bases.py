@@ -13,6 +13,7 @@ from genoconv.pipelines.resuming import marked, pass_over
 from genoconv.pipelines.spool import Row, Spool
 from genoconv.progress import Advance
 from genoconv.tasks.bases import BaseOutputs, Stretch
+from genoconv.tasks.batching import portions
 from genoconv.tasks.spans import Span
 from genoconv.tokens import A, T, Tokens
 
@@ -71,24 +72,14 @@ def compute_bases(options: PredictOptions, rows: Rows, outputs: BaseOutputs, spo
 
 def _pieces(spans: Iterable[Span], *, most: int) -> Iterator[list[_Part]]:
     """Whole records, and parts of long ones, about ``most`` bases at a time."""
-    piece: list[_Part] = []
-    room = most
-    for span in spans:
-        first, length = 0, len(span.tokens)
-        while first < length:
-            last = min(length, first + room)
-            start, end = (
-                (span.end - last, span.end - first) if span.strand == "-" else (span.start + first, span.start + last)
-            )
-            row = Row(cell(span.name), cell(span.contig), start, end, span.strand)
-            piece.append(_Part(row, Stretch(span.tokens, first, last)))
-            room -= last - first
-            first = last
-            if not room:
-                yield piece
-                piece, room = [], most
-    if piece:
-        yield piece
+    for portion in portions(spans, size=lambda span: len(span.tokens), most=most):
+        yield [_part(*part) for part in portion]
+
+
+def _part(span: Span, first: int, last: int) -> _Part:
+    """Bases ``first`` to ``last`` of a record, in the direction of reading."""
+    start, end = (span.end - last, span.end - first) if span.strand == "-" else (span.start + first, span.start + last)
+    return _Part(Row(cell(span.name), cell(span.contig), start, end, span.strand), Stretch(span.tokens, first, last))
 
 
 def cell(text: str) -> str:

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -82,39 +82,54 @@ def write(
                 write_spans(temporary, _track(spool, column, middle), contigs=contigs)
 
 
-def _write_tsv(output: Path, spool: Spool, columns: Sequence[str], metadata: Mapping[str, Any]) -> None:
+@contextlib.contextmanager
+def tsv_file(output: Path, columns: Sequence[str], metadata: Mapping[str, Any]) -> Iterator[TextIO]:
+    """A table of predictions that has no rows yet: where they come from, and the names of the columns."""
     with atomic_file(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         stream.write(f"## {json.dumps(metadata)}\n")
         stream.write("\t".join((*PLACE, *map(printable, columns))) + "\n")
+        yield stream
+
+
+def shown(values: Sequence[float]) -> str:
+    """The predictions of a row as text, tabs between them."""
+    return "\t".join("nan" if value != value else f"{value:.7g}" for value in values)
+
+
+def _write_tsv(output: Path, spool: Spool, columns: Sequence[str], metadata: Mapping[str, Any]) -> None:
+    with tsv_file(output, columns, metadata) as stream:
         for values, lines in zip(spool.vectors(), spool.lines(), strict=True):
             for row, line in zip(values.tolist(), lines, strict=True):
-                shown = "\t".join("nan" if value != value else f"{value:.7g}" for value in row)
-                stream.write(f"{line.rstrip(chr(10))}\t{shown}\n")
+                stream.write(f"{line.rstrip(chr(10))}\t{shown(row)}\n")
 
 
-def parquet_schema(columns: Sequence[str], metadata: Mapping[str, Any]) -> Any:
-    """Columns of a Parquet file of predictions, with where they come from."""
+@contextlib.contextmanager
+def parquet_file(output: Path, columns: Sequence[str], metadata: Mapping[str, Any]) -> Iterator[Any]:
+    """What writes the rows of a Parquet file of predictions, which says where they come from."""
     import pyarrow as pa
+    from pyarrow import parquet
 
     types = {"start": pa.int64(), "end": pa.int64()}
     fields = [pa.field(name, types.get(name, pa.string()), nullable=False) for name in PLACE]
     names = [f"prediction_{name}" if name in PLACE else name for name in columns]
     fields += [pa.field(name, pa.float32(), nullable=False) for name in names]
-    return pa.schema(fields, {"genoconv": json.dumps(metadata)})
+    schema = pa.schema(fields, {"genoconv": json.dumps(metadata)})
+    with (
+        atomic_file(output) as temporary,
+        temporary.open("wb") as sink,
+        parquet.ParquetWriter(sink, schema, compression="zstd") as writer,
+    ):
+        yield writer
 
 
 def _write_parquet(output: Path, spool: Spool, columns: Sequence[str], metadata: Mapping[str, Any]) -> None:
     import pyarrow as pa
-    from pyarrow import parquet
 
-    schema = parquet_schema(columns, metadata)
-    with contextlib.ExitStack() as stack:
-        sink = stack.enter_context(stack.enter_context(atomic_file(output)).open("wb"))
-        writer = stack.enter_context(parquet.ParquetWriter(sink, schema, compression="zstd"))
+    with parquet_file(output, columns, metadata) as writer:
         for values, place in zip(spool.vectors(), spool.columns(*PLACE), strict=True):
             arrays = [*place, *(np.ascontiguousarray(values[:, k]) for k in range(values.shape[1]))]
-            typed = [pa.array(array, field.type) for array, field in zip(arrays, schema, strict=True)]
-            writer.write_table(pa.Table.from_arrays(typed, schema=schema))
+            typed = [pa.array(array, field.type) for array, field in zip(arrays, writer.schema, strict=True)]
+            writer.write_table(pa.Table.from_arrays(typed, schema=writer.schema))
 
 
 def _track(spool: Spool, column: int, middle: tuple[int, int] | None) -> list[tuple[str, int, int, float]]:
