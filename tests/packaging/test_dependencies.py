@@ -2,13 +2,11 @@
 
 import ast
 import re
-import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import packages_distributions
-from pathlib import Path
 from typing import Any
 
 from support import ROOT
@@ -122,27 +120,3 @@ def test_the_extra_all_is_all_of_them() -> None:
 def test_every_extra_is_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert not [extra for extra in EXTRAS if f"`{extra}`" not in readme]
-
-
-def test_packages_in_pyproject_are_the_folders() -> None:
-    """setuptools takes no folder that is not on the list: a wheel would lack it."""
-    mapped = PROJECT["tool"]["setuptools"]["package-dir"]
-    found = {
-        ".".join([package, *path.parent.relative_to(ROOT / folder).parts])
-        for package, folder in mapped.items()
-        for path in (ROOT / folder).rglob("*.py")
-    }
-    data = {package for package in mapped if not list((ROOT / mapped[package]).rglob("*.py"))}
-    assert set(PROJECT["tool"]["setuptools"]["packages"]) == found | data
-
-
-def test_files_that_ship_beside_code_are_package_data() -> None:
-    mapped = PROJECT["tool"]["setuptools"]["package-dir"]
-    shipped: set[Path] = set()
-    for package, patterns in PROJECT["tool"]["setuptools"]["package-data"].items():
-        longest = max((name for name in mapped if f"{package}.".startswith(f"{name}.")), key=len)
-        folder = ROOT.joinpath(mapped[longest], *package.removeprefix(longest).strip(".").split("."))
-        shipped |= {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
-    tracked = subprocess.run(["git", "ls-files", "-z", *mapped.values()], cwd=ROOT, capture_output=True, check=True)
-    files = {ROOT / name for name in tracked.stdout.decode().split("\0") if name}
-    assert {path for path in files if path.suffix != ".py"} == shipped & files
