@@ -77,7 +77,6 @@ def test_importing_the_package_is_instant_and_bare_names_do_not_exist() -> None:
         "import sys, genoconv\n"
         "assert 'torch' not in sys.modules\n"
         "import importlib.util\n"
-        "assert all(importlib.util.find_spec(n) is None for n in ('cli', 'csrc', 'pipelines', 'data_manifests'))\n"
-        "assert callable(genoconv.load_model) and callable(genoconv.fftconv)"
+        "assert all(importlib.util.find_spec(n) is None for n in ('cli', 'csrc', 'pipelines', 'data_manifests'))"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd="/")
