@@ -62,6 +62,11 @@ def resumed(folder: Path, *assignments: str) -> TrainConfig:
     return pipeline.resumed(folder, Call(TrainConfig, assignments=assignments))
 
 
+def resume(folder: Path, *assignments: str) -> int:
+    """Resume the run in ``folder`` in this process; its exit code."""
+    return pipeline.resume(resumed(folder, *assignments), folder=folder, quiet=True)
+
+
 def train_tiny(folder: Path, fasta: Path, *assignments: str, max_steps: int | None = 6) -> Path:
     """Run it to its end in this process; returns the model folder."""
     config = tiny_config(fasta, *assignments, max_steps=max_steps)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from fasta_files import random_bases, write_fasta
-from train_runs import TINY, configuration, patterned_bases, resumed, same_weights
+from train_runs import TINY, configuration, patterned_bases, resume, same_weights
 
 from genoconv import load_model
 from genoconv.errors import DataError, UsageError
@@ -27,11 +27,6 @@ from genoconv.train.module import Learner
 from genoconv.train.readers import WindowReader
 from genoconv.train.settings import Stage
 from genoconv.train.stream import Share, TrainingBatches
-
-
-@pytest.fixture(autouse=True)
-def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genoconv.pipelines.train.report.write_plot", lambda *_, **__: True)
 
 
 def sources(*assignments: str, **options: object) -> TrainConfig:
@@ -259,10 +254,10 @@ def test_a_resumed_run_is_the_uninterrupted_one(folder: Path, whole: Path, tmp_p
     try:
         hard.write_text(text.replace("A", "C", 1))
         with pytest.raises(DataError, match="other: the FASTA has other bases on chr1"):
-            pipeline.resume(resumed(run), folder=run, quiet=True)
+            resume(run)
     finally:
         hard.write_text(text)
-    assert pipeline.resume(resumed(run), folder=run, quiet=True) == 0
+    assert resume(run) == 0
     assert same_weights(run, whole)
     for one, other in zip(read_rows(run / "metrics.csv"), read_rows(whole / "metrics.csv"), strict=True):
         assert (one.step, one.split, dict(one.figures)) == (other.step, other.split, dict(other.figures))

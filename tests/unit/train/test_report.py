@@ -27,6 +27,11 @@ PARTS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _no_plots() -> None:
+    """Here they are drawn."""
+
+
 def test_everything_that_was_promised_is_there(tmp_path: Path) -> None:
     fasta = patterned_genome(tmp_path / "genome.fa")
     folder = train_tiny(tmp_path / "deep" / "run", fasta, "windows.test_fraction=0.2")

@@ -69,10 +69,7 @@ def test_batches_are_of_whole_genes_of_like_length(tmp_path: Path) -> None:
     assert padding_fraction(plan, reader.lengths.tolist()) < 0.25
 
 
-def test_no_gene_is_cut_without_a_line_that_says_so(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("genoconv.pipelines.train.report.write_plot", lambda *_, **__: True)
+def test_no_gene_is_cut_without_a_line_that_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="genoconv")
 
     def said(*assignments: str) -> str:
@@ -102,7 +99,6 @@ def test_genes_are_packed_where_padding_would_be_a_quarter() -> None:
 def test_a_run_in_packed_batches_has_the_figures_of_one_in_padded_ones(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("genoconv.pipelines.train.report.write_plot", lambda *_, **__: True)
     caplog.set_level(logging.INFO, logger="genoconv")
     still = (
         "optim.lr=1e-12",

@@ -5,20 +5,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from fasta_files import write_fasta
-from train_runs import patterned_bases, resumed, same_weights, train_tiny
+from train_runs import patterned_bases, resume, same_weights, train_tiny
 from typer.testing import CliRunner
 
 from genoconv.cli.app import app
 from genoconv.errors import DataError, UsageError
 from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.windows.chosen import read_windows
-from genoconv.pipelines.train import run as pipeline
-
-
-@pytest.fixture(autouse=True)
-def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes longer than these runs; test_train_report.py draws."""
-    monkeypatch.setattr("genoconv.pipelines.train.report.write_plot", lambda *_, **__: True)
 
 
 @pytest.fixture
@@ -53,7 +46,7 @@ def test_the_file_of_genoconv_windows_trains_the_same_model(
         lines = file.read_text().splitlines(keepends=True)
         file.write_text("".join(lines[1:]))
         with pytest.raises(DataError, match=r"w\.bed has changed: \d+ windows where there were \d+"):
-            pipeline.resume(resumed(read, "run.max_steps=3"), folder=read, quiet=True)
+            resume(read, "run.max_steps=3")
     found = read_windows(file, Fasta(fasta), max_length=64, aliases={}).frame
     assert set(found["split"]) == {"train", "valid", "test"}
     assert set(found["strand"]) == ({"+", "-"} if kind == "genes" else {"+"})

@@ -17,7 +17,6 @@ from fasta_files import write_fasta
 from train_runs import (
     configuration,
     patterned_bases,
-    patterned_genome,
     resumed,
     same_weights,
     tiny_config,
@@ -32,18 +31,6 @@ from genoconv.pipelines.train import run as pipeline
 from genoconv.pipelines.train.config import default_folder
 from genoconv.train.checkpoints import newest_checkpoint
 from genoconv.train.metrics import read_rows
-
-
-@pytest.fixture(autouse=True)
-def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes longer than these runs; test_train_report.py draws."""
-    monkeypatch.setattr("genoconv.pipelines.train.report.write_plot", lambda *_, **__: True)
-
-
-@pytest.fixture
-def fasta(tmp_path: Path) -> Path:
-    return patterned_genome(tmp_path / "genome.fa")
-
 
 FAILING = {
     "a device that is not there": ("run.device=cuda:99",),

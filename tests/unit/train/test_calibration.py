@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from fasta_files import write_fasta
-from train_runs import patterned_bases, patterned_genome, resumed, tiny_config
+from train_runs import patterned_bases, resumed, tiny_config
 from typer.testing import CliRunner
 
 from genoconv.cli.app import app
@@ -24,15 +24,9 @@ from genoconv.tasks.calibration import NAME, Calibration
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sample whose size does not depend on how fast this machine is; nothing is drawn."""
-    monkeypatch.setattr("genoconv.pipelines.train.report.write_plot", lambda *_, **__: True)
+    """A sample whose size does not depend on how fast this machine is."""
     monkeypatch.setattr(calibration, "time_for", lambda seconds: 5.0)
     monkeypatch.setattr(calibration, "affordable", lambda sampling, budget: Size(5000, 0))
-
-
-@pytest.fixture
-def fasta(tmp_path: Path) -> Path:
-    return patterned_genome(tmp_path / "genome.fa")
 
 
 def train(folder: Path, *fastas: Path, force: bool = False, calibrate: bool = True) -> None:

@@ -10,24 +10,12 @@ from typing import Any
 import pytest
 import torch
 from fasta_files import write_fasta
-from train_runs import patterned_bases, patterned_genome, resumed, same_weights, train_tiny
+from train_runs import patterned_bases, patterned_genome, resume, same_weights, train_tiny
 
 from genoconv.errors import DataError, GenoconvError, ModelError
-from genoconv.pipelines.train import run as pipeline
 from genoconv.train.checkpoints import newest_checkpoint
 from genoconv.train.metrics import read_rows
 from genoconv.train.module import Learner
-
-
-@pytest.fixture(autouse=True)
-def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes longer than these runs; test_train_report.py draws."""
-    monkeypatch.setattr("genoconv.pipelines.train.report.write_plot", lambda *_, **__: True)
-
-
-def resume(folder: Path, *assignments: str) -> int:
-    config = resumed(folder, *assignments)
-    return pipeline.resume(config, folder=folder, quiet=True)
 
 
 class Killed(BaseException):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from fasta_files import random_bases, write_fasta
-from train_runs import TINY, configuration, patterned_bases, resumed, same_weights
+from train_runs import TINY, configuration, patterned_bases, resume, resumed, same_weights
 
 from genoconv import load_model
 from genoconv.errors import DataError, UsageError
@@ -18,11 +18,6 @@ from genoconv.pipelines.train.inputs import Inputs, gather
 from genoconv.pipelines.train.options import TrainConfig
 from genoconv.pipelines.train.regions import Region
 from genoconv.train.metrics import read_rows
-
-
-@pytest.fixture(autouse=True)
-def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genoconv.pipelines.train.report.write_plot", lambda *_, **__: True)
 
 
 def test_a_region_is_written_short_or_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +189,7 @@ def test_a_run_is_not_resumed_with_other_regions(place: Path, tmp_path: Path) ->
     assert pipeline.train(config, folder=tmp_path / "run", quiet=True) == 0
     bed.write_text("chr1\t0\t501\n")
     with pytest.raises(DataError, match="its regions have changed"):
-        pipeline.resume(resumed(tmp_path / "run", "run.max_steps=4"), folder=tmp_path / "run", quiet=True)
+        resume(tmp_path / "run", "run.max_steps=4")
     with pytest.raises(UsageError, match=r"windows\.regions cannot change within a run"):
         resumed(tmp_path / "run", f"windows.regions=[{place}/end.bed]")
 

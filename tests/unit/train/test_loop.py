@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from train_runs import patterned_genome, resumed, same_weights, tiny_config, train_tiny, untrained, weights
+from train_runs import resume, same_weights, tiny_config, train_tiny, untrained, weights
 
 from genoconv.errors import Interrupted, ModelError, OutputError, TrainingError, UsageError
 from genoconv.models import load_model
@@ -32,17 +32,6 @@ HARD = (
     "data.packing=true",
     "model.embed_dropout=0.1",
 )
-
-
-@pytest.fixture(autouse=True)
-def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes longer than these runs; test_train_report.py draws."""
-    monkeypatch.setattr("genoconv.pipelines.train.report.write_plot", lambda *_, **__: True)
-
-
-@pytest.fixture
-def fasta(tmp_path: Path) -> Path:
-    return patterned_genome(tmp_path / "genome.fa")
 
 
 def steps_of(folder: Path) -> list[int]:
@@ -88,11 +77,6 @@ def send(number: int) -> Callable[[], None]:
     return lambda: os.kill(os.getpid(), number)
 
 
-def go_on(folder: Path, *assignments: str) -> int:
-    config = resumed(folder, *assignments)
-    return pipeline.resume(config, folder=folder, quiet=True)
-
-
 def test_it_learns_what_there_is_to_learn(fasta: Path, tmp_path: Path) -> None:
     folder = train_tiny(tmp_path / "run", fasta, max_steps=60)
     rows = read_rows(folder / "metrics.csv")
@@ -127,7 +111,7 @@ def test_stopping_and_going_on_is_the_same_as_not_stopping(fasta: Path, tmp_path
     assert left.value.code == 130
     assert not (parts / "config.json").exists()
     assert steps_of(parts) == [1, 2, 3, 4]
-    assert go_on(parts) == 0
+    assert resume(parts) == 0
     assert same_weights(whole, parts)
     assert steps_of(parts) == list(range(1, 7))
     assert not same_weights(whole, train_tiny(tmp_path / "seed", fasta, *HARD, "run.seed=1"))
@@ -151,7 +135,7 @@ def test_ctrl_c_that_leaves_at_once_carries_the_advice(
 
 
 @pytest.mark.parametrize("moment", ["before the first step", "validation", "after training", "second"])
-def test_a_signal_at_any_moment_leaves_a_run_that_can_go_on(
+def test_a_signal_at_any_moment_leaves_a_run_that_can_resume(
     fasta: Path, tmp_path: Path, moment: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", logger="genoconv")
@@ -182,7 +166,7 @@ def test_a_signal_at_any_moment_leaves_a_run_that_can_go_on(
     assert found == (None if saved is None else folder / "checkpoints" / f"step-{saved:08d}.ckpt")
     if moment == "validation":  # what was broken off is no measurement
         assert all(row.split == "train" for row in read_rows(folder / "metrics.csv"))
-    assert go_on(folder) == 0
+    assert resume(folder) == 0
     assert same_weights(folder, train_tiny(tmp_path / "whole", fasta, "run.validate_every=4"))
     valid = [row.step for row in read_rows(folder / "metrics.csv") if row.split == "valid"]
     assert valid == [4, 6]
@@ -230,7 +214,7 @@ def test_a_nan_is_reported_with_its_own_step(fasta: Path, tmp_path: Path, monkey
 def test_a_lower_rate_given_at_resume_is_used(fasta: Path, tmp_path: Path) -> None:
     folder = train_tiny(tmp_path / "run", fasta)
     before = weights(folder)
-    assert go_on(folder, "optim.lr=1e-30", "optim.filter_lr=1e-30", "run.max_steps=9") == 0
+    assert resume(folder, "optim.lr=1e-30", "optim.filter_lr=1e-30", "run.max_steps=9") == 0
     after = weights(folder)
     assert steps_of(folder) == list(range(1, 10))
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -240,7 +224,7 @@ def test_a_finished_run_is_left_alone(fasta: Path, tmp_path: Path, caplog: pytes
     caplog.set_level("INFO", logger="genoconv")
     folder = train_tiny(tmp_path / "run", fasta, max_steps=2)
     stamp = (folder / "config.json").stat().st_mtime_ns
-    assert go_on(folder) == 0
+    assert resume(folder) == 0
     assert "this run is finished" in caplog.text
     assert (folder / "config.json").stat().st_mtime_ns == stamp
 
@@ -248,9 +232,9 @@ def test_a_finished_run_is_left_alone(fasta: Path, tmp_path: Path, caplog: pytes
 def test_what_makes_another_run_cannot_be_changed_at_resume(fasta: Path, tmp_path: Path) -> None:
     folder = train_tiny(tmp_path / "run", fasta, max_steps=1)
     with pytest.raises(UsageError, match=r"data\.tokens_per_batch, run\.seed cannot change within a run"):
-        go_on(folder, "run.seed=5", "data.tokens_per_batch=100", "optim.clip=2")
+        resume(folder, "run.seed=5", "data.tokens_per_batch=100", "optim.clip=2")
     with pytest.raises(UsageError, match=r"no run\.yaml there"):
-        go_on(tmp_path)
+        resume(tmp_path)
 
 
 def test_a_damaged_checkpoint_is_named(fasta: Path, tmp_path: Path) -> None:
@@ -258,7 +242,7 @@ def test_a_damaged_checkpoint_is_named(fasta: Path, tmp_path: Path) -> None:
     path = folder / "checkpoints" / "step-00000002.ckpt"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ModelError, match=r"step-00000002\.ckpt: damaged.*; remove it"):
-        go_on(folder, "run.max_steps=4")
+        resume(folder, "run.max_steps=4")
 
 
 def test_two_checkpoints_are_kept_and_hold_nothing_to_unpickle(fasta: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from fasta_files import write_fasta
 from torch import nn
-from train_runs import patterned_bases, patterned_genome, same_weights, train_tiny, weights
+from train_runs import patterned_bases, same_weights, train_tiny, weights
 
 from genoconv.gpu import targets
 from genoconv.models import preset
@@ -22,17 +22,6 @@ from genoconv.train.module import Learner
 from genoconv.train.objectives.next_base import NextBase
 from genoconv.train.parts import parts_of
 from genoconv.train.settings import DataSettings, RunSettings
-
-
-@pytest.fixture(autouse=True)
-def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes longer than these runs; test_train_report.py draws."""
-    monkeypatch.setattr("genoconv.pipelines.train.report.write_plot", lambda *_, **__: True)
-
-
-@pytest.fixture
-def fasta(tmp_path: Path) -> Path:
-    return patterned_genome(tmp_path / "genome.fa")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from fasta_files import random_bases, write_fasta
-from train_runs import configuration, patterned_genome, resumed, same_weights, tiny_config, train_tiny, weights
+from train_runs import configuration, resumed, same_weights, tiny_config, train_tiny, weights
 
 from genoconv import load_model
 from genoconv.errors import DataError, ModelError, OutputError, UsageError
@@ -20,17 +20,6 @@ PARTS = {
     *("model.safetensors", "config.json", "genome.json", "run.yaml", "metrics.csv", "README.md", "checkpoints"),
     "training_mqc.yaml",
 }
-
-
-@pytest.fixture(autouse=True)
-def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes longer than these runs; test_train_report.py draws."""
-    monkeypatch.setattr("genoconv.pipelines.train.report.write_plot", lambda *_, **__: True)
-
-
-@pytest.fixture
-def fasta(tmp_path: Path) -> Path:
-    return patterned_genome(tmp_path / "genome.fa")
 
 
 def test_the_perplexity_in_the_folder_is_that_of_the_weights_in_it(fasta: Path, tmp_path: Path) -> None:

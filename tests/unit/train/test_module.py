@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 from torch import nn
-from train_runs import patterned_genome, train_tiny
+from train_runs import train_tiny
 
 from genoconv.errors import DivergedError, UsageError
 from genoconv.train.batch import Batch
@@ -15,17 +15,6 @@ from genoconv.train.clock import Clock
 from genoconv.train.module import Learner
 from genoconv.train.objectives.next_base import NextBase
 from genoconv.train.settings import OptimSettings
-
-
-@pytest.fixture(autouse=True)
-def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes longer than these runs; test_train_report.py draws."""
-    monkeypatch.setattr("genoconv.pipelines.train.report.write_plot", lambda *_, **__: True)
-
-
-@pytest.fixture
-def fasta(tmp_path: Path) -> Path:
-    return patterned_genome(tmp_path / "genome.fa")
 
 
 @pytest.mark.parametrize(("lost", "error"), [(False, UsageError), (True, DivergedError)])
