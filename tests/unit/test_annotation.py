@@ -90,6 +90,44 @@ DIALECTS = {
             ("contig_1", 20, 26, "-", "PROKKA_2", "PROKKA_2", "protein_coding"),
         ],
     ),
+    "prokka and bakta, RNAs without gene rows": (
+        "c  Prodigal  CDS  4  12  .  +  0  ID=P_1;locus_tag=P_1\n"
+        "c  Aragorn:1.2  tRNA  21  26  .  -  .  ID=P_2;locus_tag=P_2;Name=tRNA-Ala\n"
+        "c  barrnap  rRNA  31  36  .  -  .  ID=P_3;locus_tag=P_3\nc  x  miRNA  32  34  .  -  .  ID=m;Derives_from=P_3\n"
+        "c  Prodigal  CDS  41  49  .  +  0  ID=P_4;locus_tag=P_4\nc  x  tRNA  51  59  .  +  .  product=none of GFF3",
+        [
+            ("c", 3, 12, "+", "P_1", "P_1", "protein_coding"),
+            ("c", 20, 26, "-", "P_2", "tRNA-Ala", "tRNA"),
+            ("c", 30, 36, "-", "P_3", "P_3", "rRNA"),
+            ("c", 40, 49, "+", "P_4", "P_4", "protein_coding"),
+            ("c", 50, 59, "+", "c:51-59", "c:51-59", "tRNA"),
+        ],
+    ),
+    "RNAs in and outside of gene rows": (
+        "c  x  gene  1  40  .  +  .  ID=g\nc  x  tRNA  1  40  .  +  .  ID=t\n"
+        "c  x  lnc_RNA  5  9  .  +  .  ID=n;Parent=g\n"
+        "c  x  tmRNA  41  60  .  +  .  ID=s",
+        [("c", 0, 40, "+", "g", "g", ""), ("c", 40, 60, "+", "s", "s", "tmRNA")],
+    ),
+    "gffread, transcripts of one geneID": (
+        "c  x  transcript  11  40  .  +  .  ID=t1;geneID=g1;gene_name=A\nc  x  exon  11  40  .  +  .  Parent=t1\n"
+        "c  x  mRNA  61  90  .  +  .  ID=t2;geneID=g2\nc  x  mRNA  31  50  .  +  .  ID=t3;geneID=g1;gene_name=A\n"
+        "c  x  mRNA  71  90  .  +  .  ID=t4;geneID=g1",
+        [
+            ("c", 10, 50, "+", "g1", "A", ""),
+            ("c", 70, 90, "+", "g1", "g1", ""),
+            ("c", 60, 90, "+", "g2", "g2", ""),
+        ],
+    ),
+    "gtf, an RNA row without gene_id": (
+        'c  x  gene  1  9  .  +  .  gene_id "A";\nc  x  tRNA  11  19  .  +  .  transcript_id "t";',
+        [("c", 0, 9, "+", "A", "A", "")],
+    ),
+    "flybase gtf, araport gff3": (
+        'c  FlyBase  gene  1  9  .  +  .  gene_id "FBgn1"; gene_symbol "Nep3";\n'
+        "c  Araport11  gene  11  19  .  +  .  ID=AT1G01010;Name=AT1G01010;locus_type=protein_coding",
+        [("c", 0, 9, "+", "FBgn1", "Nep3", ""), ("c", 10, 19, "+", "AT1G01010", "AT1G01010", "protein_coding")],
+    ),
     "blanks around = and ;": (
         "c  x  gene  1  9  .  +  .  ID = g1 ; Name = the gene ; biotype= b",
         [("c", 0, 9, "+", "g1", "the gene", "b")],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from genoconv.contigs import require_contigs
 from genoconv.errors import DataError
 from genoconv.formats import open_binary
-from genoconv.genome.annotation.gff import Row, RowReader, kind_of
+from genoconv.genome.annotation.gff import Row, RowReader, is_rna, kind_of
 from genoconv.genome.annotation.loci import CodingLoci, Gene, TranscriptLoci, gene_id_of, outside
 from genoconv.wording import count, listed, printable
 
@@ -35,7 +35,7 @@ def read_genes(
 
     Rows of ``gene``, ``pseudogene`` and ``..._gene`` features are taken. What has no such row is put together from its
     parts and comes after them: a GTF's transcripts or exons by ``gene_id`` (overlapping ones: copies at other loci are
-    genes of their own), a GFF3's top-level CDS or transcripts by their ``ID``, where they lie in no gene's row.
+    genes of their own), a GFF3's top-level RNAs, CDS or transcripts by their ``ID``, where they lie in no gene's row.
 
     Args:
         path: annotation file.
@@ -109,6 +109,8 @@ def _collect(rows: RowReader, circular: dict[str, int]) -> list[Gene]:
                 circular[row.contig] = row.end
         elif not row.gtf:
             coding.add(row)
+        elif is_rna(row.feature):
+            continue  # its exons have its gene_id, too
         elif not genes:
             transcripts.add(row)
         elif gene_id := gene_id_of(row.text):
@@ -135,8 +137,8 @@ def _mark(gene_id: str) -> bytes:
 def _gene(row: Row) -> Gene:
     get = row.attributes().get
     identifier = get("gene_id") or get("locus_tag") or get("ID", "").removeprefix("gene:").removeprefix("gene-")
-    name = get("Name") or get("gene_name") or get("gene") or identifier
-    biotype = get("gene_biotype") or get("gene_type") or get("biotype")
+    name = get("Name") or get("gene_name") or get("gene") or get("gene_symbol") or identifier
+    biotype = get("gene_biotype") or get("gene_type") or get("biotype") or get("locus_type")
     if not biotype:
         biotype = row.feature if row.feature != "gene" else "pseudogene" if get("pseudo") == "true" else ""
     unnamed = f"{row.contig}:{row.start + 1}-{row.end}"

@@ -34,7 +34,12 @@ def kind_of(feature: str) -> Kind:
     """What a feature is to us: a gene, part of one, a whole contig, or nothing."""
     if feature in ("gene", "pseudogene") or feature.endswith("_gene"):
         return "gene"
-    return "part" if feature in _PARTS else "whole" if feature in _WHOLE else ""
+    return "part" if feature in _PARTS or is_rna(feature) else "whole" if feature in _WHOLE else ""
+
+
+def is_rna(feature: str) -> bool:
+    """Whether a feature is an RNA that is not translated: ``tRNA``, ``rRNA``, ``tmRNA``, ``ncRNA``, ``SRP_RNA``, ..."""
+    return feature.endswith("RNA") and feature != "mRNA"
 
 
 class Row(NamedTuple):

@@ -6,10 +6,10 @@ import logging
 import re
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from genoconv.genome.annotation.gff import Row
+from genoconv.genome.annotation.gff import Row, is_rna
 
 log = logging.getLogger(__name__)
 
@@ -69,10 +69,15 @@ class TranscriptLoci:
 
     def genes(self) -> list[Gene]:
         """One gene for every run of overlapping transcripts, in the order of their first rows."""
-        loci: dict[tuple[str, str, str], list[Gene]] = defaultdict(list)
-        for extent in self._extents.values():
-            loci[extent.contig, extent.strand, extent.gene_id].append(extent)
-        return [gene for extents in loci.values() for gene in _merged(extents)]
+        return _loci(self._extents.values())
+
+
+def _loci(extents: Iterable[Gene]) -> list[Gene]:
+    """One gene for every run of overlapping extents of one ``gene_id``, in the order of the first of each gene_id."""
+    loci: dict[tuple[str, str, str], list[Gene]] = defaultdict(list)
+    for extent in extents:
+        loci[extent.contig, extent.strand, extent.gene_id].append(extent)
+    return [gene for same in loci.values() for gene in _merged(same)]
 
 
 def _merged(extents: list[Gene]) -> list[Gene]:
@@ -85,8 +90,13 @@ def _merged(extents: list[Gene]) -> list[Gene]:
     return merged
 
 
+_BIOTYPES = {"CDS": "protein_coding", "mRNA": "", "transcript": ""}
+
+
 class CodingLoci:
-    """GFF3: top-level CDS, or transcripts where there is no such CDS; the parts of one ``ID`` are one gene.
+    """GFF3: top-level CDS, or transcripts where there is no such CDS, and RNAs; the parts of one ``ID`` are one gene.
+
+    So are overlapping ones of one ``locus_tag`` or ``geneID``.
 
     Args:
         circular: contigs marked circular -> length. There a gene whose parts touch both ends spans the origin.
@@ -94,15 +104,16 @@ class CodingLoci:
 
     def __init__(self, circular: Mapping[str, int]) -> None:
         self.circular = circular
-        self._parts: dict[str, dict[tuple[str, str, str], list[Row]]] = {"CDS": {}, "transcript": {}}
+        self._parts: dict[str, dict[tuple[str, str, str], list[Row]]] = {"CDS": {}, "transcript": {}, "RNA": {}}
 
     def add(self, row: Row) -> None:
-        """Take in a CDS or transcript; rows with a parent and exons are part of something else."""
+        """Take in a CDS, a transcript or an RNA; rows with a parent and exons are part of something else."""
         attributes = row.attributes()
-        if attributes.get("Parent") or row.feature == "exon":
+        if attributes.get("Parent") or attributes.get("Derives_from") or row.feature == "exon":
             return
         key = (row.contig, row.strand, attributes.get("ID") or f"line {row.line}")
-        self._parts["CDS" if row.feature == "CDS" else "transcript"].setdefault(key, []).append(row)
+        kind = "CDS" if row.feature == "CDS" else "RNA" if is_rna(row.feature) else "transcript"
+        self._parts[kind].setdefault(key, []).append(row)
 
     def genes(self) -> list[Gene]:
         """The genes, in the order of their first rows; warns if most CDS lengths are not multiples of three."""
@@ -114,16 +125,18 @@ class CodingLoci:
                 odd,
                 len(coding),
             )
-        return [self._gene(rows) for rows in (coding or self._parts["transcript"]).values()]
+        found = [*(coding or self._parts["transcript"]).values(), *self._parts["RNA"].values()]
+        return _loci(self._gene(rows) for rows in sorted(found, key=lambda rows: rows[0].line))
 
     def _gene(self, rows: list[Row]) -> Gene:
         first = rows[0]
         get = first.attributes().get
         start, end = self._span(rows)
         unnamed = f"{first.contig}:{start + 1}-{end}"
-        identifier = get("locus_tag") or get("ID") or get("Name") or unnamed
-        name = get("gene") or get("Name") or identifier
-        biotype = get("biotype") or ("protein_coding" if first.feature == "CDS" else "")
+        # gffread writes the gene of a transcript as geneID.
+        identifier = get("locus_tag") or get("geneID") or get("ID") or get("Name") or unnamed
+        name = get("gene") or get("gene_name") or get("Name") or identifier
+        biotype = get("biotype") or get("gene_biotype") or _BIOTYPES.get(first.feature, first.feature)
         return Gene(first.contig, start, end, first.strand, identifier, name, biotype)
 
     def _span(self, rows: list[Row]) -> tuple[int, int]:
