@@ -13,6 +13,7 @@ from genoconv.errors import DataError
 from genoconv.formats import open_binary
 from genoconv.lines import JOINED, is_joined, numbered_lines, shortened
 from genoconv.variants.records import COLUMNS, Record, VariantFile, decode
+from genoconv.wording import listed
 
 log = logging.getLogger(__name__)
 
@@ -115,12 +116,26 @@ class VcfText(VariantFile):
         present = columns.split("\t")
         return "\t".join([*present, *COLUMNS[len(present) :]])
 
+    def _check_samples(self, raw: bytes, number: int) -> None:
+        """Refuse a second ``#CHROM`` line with other samples: genotypes below it would get the names of the first."""
+        samples, first = (
+            line.rstrip("\t").split("\t")[len(COLUMNS) + 1 :]
+            for line in (self._tabbed(decode(raw), number), self.header[-1])
+        )
+        if samples != first:
+            raise DataError(
+                f"{self.name}: line {number}: a second header, of other samples ({listed(samples) or 'none'}; the first"
+                f" has {listed(first) or 'none'}), as where files were joined; join them with `bcftools merge`"
+            )
+
     def records(self) -> Iterator[Record]:
         missing = len(COLUMNS)
         tabs = self.header[-1].count("\t")
         with self._lines() as lines:
             for number, raw in lines:
                 if raw.startswith(b"#") or not raw.strip():
+                    if raw.startswith(b"#CHROM"):
+                        self._check_samples(raw, number)
                     continue
                 line = raw.decode("utf-8", "surrogateescape")
                 columns = line.split("\t", missing)

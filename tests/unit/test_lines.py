@@ -155,6 +155,10 @@ def test_a_header_that_was_joined_is_refused(tmp_path: Path) -> None:
             vcf_ids(path)
     path.write_bytes(samples + samples)
     assert vcf_ids(path) == ["one", "two"] * 2
+    for other in (samples.replace(b"s1\t2\n", b"2\ts1\n"), VCF):
+        path.write_bytes(samples + other)
+        with pytest.raises(DataError, match=r"line 6: a second header, of other samples \((2, s1|none); the first has"):
+            vcf_ids(path)
 
 
 @pytest.mark.parametrize("shift", [(b"\tx\t", b" x\t"), (b"\tx\t", b"\t\tx\t")])
