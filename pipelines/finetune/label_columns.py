@@ -1,5 +1,6 @@
 """From the text of label columns to targets: what kind of task it is, and the names of its classes."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
@@ -11,6 +12,7 @@ from genoconv.lines import shortened
 from genoconv.pipelines.finetune.labels import Labels, Targets
 from genoconv.wording import count, listed
 
+_COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
 _MOST_CLASSES = 1000
 _FEW_NUMBERS = 20
 """Distinct whole numbers up to which they are taken for classes."""
@@ -93,6 +95,12 @@ def _infer(column: Sequence[str], *, name: str, where: Sequence[str]) -> tuple[s
         return "regression", f"column {name} holds numbers with decimals"
     if len(finite) > _FEW_NUMBERS and None not in numbers.values():
         return "regression", f"column {name} holds {len(finite):,} different whole numbers"
+    comma = next(((place, value) for place, value in zip(where, column, strict=True) if _COMMA.fullmatch(value)), None)
+    if comma and all(number is not None or _COMMA.fullmatch(value) for value, number in numbers.items()):
+        raise DataError(
+            f"{comma[0]}: label {shortened(comma[1])} in column {name} has a decimal comma; write a point, or say with"
+            " --task what such labels are"
+        )
     if any(_SEPARATORS[0] in value for value in values):
         return "multilabel", f"column {name} holds lists separated by {_SEPARATORS[0]}"
     text = next(((place, value) for place, value in zip(where, column, strict=True) if numbers[value] is None), None)

@@ -145,6 +145,12 @@ FAULTS: dict[str, tuple[list[str], list[list[object]], tuple[str, ...], str]] = 
     ),
     "contigs of a table": (["sequence", "label"], GOOD, ("--valid", "chr1"), r"--valid and --test name contigs"),
     "nothing": (["sequence", "label"], [], (), r"no record below the header"),
+    "decimal comma": (
+        ["sequence", "label"],
+        [[s, f"0,{n % 4}"] for n, s in enumerate(SEQUENCES)],
+        (),
+        r"line 2: label '0,0' in column label has a decimal comma; write a point",
+    ),
     "many texts": (
         ["sequence", "label"],
         [[s, f"x{n}"] for n, s in enumerate(SEQUENCES)],

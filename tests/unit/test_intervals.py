@@ -264,6 +264,9 @@ def test_bed_rows(tmp_path: Path) -> None:
     path.write_bytes(
         b"track name=x\n#c\nchr1\t0\t5\n\nchr1\t7\t9\tn\t0\t-\tvalid\r\nchr2 1 2 m 0 + other\ntracks\t1\t2\n"
     )
+    twelve = tmp_path / "12.bed"
+    twelve.write_bytes(b"c\t0\t9\tm\t0\t-\nc\t0\t9\tn\t0\t+\t0\t9\t0,0,0\t1\t9,\t0,\n")
+    assert read_bed(twelve)["name"].tolist() == ["m", "n"]
     assert read_bed(path).to_numpy().tolist() == [
         ["chr1", 0, 5, ".", "", ""],
         ["chr1", 7, 9, "-", "n", "valid"],

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 WINDOW_COLUMNS = ("contig", "start", "end", "strand", "name", "split")
 SPLITS = ("train", "valid", "test")
+_STRANDED = 6
+"""Columns of BED6, of which the last is the strand."""
 LongGenes = Literal["split", "skip"]
 
 
@@ -179,6 +181,8 @@ def bed_rows(path: str | Path) -> Iterator[tuple[int, tuple[str, int, int, str, 
 def _refuse_joined(*rows: tuple[int, list[str]], source: str) -> None:
     """Refuse the longer of two rows if a third one stands in it; all rows of a BED file have as many columns."""
     (_, shorter), (line, longer) = sorted(rows, key=lambda row: len(row[1]))
+    if len(shorter) == _STRANDED and longer[_STRANDED - 1] in ("+", "-", "."):
+        return  # BED12 among BED6: a contig would stand behind the strand
     if is_joined(longer, width=len(shorter), least=3, numbers=(1, 2)):
         raise DataError(f"{source}: line {line}: {JOINED}")
 
