@@ -16,11 +16,11 @@ from option_effects import embed, others, train, windows  # noqa: F401  they reg
 from option_effects.bench import EFFECTS, Bench, Effect
 
 ELSEWHERE = {
-    "score-variants": "test_score_options.py",
-    "scan": "test_scan_options.py",
-    "finetune": "test_finetune_options.py",
+    "score-variants": "score/test_options.py",
+    "scan": "scan/test_options.py",
+    "finetune": "finetune/test_options.py",
     "models calibrate": "test_calibrate_command.py",
-    "predict": "test_predict_options.py",
+    "predict": "predict/test_options.py",
 }
 # What takes() adds to a command, tested in test_options.py and at the end of this file.
 CONFIGURATION = {"config_file", "settings", "print_config"}
@@ -53,7 +53,7 @@ def test_every_option_has_an_effect() -> None:
     assert set(EFFECTS) - set(OPTIONS) == set()
     assert set(ELSEWHERE) <= set(COMMANDS)
     for name in ELSEWHERE.values():
-        assert "EFFECTS[key]" in Path(__file__).with_name(name).read_text(encoding="utf-8")
+        assert "EFFECTS[key]" in Path(__file__).parent.joinpath(name).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if CONFIGURATION & {p.name for p in COMMANDS[name].params}])

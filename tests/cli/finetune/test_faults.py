@@ -1,24 +1,12 @@
 """Tables, BED files and labels that ``genoconv finetune`` cannot use: one line each, which names the place."""
 
-from pathlib import Path
-
 import pandas as pd
 import pytest
 from fasta_files import write_fasta
-from finetune_runs import GOOD, QUICK, SEQUENCES, Bench, base_model, call, write_table
+from finetune_runs import GOOD, QUICK, SEQUENCES, Bench, call, write_table
 
 from genoconv import formats
 from genoconv.errors import DataError, GenoconvError, UsageError
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return base_model(tmp_path_factory.mktemp("models") / "base")
-
-
-@pytest.fixture
-def bench(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    return Bench(tmp_path, base, monkeypatch)
 
 
 @pytest.mark.parametrize(

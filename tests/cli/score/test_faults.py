@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from toy_scoring import KmerModel, record, scorer, write_fasta
-from vcf_files import info, lines, statuses, text, tiny_model
+from vcf_files import info, lines, statuses, text
 
 from genoconv.errors import OutputError, UsageError
 from genoconv.genome.assemblies.manifest import list_manifests
@@ -32,11 +32,6 @@ def rows(*positions: int) -> str:
     return "".join(
         f"c\t{pos}\t.\t{CONTIG[pos - 1]}\t{'A' if CONTIG[pos - 1] != 'A' else 'C'}\t.\t.\t.\n" for pos in positions
     )
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture

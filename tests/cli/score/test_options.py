@@ -66,11 +66,6 @@ EFFECTS = Effects()
 shows = EFFECTS.shows
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("models") / "tiny")
-
-
 @pytest.mark.parametrize("key", [parameter.key for parameter in parameters(ScoreOptions)])
 def test_option(key: str, tmp_path: Path, model: Path) -> None:
     EFFECTS[key](Bench(tmp_path, model))

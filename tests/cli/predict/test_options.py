@@ -3,7 +3,6 @@
 import errno
 import logging
 import os
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,17 +16,6 @@ from genoconv.errors import DataError, OutputError, UsageError
 from genoconv.models.heads import Predictor
 from genoconv.pipelines.options import parameters
 from genoconv.pipelines.predict.options import PredictOptions
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return head_folder(tmp_path_factory.mktemp("models") / "tuned")
-
-
-@pytest.fixture
-def bench(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    return Bench(tmp_path, model, monkeypatch)
-
 
 EFFECTS = Effects()
 shows = EFFECTS.shows

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from base_genomes import small_genome
 from fasta_files import write_fasta
-from finetune_runs import CLASSES, GOOD, SEQUENCES, Bench, Killed, base_model, call, finetune, write_table
+from finetune_runs import CLASSES, GOOD, SEQUENCES, Bench, Killed, call, finetune, write_table
 from option_effects.effects import Effects
 
 from genoconv.errors import DataError, OutputError, UsageError
@@ -14,17 +14,6 @@ from genoconv.models.lora import LowRank
 from genoconv.pipelines.finetune.options import FinetuneOptions
 from genoconv.pipelines.options import parameters
 from genoconv.tokens import encode
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return base_model(tmp_path_factory.mktemp("models") / "base")
-
-
-@pytest.fixture
-def bench(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    return Bench(tmp_path, base, monkeypatch)
-
 
 EFFECTS = Effects()
 shows = EFFECTS.shows

@@ -1,26 +1,15 @@
 """What ``genoconv finetune`` understands of tables, BED files, FASTA files and folders, and what it refuses."""
 
 import logging
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from fasta_files import write_fasta
-from finetune_runs import CLASSES, GOOD, SEQUENCES, Bench, base_model, sequences, write_table
+from finetune_runs import CLASSES, GOOD, SEQUENCES, Bench, sequences, write_table
 
 from genoconv.errors import DataError, UsageError
 from genoconv.tokens import encode
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return base_model(tmp_path_factory.mktemp("models") / "base")
-
-
-@pytest.fixture
-def bench(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    return Bench(tmp_path, base, monkeypatch)
 
 
 def test_what_a_table_can_hold(bench: Bench) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from finetune_runs import CLASSES, SEQUENCES, Bench, Killed, base_model, call, finetune
+from finetune_runs import CLASSES, SEQUENCES, Bench, Killed, call, finetune
 
 from genoconv.models import load_model
 from genoconv.models.heads import Predictor
@@ -20,16 +20,6 @@ from genoconv.tokens import encode
 from genoconv.train.metrics import read_rows
 from genoconv.train.module import Learner
 from support import cli_environment, run_cli
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return base_model(tmp_path_factory.mktemp("models") / "base")
-
-
-@pytest.fixture
-def bench(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    return Bench(tmp_path, base, monkeypatch)
 
 
 def test_it_learns_and_leaves_a_model_that_predicts(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:

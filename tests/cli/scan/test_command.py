@@ -2,7 +2,6 @@
 
 import json
 import os
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,7 @@ import pytest
 from scan_runs import CONTIGS, REGION, Bench
 from toy_scoring import write_fasta
 from typer.testing import CliRunner
-from vcf_files import info, lines, tiny_model
+from vcf_files import info, lines
 
 from genoconv.cli.app import app
 from genoconv.errors import DataError, Interrupted, ModelError, OutputError, UsageError
@@ -19,16 +18,6 @@ from genoconv.pipelines.scan import run as scan_run
 from genoconv.pipelines.scan.options import ScanOptions
 from genoconv.pipelines.scan.spool import Spool
 from genoconv.tasks.scan import Scanner
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("models") / "tiny")
-
-
-@pytest.fixture
-def bench(tmp_path: Path, model: Path) -> Bench:
-    return Bench(tmp_path, model)
 
 
 @pytest.fixture
@@ -301,8 +290,8 @@ def test_an_output_that_is_an_input_is_refused(bench: Bench) -> None:
     bed.write_text('regions: ["c:1-10"]\n')
     with pytest.raises(UsageError, match="this output is the input --config"):
         bench.call("--config", bed, "--force")
+    bench.model = shutil.copytree(bench.model, bench.folder / "model")
     table = bench.model / "calibration.npz"
     table.touch()
     with pytest.raises(UsageError, match=r"this output is the input --model \(calibration.npz\)"):
         bench.call("-r", "c:1-10", "--force", "--plot", table)
-    table.unlink()

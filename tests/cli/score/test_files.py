@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from vcf_files import info, lines, statuses, tiny_model, without_ours
+from vcf_files import info, lines, statuses, without_ours
 
 from genoconv.errors import DataError, Interrupted, OutputError, UsageError
 from genoconv.pipelines.score import run
@@ -19,11 +19,6 @@ RNG = np.random.default_rng(1)
 CONTIGS = {"chr1": "".join(RNG.choice(list("ACGT"), 3000)), "chr2": "".join(RNG.choice(list("ACGT"), 300))}
 COLUMNS = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
 HEADER = "##fileformat=VCFv4.2\n" + "".join(f"##contig=<ID={n},length={len(s)}>\n" for n, s in CONTIGS.items())
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture

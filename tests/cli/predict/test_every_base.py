@@ -17,16 +17,6 @@ from genoconv.tokens import encode
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return head_folder(tmp_path_factory.mktemp("models") / "tuned")
-
-
-@pytest.fixture
-def bench(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    return Bench(tmp_path, model, monkeypatch)
-
-
-@pytest.fixture(scope="module")
 def base_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return head_folder(tmp_path_factory.mktemp("models") / "bases", pooling="none", both_strands=True)
 

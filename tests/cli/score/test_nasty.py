@@ -4,17 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
-from vcf_files import genome_for, info, lines, statuses, text, tiny_model, without_ours
+from vcf_files import genome_for, info, lines, statuses, text, without_ours
 
 from genoconv.errors import DataError
 from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.pipelines.score.run import score_variants
 from support import one_clear_line, run_cli
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture

@@ -1,26 +1,15 @@
 """``genoconv predict``: every input and format has the same numbers, those of ``model.predict``; options arrive."""
 
 import os
-from pathlib import Path
 
 import pandas as pd
 import pytest
 from embed_files import small_model
 from finetune_runs import call
-from predict_runs import SEQUENCES, Bench, expected_logits, head_folder
+from predict_runs import SEQUENCES, Bench, expected_logits
 
 from genoconv.errors import GenoconvError, ModelError
 from genoconv.models import save_model
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return head_folder(tmp_path_factory.mktemp("models") / "tuned")
-
-
-@pytest.fixture
-def bench(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    return Bench(tmp_path, model, monkeypatch)
 
 
 @pytest.mark.parametrize(

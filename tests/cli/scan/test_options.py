@@ -1,7 +1,5 @@
 """Every option of ``genoconv scan`` reaches the place that uses it."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,17 +12,6 @@ from genoconv.errors import DataError, DownloadError, GenoconvError, OutputError
 from genoconv.pipelines.options import parameters
 from genoconv.pipelines.scan.options import ScanOptions
 from genoconv.pipelines.scan.spool import Spool
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("models") / "tiny")
-
-
-@pytest.fixture
-def bench(tmp_path: Path, model: Path) -> Bench:
-    return Bench(tmp_path, model)
-
 
 EFFECTS = Effects()
 shows = EFFECTS.shows
