@@ -176,7 +176,8 @@ def refused(failure: Any) -> int:
         )
         context = getattr(failure, "ctx", None)
         advice = f"; see {context.command_path} --help" if context is not None else ""
-        error(f"{text[0].lower()}{text[1:]}{advice}".replace("?;", "?"))
+        first = text[:2] if text[:2].isupper() else text[:2].lower()  # FASTA, --model, No such option
+        error(f"{first}{text[2:]}{advice}".replace("?;", "?"))
     return int(failure.exit_code)
 
 

@@ -82,13 +82,14 @@ def require_contigs(
     query_source: object,
     target_source: object,
     aliases: Mapping[str, str] = _NO_ALIASES,
+    each: bool = False,
 ) -> dict[str, str]:
     """:func:`match_contigs`, for callers that have nothing to do where no contig matches.
 
     Raises:
         DataError: ``query`` has contigs and none of them is found; the message shows both sides' names and lengths.
     """
-    found = match_contigs(query, target, aliases=aliases)
+    found = match_contigs(query, target, aliases=aliases, each=each)
     if query and not found:
         raise DataError(
             f"{query_source} and {target_source} have no contig in common ({_some(query)}; {_some(target)}):"

@@ -13,6 +13,7 @@ from genoconv.genome.assemblies.manifest import Manifest, RemoteFile, find_manif
 from genoconv.genome.cache import locked
 from genoconv.pipelines.genomes.options import FetchOptions
 from genoconv.progress import progress_bar
+from genoconv.wording import count
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def verify(name: str, *, quiet: bool = False) -> str:
     if problems:
         way_out = "put the files back, or add it again with --force" if genome.registered else _remedy(name)
         raise DataError(f"{'; '.join(problems)}; {way_out}")
-    return f"{name}: {len(genome.files)} files as they were on {genome.date}"
+    return f"{name}: {count(len(genome.files), 'file')} as they were on {genome.date}"
 
 
 def path_of(name: str, *, annotation: bool) -> Path:

@@ -59,7 +59,7 @@ def _bed(path: Path, *, fasta: Path, contigs: Mapping[str, int], aliases: Mappin
 
     rows = list(bed_rows(path))
     used = {contig: None for _, (contig, *_) in rows}
-    names = require_contigs(used, contigs, query_source=str(path), target_source=fasta, aliases=aliases)
+    names = require_contigs(used, contigs, query_source=str(path), target_source=fasta, aliases=aliases, each=True)
     for line, (contig, start, end, *_) in rows:
         target = names.get(contig)
         if target is not None and end > contigs[target]:

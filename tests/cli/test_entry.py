@@ -12,10 +12,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 import genoconv
-from genoconv.cli import entry, signals
+from genoconv.cli import console, entry, signals
 from support import HANG, cli_environment, command, run_cli
 
 
@@ -261,6 +262,12 @@ def test_a_signal_in_a_finaliser_is_not_lost(number: int, busy: int, monkeypatch
         entry.main()
     assert stop.value.code == 128 + number
     assert not early
+
+
+def test_the_name_of_an_argument_keeps_its_case(capsys: pytest.CaptureFixture[str]) -> None:
+    for message, line in (("FASTA: path 'x' is bad.", "FASTA: path 'x' is bad"), ("No such option.", "no such option")):
+        assert console.refused(click.UsageError(message)) == 2
+        assert capsys.readouterr().err == f"genoconv: error: {line}\n"
 
 
 def test_ctrl_c_while_modules_load_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

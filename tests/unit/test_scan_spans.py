@@ -92,7 +92,7 @@ def test_regions_that_touch_or_overlap_are_read_once_in_order() -> None:
 
 def test_intervals_and_genes_are_joined_with_regions(tmp_path: Path) -> None:
     bed, genes = tmp_path / "r.bed", tmp_path / "g.gff3"
-    bed.write_text("1\t5\t9\n2\t0\t1\n")
+    bed.write_text("1\t5\t8\nchr1\t7\t9\n2\t0\t1\n")
     rows = ["chr2\tx\tregion\t1\t300\t.\t+\t.\tID=chr2;Is_circular=true", "chr2\tx\tgene\t291\t310\t.\t+\t.\tID=across"]
     genes.write_text("\n".join(rows) + "\n")
     assert found(bed=bed, regions=("chr1:10-12",)) == [Span("chr1", 5, 12), Span("chr2", 0, 1)]
