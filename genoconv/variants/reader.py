@@ -6,7 +6,7 @@ import tempfile
 import weakref
 from pathlib import Path
 
-from genoconv.errors import DataError
+from genoconv.errors import DataError, OutputError
 from genoconv.formats import STDIN, compression, compression_of, lacks_bgzf_end, open_binary
 from genoconv.variants.bcf_file import BcfFile
 from genoconv.variants.records import VariantFile
@@ -26,6 +26,7 @@ def open_variants(path: Path, *, spool_for: Path | None = None) -> VariantFile:
 
     Raises:
         DataError: empty, a git-lfs pointer, not a VCF, damaged.
+        OutputError: a stream cannot be copied: no space.
         OSError: the file cannot be opened.
     """
     name = STDIN if str(path) == "-" else str(path)
@@ -35,9 +36,15 @@ def open_variants(path: Path, *, spool_for: Path | None = None) -> VariantFile:
             raise DataError(f"{STDIN} is closed; give a file, or something to read")
         prefix, folder = (".genoconv-", None) if spool_for is None else (temporary_prefix(spool_for), spool_for.parent)
         spool = tempfile.NamedTemporaryFile(prefix=prefix, dir=folder)  # noqa: SIM115 (lives on below)
-        with sys.stdin.buffer if str(path) == "-" else path.open("rb") as source:
-            shutil.copyfileobj(source, spool, 1 << 20)
-        spool.flush()
+        try:
+            with sys.stdin.buffer if str(path) == "-" else path.open("rb") as source:
+                shutil.copyfileobj(source, spool, 1 << 20)
+            spool.flush()
+        except OSError as error:
+            where, rest = Path(spool.name).parent, "" if folder else "set TMPDIR to another folder, or "
+            raise OutputError(
+                f"{name}: cannot be copied to {where}: {error.strerror}; {rest}give a file, which is not copied"
+            ) from error
         path = Path(spool.name)
     file = BcfFile(path, name=name) if _is_bcf(path, name) else VcfText(path, name=name)
     if spool is not None:

@@ -245,9 +245,9 @@ def _check_learnable(data: Dataset, labels: BaseLabels) -> None:
 
 def _notes(labels: BaseLabels, *, left_out: int) -> list[str]:
     notes = [f"{labels.kind} for every base: {labels.reason}"]
-    masked = [f"{number:,} with {reason}" for reason, number in labels.masked.items()]
+    masked = [f"{count(number, 'base')} with {reason}" for reason, number in labels.masked.items()]
     if masked:
-        notes.append(f"not learned from: bases {', '.join(masked)}")
+        notes.append(f"not learned from: {', '.join(masked)}")
     if left_out:
         notes.append(f"{count(left_out, 'window')} without a target left out")
     return notes

@@ -138,7 +138,7 @@ def test_values_of_tracks_lie_on_their_bases(genome: Genome, tmp_path: Path, cap
     wanted = np.where(inside, 3.0, 1.0)
     wanted[80:] = np.nan
     np.testing.assert_array_equal(target, wanted)
-    assert "not learned from: bases 120 with no value in the track" in caplog.text
+    assert "not learned from: 120 bases with no value in the track" in caplog.text
 
 
 def test_unknown_letters_and_windows_without_targets_are_left_out(

@@ -1,7 +1,11 @@
 """Text is text: line ends, marks, damage and limits get one verdict and one wording from every reader."""
 
+import errno
 import gzip
 import re
+import shutil
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +13,7 @@ import pytest
 from fasta_files import bgzf
 
 from genoconv import formats, lines
-from genoconv.errors import DataError
+from genoconv.errors import DataError, OutputError
 from genoconv.genome.annotation.genes import read_genes
 from genoconv.genome.fasta.access import Fasta, read_records
 from genoconv.genome.windows.intervals import read_bed
@@ -159,6 +163,16 @@ def test_a_header_that_was_joined_is_refused(tmp_path: Path) -> None:
         path.write_bytes(samples + other)
         with pytest.raises(DataError, match=r"line 6: a second header, of other samples \((2, s1|none); the first has"):
             vcf_ids(path)
+
+
+def test_a_stream_that_does_not_fit_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.vcf").write_bytes(VCF)
+    with (tmp_path / "x.vcf").open() as stdin, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", stdin)
+        patch.setattr(shutil, "copyfileobj", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "disk full")))
+        patch.setattr(tempfile, "tempdir", str(tmp_path))
+        with pytest.raises(OutputError, match=f"standard input: cannot be copied to {tmp_path}: disk full; set TMPDIR"):
+            open_variants(Path("-"))
 
 
 @pytest.mark.parametrize("shift", [(b"\tx\t", b" x\t"), (b"\tx\t", b"\t\tx\t")])
