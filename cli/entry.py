@@ -93,7 +93,7 @@ def _run() -> int:
         return 1
     except UnicodeEncodeError as error:
         # A file name that is not UTF-8 has met a library that insists on it.
-        console.error(f"{error.object!r}: this name is not UTF-8, which a library needs it to be; rename the file")
+        console.error(f"{error.object!r}: this file name is not valid UTF-8, which a library requires; rename the file")
         return 1
 
 

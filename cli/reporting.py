@@ -83,7 +83,9 @@ class Report:
         """
         self.options = options
         if self.on_stdout and isinstance(options, Options) and options.writes_stdout():
-            raise UsageError("--json -: the output of this command goes to standard output; name a file for either")
+            raise UsageError(
+                "--json -: the output of this command goes to standard output; write one of them to a file"
+            )
         for name, target in (("--json", self.json), ("--log-file", self.log_file)):
             if target is None or str(target) == STANDARD_STREAM:
                 continue

@@ -27,7 +27,7 @@ def refuse_existing(path: Path, *, force: bool) -> None:
     except OSError as error:
         if isinstance(error, OutputError):
             raise
-        raise OutputError(f"{path}: not a name that can be written: {error.strerror}") from error
+        raise OutputError(f"{path}: not a valid file name: {error.strerror}") from error
 
 
 def _refuse_existing(path: Path, *, force: bool) -> None:
@@ -37,9 +37,9 @@ def _refuse_existing(path: Path, *, force: bool) -> None:
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise OutputError(f"{path} is a device or a pipe, which cannot be replaced by a file; - is standard output")
     if path.exists() and not force:
-        raise OutputError(f"{path} exists already; choose another name or pass --force to replace it")
+        raise OutputError(f"{path} exists already; choose another name, or pass --force to replace it")
     if not path.name or len(os.fsencode(path.name)) > _NAME_BYTES:
-        raise OutputError(f"{path}: not a name for a file")
+        raise OutputError(f"{path}: not a valid file name")
 
 
 def refuse_not_utf8(path: Path, *, by: str) -> None:

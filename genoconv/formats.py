@@ -137,7 +137,7 @@ class _Unpacking(io.RawIOBase):
         if self._bounded and self._count > most_in_table(self._packed.count):
             raise DataError(
                 f"{self._name}: the first {self._packed.count:,} compressed bytes unpack to more than {_MOST_RATIO}"
-                " times as many, as no table does; unpack it, e.g. with `gunzip`, if you trust it"
+                " times as many, which is implausible for a table; unpack it, e.g. with `gunzip`, if you trust it"
             )
         return size
 

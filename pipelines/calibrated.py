@@ -77,24 +77,27 @@ def find_calibration(folder: Path, wanted: Wanted, *, reference: Collection[str]
     calibration = Calibration.load(path.parent)
     make = shell("genoconv", "models", "calibrate", folder, "-f", fasta)
     if calibration is None:
-        log.info("%s: no calibration, so no percentiles of scores; to make one: %s", folder, make)
+        log.info("%s: not calibrated, so scores have no percentiles; to calibrate it, run: %s", folder, make)
         return none
     facts = calibration.facts
     if facts.get("model") != model_digest(folder):
-        log.warning("%s: made for other weights, so there are no percentiles; make it again: %s --force", path, make)
+        log.warning(
+            "%s: made for other weights, so scores have no percentiles; to replace it, run: %s --force", path, make
+        )
         return none
     table = calibration.tables.get(wanted.reduce)
     problem = _difference(facts, wanted, has_table=table is not None)
     if problem:
         advice = f"; to add them: {make} --force" if table is None and wanted.windows else ""
-        log.warning("%s: %s, so this run lacks percentiles%s", path, problem, advice)
+        log.warning("%s: %s, so scores have no percentiles%s", path, problem, advice)
     tables = tuple(table if _holds(facts, wanted, window) else None for window in wanted.windows)
     if table is None or not any(tables):
         return none
     genome = facts.get("genome") or {}
     if not set(genome.get("md5", ())) & set(reference):
         log.warning(
-            "%s: made on %s, which shares no sequence with this genome; percentiles are among the variants of that one",
+            "%s: made on %s, which shares no sequence with this genome; percentiles are relative to variants of that"
+            " genome",
             path,
             printable(str(genome.get("name"))),
         )

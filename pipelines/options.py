@@ -171,7 +171,7 @@ def note_default_model(options: BaseModel) -> None:
     """Log that the model which ships with genoconv is used, where the user has named none."""
     if "model" in type(options).model_fields and "model" not in options.model_fields_set:
         name = value_of(options, "model")
-        log.info("model: %s, which ships with genoconv; choose another with -m", name)
+        log.info("using the included model %s; choose another with -m", name)
 
 
 def recorded_command(name: str, options: BaseModel) -> str:

@@ -66,7 +66,7 @@ class Pieces:
         sizes = [sum(piece["sizes"][number] for piece in pieces) for number in range(len(self._files))]
         for path, stream, size in zip(self.paths, self._files, sizes, strict=True):
             if stream.seek(0, os.SEEK_END) < size:
-                raise DataError(f"{path}: cut short since the interrupted run; pass --force to start again")
+                raise DataError(f"{path}: truncated since the interrupted run; pass --force to start again")
             stream.truncate(size)
             stream.seek(0)
         for piece in pieces:
@@ -120,7 +120,7 @@ class Pieces:
             stream.flush()
             os.fsync(stream.fileno())
         except OSError as error:
-            raise OutputError(f"{self.paths[number]}: cannot keep what is finished there: {error.strerror}") from error
+            raise OutputError(f"{self.paths[number]}: cannot store finished results there: {error.strerror}") from error
 
     def flush(self) -> None:
         """Wait until all pieces are on disk.

@@ -41,7 +41,7 @@ def resumable(output: Path, *, kept: str, finished: Callable[[], int]) -> Iterat
         kept: what is finished piece by piece: ``rows``.
         finished: how many of them there are; if none, nothing is said.
     """
-    again = f"finished {kept} are kept; the same call with --resume continues after them"
+    again = f"finished {kept} are kept; to continue after them, repeat the command with --resume"
     try:
         yield
     except BaseException as stop:
@@ -76,12 +76,14 @@ def pass_over(
     for mark in finished:
         found = next(pieces, None)
         if found is None:
-            raise UsageError(f"--resume: {name} ends before where the interrupted run was; give the same input")
+            raise UsageError(
+                f"--resume: {name} ends before the point that the interrupted run had reached; use the same input"
+            )
         spans, digest = found
         if mark != digest:
             raise UsageError(
-                f"--resume: {name} is not, up to {spans[-1].name}, what the interrupted run read; give the same input,"
-                " or leave --resume out to start again"
+                f"--resume: {name} differs from what the interrupted run read (up to {spans[-1].name}); use the same"
+                " input, or drop --resume to start again"
             )
         bases = sum(len(span.tokens) for span in spans)
         total += bases

@@ -46,7 +46,7 @@ def _devices(text: str | None) -> str | None:
     if text is None or text == "all":
         return text
     if not (text.isascii() and text.isdigit() and 1 <= len(text) <= 4 and int(text)):
-        raise ValueError(f"{text[:60]!r} is neither a number of devices from 1 up nor all")
+        raise ValueError(f"{text[:60]!r} is not a number of devices (1 or more) or all")
     return str(int(text))
 
 
@@ -66,7 +66,7 @@ def _shard(value: Any) -> Any:
         or [type(part) for part in parts] != [int, int]
         or not 0 < parts[0] <= parts[1]
     ):
-        raise ValueError(f"expected I/N, the number of a part and of all parts, such as 1/4; got {str(value)[:60]!r}")
+        raise ValueError(f"expected I/N, such as 1/4 for the first of four parts; got {str(value)[:60]!r}")
     return parts
 
 

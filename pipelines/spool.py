@@ -113,7 +113,9 @@ class Spool:
         with np.errstate(over="ignore"):
             packed = whole.astype(self.dtype)
         if not np.isfinite(packed[np.isfinite(whole)]).all():
-            raise OutputError(f"a value of {np.nanmax(np.abs(whole)):.3g} is beyond {self.dtype}; use --dtype float32")
+            raise OutputError(
+                f"a value of {np.nanmax(np.abs(whole)):.3g} is out of range for {self.dtype}; use --dtype float32"
+            )
         return packed.tobytes()
 
     @property

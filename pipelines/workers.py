@@ -69,11 +69,13 @@ def chosen_devices(devices: str | None, *, device: str) -> list[str]:
     if one.type != "cuda":
         return [str(one)] * (1 if devices == "all" else int(devices))
     if ":" in str(one):
-        raise UsageError(f"--devices {devices} with --device {device}: name one device or a number of them, not both")
+        raise UsageError(
+            f"--devices {devices} with --device {device}: choose one device or a number of devices, not both"
+        )
     here = torch.cuda.device_count()
     wanted = here if devices == "all" else int(devices)
     if wanted > here:
-        raise UsageError(f"--devices {devices}: torch sees {here} CUDA devices here; give at most that or all")
+        raise UsageError(f"--devices {devices}: torch sees {here} CUDA devices; use at most that many, or all")
     return [f"cuda:{index}" for index in range(wanted)]
 
 
@@ -127,8 +129,8 @@ class _Worker(Generic[P, R]):
         code = self.process.exitcode
         why = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
         return ModelError(
-            f"the process on {self.device} ended before it was done ({why}); was it killed, or out of memory? "
-            "The same call with --resume continues"
+            f"the process on {self.device} ended early ({why}); was it killed, or out of memory? "
+            "To continue, repeat the command with --resume"
         )
 
 

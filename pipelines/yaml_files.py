@@ -25,12 +25,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
         with path.open("rb") as stream:
             content = stream.read(_LARGEST_FILE + 1)
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; a configuration is expected, see --print-config") from None
+        raise UsageError(f"{path}: {error.strerror}; expected a configuration file; see --print-config") from None
     if len(content) > _LARGEST_FILE:
         raise UsageError(f"{path}: larger than {_LARGEST_FILE:,} bytes, so not a configuration; see --print-config")
     foreign = foreign_format(content.partition(b"\n")[0])
     if foreign:
-        raise UsageError(f"{path}: not YAML but {foreign}; a configuration is expected here, see --help")
+        raise UsageError(f"{path}: not YAML but {foreign}; expected a configuration file; see --help")
     try:
         values = load_yaml(content.decode("utf-8-sig"), name=str(path))
     except UnicodeDecodeError as error:
@@ -55,7 +55,7 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
                 if key.value in seen:
-                    raise yaml.MarkedYAMLError(None, None, f"the key {key.value} is there twice", key.start_mark)
+                    raise yaml.MarkedYAMLError(None, None, f"the key {key.value} occurs twice", key.start_mark)
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
 

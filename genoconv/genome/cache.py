@@ -24,7 +24,9 @@ def made_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{path}: cannot make this folder: {error.strerror}; set GENOCONV_HOME to another") from error
+        raise OutputError(
+            f"{path}: cannot create this folder: {error.strerror}; set GENOCONV_HOME to another folder"
+        ) from error
     return path
 
 
@@ -60,7 +62,9 @@ def locked(folder: Path, *, waiting: str) -> Iterator[None]:
             log.info("%s", waiting)
             lock.acquire()
     except OSError as error:
-        raise OutputError(f"{lock.lock_file}: cannot lock: {error.strerror}; set GENOCONV_HOME to another") from error
+        raise OutputError(
+            f"{lock.lock_file}: cannot lock: {error.strerror}; set GENOCONV_HOME to another folder"
+        ) from error
     try:
         yield
     finally:

@@ -102,7 +102,7 @@ def load_model(model: Path | str, *, device: str | torch.device = "cpu", dtype: 
     head = read_head(folder, record)
     tensors = read_tensors(weights)
     if file_digest(weights) != record["weights"]["sha256"]:
-        raise ModelError(f"{weights}: altered, or of another model than {CONFIG_NAME} describes; copy the folder again")
+        raise ModelError(f"{weights}: altered, or not the weights that {CONFIG_NAME} describes; copy the folder again")
     problems = compare_tensors(tensors, expected_shapes(config, head))
     if problems:
         more = f"; {count(len(problems) - 1, 'more tensor')} like that" if len(problems) > 1 else ""
@@ -131,16 +131,18 @@ def read_config(model: Path | str) -> dict[str, Any]:
         what = "is a file; a model is a folder" if folder.exists() else "is a link to nothing"
         raise ModelError(f"{folder}: {what}; `genoconv train -o DIR` or `genoconv models import` makes one")
     if not path.is_file():
-        raise ModelError(f"{folder}: not a model folder, it holds no {CONFIG_NAME}{_hint(folder)}")
+        raise ModelError(f"{folder}: not a model folder: it has no {CONFIG_NAME}{_hint(folder)}")
     record = read_json(path)
     if record.get("format") != FORMAT:
         raise ModelError(f"{path}: not written by genoconv{_hint(folder, record)}")
     if record.get("format_version") != FORMAT_VERSION:
         found = record.get("format_version")
-        raise ModelError(f"{path}: format version {found!r}, this genoconv reads {FORMAT_VERSION}; update genoconv")
+        raise ModelError(
+            f"{path}: format version {found!r}, but this genoconv reads version {FORMAT_VERSION}; update genoconv"
+        )
     if record.setdefault("architecture", ARCHITECTURE) != ARCHITECTURE:
         found = ascii(record["architecture"])[:80]
-        raise ModelError(f"{path}: architecture {found}, this genoconv reads {ARCHITECTURE!a}; update genoconv")
+        raise ModelError(f"{path}: architecture {found}, but this genoconv reads {ARCHITECTURE!a}; update genoconv")
     record.setdefault("head", HEAD)
     read_head(folder, record)
     wrong = [name for name in ("model", "tokenizer", "weights", "provenance") if type(record.get(name)) is not dict]
@@ -184,7 +186,7 @@ def read_head(model: Path | str, record: Mapping[str, Any] | None = None) -> Hea
         return HeadConfig.from_record(record["head"])
     except ModelError as error:
         path, found = folder / CONFIG_NAME, ascii(record["head"])[:80]
-        raise ModelError(f"{path}: head {found}, this genoconv reads {HEAD!a} or its own ({error})") from None
+        raise ModelError(f"{path}: head {found}, but this genoconv reads {HEAD!a} or its own ({error})") from None
 
 
 def model_digest(model: Path | str) -> str:
@@ -210,7 +212,7 @@ def read_json(path: Path) -> dict[str, Any]:
         with path.open("rb") as stream:
             content = stream.read(_LARGEST_JSON + 1)
         if len(content) > _LARGEST_JSON:
-            raise ModelError(f"{path}: more than {_LARGEST_JSON:,} bytes, which no configuration of a model has")
+            raise ModelError(f"{path}: more than {_LARGEST_JSON:,} bytes, too large for the configuration of a model")
         record = json.loads(content.decode(), parse_float=_finite, parse_constant=_finite)
     except RecursionError:
         raise ModelError(f"{path}: not JSON: nested too deeply") from None
@@ -220,7 +222,7 @@ def read_json(path: Path) -> dict[str, Any]:
         what = str(error).partition("; use sys.")[0]
         raise ModelError(f"{path}: not JSON: {what}") from error
     if not isinstance(record, dict):
-        raise ModelError(f"{path}: a JSON object is expected, not {type(record).__name__}")
+        raise ModelError(f"{path}: expected a JSON object, got {type(record).__name__}")
     return record
 
 

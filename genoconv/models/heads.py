@@ -280,7 +280,7 @@ class Predictor(HyenaDNA):
         if ids.ndim != 2 or ids.is_floating_point() or not ids.numel():
             raise ModelError(f"ids: got {tuple(ids.shape)} of {ids.dtype}; predict takes (records, length) integers")
         if bool((ids == PAD).all(1).any()):
-            raise ModelError("ids: a row holds nothing but padding; leave empty sequences out")
+            raise ModelError("ids: a row contains only padding; leave out empty sequences")
         found = self.head.predictions(self.outputs(ids))
         return found.masked_fill((ids == PAD)[..., None], torch.nan) if self.head.config.per_base else found
 

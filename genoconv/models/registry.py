@@ -91,7 +91,7 @@ def named_folder(model: str) -> Path:
     if found.folder is None:
         assert found.published is not None
         raise ModelError(
-            f"{name}: a published model that is not here yet; `genoconv models import {name}` fetches it from "
+            f"{name}: a published model that is not on this machine; `genoconv models import {name}` fetches it from "
             f"{found.published.repository}"
         )
     return found.folder
@@ -105,7 +105,7 @@ def stored_folder(source: str) -> Path:
     """
     name = _published_name(source) or Path(source).absolute().name
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise UsageError(f"{printable(source)}: its last part cannot name a model; give the folder to make with -o DIR")
+        raise UsageError(f"{printable(source)}: its last part is not a valid model name; name the folder with -o DIR")
     return paths.models_dir() / name
 
 

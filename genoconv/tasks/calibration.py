@@ -208,7 +208,8 @@ class Calibration:
                 version = about["format_version"]
                 if about["format"] != "genoconv-calibration" or version != FORMAT_VERSION:
                     raise ModelError(
-                        f"{path}: format version {version!r}, this genoconv reads {FORMAT_VERSION}; {remedy}"
+                        f"{path}: format version {version!r}, but this genoconv reads version {FORMAT_VERSION}; "
+                        f"{remedy}"
                     )
                 names = dict.fromkeys(name.partition(".")[0] for name in stored.files if name != "about")
                 tables = {name: Table(*(stored[f"{name}.{part}"] for part in _PARTS)) for name in names}

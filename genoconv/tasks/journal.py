@@ -106,7 +106,7 @@ class Journal:
             if before.get(key) != described.get(key):
                 raise UsageError(
                     f"--resume: the interrupted run had {key} {before.get(key)!r}, this one has "
-                    f"{described.get(key)!r}; repeat the call as it was, or pass --force to start again"
+                    f"{described.get(key)!r}; repeat the same command, or pass --force to start again"
                 )
         valid = len(first)
         for line in self._file:

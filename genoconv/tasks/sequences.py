@@ -82,7 +82,7 @@ def score(
     refs, alts = _tokens(ref, name="ref"), _tokens(alt, name="alt")
     count = max(len(refs), len(alts))
     if {len(refs), len(alts)} - {1, count}:
-        raise UsageError(f"{len(refs)} ref and {len(alts)} alt: give as many of both, or one of either")
+        raise UsageError(f"{len(refs)} ref and {len(alts)} alt: pass equal numbers, or one of either")
     for option, value, known in (("reduce", reduce, list(map(str, Reduce))), ("strand", strand, list(STRANDS))):
         if value not in known:
             raise UsageError(f"{option} is {value!r}; it must be one of {', '.join(known)}")
@@ -159,5 +159,5 @@ def _encoded(text: str, *, name: str) -> Tokens:
     odd = next((letter for letter in text if letter.upper() not in _LETTERS), None)
     if odd is not None:
         hint = "RNA? write T for U" if odd in "Uu" else "give DNA; unknown bases are N"
-        raise UsageError(f"{name}: {odd!r} at position {text.index(odd)} is not a letter of DNA ({hint})")
+        raise UsageError(f"{name}: {odd!r} at position {text.index(odd)} is not a DNA letter ({hint})")
     return encode(text)

@@ -106,7 +106,7 @@ def write_spans(path: Path, spans: Sequence[Entry], *, contigs: Mapping[str, int
         DataError: there is no span, which a bigWig cannot express.
     """
     if not spans:
-        raise DataError(f"{path.name}: no value to write; a track needs one")
+        raise DataError(f"{path.name}: no values to write; a track needs at least one")
     used = {contig for contig, *_ in spans}
     lengths = {name: length for name, length in contigs.items() if name in used}
     _write(path, lengths, spans)

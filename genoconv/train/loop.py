@@ -213,7 +213,7 @@ def _fit(parts: _Parts, machine: Machine, restored: Restored | None) -> None:
         most = parts.job.at_once or parts.batches.tokens_per_batch
         batch = max(min(most, parts.batches.tokens_per_batch), parts.job.longest)
         raise TrainingError(
-            f"out of GPU memory with {batch:,} bases at a time: set run.tokens_at_once to fewer, or"
+            f"out of GPU memory with {batch:,} bases at a time: set run.tokens_at_once to a smaller number, or"
             " run.activation_checkpointing=true"
         ) from error
     except Exception as error:

@@ -68,7 +68,7 @@ def settle(settings: RunSettings) -> Machine:
         UsageError: no such device, processes that nobody started, nothing that says when to stop, or a missing extra.
     """
     if settings.max_steps is None and settings.max_minutes is None:
-        raise UsageError("no end to the run; give --max-steps or --max-minutes")
+        raise UsageError("the run has no limit; pass --max-steps or --max-minutes")
     if settings.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise UsageError("run.tensorboard needs the extra: pip install 'genoconv[tensorboard]'")
     accelerator, found = _devices(settings.device, settings.devices)

@@ -121,7 +121,7 @@ class BcfCheck:
             raise self._refused(columns, f"FORMAT has the key {shortened(twice)} twice")
         if len(columns) - 9 != self._samples:
             raise self._refused(
-                columns, f"{count(len(columns) - 9, 'sample column')} where the header has {self._samples}"
+                columns, f"{count(len(columns) - 9, 'sample column')} but the header has {self._samples}"
             )
         for key in keys:
             self._declared(columns, "FORMAT key", key, self._format)

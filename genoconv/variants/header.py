@@ -207,8 +207,8 @@ def with_fields(
             "Description"
         ) != field.description:
             raise UsageError(
-                f"the input has an INFO field {field.id} of another meaning ({theirs.get('Description', '')!r}); "
-                "write ours under another name with --info-prefix"
+                f"the input already has an INFO field {field.id} with another meaning "
+                f"({theirs.get('Description', '')!r}); rename the new field with --info-prefix"
             )
         again.add(field.id)
     if again:

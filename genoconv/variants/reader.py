@@ -66,7 +66,7 @@ def _is_bcf(path: Path, name: str) -> bool:
         return False
     if compression_of(start) == "gzip":
         raise DataError(
-            f"{name}: BCF in plain gzip, where BCF needs bgzip; unpack it with `gunzip`, which makes it readable"
+            f"{name}: BCF compressed with plain gzip instead of bgzip; unpack it with `gunzip`, which makes it readable"
         )
     size = int.from_bytes(head[5:], "little")
     if size > LONGEST_LINE:  # htslib would take as much memory

@@ -85,7 +85,7 @@ class VcfText(VariantFile):
     def _note_blanks(self, number: int) -> None:
         if not self._blanks:
             self._blanks = True
-            log.warning("%s: line %d: blanks stand where tabs should be; the output has tabs", self.name, number)
+            log.warning("%s: line %d: spaces instead of tabs; the output has tabs", self.name, number)
 
     def _check_columns(self, columns: list[str], number: int) -> None:
         """Look at the ``#CHROM`` line: what it has, and that no record is joined to it."""
@@ -150,9 +150,7 @@ class VcfText(VariantFile):
                 if not columns[0]:
                     raise DataError(f"{self.name}: line {number}: CHROM is empty")
                 if not (pos.isascii() and pos.isdigit() and len(pos) <= _MOST_DIGITS):
-                    raise DataError(
-                        f"{self.name}: line {number}: POS is {shortened(pos)}, not a whole number from 0 up"
-                    )
+                    raise DataError(f"{self.name}: line {number}: POS is {shortened(pos)}, not a non-negative integer")
                 alt = columns[4]
                 alts = () if alt in (".", "") else tuple(alt.split(","))
                 yield Record(columns[0], int(pos) - 1, columns[3], alts, line)
@@ -165,7 +163,7 @@ class VcfText(VariantFile):
             self._note_blanks(number)
         if len(columns) < 5:
             raise DataError(
-                f"{self.name}: line {number} has {len(columns)} tab-separated columns where a record has at least "
+                f"{self.name}: line {number} has {len(columns)} tab-separated columns, but a record has at least "
                 f"CHROM, POS, ID, REF, ALT: {shortened(line)}"
             )
         return [*columns, *["."] * (len(COLUMNS) - len(columns))]

@@ -91,7 +91,9 @@ class BedSpans:
 
     def __init__(self, path: Path, bed: Path, *, pieces: Callable[[int], int]) -> None:
         if str(path) == "-" or str(bed) == "-":
-            raise UsageError("--bed needs files: intervals cannot be looked up in a pipe; write it to disk first")
+            raise UsageError(
+                "--bed cannot be used with a pipe, which has no random access; write the sequence to a file first"
+            )
         self.fasta = Fasta(path)
         self.bed = bed
         self.pieces = pieces
@@ -114,7 +116,7 @@ class BedSpans:
                 raise DataError(f"{where}no contig {contig!r} in {self.fasta.path}; it has {known}")
             if end > self.fasta.contigs[names[contig]]:
                 length = self.fasta.contigs[names[contig]]
-                raise DataError(f"{where}the interval ends at {end:,}, and {contig} has {length:,} bases")
+                raise DataError(f"{where}the interval ends at {end:,}, but {contig} has only {length:,} bases")
         return names
 
     def survey(self, advance: Advance) -> Counts | None:

@@ -45,7 +45,7 @@ class Summary:
         again = f" ({self.resumed:,} from the interrupted run)" if self.resumed else ""
         read = count(self.counts.records, "interval" if self.intervals else "record")
         return (
-            f"{self.output}: {read}, {count(self.rows, 'row')} of {self.width}{again}, "
+            f"{self.output}: {read}, {count(self.rows, 'vector')} of {self.width} dimensions{again}, "
             f"{count(self.counts.bases, 'base')}; {rate:,.0f} bases/s"
         )
 
@@ -53,13 +53,13 @@ class Summary:
 def report_longer(counts: Counts, embedder: Embedder) -> None:
     if counts.longer:
         how = {
-            Pool.MEAN: "in {} windows, and averaged over all bases",
-            Pool.MAX: "in {} windows, and the maximum taken over all",
-            Pool.LAST: "at their end only, the last bases that fit",
+            Pool.MEAN: "in {} windows and averaged over all bases",
+            Pool.MAX: "in {} windows, taking the maximum over all of them",
+            Pool.LAST: "only at the end, as many bases as fit",
             Pool.NONE: "in {} windows, which do not see each other",
         }[embedder.pool]
         log.info(
-            "%s longer than the %s bases that are read at once: read %s",
+            "%s longer than the maximum of %s bases: read %s",
             f"{count(counts.longer, 'sequence')} {'is' if counts.longer == 1 else 'are'}",
             f"{embedder.max_length:,}",
             how.format(f"{counts.pieces:,}"),
@@ -72,7 +72,9 @@ def report_unusual(source: Source, options: EmbedOptions) -> None:
         row = "has no row" if options.window or options.pool == "none" else "is a row of NaN"
         log.warning("%s: %s; each %s", source.name, _some(counts.empty, "without a base"), row)
     if counts.unknown.count:
-        log.warning("%s: %s; the vectors say nothing", source.name, _some(counts.unknown, "without A, C, G or T"))
+        log.warning(
+            "%s: %s; their vectors are not meaningful", source.name, _some(counts.unknown, "without A, C, G or T")
+        )
 
 
 def _some(odd: Odd, what: str) -> str:

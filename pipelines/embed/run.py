@@ -81,7 +81,7 @@ def _spooled(options: EmbedOptions, source: Source, embedder: Embedder, write: W
         if found is None:
             report_longer(source.counts, embedder)
         elif source.origin["input"] != source.digest():
-            raise DataError(f"{source.name}: the file has changed while it was read; run again")
+            raise DataError(f"{source.name}: the file changed while it was being read; run the command again")
         report_unusual(source, options)
         with progress_bar("Writing", unit="files", quiet=options.quiet):
             write(options.output, spool, {**facts, "genome": {"name": source.name, "sha256": source.digest()}})
@@ -90,11 +90,11 @@ def _spooled(options: EmbedOptions, source: Source, embedder: Embedder, write: W
 
 def _check(options: EmbedOptions) -> None:
     if options.bed is not None and options.window is not None:
-        raise UsageError("--window cuts whole records into windows, and --bed names intervals; give one of them")
+        raise UsageError("--window and --bed cannot be combined; use one of them")
     if options.stride is not None and options.window is None:
-        raise UsageError("--stride is the distance between windows; give their length with --window")
+        raise UsageError("--stride needs --window, the length of the windows")
     if options.left_padding is not None and options.special_tokens == "none":
-        raise UsageError("--hyenadna-left-padding goes with --hyenadna-special-tokens sep or cls-sep; give both")
+        raise UsageError("--hyenadna-left-padding needs --hyenadna-special-tokens sep or cls-sep")
 
 
 def _refuse_inputs(options: EmbedOptions, fasta: Path) -> None:

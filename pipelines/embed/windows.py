@@ -77,7 +77,7 @@ class FastaSpans:
             for cut in self._cuts(name, parts):
                 yield name, cut
         if self._surveyed is not None and self._surveyed[0] != self._stamp():
-            raise DataError(f"{self.name}: the file has changed while it was read; run again")
+            raise DataError(f"{self.name}: the file changed while it was being read; run the command again")
 
     def digest(self) -> str:
         return self._digest.hexdigest()

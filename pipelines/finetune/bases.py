@@ -108,17 +108,19 @@ class _Windows:
         self._bed = None
         if is_fasta(config.table):
             if config.fasta is not None:
-                raise UsageError(f"--fasta goes with a BED file of windows; {config.table} holds its own sequences")
+                raise UsageError(
+                    f"--fasta is only for a BED file of windows; {config.table} contains its own sequences"
+                )
             self.fasta = Fasta(config.table)
         elif config.fasta is not None or is_bed(config.table):
             if config.fasta is None:
-                raise UsageError(f"{config.table}: a BED file needs its sequence: add --fasta FILE")
+                raise UsageError(f"{config.table}: a BED file needs a reference sequence: add --fasta FILE")
             wanted = Wanted(path=config.table, fasta=config.fasta, split=config.split_column, need_label=False)
             self._bed = BedRecords(wanted)
             self.fasta, self.has_split, self.notes = self._bed.fasta, self._bed.has_split, list(self._bed.notes)
         else:
             raise UsageError(
-                f"--per-base: {config.table} is a table of sequences, which have no place on the genome of the targets;"
+                f"--per-base: {config.table} is a table of sequences without genomic coordinates;"
                 " give a BED file of windows with --fasta, or a FASTA to read its contigs in windows"
             )
 

@@ -182,7 +182,7 @@ def split_records(
     fractions, seed = (config.valid_fraction, config.test_fraction), config.run.seed
     if source.has_split and (config.split_by == "auto" or config.split_column):
         if config.split_by != "auto":
-            raise UsageError(f"--split-by {config.split_by} ignores a split column; drop it, or --split-column")
+            raise UsageError(f"--split-by {config.split_by} ignores a split column; drop --split-by or --split-column")
         values, where = [r.split for r in records], [r.where for r in records]
         found, rule = splits.from_column(values, where=where, valid=config.valid, test=config.test)
         if "valid" in found:

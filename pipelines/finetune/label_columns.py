@@ -130,7 +130,9 @@ def _classes(column: Sequence[str], *, name: str, kind: str, where: Sequence[str
     if kind == "binary" and len(counts) > 2:
         raise UsageError(f"--task binary: column {name} holds {len(counts):,} classes: {listed(sorted(counts))}")
     if len(counts) > _MOST_CLASSES:
-        raise DataError(f"{_file(where)}: column {name} holds {len(counts):,} classes; {_MOST_CLASSES:,} are the most")
+        raise DataError(
+            f"{_file(where)}: column {name} holds {len(counts):,} classes; at most {_MOST_CLASSES:,} are supported"
+        )
     names = tuple(sorted(counts, key=_order))
     number = {name: place for place, name in enumerate(names)}
     return Labels(kind, names, np.array([[number[value]] for value in values], np.float32), reason)
@@ -142,7 +144,7 @@ def _listed_labels(column: Sequence[str], *, where: Sequence[str], reason: str) 
     lists = [[part.strip() for part in value.split(used) if part.strip()] for value in column]
     names = tuple(sorted({name for names in lists for name in names}, key=_order))
     if not names or len(names) > _MOST_CLASSES:
-        raise DataError(f"{_file(where)}: {count(len(names), 'label')} in all; 1 to {_MOST_CLASSES:,} can be learned")
+        raise DataError(f"{_file(where)}: {count(len(names), 'label')} in all; 1 to {_MOST_CLASSES:,} are supported")
     number = {name: place for place, name in enumerate(names)}
     targets = np.zeros((len(lists), len(names)), np.float32)
     for row, found in zip(targets, lists, strict=True):
@@ -164,7 +166,7 @@ def _numbers(column: Sequence[str], *, name: str, where: Sequence[str]) -> Targe
         if number is None:
             raise DataError(f"{place}: label {shortened(value)} in column {name} is not a number")
         if not number.is_finite() or abs(float(number)) > _LARGEST:
-            raise DataError(f"{place}: label {shortened(value)} in column {name} is not a finite number of 32 bits")
+            raise DataError(f"{place}: label {shortened(value)} in column {name} is not a finite 32-bit number")
         found[row] = float(number)
     known = found[np.isfinite(found)]
     if not len(known):

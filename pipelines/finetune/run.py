@@ -75,7 +75,7 @@ def _check_options(config: FinetuneConfig) -> None:
         UsageError: they do not.
     """
     if config.noise and config.mode == "head":
-        raise UsageError("--noise changes what the model reads; it goes with --mode lora and full")
+        raise UsageError("--noise changes what the model reads; use it with --mode lora or full")
     if not config.per_base:
         if config.window is not None:
             raise UsageError("--window cuts the windows of --per-base; other records are read as they are")
@@ -92,7 +92,7 @@ def _resumed(folder: Path, call: Call[FinetuneConfig]) -> FinetuneConfig:
     """The configuration with which the run in ``folder`` is resumed."""
     file = folder / CONFIG
     if not file.is_file() or not (folder / RECORDS).is_file():
-        raise UsageError(f"--resume {folder}: no run of `genoconv finetune` there")
+        raise UsageError(f"--resume {folder}: not the folder of a `genoconv finetune` run")
     changed = replace(call, file=file)
     config = changed.check(changed.values(absolute=True))
     before = Call(FinetuneConfig, file).resolve()

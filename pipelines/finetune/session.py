@@ -257,7 +257,7 @@ class Session:
             after = self.model.outputs(ids)
         if not torch.allclose(before, after, rtol=1e-3, atol=1e-4):
             difference = float((before - after).abs().max())
-            raise ModelError(f"the merged weights compute other outputs than the updates, by {difference:.3g}")
+            raise ModelError(f"the outputs of the merged weights differ from those of the updates by {difference:.3g}")
 
     def _baselines(self, features: Array | None) -> "dict[str, Rows]":
         """Predictions of the baselines by their names, where they are wanted."""
@@ -311,5 +311,7 @@ def _model(config: FinetuneConfig, data: Dataset) -> "Predictor":
             f"{longest:,}",
         )
     if config.pooling == "attention" and longest > MOST_ATTENDED:
-        raise UsageError("--pooling attention holds the states of a whole record; use mean for records of megabases")
+        raise UsageError(
+            "--pooling attention keeps the states of a whole record in memory; use mean for records of megabases"
+        )
     return model

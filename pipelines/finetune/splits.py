@@ -168,4 +168,4 @@ def check(splits: Splits, *, source: str) -> None:
     """
     for split, what in (("train", "training"), ("valid", "validation")):
         if split not in splits:
-            raise DataError(f"{source}: no record for {what}; change the splits, or give more records")
+            raise DataError(f"{source}: no record for {what}; change the splits, or add records")

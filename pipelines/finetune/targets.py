@@ -78,9 +78,11 @@ def open_targets(
         return _Intervals(paths[0], fasta=fasta, labels=labels, task=task)
     if len(tracks) < len(paths):
         other = next(path for path in paths if path not in tracks)
-        raise UsageError(f"--per-base: {other} is not a bigWig as {tracks[0]} is; give tracks, or one BED file")
+        raise UsageError(
+            f"--per-base: {other} is not a bigWig, but {tracks[0]} is; use bigWig files only, or one BED file"
+        )
     if labels:
-        raise UsageError("--label names a column of a BED file; a bigWig has none")
+        raise UsageError("--label names a column of a BED file, but a bigWig has no columns")
     if task not in (None, "regression"):
         raise UsageError(f"--task {task}: a bigWig holds numbers; give the labels of bases as BED")
     return _Tracks(tracks, contigs)
@@ -99,7 +101,9 @@ class _Tracks:
         self.names = tuple(_stem(path) for path in paths)
         twice = next((name for name in self.names if self.names.count(name) > 1), None)
         if twice is not None:
-            raise UsageError(f"--per-base: two tracks are named {twice}; outputs are named by the files")
+            raise UsageError(
+                f"--per-base: two tracks are named {twice}; rename a file, because outputs are named after the files"
+            )
         self.reason = count(len(paths), "bigWig track")
 
     def lacks(self, contig: str) -> str | None:
@@ -163,7 +167,7 @@ class _Intervals:
         if len(self._numbers) > _MOST_NAMED:
             raise DataError(
                 f"{path}: {len(self._numbers):,} labels in column {bed.labels[0]}, first {shortened(min(named))};"
-                f" {_MOST_NAMED:,} are the most: choose another column with --label"
+                f" at most {_MOST_NAMED:,} are supported: choose another column with --label"
             )
         contigs: dict[str, list[Interval]] = {}
         for row in rows:
@@ -186,7 +190,7 @@ class _Intervals:
     def _task(self, path: Path, names: list[str], task: str | None) -> tuple[str, tuple[str, ...]]:
         if len(names) < 2:
             if task not in (None, "binary"):
-                raise UsageError(f"--task {task}: {path} has one label; its bases are inside or outside of intervals")
+                raise UsageError(f"--task {task}: {path} has one label; a base is inside or outside its intervals")
             return "binary", (OUTSIDE, names[0] if names and names[0] != OUTSIDE else INSIDE)
         if task == "binary":
             raise UsageError(f"--task binary: {path} has {len(names):,} labels: {listed(names)}")
@@ -196,7 +200,9 @@ class _Intervals:
         if task == "multilabel" or place is not None:
             return "multilabel", tuple(names)
         if NONE in names:
-            raise DataError(f"{path}: a label is named {NONE!r}, as bases without one are; rename it")
+            raise DataError(
+                f"{path}: a label is named {NONE!r}, which is reserved for bases without a label; rename it"
+            )
         return "multiclass", (NONE, *names)
 
     def _overlap(self) -> str | None:

@@ -182,7 +182,7 @@ def register(name: str, *, fasta: Path, annotation: Path | None, force: bool, qu
         DataError: not DNA FASTA, or genes that do not fit to it.
     """
     if find_manifest(name) is not None:
-        raise UsageError(f"{name} is the name of a genome that genoconv knows; choose another")
+        raise UsageError(f"{name} is the name of a built-in genome; choose another")
     genome = store.register(name, fasta=fasta, annotation=annotation, force=force, quiet=quiet)
     return f"{name}: {genome.describe()}, at {genome.fasta}"
 
@@ -242,7 +242,7 @@ def _remedy(name: str) -> str:
 
 def _absent(name: str) -> GenoconvError:
     if find_manifest(name) is not None:
-        return DataError(f"{name} is not here; fetch it with: genoconv genomes fetch {name}")
+        return DataError(f"{name} is not stored on this machine; fetch it with: genoconv genomes fetch {name}")
     return _unknown(name)
 
 

@@ -75,8 +75,8 @@ def calibrate_model(options: CalibrateOptions) -> Calibrated | Forecast:
     by_name = path.parent != options.model  # a folder that was named as such may be written
     if by_name and path.parent.parent == SHIPPED and not options.dry_run:
         raise UsageError(
-            f"{options.model}: the model ships with genoconv, with its calibration; to make another, copy its folder,"
-            f" {path.parent}, and calibrate the copy"
+            f"{options.model}: the model is included with genoconv and already calibrated; to calibrate it differently,"
+            f" copy its folder, {path.parent}, and calibrate the copy"
         )
     refuse_inputs([path], inputs={"--fasta": fasta})
     with claimed(path):

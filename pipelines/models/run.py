@@ -212,7 +212,7 @@ def remove_model(name: str) -> str:
     if not name or Path(name).name != name or name == ".." or not stored.is_dir():
         here = {model.name for model in known.values() if model.kind == "stored"}
         if found is not None and found.kind != "stored":
-            where = "ships with genoconv" if found.kind == "shipped" else "is not here"
+            where = "is included with genoconv" if found.kind == "shipped" else "is not on this machine"
             raise UsageError(f"{name}: the model {where}; only models that were imported without -o can be removed")
         near = did_you_mean(name, here) or " (`genoconv models list`)"
         raise UsageError(
@@ -238,4 +238,4 @@ def _refuse_output(output: Path, *, force: bool, inputs: Mapping[str, Path | Non
     atomic.refuse_inputs([output], inputs=inputs)
     atomic.refuse_existing(output, force=force)
     if output.exists() and not (output / "config.json").is_file():
-        raise OutputError(f"{output} exists and is not a model folder; it is not replaced, choose another name")
+        raise OutputError(f"{output} exists and is not a model folder; it will not be replaced, so choose another name")

@@ -100,5 +100,5 @@ def local_accelerator() -> Accelerator:
         raise UsageError(f"this machine has no GPU: name one with --gpu ({', '.join(ACCELERATORS)})")
     title = torch.cuda.get_device_name(0)
     if _key(title) is None:
-        raise UsageError(f"no figures for {title}: name a similar GPU with --gpu ({', '.join(ACCELERATORS)})")
+        raise UsageError(f"no performance data for {title}: name a similar GPU with --gpu ({', '.join(ACCELERATORS)})")
     return accelerator(title)

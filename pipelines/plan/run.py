@@ -82,10 +82,11 @@ def _workload(options: PlanOptions) -> Workload:
     sizes = preset(options.preset)
     length, taps = options.length, options.filter_length
     if taps is not None and taps > length:
-        raise UsageError(f"--filter-length {taps:,} exceeds --length {length:,}: give at most that")
+        raise UsageError(f"--filter-length {taps:,} exceeds --length {length:,}: choose at most that")
     if taps is None and length > MAX_LENGTH_LIMIT:
         raise UsageError(
-            f"--length {length:,}: filters as long as the window end at {MAX_LENGTH_LIMIT:,}; add --filter-length"
+            f"--length {length:,}: filters as long as the window are limited to {MAX_LENGTH_LIMIT:,} taps; add"
+            " --filter-length"
         )
     # Windows may be of any length where filters are shorter; the record of sizes ends at the limit of filters.
     try:

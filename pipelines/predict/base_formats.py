@@ -92,7 +92,7 @@ class _Blocks:
         }  # none overlaps
         self.contigs = sorted(contig for contig in found if self._has_values(contig))
         if not self.contigs:
-            raise DataError(f"{name}: no value to write; a track needs one")
+            raise DataError(f"{name}: no values to write; a track needs at least one")
 
     def _has_values(self, contig: str) -> bool:
         return any(bool(np.isfinite(block.values).any()) for block in self(contig))

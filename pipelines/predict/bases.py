@@ -46,11 +46,11 @@ def check_options(options: PredictOptions, head: HeadConfig) -> None:
         UsageError: windows, or another reading of the strands than the model can do.
     """
     if options.window is not None:
-        raise UsageError("--window makes one row per window; this model predicts every base of whole records, drop it")
+        raise UsageError("this model predicts every base of whole records; drop --window")
     if options.strand == "forward" and head.sides > 1:
         raise UsageError("--strand forward: this model was trained to read both strands of every base")
     if options.strand == "both" and head.stranded and not head.both_strands:
-        raise UsageError("--strand both: what this model predicts belongs to one strand, the one that is read")
+        raise UsageError("--strand both: the predictions of this model are specific to the strand that is read")
 
 
 def compute_bases(options: PredictOptions, rows: Rows, outputs: BaseOutputs, spool: Spool, *, advance: Advance) -> None:

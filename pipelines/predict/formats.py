@@ -43,7 +43,7 @@ def check_output(output: Path, columns: Sequence[str], *, force: bool) -> None:
         raise UsageError(f"{output}: {output.suffix} needs {module}; pip install 'genoconv[{extra}]'") from None
     files = files_of(output, columns)
     if len(set(files.values())) not in (1, len(columns)):
-        raise UsageError(f"{output}: two outputs of the model would have one file; use .tsv or .parquet")
+        raise UsageError(f"{output}: two outputs of the model would be written to the same file; use .tsv or .parquet")
     for path in files.values():
         refuse_existing(path, force=force)
         if output.suffix == ".bw":

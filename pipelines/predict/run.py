@@ -74,7 +74,7 @@ def predict(options: PredictOptions) -> Summary:
         OutputError: an output exists already or cannot be written.
     """
     if options.stride is not None and options.window is None:
-        raise UsageError("--stride is the distance between windows; give their length with --window")
+        raise UsageError("--stride needs --window, the length of the windows")
     if options.stride is not None and options.window is not None and options.stride > options.window:
         log.info("--stride exceeds --window: bases between windows are not read")
     head = _head(options)
@@ -101,7 +101,9 @@ def _head(options: PredictOptions) -> Any:
 
     head = read_head(options.model)
     if head is None:
-        raise ModelError(f"{options.model}: predicts only the next base; `genoconv finetune` adds a head to it")
+        raise ModelError(
+            f"{options.model}: this model predicts only the next base; add a head with `genoconv finetune`"
+        )
     return head
 
 

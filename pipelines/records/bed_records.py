@@ -76,7 +76,7 @@ class BedRecords:
         if not width:
             raise DataError(f"{self.name}: no intervals in this BED file")
         if width < 3:
-            raise DataError(f"{self.name}: {width} columns, where BED has at least 3")
+            raise DataError(f"{self.name}: {width} columns, but BED has at least 3")
         return tuple(str(number) for number in range(1, width + 1))
 
     def _choose(self, header: tuple[str, ...], wanted: Wanted) -> Chosen:
@@ -85,7 +85,7 @@ class BedRecords:
         if numbered and wanted.need_label and not labels:
             if len(header) not in (4, 7):
                 raise UsageError(
-                    f"{self.name}: {len(header)} columns without a header; say which holds the label: --label N"
+                    f"{self.name}: {len(header)} columns without a header; name the label column with --label N"
                 )
             labels = (header[-1],)
         chosen = choose_columns(
@@ -120,7 +120,9 @@ class BedRecords:
                 )
             if end > contigs[names[contig]]:
                 length = contigs[names[contig]]
-                raise DataError(f"{where}: the interval ends at {end:,}, and {shortened(contig)} has {length:,} bases")
+                raise DataError(
+                    f"{where}: the interval ends at {end:,}, but {shortened(contig)} has only {length:,} bases"
+                )
         return names
 
     def records(self) -> Iterator[Record]:

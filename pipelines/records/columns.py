@@ -63,7 +63,7 @@ def choose_columns(
         exact = [number for number in hits if names[number] == aliases[0]]
         if len(hits) > 1 and len(exact) != 1:
             which = listed(names[number] for number in hits)
-            raise DataError(f"{source}: line 1: columns {which} may all hold the {kind}; {remedy}")
+            raise DataError(f"{source}: line 1: columns {which} could each be the {kind}; {remedy}")
         if not hits:
             if needed and len(names) == 1:
                 one = shortened(names[0])

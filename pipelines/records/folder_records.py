@@ -37,7 +37,7 @@ class FolderRecords:
         self._files = list(_files(wanted.path))
         self.has_split = any(file.split for file in self._files)
         if not self._files:
-            raise DataError(f"{self.name}: no record in this folder; a folder or a FASTA file per class is expected")
+            raise DataError(f"{self.name}: no records in this folder; expected one folder or FASTA file per class")
         self.notes = [f"class{' and split' if self.has_split else ''} by the names of folders and files"]
 
     def records(self) -> Iterator[Record]:
@@ -50,7 +50,7 @@ def _files(top: Path) -> Iterator[_File]:
     inside = [path for path in _visible(top) if path.is_dir() and path.name.lower() in _SPLITS]
     other = next((path for path in _visible(top) if inside and path not in inside), None)
     if other is not None:
-        raise DataError(f"{other}: this stands beside {inside[0].name}; move it out of {top}")
+        raise DataError(f"{other}: not part of {inside[0].name}; move it out of {top}")
     for folder in inside or [top]:
         split = folder.name if inside else ""
         for path in _visible(folder):
@@ -59,7 +59,7 @@ def _files(top: Path) -> Iterator[_File]:
                 continue
             for one in _visible(path):
                 if one.is_dir():
-                    raise DataError(f"{one}: a folder inside of that of the class {path.name}; give files there")
+                    raise DataError(f"{one}: a folder inside the folder of class {path.name}; expected files")
                 yield _File(one, path.name, split, str(one.relative_to(top)))
 
 
@@ -79,7 +79,7 @@ def _read(file: _File) -> Iterator[tuple[str, str, Tokens]]:
             yield where, record.name, encode(record.sequence)
         return
     if not file.name:
-        raise DataError(f"{file.path}: not a FASTA; a folder or a FASTA file per class is expected")
+        raise DataError(f"{file.path}: not a FASTA; expected one folder or FASTA file per class")
     with open_binary(file.path, table=True) as stream:
         lines = numbered_lines(stream, source=str(file.path), kind="a sequence", longest=_LONGEST)
         text = "".join(utf8(raw, source=str(file.path), line=number).strip() for number, raw in lines)

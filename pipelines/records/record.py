@@ -116,8 +116,8 @@ def checked_sequence(text: str, *, where: str) -> Tokens:
     if not _SEQUENCE.fullmatch(text):
         odd = next(letter for letter in text if not _SEQUENCE.fullmatch(letter))
         if odd == " ":
-            raise DataError(f"{where}: the sequence holds spaces; give it as one word, and not as k-mers")
-        raise DataError(f"{where}: the sequence holds {shortened(odd)}, which is not a letter of DNA")
+            raise DataError(f"{where}: the sequence contains spaces; write it without spaces, not as k-mers")
+        raise DataError(f"{where}: the sequence contains {shortened(odd)}, which is not a DNA letter")
     source, _, record = where.rpartition(": ")
     check_dna(text[:SAMPLE].encode(), source=source, record=record)
     return encode(text)

@@ -25,14 +25,14 @@ def open_source(wanted: Wanted) -> Source:
         return FolderRecords(wanted)
     fasta = is_fasta(path)
     if wanted.fasta is not None and fasta:
-        raise UsageError(f"--fasta goes with a BED file; {path} holds its own sequences")
+        raise UsageError(f"--fasta is only for a BED file; {path} contains its own sequences")
     if wanted.label_file is not None and not fasta:
-        raise UsageError(f"--labels goes with a FASTA; {path} is not one")
+        raise UsageError(f"--labels is only for a FASTA, which {path} is not")
     if fasta:
         return FastaRecords(wanted)
     if wanted.fasta is not None or is_bed(path):
         if wanted.fasta is None:
-            raise UsageError(f"{path}: a BED file needs its sequence: add --fasta FILE")
+            raise UsageError(f"{path}: a BED file needs a reference sequence: add --fasta FILE")
         return BedRecords(wanted)
     return TableRecords(wanted)
 

@@ -57,13 +57,13 @@ def open_table(path: Path) -> Table:
             return Table(source, "row", _parquet_header(path), path, "")
     line, text = next(_lines(path), (0, ""))
     if not line:
-        raise DataError(f"{path}: empty; a table with the header sequence,label is expected")
+        raise DataError(f"{path}: empty; expected a table with the header sequence,label")
     if text.startswith(("{", "[")):
         raise DataError(f"{path}: JSON; convert it to CSV, TSV or Parquet, e.g. with pandas.read_json and to_csv")
     delimiter = "\t" if "\t" in text else "," if "," in text else ";" if ";" in text else ","
     header = tuple(_cells(text, delimiter, where=f"{path}: line {line}"))
     if any(_DNA.fullmatch(cell.strip()) for cell in header):
-        raise DataError(f"{path}: line {line}: a record where the header should be; begin the file with sequence,label")
+        raise DataError(f"{path}: line {line}: a record instead of a header; add the header sequence,label")
     return Table(source, "line", header, path, delimiter)
 
 
@@ -91,7 +91,9 @@ def _text_rows(table: Table) -> Iterator[tuple[int, list[str]]]:
         cells = _cells(text, table.delimiter, where=f"{table.source}: line {number}")
         if len(cells) != width:
             more = "; are the first ones row names of R? Give them a column name" if len(cells) == width + first else ""
-            raise DataError(f"{table.source}: line {number}: {len(cells)} cells, the header has {width} columns{more}")
+            raise DataError(
+                f"{table.source}: line {number}: {len(cells)} cells, but the header has {width} columns{more}"
+            )
         first = False
         yield number, [cell.strip() for cell in cells]
 
@@ -104,8 +106,10 @@ def _cells(text: str, delimiter: str, *, where: str) -> list[str]:
         [cells] = csv.reader([text], delimiter=delimiter, strict=True)
     except (csv.Error, ValueError) as error:
         if text.count('"') % 2:
-            raise DataError(f"{where}: a quote that does not end on its line; cells must hold no line breaks") from None
-        raise DataError(f"{where}: quotes that cannot be read ({error}): {shortened(text)}") from None
+            raise DataError(
+                f"{where}: a quote that is not closed on its line; cells must not contain line breaks"
+            ) from None
+        raise DataError(f"{where}: malformed quotes ({error}): {shortened(text)}") from None
     return cells
 
 
@@ -152,7 +156,8 @@ def _said(error: Exception) -> str:
 
 def _too_dense(table: Table) -> DataError:
     return DataError(
-        f"{table.source}: unpacks to more than 100 times its size, as no table does; convert it to TSV if you trust it"
+        f"{table.source}: unpacks to more than 100 times its size, which is implausible for a table; convert it to TSV"
+        " if you trust it"
     )
 
 

@@ -140,7 +140,7 @@ def refuse_foreign(output: Path) -> None:
         OutputError: a file, or a folder with something else in it.
     """
     if format_of(output).suffix == ".zarr" and output.exists() and not (output / "zarr.json").is_file():
-        raise OutputError(f"{output} exists and is not a Zarr store; it is not replaced, choose another name")
+        raise OutputError(f"{output} exists and is not a Zarr store; it will not be replaced, so choose another name")
 
 
 def passes(output: Path, positions: int) -> int:

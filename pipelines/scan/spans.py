@@ -71,7 +71,7 @@ def _bed(path: Path, *, fasta: Path, contigs: Mapping[str, int], aliases: Mappin
     if absent := [contig for contig in used if contig not in names]:
         left_out = sum(contig not in names for _, (contig, *_) in rows)
         log.warning(
-            "%s: %s left out, on contigs that %s lacks: %s", path, count(left_out, "interval"), fasta, listed(absent)
+            "%s: skipped %s on contigs that are not in %s: %s", path, count(left_out, "interval"), fasta, listed(absent)
         )
 
 

@@ -185,7 +185,7 @@ def contig_names(
     absent = {name: length for name, length in used.items() if name not in names}
     if absent:
         log.warning(
-            "%s: records on %s get no score, because %s lacks: %s",
+            "%s: records on %s are not scored, because these are missing from %s: %s",
             source.name,
             count(len(absent), "contig"),
             genome.fasta,

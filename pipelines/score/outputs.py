@@ -54,14 +54,14 @@ class Outputs:
         if options.output is not None and not options.output_type and options.output.name.lower().endswith(_TABLES):
             raise UsageError(f"--output {options.output}: the output is a VCF or BCF; --tsv FILE writes a table")
         if options.tsv is not None and str(options.tsv) == "-":
-            raise UsageError("--tsv - : the table is written to a file; standard output is for the VCF")
+            raise UsageError("--tsv -: write the table to a file; standard output is for the VCF")
         if options.resume and not files:
             raise UsageError("--resume needs an output file (-o FILE): standard output cannot be resumed")
         if len(files) == 2 and files[1].absolute() in {path.absolute() for path in (files[0], *_indexes(files[0]))}:
             raise UsageError(f"--tsv {files[1]} is also written as --output or its index; choose another name")
         for path in files:
             if path.is_dir():
-                raise OutputError(f"{path} is a folder; give the name of a file in it")
+                raise OutputError(f"{path} is a folder; name a file in it")
         inputs = {"VCF": options.vcf, "--fasta": genome.fasta, "--annotation": genome.annotation}
         inputs |= {"--regions-file": options.regions_file}
         inputs |= {f"--model ({path.name})": path for path in model_files(options.model)}
@@ -86,8 +86,8 @@ class Outputs:
         far = [contig for contig, end in inputs.survey.contigs.items() if end > _BCF_LIMIT]
         if far and self.kind in "ub":
             raise DataError(
-                f"{inputs.source.name}: {far[0]} has a record beyond {_BCF_LIMIT:,}, where BCF's positions end; "
-                "write VCF: -O z"
+                f"{inputs.source.name}: {far[0]} has a record beyond {_BCF_LIMIT:,}, the largest position in "
+                "BCF; write VCF: -O z"
             )
 
     def check_records(self, header: Sequence[str], inputs: Inputs) -> None:
@@ -173,10 +173,10 @@ def _vcf(
 def _index(temporary: Path, output: Path, *, kind: str, is_sorted: bool) -> Path | None:
     """The index of a finished file; a file that cannot be indexed is kept."""
     if not is_sorted:
-        log.warning("%s: the records are not sorted, so there is no index", output)
+        log.warning("%s: the records are not sorted, so no index was written", output)
         return None
     try:
         return write_index(temporary, kind=kind)
     except OSError as error:
-        log.warning("%s: no index: htslib cannot make one of these records (%s)", output, error)
+        log.warning("%s: no index was written: htslib cannot index these records (%s)", output, error)
         return None

@@ -58,15 +58,15 @@ def calibrate_run(session: "Session", *, seconds: float, tokens: int) -> None:
     budget = time_for(seconds)
     try:
         if budget < _LEAST_SECONDS:
-            log.info("the run was too short to calibrate its scores as well; to do it: %s", later)
+            log.info("the run was too short to calibrate the model; to calibrate it, run: %s", later)
             return
         options = CalibrateOptions(model=folder, fasta=fasta, device=session.config.run.device, quiet=session.quiet)
         with claimed(folder / NAME):
             _calibrate(options, budget, rate=tokens / max(seconds, 1e-9), later=later)
     except (GenoconvError, torch.OutOfMemoryError) as error:
-        log.warning("the model is complete but not calibrated (%s); to calibrate it: %s", error, later)
+        log.warning("the model is complete but not calibrated (%s); to calibrate it, run: %s", error, later)
     except KeyboardInterrupt as stop:
-        raise Interrupted(f"the model in {folder} is complete; to calibrate it: {later}") from stop
+        raise Interrupted(f"the model in {folder} is complete; to calibrate it, run: {later}") from stop
 
 
 def time_for(seconds: float) -> float:
@@ -89,7 +89,9 @@ def _calibrate(options: CalibrateOptions, budget: float, *, rate: float, later: 
         sampling = Sampling.prepare(options, model, Reference(Fasta(options.fasta)))
         size = affordable(sampling, budget)
     if size is None:
-        log.info("too few scores could be sampled in %.0f s to calibrate the model; to do it: %s", budget, later)
+        log.info(
+            "too few scores could be sampled in %.0f s to calibrate the model; to calibrate it, run: %s", budget, later
+        )
         return
     sized = {"sample": Bases(size.positions), "variants": Bases(size.variants)}
     made = fill(options.model_copy(update=sized), sampling, folder=options.model)

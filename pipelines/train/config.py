@@ -156,12 +156,16 @@ def default_folder(config: TrainConfig) -> Path:
 def _check(config: TrainConfig) -> None:
     own = (*config.sources, *config.fasta, *config.annotation, *config.window_file, *config.genome)
     if config.demo is not None and own and own != (DEMO_GENOME,):
-        raise UsageError("--demo brings its own sequence: drop --genome, --fasta, --annotation, --windows and sources")
+        raise UsageError(
+            "--demo generates its own sequence: drop --genome, --fasta, --annotation, --windows and sources"
+        )
     sources = config.all_sources()
     beds = [region.bed for region in config.windows.regions]
     for path in (config.init, *beds, *(path for source in sources for path in source.paths)):
         if path is not None and not is_text(str(path)):
-            raise UsageError(f"{printable(str(path))}: its name is not UTF-8, which run.yaml cannot hold; rename it")
+            raise UsageError(
+                f"{printable(str(path))}: its name is not valid UTF-8, which run.yaml cannot store; rename it"
+            )
     shared = config.windows.regions
     for source in sources:
         where = f"source {source.usual_name}: " if len(sources) > 1 else ""
@@ -182,4 +186,4 @@ def _check(config: TrainConfig) -> None:
     if config.init is None:
         config.sizes()
     elif config.preset is not None or config.model:
-        raise UsageError("--init brings the sizes of the model; drop --preset and the model.* settings")
+        raise UsageError("--init determines the size of the model; drop --preset and the model.* settings")

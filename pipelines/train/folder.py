@@ -77,7 +77,7 @@ class RunFolder:
                     _remove(self.path / name)
         except OSError as error:
             raise OutputError(
-                f"{error.filename or self.path}: cannot make a model folder there: {error.strerror}"
+                f"{error.filename or self.path}: cannot create a model folder there: {error.strerror}"
             ) from error
         write_json(self.path / inputs_name, inputs)
         atomic.write_text(self.path / CONFIG, config)
@@ -118,7 +118,7 @@ def held_folder(path: Path) -> Iterator[RunFolder]:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{error.filename or path}: cannot make a model folder there: {error.strerror}") from error
+        raise OutputError(f"{error.filename or path}: cannot create a model folder there: {error.strerror}") from error
     folder = RunFolder(path)
     try:
         with claimed(path / CONFIG):
@@ -200,7 +200,7 @@ def check_folder(folder: Path, *, force: bool) -> None:
     if folder.is_dir() and not any(".genoconv-" not in path.name for path in folder.iterdir()):
         return
     if not folder.is_dir() or not is_run_folder(folder):
-        raise OutputError(f"{folder} exists and is not a model folder; nothing is written there: choose another name")
+        raise OutputError(f"{folder} exists and is not a model folder; choose another name")
     finished = (folder / MODEL_CONFIG).exists()
     if force or not (finished or has_learned(folder)):
         return
@@ -239,9 +239,9 @@ def read_inputs(folder: Path, name: str = GENOME) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError):
-        raise ModelError(f"{path}: damaged, not JSON; restore it, or begin a new run with -o") from None
+        raise ModelError(f"{path}: damaged, not JSON; restore it, or start a new run with -o") from None
     if not isinstance(record, dict):
-        raise ModelError(f"{path}: damaged, not an object; restore it, or begin a new run with -o")
+        raise ModelError(f"{path}: damaged, not an object; restore it, or start a new run with -o")
     return record
 
 

@@ -195,7 +195,7 @@ def _check_different(records: Mapping[str, Mapping[str, Any]]) -> None:
             raise DataError(f"sources {one} and {other} hold the same sequences ({listed(shared)}); drop one of them")
         if shared:
             log.warning(
-                "sources %s and %s share contigs (%s): what is held out in one may be learned from the other",
+                "sources %s and %s share contigs (%s): sequence that is held out in one may be trained on in the other",
                 one,
                 other,
                 listed(shared),

@@ -95,7 +95,9 @@ def check_names(regions: Sequence[Region], *, taken: Collection[str]) -> None:
                 f"region {region.usual_name}: another region or source has this name; give it its own in a run file"
             )
         if set(region.usual_name) & set("[],\"'|") or not region.usual_name.isprintable():
-            raise UsageError(f"region {region.usual_name!r}: brackets, commas, quotes and bars cannot be in its name")
+            raise UsageError(
+                f"region {region.usual_name!r}: its name must not contain brackets, commas, quotes or bars"
+            )
         seen.add(region.usual_name)
 
 

@@ -129,7 +129,7 @@ def resumed(folder: Path, call: Call[TrainConfig]) -> TrainConfig:
     """
     file = folder / CONFIG
     if not file.is_file():
-        raise UsageError(f"--resume {folder}: no {file.name} there; this is not a folder of `genoconv train`")
+        raise UsageError(f"--resume {folder}: no {file.name} there; this is not the folder of a `genoconv train` run")
     config = resolve(replace(call, file=file))
     refuse_changes(folder, resolve(Call(TrainConfig, file)), config, may=MAY_CHANGE)
     return config
@@ -149,7 +149,7 @@ def resume(
 
     machine = find_machine(config.run, folder=folder)
     if _finished(folder, config):
-        log.info("%s: this run is finished; to train it further give a larger --max-steps or --max-minutes", folder)
+        log.info("%s: this run is finished; to train further, pass a larger --max-steps or --max-minutes", folder)
         return 0
     with held_run(folder, first=machine.is_first, force=None) as held:
         checkpoint = newest_checkpoint(folder / CHECKPOINTS)
@@ -183,13 +183,13 @@ def _check_same(folder: Path, session: Session) -> None:
     """Refuse to resume on other data than the run began with."""
     before = read_inputs(folder)
     if before is None:
-        log.warning("%s has no genome.json: nothing says whether the sequence is that which the run began with", folder)
+        log.warning(
+            "%s has no genome.json, so changes of the sequence since the start of the run cannot be detected", folder
+        )
         return
     found = changed_inputs(before, session.describe())
     if found:
-        raise DataError(
-            f"--resume {folder}: {'; '.join(found)}; restore what the run began with, or start a new one with -o"
-        )
+        raise DataError(f"--resume {folder}: {'; '.join(found)}; restore the original, or start a new run with -o")
 
 
 def _finished(folder: Path, config: TrainConfig) -> bool:

@@ -109,7 +109,7 @@ def named(sources: Sequence[Source]) -> tuple[Source, ...]:
     given = Counter(source.name for source in sources if source.name)
     twice = next((name for name, number in given.items() if number > 1), None)
     if twice is not None:
-        raise UsageError(f"two sources are called {twice}; give each a name of its own")
+        raise UsageError(f"two sources are named {twice}; give each its own name")
     seen: dict[object, str] = {}
     taken = set(given)
     complete = []
@@ -117,7 +117,7 @@ def named(sources: Sequence[Source]) -> tuple[Source, ...]:
         what = source.genome or source.fasta
         sequence = source.genome or (source.fasta.resolve() if source.fasta else None)
         if sequence in seen:
-            raise UsageError(f"{what} is given twice; name it once, with a larger weight to read it more often")
+            raise UsageError(f"{what} is given twice; name it once, with a larger weight to sample it more often")
         name = source.name or source.usual_name.translate(str.maketrans("[],\"'|", "______"))
         number = 2
         while source.name is None and name in taken:
@@ -144,15 +144,15 @@ def check(source: Source, *, regions: Sequence[Region], where: str) -> None:
         raise UsageError(f"{where}give one of --genome NAME and --fasta FILE")
     features = any(region.feature for region in regions)
     if source.genes is False and source.annotation is not None and not features:
-        raise UsageError(f"{where}--tiles has no use for --annotation; drop one of them")
+        raise UsageError(f"{where}--tiles does not use --annotation; drop one of them")
     if source.genes and source.fasta is not None and source.annotation is None:
-        raise UsageError(f"{where}--genes of --fasta FILE: add --annotation GENES.gtf")
+        raise UsageError(f"{where}--genes with --fasta FILE needs an annotation: add --annotation GENES.gtf")
     if source.window_file is not None and (
         source.genes is not None or (source.annotation is not None and not features)
     ):
-        raise UsageError(f"{where}--windows FILE has its windows already: drop --annotation, --genes and --tiles")
+        raise UsageError(f"{where}--windows FILE already defines the windows: drop --annotation, --genes and --tiles")
     if features and source.fasta is not None and source.annotation is None:
         name = next(region.feature for region in regions if region.feature)
-        raise UsageError(f"{where}region {name} is of an annotation, and there is none: add --annotation FILE")
+        raise UsageError(f"{where}region {name} needs an annotation: add --annotation FILE")
     if source.window_file is not None and (source.valid or source.test):
-        raise UsageError(f"{where}the file of windows has their split already: drop valid and test")
+        raise UsageError(f"{where}the window file already defines the split: drop valid and test")

@@ -96,7 +96,7 @@ def choose_inputs(options: WindowsOptions) -> WindowInputs:
     if tiles and (annotation or options.biotypes):
         raise UsageError("--tiles ignores genes; drop it, or drop --annotation and --biotype")
     if tiles and options.flank:
-        raise UsageError("--flank widens genes; drop it for tiles")
+        raise UsageError("--flank applies only to genes; drop it for tiles")
     if not tiles and options.step is not None:
         raise UsageError("--step is the distance between tiles; add --tiles, or drop it for gene windows")
     genome = genome_files(

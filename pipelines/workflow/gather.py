@@ -47,7 +47,7 @@ def gather(shards: Sequence[Path], output: Path, *, force: bool) -> int:
     if index is not None:
         install_index(index, output)
     elif kind in "zb":
-        log.warning("%s: the records are not sorted, so there is no index", output)
+        log.warning("%s: the records are not sorted, so no index was written", output)
     return found.records
 
 
@@ -71,4 +71,4 @@ def _check_order(parts: Sequence[VariantFile], *, is_sorted: bool) -> None:
     if is_sorted or not all(survey(part.records(), sites=0, keys=False).is_sorted for part in parts):
         return
     names = ", ".join(part.name for part in parts)
-    raise DataError(f"each of these is sorted, but not one after another: {names}; give shards 1 to N in that order")
+    raise DataError(f"these files are not in order: {names}; list shards 1 to N in that order")

@@ -60,7 +60,7 @@ def named_samples(arguments: Sequence[str]) -> dict[str, Path]:
         path = Path(file if separator else argument)
         name = name if separator else path.name.split(".vcf")[0].removesuffix(".bcf")
         if name in samples:
-            raise UsageError(f"two samples are called {name!r}: {samples[name]} and {path}; write NAME=FILE")
+            raise UsageError(f"two samples are named {name!r}: {samples[name]} and {path}; write NAME=FILE")
         samples[name] = path
     return samples
 

@@ -122,8 +122,8 @@ def test_the_same_rows_from_any_packing(run, fasta, model, home):
     result = run_cli("embed", "-", "-m", model, "-o", out, home=home, stdin=packed.read_bytes())
     assert result.returncode == 0, result.stderr.decode()
     lines = result.stderr.decode().splitlines()
-    assert "1 sequence is longer than the 100 bases that are read at once: read in 3 windows, and" in lines[0]
-    assert f"{out}: 5 records, 5 rows of 8, 481 bases; " in lines[1]
+    assert "1 sequence is longer than the maximum of 100 bases: read in 3 windows and" in lines[0]
+    assert f"{out}: 5 records, 5 vectors of 8 dimensions, 481 bases; " in lines[1]
     assert len(lines) == 2
     assert np.array_equal(read_npz(out)["embeddings"], plain["embeddings"])
     assert read_npz(out)["metadata"]["genome"] == {**plain["metadata"]["genome"], "name": "standard input"}
@@ -221,12 +221,12 @@ def test_odd_intervals(run, fasta, tmp_path, text):
 WRONG = {
     "suffix": (["-o", "x.csv"], UsageError, "x.csv: the name should end in .npz, .npy, .parquet, .h5ad"),
     "no model": (["-m", "nowhere"], GenoconvError, "nowhere: does not exist"),
-    "both": (["--window", "5", "--bed", "x.bed"], UsageError, "give one of them"),
-    "stride": (["--stride", "5"], UsageError, "give their length with --window"),
+    "both": (["--window", "5", "--bed", "x.bed"], UsageError, "--window and --bed cannot be combined"),
+    "stride": (["--stride", "5"], UsageError, "--stride needs --window"),
     "window": (["--window", "101"], UsageError, "--window 101: this model reads 1 to 100 bases at once"),
     "length": (["--max-length", "101"], UsageError, "--max-length 101: this model reads 1 to 100 bases at once"),
     "layer": (["--layer", "2"], UsageError, "--layer 2: this model has 2 blocks, 0 to 1 or -2 to -1"),
-    "pipe": (["--bed", "-"], UsageError, "--bed needs files"),
+    "pipe": (["--bed", "-"], UsageError, "--bed cannot be used with a pipe"),
     "device": (["--device", "tpu7"], UsageError, "device 'tpu7' is unknown"),
 }
 
@@ -249,7 +249,7 @@ def test_exit_codes_and_files_that_stay(run, fasta, model, home, tmp_path):
         run(fasta, output=out, force=False)
     assert out.read_text() == "mine"
     result = run_cli("embed", fasta, "-m", model, "-o", tmp_path / "y.npz", "--window", 5, "--bed", "x", home=home)
-    assert "give one of them" in one_clear_line(result, code=2)
+    assert "--window and --bed cannot be combined" in one_clear_line(result, code=2)
 
 
 def test_a_failure_after_finished_rows_leaves_them_for_resume(run, fasta, tmp_path):
@@ -267,13 +267,13 @@ def test_a_failure_after_finished_rows_leaves_them_for_resume(run, fasta, tmp_pa
     other = write_fasta(fasta.with_name("other.fa"), {**RECORDS, "r1:1 text": "ACGTACG"})
     with (
         subprocess.Popen(["cp", other, pipe]),
-        pytest.raises(UsageError, match="pipe is not, up to r2:2, what the interr"),
+        pytest.raises(UsageError, match=r"pipe differs from what the interrupted run read \(up to r2:2\)"),
     ):
         run(pipe, resume=True, **options)
     short = write_fasta(fasta.with_name("short.fa"), dict(list(RECORDS.items())[:3]))
     with (
         subprocess.Popen(["cp", short, pipe]),
-        pytest.raises(UsageError, match="pipe ends before where the interrupted"),
+        pytest.raises(UsageError, match="pipe ends before the point that the interrupted"),
     ):
         run(pipe, resume=True, **options)
     with subprocess.Popen(["cp", fasta, pipe]):
@@ -299,7 +299,7 @@ def test_resume_refuses_another_run(run, fasta, model, tmp_path, monkeypatch):
         return whole(self, spans, **rest)
 
     monkeypatch.setattr(Embedder, "rows", stops)
-    with pytest.raises(Interrupted, match="the same call with --resume continues after them"):
+    with pytest.raises(Interrupted, match="to continue after them, repeat the command with --resume"):
         embed(options)
     monkeypatch.undo()
     with pytest.raises(OutputError, match=r"left 1 finished piece; pass --resume .* or --force to start again"):
@@ -335,7 +335,7 @@ def test_special_tokens_are_reported_resumed_and_off_by_default(run, fasta, mode
 
     # The model takes 100 tokens.
     for options, message in (
-        ({"left_padding": 50}, "goes with --hyenadna-special-tokens sep or cls-sep; give both"),
+        ({"left_padding": 50}, "needs --hyenadna-special-tokens sep or cls-sep"),
         ({"special_tokens": "sep", "left_padding": 101}, "up to 100 tokens, and 1 of them is special; give 2 or more"),
         ({"special_tokens": "cls-sep", "left_padding": 2}, "2 of them are special; give 3 or more"),
         ({"special_tokens": "sep", "window": 100}, "--window 100: this model reads 1 to 99 bases at once beside the"),
@@ -367,7 +367,7 @@ def test_a_file_that_changes_while_it_is_read(run, fasta, tmp_path, monkeypatch)
         return found
 
     monkeypatch.setattr(FastaSpans, "survey", then_changed)
-    with pytest.raises(DataError, match=r"in\.fa: the file has changed while it was read; run again"):
+    with pytest.raises(DataError, match=r"in\.fa: the file changed while it was being read; run the command again"):
         run(fasta)
     assert not (tmp_path / "out.npz").exists()
 

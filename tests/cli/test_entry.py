@@ -120,7 +120,10 @@ def test_ctrl_c_is_one_line(home: Path, tmp_path: Path) -> None:
         ("score-variant", "no such command 'score-variant'. Did you mean 'score-variants'? see genoconv --help"),
         ("models nonsense", "no such command 'nonsense'; see genoconv models --help"),
         ("embed x.fa -m m -o o.npz --set pool=x", "--set pool: must be 'mean', 'max', 'last' or 'none', got 'x'"),
-        ("embed x.fa -m m -o o.npz --config gone.yaml", "gone.yaml: No such file or directory; a configuration is"),
+        (
+            "embed x.fa -m m -o o.npz --config gone.yaml",
+            "gone.yaml: No such file or directory; expected a configuration",
+        ),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_line(words: str, line: str, home: Path) -> None:

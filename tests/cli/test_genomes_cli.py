@@ -203,7 +203,7 @@ MISTAKES = {
     "no mirror": (["fetch", "phix174", "--mirror", "/no/such"], 2, "--mirror /no/such: no such folder"),
     "not here": (["path", "hg38"], 1, "genoconv genomes fetch hg38"),
     "no fasta": (["add", "mine", "--fasta", "none.fa"], 1, "none.fa: No such file or directory"),
-    "taken": (["add", "hg38", "--fasta", "none.fa"], 2, "hg38 is the name of a genome that genoconv knows"),
+    "taken": (["add", "hg38", "--fasta", "none.fa"], 2, "hg38 is the name of a built-in genome"),
 }
 
 

@@ -180,8 +180,12 @@ def test_labels_of_intervals(genome: Genome, tmp_path: Path) -> None:
 
 
 FAULTS: dict[str, tuple[str, dict[str, Any], str]] = {
-    "a table": ("plain", {"table": "table"}, r"is a table of sequences, .*; give a BED file of windows with --fasta"),
-    "no sequence": ("plain", {"fasta": None}, r"a BED file needs its sequence: add --fasta FILE"),
+    "a table": (
+        "plain",
+        {"table": "table"},
+        r"is a table of sequences without genomic coordinates; give a BED file of windows with --fasta",
+    ),
+    "no sequence": ("plain", {"fasta": None}, r"a BED file needs a reference sequence: add --fasta FILE"),
     "lacks a contig": ("chr.bw", {}, r"w.bed: line 1: no targets: .*chr.bw has no contig 'c0'; it has chrZ"),
     "lacks all contigs": ("chr.bw", {"table": "fasta"}, r"g.fa: no contig has targets; .*has no contig 'c0'"),
     "another length": ("short.bw", {}, r"no targets: c0 has 90 bases in .*short.bw and 2,000 in the FASTA"),
@@ -197,7 +201,11 @@ FAULTS: dict[str, tuple[str, dict[str, Any], str]] = {
     "bedGraph": ("graph.bed", {}, r"graph.bed: line 1: column 4 holds the number '0.5', as in bedGraph; convert"),
     "labels of a track": ("bigwig", {"task": "binary"}, r"--task binary: a bigWig holds numbers"),
     "damaged": ("cut.bw", {}, r"cut.bw: damaged, or not a bigWig"),
-    "outside the genome": ("long.bed", {}, r"long.bed: line 1: the interval ends at 9,999, and 'c0' has 2,000 bases"),
+    "outside the genome": (
+        "long.bed",
+        {},
+        r"long.bed: line 1: the interval ends at 9,999, but 'c0' has only 2,000 bases",
+    ),
 }
 
 
@@ -238,7 +246,7 @@ def test_a_fault_is_one_line(genome: Genome, folder: Path, fault: str) -> None:
 
 
 def test_two_kinds_of_targets_are_refused(genome: Genome) -> None:
-    with pytest.raises(UsageError, match=r"plain.bed is not a bigWig as .*t.bw is"):
+    with pytest.raises(UsageError, match=r"plain.bed is not a bigWig, but .*t.bw is"):
         gathered(genome, genome.plain, genome.bigwig)
     with pytest.raises(UsageError, match=r"2 BED files; give one"):
         gathered(genome, genome.plain, genome.stranded)

@@ -142,7 +142,7 @@ def test_two_processes_learn_what_one_does_with_twice_the_batches(tmp_path: Path
     text = result.stderr.decode()
     assert result.returncode == 0, text
     assert len([line for line in text.splitlines() if "below" in line or "above" in line]) == 1
-    assert len([line for line in text.splitlines() if "learning from" in line]) == 1, text
+    assert len([line for line in text.splitlines() if "training on" in line]) == 1, text
     alone = train_tiny(tmp_path / "alone", fasta, *PAIR[1:], *ONE_HELD_OUT, "data.accumulate=2", max_steps=5)
     pair, single = weights(folder), weights(alone)
     assert all(torch.allclose(pair[name], single[name], rtol=1e-3, atol=1e-5) for name in pair)
@@ -262,7 +262,7 @@ def refused(*words: object, error: type[GenoconvError] = UsageError) -> str:
 
 def test_options_that_exclude_each_other(fasta: Path, tmp_path: Path) -> None:
     assert "--annotation is given 1 time and --fasta 2 times" in refused("-f", fasta, "-f", "b.fa", "-a", "x.gff3")
-    assert "--demo brings its own sequence" in refused("-f", fasta, "--demo", "long")
+    assert "--demo generates its own sequence" in refused("-f", fasta, "--demo", "long")
     assert "--annotation goes with the FASTA" in refused("-a", "x.gff3")
     assert "drop one of them" in refused("-f", fasta, "-a", "x.gff3", "--tiles")
     assert "drop RUN.yaml, --output and --force" in refused("--resume", tmp_path, "-o", tmp_path / "x")

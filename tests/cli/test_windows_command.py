@@ -80,7 +80,7 @@ WRONG = {
     "no genes": (["-f", "FASTA"], "add --annotation GENES.gtf for gene windows, or --tiles"),
     "tile and genes": (["-f", "FASTA", "-a", "GFF", "--tiles"], "--tiles ignores genes"),
     "step without tile": (["-f", "FASTA", "-a", "GFF", "--step", "5"], "--step is the distance between tiles"),
-    "flank of tiles": (["-f", "FASTA", "--tiles", "--flank", "5"], "--flank widens genes"),
+    "flank of tiles": (["-f", "FASTA", "--tiles", "--flank", "5"], "--flank applies only to genes"),
     "name of the output": (["-f", "FASTA", "--tiles", "-o", "x.csv"], "x.csv: the name should end in .bed, .tsv"),
     "two formats": (["-f", "FASTA", "--tiles", "-o", "x.bed", "--format", "tsv"], "drop one"),
     "unknown contig": (["-f", "FASTA", "--tiles", "--valid", "chr7"], "--valid chr7: the FASTA has no such contig"),
@@ -182,7 +182,7 @@ ANNOTATIONS = {
     "gff_embedded_fasta.gff3": "have no contig in common (chr17; NC_001422.1 of 5,386)",
     "gff2_wormbase.txt": "are neither GFF3 (key=value) nor GTF",
     "gff_zero_based_start_pseudocircular.gff": "(NC_001422.1 of 5,522; NC_001422.1 of 5,386)",
-    "bed_two_columns.bed": "line 1: 2 columns, where GTF and GFF3 have 9",
+    "bed_two_columns.bed": "line 1: 2 columns, but GTF and GFF3 have 9",
     "gb_protein_record.gb": "not GTF or GFF3 but GenBank",
     "fa_dup_ids.fasta": "not GTF or GFF3 but FASTA",
 }
@@ -202,7 +202,7 @@ def test_genes_past_the_end_of_a_contig_are_warned_of_by_name(
     with caplog.at_level(logging.WARNING, "genoconv"):
         result = windows("-f", fasta, "-a", odd / "gff_embedded_fasta.gff3")
     assert "none of its genes lies completely on a contig of" in refusal(result, DataError)
-    assert "1 gene left out, past the end of contigs of" in caplog.text
+    assert "skipped 1 gene past the end of contigs of" in caplog.text
     assert "chr17 (500 bases)" in caplog.text
 
 

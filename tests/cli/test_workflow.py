@@ -82,7 +82,7 @@ def test_gather_of_a_file_that_is_not_sorted_has_no_index_and_says_so(
     shard, out = tmp_path / "part1.vcf", tmp_path / "all.vcf.gz"
     shard.write_text(HEADER + "".join(f"{record}\n" for record in RECORDS[::-1]))
     assert gather([shard], out, force=False) == len(RECORDS)
-    assert "all.vcf.gz: the records are not sorted, so there is no index" in caplog.text
+    assert "all.vcf.gz: the records are not sorted, so no index was written" in caplog.text
     assert {path.name for path in tmp_path.iterdir()} == {"part1.vcf", "all.vcf.gz"}
     caplog.clear()
     assert gather([shard], tmp_path / "all.vcf", force=False) == len(RECORDS)

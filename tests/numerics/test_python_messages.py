@@ -95,12 +95,12 @@ SQUARE, ROW = torch.zeros(4, 4), torch.zeros(4)
         ),
         (
             lambda: genoconv.score(small_model(), ["ACGT", "ACGA"], ["ACGC"] * 3),
-            "2 ref and 3 alt: give as many of both, or one of either",
+            "2 ref and 3 alt: pass equal numbers, or one of either",
         ),
         (lambda: genoconv.score("mammal-1k", "ACGT", "ACGA"), r"model is a str; it must be a model: genoconv.load_mod"),
         (lambda: genoconv.score(small_model(), "ACGT", 3), "alt: got int; give DNA as text, a list of texts, or"),
         (lambda: genoconv.score(small_model(), "ACGU", "ACGA"), r"ref: 'U' at position 3 .*\(RNA\? write T for U\)"),
-        (lambda: genoconv.score(small_model(), "ACGT", ["ACGL"]), "alt: 'L' at position 3 is not a letter of DNA"),
+        (lambda: genoconv.score(small_model(), "ACGT", ["ACGL"]), "alt: 'L' at position 3 is not a DNA letter"),
         (
             lambda: genoconv.score(small_model(), "ACGT", "ACGA", reduce="max"),
             "reduce is 'max'; it must be one of sum, mean, site",

@@ -142,7 +142,7 @@ def _(bench: Bench) -> None:
 @shows("embed", "devices", "dry_run")
 def _(bench: Bench) -> None:  # more in test_devices.py
     words = ("embed", bench.fasta, "-m", bench.model, "-o", bench.out)
-    with pytest.raises(UsageError, match="--devices: '-1' is neither a number of devices"):
+    with pytest.raises(UsageError, match="--devices: '-1' is not a number of devices"):
         bench.run(*words, "--devices", "-1")
     bench.run(*words, "--dry-run")
     assert not bench.out.exists()

@@ -230,8 +230,8 @@ BROKEN = {
     "more than 64 bits": (f"c  x  gene  1  {9**30}  .  +  .  ID=x", "line 1: start '1' and end '4239.* whole numbers"),
     "mac": ("c  x  gene  1  9  .  +  .  ID=x\rc  x  gene  11  19  .  +  .  ID=y\r", "line 1: old Macintosh line ends"),
     "gff2": ('c  x  CDS  1  9  .  +  .  CDS "cr01"', "line 1: attributes 'CDS \"cr01\"' are neither GFF3"),
-    "bed": ("chr1  0", "line 1: 2 columns, where GTF and GFF3 have 9"),
-    "seven columns": ("c  x  gene  1  9  .  +", "line 1: 7 columns, where GTF and GFF3 have 9"),
+    "bed": ("chr1  0", "line 1: 2 columns, but GTF and GFF3 have 9"),
+    "seven columns": ("c  x  gene  1  9  .  +", "line 1: 7 columns, but GTF and GFF3 have 9"),
     "fasta": (">chr1\nACGT\n", "not GTF or GFF3 but FASTA"),
     "vcf": ("##fileformat=VCFv4.2\n", "not GTF or GFF3 but VCF"),
     "genbank": ("LOCUS X 60 bp\n", "not GTF or GFF3 but GenBank"),
@@ -251,7 +251,7 @@ def test_one_clear_line(tmp_path: Path, name: str) -> None:
 def test_genes_without_a_row_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "genoconv")
     genes(written(tmp_path, DIALECTS["spike-ins without gene rows"][0]))
-    assert "genes.gff: 2 genes without a gene row, found by their parts: ERCC-1, GFP" in caplog.text
+    assert "genes.gff: 2 genes without a gene feature, assembled from their parts: ERCC-1, GFP" in caplog.text
     caplog.clear()
     genes(written(tmp_path, GENCODE))
     assert not caplog.records
@@ -272,8 +272,8 @@ def test_what_the_fasta_lacks_is_left_out_and_said(tmp_path: Path, caplog: pytes
     with caplog.at_level(logging.WARNING, "genoconv"):
         found = genes(written(tmp_path, text), contigs={"chr1": 65})
     assert [row[4] for row in found] == ["ENSG1.5"]
-    assert "1 gene left out, on contigs that the FASTA lacks: chrUn" in caplog.text
-    assert "1 gene left out, past the end of contigs of the FASTA: chr1 (65 bases)" in caplog.text
+    assert "skipped 1 gene on contigs that are not in the FASTA: chrUn" in caplog.text
+    assert "skipped 1 gene past the end of contigs of the FASTA: chr1 (65 bases)" in caplog.text
 
 
 CIRCLE = "c  x  region  1  100  .  +  .  ID=r;Is_circular=true\n"

@@ -84,7 +84,7 @@ def test_what_cannot_be_created_is_refused_beforehand(tmp_path):
         atomic.refuse_existing(tmp_path / "file" / "b" / "c", force=True)
     with pytest.raises(OutputError, match="exists already"):
         atomic.refuse_existing(tmp_path / "file", force=False)
-    with pytest.raises(OutputError, match="not a name"):
+    with pytest.raises(OutputError, match="not a valid file name"):
         atomic.refuse_existing(tmp_path / ("x" * 256), force=True)
 
 

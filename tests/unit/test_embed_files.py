@@ -146,13 +146,13 @@ def test_altered_remains_are_not_believed(tmp_path: Path, what: str) -> None:
     with pytest.raises(DataError, match="altered since the interrupted run; pass --force to start again"):
         spool(output, resume=True)
     path.write_bytes(data[:-1])
-    with pytest.raises(DataError, match="cut short since the interrupted run"):
+    with pytest.raises(DataError, match="truncated since the interrupted run"):
         spool(output, resume=True)
 
 
 def test_a_value_beyond_half_precision_is_no_infinity(tmp_path: Path) -> None:
     with (
         spool(tmp_path / "x.npz", dtype="float16") as made,
-        pytest.raises(OutputError, match=r"a value of 1e\+05 is beyond float16; use --dtype float32"),
+        pytest.raises(OutputError, match=r"a value of 1e\+05 is out of range for float16; use --dtype float32"),
     ):
         made.append([np.array([[1e5, 0, np.nan, 0, 0]], np.float32)], ROWS[:1], mark="")

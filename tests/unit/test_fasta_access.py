@@ -85,7 +85,7 @@ def test_bases_outside_a_contig_are_refused(plain: Path, packed: bool) -> None:
 
 
 def test_a_genome_does_not_come_from_a_pipe() -> None:
-    with pytest.raises(DataError, match="cannot come from standard input: give a file"):
+    with pytest.raises(DataError, match="cannot be read from standard input: use a file"):
         Fasta("-")
 
 

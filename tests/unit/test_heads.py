@@ -110,7 +110,7 @@ def test_predictions_are_probabilities_or_values_in_their_unit() -> None:
     for wrong in (ids[0], ids.float(), padded("")):
         with pytest.raises(ModelError, match="predict takes"):
             values.predict(wrong)
-    with pytest.raises(ModelError, match="nothing but padding"):
+    with pytest.raises(ModelError, match="only padding"):
         values.predict(torch.full((1, 4), PAD))
 
 

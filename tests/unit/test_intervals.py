@@ -278,7 +278,7 @@ def test_bed_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"gi|1|\t0\n", "line 1: 2 columns, where BED has at least 3"),
+        (b"gi|1|\t0\n", "line 1: 2 columns, but BED has at least 3"),
         (b"a\t0\t5\na\tx\t5\n", "line 2: start 'x' and end '5' should be whole numbers"),
         (b"a\t0\t12345678901234567890\n", "line 1: start '0' and end '12345678901234567890' should be whole numbers"),
         (b"a\t0\t" + b"9" * 4400 + b"\n", r"line 1: start '0' and end '9{60}'... of 4,400 characters should be whole"),

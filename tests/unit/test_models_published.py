@@ -322,7 +322,7 @@ def test_only_a_model_folder_is_ever_replaced(tmp_path: Path) -> None:
     source = str(write_hf(tmp_path / "source", random_tensors()))
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis/chapter.tex").write_text("years of work")
-    with pytest.raises(OutputError, match="not replaced"):
+    with pytest.raises(OutputError, match="not be replaced"):
         import_model(source, tmp_path / "thesis", force=True)
     assert (tmp_path / "thesis/chapter.tex").read_text() == "years of work"
     import_model(source, tmp_path / "model")

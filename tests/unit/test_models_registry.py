@@ -100,12 +100,12 @@ def test_an_imported_published_model_is_no_longer_on_the_hub(home: Path, tmp_pat
     [
         (
             "tiny-1k",
-            "tiny-1k: a published model that is not here yet; `genoconv models import tiny-1k` fetches it from",
+            "tiny-1k: a published model that is not on this machine; `genoconv models import tiny-1k` fetches it from",
         ),
         ("tiny-1", "tiny-1: does not exist, and no model has that name; did you mean tiny-1k?"),
         ("mine2", "did you mean mine?"),
         ("runs/yeast", r"runs/yeast: does not exist, and no model has that name \(`genoconv models list`\)"),
-        ("LongSafari/hyenadna-tiny-1k-seqlen-hf", "tiny-1k: a published model that is not here yet"),
+        ("LongSafari/hyenadna-tiny-1k-seqlen-hf", "tiny-1k: a published model that is not on this machine"),
         ("OWNER/NAME", "OWNER/NAME: does not exist, and no model has that name"),
     ],
 )
@@ -119,7 +119,7 @@ def test_names_of_imports(home: Path, tmp_path: Path) -> None:
     assert registry.stored_folder("LongSafari/hyenadna-tiny-1k-seqlen-hf") == home / "models" / "tiny-1k"
     assert registry.stored_folder("OWNER/some.model") == home / "models" / "some.model"
     for source in ("-x", "a b", "x/.."):
-        with pytest.raises(UsageError, match="give the folder to make with -o DIR"):
+        with pytest.raises(UsageError, match="name the folder with -o DIR"):
             registry.stored_folder(source)
 
 
@@ -145,7 +145,10 @@ def test_a_stored_model_can_be_removed(stored: Path, tmp_path: Path, damaged: bo
     ("name", "words"),
     [
         ("mine2", "mine2: no stored model has that name; did you mean mine?"),
-        ("tiny-1k", "tiny-1k: the model is not here; only models that were imported without -o can be removed"),
+        (
+            "tiny-1k",
+            "tiny-1k: the model is not on this machine; only models that were imported without -o can be removed",
+        ),
         ("runs/yeast", "no stored model has that name.*delete any other model folder yourself"),
         ("../models/mine", "no stored model has that name"),
         (".", "no stored model has that name"),
@@ -201,7 +204,7 @@ def test_a_file_gives_a_model_by_its_name(
     assert model("missing") == tmp_path / "folder" / "missing"
     (tmp_path / "folder" / "mine").mkdir()
     assert model("mine") == tmp_path / "folder" / "mine", "a folder comes before a name"
-    with pytest.raises(ModelError, match="tiny-1k: a published model that is not here yet"):
+    with pytest.raises(ModelError, match="tiny-1k: a published model that is not on this machine"):
         model("tiny-1k")
 
 

@@ -41,7 +41,7 @@ def away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_it_is_listed_as_shipped_and_cannot_be_removed(away: Path) -> None:
     row = {row["name"]: row for row in list_models()}[NAME]
     assert (row["kind"], row["parameters"], row["max_length"]) == ("shipped", 3_277_568, 1024)
-    with pytest.raises(UsageError, match="ships with genoconv"):
+    with pytest.raises(UsageError, match="is included with genoconv"):
         remove_model(NAME)
 
 
@@ -68,7 +68,7 @@ def test_it_is_used_where_no_model_is_named(away: Path, caplog: pytest.LogCaptur
     with caplog.at_level(logging.INFO):
         result = CliRunner().invoke(app, ["embed", "x.fa", "-o", "x.npz", "--device", "cpu"])
         assert result.exit_code == 0, result.output
-        said = f"model: {NAME}, which ships with genoconv; choose another with -m"
+        said = f"using the included model {NAME}; choose another with -m"
         assert said in caplog.text
         caplog.clear()
         named = CliRunner().invoke(app, ["embed", "x.fa", "-m", NAME, "-o", "y.npz", "--device", "cpu"])

@@ -77,7 +77,7 @@ def test_a_full_disk_is_reported_and_leaves_no_gap(tmp_path: Path, monkeypatch: 
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         patch.setattr(os, "fsync", full)
-        with pytest.raises(OutputError, match=r"\.o\.genoconv-a: cannot keep what is finished there: No space left"):
+        with pytest.raises(OutputError, match=r"\.o\.genoconv-a: cannot store finished results there: No space left"):
             keep(made, b"two", b"2")
     made.append(b"three", b"3")
     assert made.kept() == 1

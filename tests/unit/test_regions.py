@@ -82,7 +82,7 @@ def test_a_gene_opposite_to_a_transcript_has_a_promoter_of_its_own(fasta: Fasta)
 
 
 def test_a_feature_that_covers_nothing_is_an_error(fasta: Fasta) -> None:
-    with pytest.raises(DataError, match=r"a\.gff3: no base is cds by its rows"):
+    with pytest.raises(DataError, match=r"a\.gff3: no base is annotated as cds"):
         features(fasta, "1\tx\tgene\t1\t9\t.\t+\t.\tID=g\n").stretches("cds")
     assert spans(features(fasta, "1\tx\tgene\t1\t9\t.\t+\t.\tID=g\n").stretches("promoter", around=20)) == {
         "chr1": [(0, 21)]
@@ -132,7 +132,7 @@ def test_a_base_belongs_to_the_first_region_that_covers_it() -> None:
 
 BAD_BED = {
     "another contig": ("chr1\t1\t5\nchr9\t1\t5\n", "line 2: no contig 'chr9' in"),
-    "past the end": ("chr2\t70\t81\n", "line 1: the interval ends at 81, contig 'chr2' at 80"),
+    "past the end": ("chr2\t70\t81\n", "line 1: the interval ends at 81, but 'chr2' has only 80 bases"),
     "no interval": ("# nothing\n", "no intervals in this BED file"),
     "end before start": ("chr1\t9\t5\n", "line 1: interval 9-5"),
 }

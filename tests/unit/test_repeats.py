@@ -52,8 +52,8 @@ REFUSED = {
     "too far": (("repeats.distance=5000",), {}, "repeats.distance is 5,000; it must be below repeats.length, 4,096"),
     "uneven": (("repeats.block=100",), {}, "repeats.block is 100; it must divide repeats.distance, 3,072"),
     "endless": (("repeats.contigs=16000000",), {}, "more than 2,147,483,648 bases"),
-    "a sequence too": ((), {"fasta": "x.fa"}, "--demo brings its own sequence"),
-    "a genome too": ((), {"genome": "hg38"}, "--demo brings its own sequence"),
+    "a sequence too": ((), {"fasta": "x.fa"}, "--demo generates its own sequence"),
+    "a genome too": ((), {"genome": "hg38"}, "--demo generates its own sequence"),
     "a weight": (("repeats.loss_weight=0",), {}, "repeats.loss_weight: must be above 0.0"),
 }
 
@@ -68,7 +68,7 @@ def test_a_demo_that_cannot_be_is_refused(name: str) -> None:
 
 def test_the_short_demo_is_what_a_run_without_a_sequence_learns_from() -> None:
     assert configuration(options={"demo": "short"}).genome == configuration().genome == ("demo",)
-    with pytest.raises(UsageError, match="--demo brings its own sequence"):
+    with pytest.raises(UsageError, match="--demo generates its own sequence"):
         configuration(options={"demo": "short", "fasta": "x.fa"})
 
 

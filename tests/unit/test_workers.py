@@ -179,7 +179,7 @@ def test_pieces_and_results_larger_than_what_a_pipe_holds_do_not_block_each_othe
     [
         (worker_tasks.refusing, ModelError, "piece 3 is beyond cuda:"),
         (worker_tasks.failing, RuntimeError, "on cuda:.: ZeroDivisionError"),
-        (worker_tasks.dying, ModelError, r"the process on cuda:. ended before it was done \(signal 9\)"),
+        (worker_tasks.dying, ModelError, r"the process on cuda:. ended early \(signal 9\)"),
     ],
 )
 def test_a_worker_that_fails_ends_the_run_with_its_message(make, kind, message):
@@ -190,7 +190,7 @@ def test_a_worker_that_fails_ends_the_run_with_its_message(make, kind, message):
 
 def test_a_worker_that_ends_before_it_takes_its_pieces_is_no_traceback():
     full = bytes(212_000)  # fills what holds them on the way: the second waits, and its sender meets another error
-    with pytest.raises(ModelError, match=r"ended before it was done \(exit code 3\)"):
+    with pytest.raises(ModelError, match=r"ended early \(exit code 3\)"):
         run(worker_tasks.Unready(), [full] * 9)
     assert not multiprocessing.active_children()
 

@@ -111,7 +111,7 @@ class Features:
         """
         found = self._stretches(feature, around=around)
         if not any(len(spans) for spans in found.values()):
-            raise DataError(f"{self.annotation}: no base is {feature} by its rows; drop that region")
+            raise DataError(f"{self.annotation}: no base is annotated as {feature}; drop that region")
         return found
 
     def _stretches(self, feature: Feature, *, around: int) -> Stretches:

@@ -125,7 +125,9 @@ def _collect(rows: RowReader, circular: dict[str, int]) -> list[Gene]:
     more += outside(coding.genes(), genes, named)
     if more:
         some = listed(gene.gene_id for gene in more)
-        log.info("%s: %s without a gene row, found by their parts: %s", rows.source, count(len(more), "gene"), some)
+        log.info(
+            "%s: %s without a gene feature, assembled from their parts: %s", rows.source, count(len(more), "gene"), some
+        )
     return genes + more
 
 
@@ -185,10 +187,10 @@ def _placed(
             continue
         placed.append(dataclasses.replace(gene, contig=contig))
     if absent:
-        log.warning("%s: %s left out, on contigs that %s lacks: %s", source, _genes(absent), fasta, listed(absent))
+        log.warning("%s: skipped %s on contigs that are not in %s: %s", source, _genes(absent), fasta, listed(absent))
     if past:
         shown = {f"{name} ({contigs[names[name]]:,} bases)": number for name, number in past.items()}
-        log.warning("%s: %s left out, past the end of contigs of %s: %s", source, _genes(past), fasta, listed(shown))
+        log.warning("%s: skipped %s past the end of contigs of %s: %s", source, _genes(past), fasta, listed(shown))
     return placed
 
 

@@ -179,13 +179,13 @@ class RowReader:
         """Columns of a row whose tabs an editor turned into blanks; [] for a blank line."""
         columns = raw.strip().split(maxsplit=8)
         if columns and (len(columns) < 8 or not (columns[3].isdigit() and columns[4].isdigit())):
-            raise DataError(f"{self.source}: line {number}: {len(columns)} columns, where GTF and GFF3 have 9")
+            raise DataError(f"{self.source}: line {number}: {len(columns)} columns, but GTF and GFF3 have 9")
         return columns
 
     def _row(self, number: int, raw: bytes) -> Row:
         columns = utf8(raw, source=self.source, line=number).split("\t", 8)
         if len(columns) < 8:
-            raise DataError(f"{self.source}: line {number}: {len(columns)} columns, where GTF and GFF3 have 9")
+            raise DataError(f"{self.source}: line {number}: {len(columns)} columns, but GTF and GFF3 have 9")
         contig, _, feature, first, last, _, strand, _, *rest = columns
         try:
             start, end = whole_number(first) - 1, whole_number(last)

@@ -187,7 +187,7 @@ def read_manifest(path: Path) -> Manifest:
         with path.open("rb") as stream:
             content = stream.read(_LARGEST + 1)
         if len(content) > _LARGEST:
-            raise DataError(f"{path}: larger than {_LARGEST:,} bytes, so not a manifest")
+            raise DataError(f"{path}: larger than {_LARGEST:,} bytes, too large for a manifest")
         values = tomllib.loads(content.decode())
     except (ValueError, RecursionError) as error:  # bytes, syntax, numbers without end
         raise DataError(f"{path}: not TOML: {printable(str(error))}") from None

@@ -194,7 +194,9 @@ def register(name: str, *, fasta: Path, annotation: Path | None, force: bool, qu
     """
     path = folder_of(name)
     if (path / RECEIPT).exists() and not force:
-        raise UsageError(f"a genome {name} is here already; choose another name, or --force to replace its entry")
+        raise UsageError(
+            f"a genome named {name} already exists; choose another name, or pass --force to replace its entry"
+        )
     opened = Fasta(fasta.resolve())
     genes = None if annotation is None else len(read_genes(annotation, contigs=opened.contigs, fasta=fasta))
     given = [file for file in (fasta, annotation) if file is not None]

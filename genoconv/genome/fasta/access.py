@@ -58,7 +58,7 @@ class Fasta:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if str(self.path) == "-":
-            raise DataError("a genome is read in any order, so it cannot come from standard input: give a file")
+            raise DataError("a genome needs random access, so it cannot be read from standard input: use a file")
         self._index: Index = load_index(self.path)
         self.contigs = {name: entry.length for name, entry in self._index.entries.items()}
         self._stamp = self._stamp_now()

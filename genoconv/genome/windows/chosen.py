@@ -41,10 +41,10 @@ def read_windows(path: Path, fasta: Fasta, *, max_length: int, aliases: Mapping[
             raise DataError(f"{where}no contig {shortened(contig)} in {fasta.path}; it has {_some(fasta)}")
         length = fasta.contigs[names[contig]]
         if end > length:
-            raise DataError(f"{where}the window ends at {end:,}, contig {shortened(contig)} at {length:,}")
+            raise DataError(f"{where}the window ends at {end:,}, but {shortened(contig)} has only {length:,} bases")
         if end - start > max_length:
             raise DataError(
-                f"{where}a window of {end - start:,} bases, the model reads {max_length:,}: choose a longer"
+                f"{where}a window of {end - start:,} bases, but the model reads at most {max_length:,}: choose a longer"
                 f" --max-length, or make the file with genoconv windows --max-length {max_length}"
             )
         if not split:

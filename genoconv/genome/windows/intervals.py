@@ -189,7 +189,7 @@ def _refuse_joined(*rows: tuple[int, list[str]], source: str) -> None:
 
 def _bed_row(columns: list[str], *, where: str) -> tuple[str, int, int, str, str, str]:
     if len(columns) < 3:
-        raise DataError(f"{where}: {len(columns)} columns, where BED has at least 3")
+        raise DataError(f"{where}: {len(columns)} columns, but BED has at least 3")
     contig, first, last, *rest = columns
     start, end = parse_interval(first, last, where=where)
     strand = rest[2] if len(rest) > 2 and rest[2] in ("+", "-") else "."

@@ -86,7 +86,7 @@ def bed_stretches(path: Path, fasta: Fasta, *, aliases: Mapping[str, str]) -> St
         length = fasta.contigs[names[contig]]
         if end > length:
             raise DataError(
-                f"{path}: line {line}: the interval ends at {end:,}, contig {shortened(contig)} at {length:,}"
+                f"{path}: line {line}: the interval ends at {end:,}, but {shortened(contig)} has only {length:,} bases"
             )
         spans[names[contig]].append((start, end))
     return {contig: merged(some) for contig, some in spans.items()}

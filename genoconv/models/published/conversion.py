@@ -67,7 +67,7 @@ def read_published(folder: Path, *, modulation_shift: float | None = None) -> Ch
     """
     config_path = folder / "config.json"
     if not config_path.is_file():
-        where = "holds no config.json" if folder.is_dir() else "is no folder"
+        where = "has no config.json" if folder.is_dir() else "is not a folder"
         raise ModelError(f"{folder}: {where}; a published HyenaDNA checkpoint is config.json beside its weights file")
     settings = checkpoint.read_json(config_path)
     layout = layouts.layout_of(settings)
@@ -84,7 +84,7 @@ def read_published(folder: Path, *, modulation_shift: float | None = None) -> Ch
     ignored = sorted(set(raw) - set(named))
     tensors = {name: raw[key] for key, name in named.items()}
     if len(tensors) < len(named):
-        raise ModelError(f"{path}: some tensors are there twice, with and without .layer in their keys")
+        raise ModelError(f"{path}: some tensors occur twice, with and without .layer in their keys")
     reader = TensorReader(
         config, layout, tensors, tie=bool(settings.get("tie_word_embeddings", layout is layouts.ORIGINAL))
     )

@@ -129,14 +129,14 @@ def _verify(path: Path, entry: Any, *, where: str) -> None:
     size = path.stat().st_size
     if entry.size is not None and entry.size != size:
         _discard(path)
-        raise DownloadError(f"{where}: {path.name} has {size:,} bytes, the hub lists {entry.size:,}; try again")
+        raise DownloadError(f"{where}: {path.name} has {size:,} bytes, but the hub lists {entry.size:,}; try again")
     if entry.lfs is not None:
         listed, found = entry.lfs.sha256, file_digest(path)
     else:
         listed, found = entry.blob_id, hashlib.sha1(b"blob %d\0" % size + path.read_bytes()).hexdigest()
     if listed != found:
         _discard(path)
-        raise DownloadError(f"{where}: {path.name} has hash {found}, the hub lists {listed}; try again")
+        raise DownloadError(f"{where}: {path.name} has hash {found}, but the hub lists {listed}; try again")
 
 
 def _discard(path: Path) -> None:

@@ -131,7 +131,7 @@ def _globals(stream: IO[bytes], path: Path) -> Iterator[str]:
     with zipfile.ZipFile(stream) as archive:
         for entry in archive.infolist():
             if entry.compress_type != zipfile.ZIP_STORED:
-                raise _refused(path, f"its part {entry.filename} is compressed, as torch writes none")
+                raise _refused(path, f"its part {entry.filename} is compressed, which torch never does")
             if entry.filename.endswith(".pkl"):
                 with archive.open(entry) as part:
                     yield from _mentioned(part)

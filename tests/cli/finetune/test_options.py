@@ -87,7 +87,7 @@ def _(bench: Bench) -> None:
         call("finetune", "--resume", bench.out)
     with pytest.raises(UsageError, match=r"drop --config, -o and --force"):
         call("finetune", "--resume", bench.out, "-o", "x")
-    with pytest.raises(UsageError, match="no run of `genoconv finetune` there"):
+    with pytest.raises(UsageError, match="not the folder of a `genoconv finetune` run"):
         call("finetune", "--resume", bench.base)
 
 
@@ -140,7 +140,7 @@ def _(bench: Bench) -> None:
     assert len(bench.gathered(table=table).members("valid")) == 9
     assert len(bench.gathered("--split-column", "mine", table=table).members("valid")) == 5
     assert len(bench.gathered("--split-by", "random", table=table).members("valid")) == 6
-    with pytest.raises(UsageError, match="ignores a split column; drop it, or --split-column"):
+    with pytest.raises(UsageError, match="ignores a split column; drop --split-by or --split-column"):
         bench.gathered("--split-by", "random", "--split-column", "mine", table=table)
 
 
@@ -188,7 +188,7 @@ def _(bench: Bench) -> None:
 def _(bench: Bench) -> None:
     assert job(bench, "--mode", "full", "--noise", 0.2)[0].noise == 0.2
     assert [job(bench, "--mode", mode)[0].noise for mode in ("head", "lora", "full")] == [0, 0.1, 0.1]
-    with pytest.raises(UsageError, match=r"--noise .* goes with --mode lora and full"):
+    with pytest.raises(UsageError, match=r"--noise .* use it with --mode lora or full"):
         call("finetune", bench.table, "-m", bench.base, "-o", bench.out, "--noise", 0.2)
 
 

@@ -139,15 +139,15 @@ def test_a_folder_of_classes(bench: Bench) -> None:
     assert sorted(found.names) == sorted(f"r{n}" for n in range(60))
     assert found.labels.targets[found.names.index("r3")].tolist() == [1]
     (files / "notes.txt").write_text("made by hand\n")
-    with pytest.raises(DataError, match=r"notes.txt: not a FASTA; a folder or a FASTA file per class is expected"):
+    with pytest.raises(DataError, match=r"notes.txt: not a FASTA; expected one folder or FASTA file per class"):
         bench.gathered(table=files)
     with pytest.raises(UsageError, match=r"promoters is a folder of classes; drop --fasta and --labels"):
         bench.gathered("-f", files / "positive.fa", table=folder)
     (folder / "train" / "positive" / "3.txt").write_text("ACGT1\n")
-    with pytest.raises(DataError, match=r"positive/3.txt: line 1: the sequence holds '1'"):
+    with pytest.raises(DataError, match=r"positive/3.txt: line 1: the sequence contains '1'"):
         bench.gathered(table=folder)
     (bench.folder / "empty").mkdir()
-    with pytest.raises(DataError, match=r"empty: no record in this folder"):
+    with pytest.raises(DataError, match=r"empty: no records in this folder"):
         bench.gathered(table=bench.folder / "empty")
 
 

@@ -17,10 +17,10 @@ from genoconv.models import save_model
     [
         (">a\nACGT\n>b\n", (), r"line 3: record 'b' is empty"),
         ("id,letters\na,ACGT\n", (), "line 1: no column for the sequence"),
-        ("sequence\nACGT\n\n,\n", (), "line 4: 2 cells, the header has 1"),
+        ("sequence\nACGT\n\n,\n", (), "line 4: 2 cells, but the header has 1"),
         ("sequence,x\nACGT,1\n,2\n", (), "line 3: no sequence"),
         ("sequence\n", (), "no record below the header"),
-        (">a\nACGT\n", ("-f", "FASTA"), "--fasta goes with a BED file"),
+        (">a\nACGT\n", ("-f", "FASTA"), "--fasta is only for a BED file"),
         (">a\nACGT\n", ("-o", os.fsdecode(b"\xff.bw")), r"\\xff.*: a bigWig needs a path that is UTF-8"),
         (">a\nACGT\n", ("-o", "out.txt"), "the name should end in .tsv, .parquet, .bw"),
     ],
@@ -38,7 +38,7 @@ def test_a_fault_is_one_line(bench: Bench, text: str, words: tuple[str, ...], me
 def test_a_model_without_a_head_is_refused(bench: Bench) -> None:
     save_model(small_model(), bench.folder / "plain", provenance={})
     bench.model = bench.folder / "plain"
-    with pytest.raises(ModelError, match=r"predicts only the next base; `genoconv finetune`"):
+    with pytest.raises(ModelError, match=r"predicts only the next base; add a head with `genoconv finetune`"):
         bench.run()
 
 

@@ -103,13 +103,13 @@ def test_bases_of_an_interrupted_run_are_kept(each: Bench) -> None:
 
 
 def test_options_that_a_model_of_bases_has_not(each: Bench) -> None:
-    with pytest.raises(UsageError, match="--window makes one row per window; this model predicts every base"):
+    with pytest.raises(UsageError, match="this model predicts every base of whole records; drop --window"):
         each.run("-w", 20)
     each.model = head_folder(each.folder / "two", pooling="none", both_strands=True, stranded=True)
     with pytest.raises(UsageError, match="--strand forward: this model was trained to read both strands"):
         each.run("--strand", "forward")
     each.model = head_folder(each.folder / "own", pooling="none", stranded=True)
-    with pytest.raises(UsageError, match="--strand both: what this model predicts belongs to one strand"):
+    with pytest.raises(UsageError, match="--strand both: the predictions of this model are specific to the strand"):
         each.run("--strand", "both")
 
 

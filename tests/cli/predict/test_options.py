@@ -76,7 +76,7 @@ def _(bench: Bench) -> None:
     assert not list(bench.folder.glob("u.*"))  # no track without the other
     call(*words, "--resume")
     assert (bench.folder / "u.x.bw").read_bytes() == (bench.folder / "t.x.bw").read_bytes()
-    with pytest.raises(UsageError, match="give their length with --window"):
+    with pytest.raises(UsageError, match="--stride needs --window"):
         bench.run("--stride", 5)
     bed = bench.folder / "x.bed"
     bed.write_text("b\t0\t50\nb\t40\t60\n")
@@ -148,7 +148,7 @@ def _(bench: Bench) -> None:
         with pytest.raises(DataError, match="stop"):
             call(*words, "--force")
     write_fasta(bench.fasta, {**SEQUENCES, "a": "ACGT" * 10})
-    with pytest.raises(UsageError, match=r"--resume: .* is not, up to b, what the interrupted run read"):
+    with pytest.raises(UsageError, match=r"--resume: .* differs from what the interrupted run read \(up to b\)"):
         call(*words, "--resume", "--force")
 
 

@@ -240,10 +240,10 @@ def test_the_estimate_counts_the_writing_of_tables(bench: Bench, monkeypatch: py
 
 def test_not_every_error_is_of_the_numbers_of_the_model(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object, **__: object) -> None:
-        raise ModelError("the process on cpu ended before it was done")
+        raise ModelError("the process on cpu ended early")
 
     monkeypatch.setattr(Scanner, "read", fails)
-    with pytest.raises(ModelError, match=r"^the process on cpu ended before it was done$"):
+    with pytest.raises(ModelError, match=r"^the process on cpu ended early$"):
         bench.call()
 
 
@@ -277,7 +277,7 @@ def test_arrays_in_shards_and_what_a_store_does_not_replace(bench: Bench, monkey
     other = bench.folder / "other.zarr"
     other.mkdir()
     (other / "notes.txt").write_text("mine")
-    with pytest.raises(OutputError, match="not a Zarr store; it is not replaced"):
+    with pytest.raises(OutputError, match="not a Zarr store; it will not be replaced"):
         bench.call("--force", output=other)
     assert (other / "notes.txt").read_text() == "mine"
 

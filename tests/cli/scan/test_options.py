@@ -203,7 +203,7 @@ def _(bench: Bench) -> None:
 @shows("devices")
 @shows("dry_run")
 def _(bench: Bench) -> None:  # more in test_devices.py
-    with pytest.raises(UsageError, match="--devices: 'none' is neither a number of devices"):
+    with pytest.raises(UsageError, match="--devices: 'none' is not a number of devices"):
         bench.call("--devices", "none")
     bench.call("--dry-run")
     assert not list(bench.folder.glob("o.*"))

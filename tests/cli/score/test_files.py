@@ -283,7 +283,9 @@ def test_the_precision_is_reported_and_kept(score, tmp_path, monkeypatch):
     assert score(vcf, device="cpu", precision="32").read_text() == header
     with monkeypatch.context() as patch:
         interrupt_after_a_piece(patch)
-        with pytest.raises(Interrupted, match=r"^finished records are kept; the same call with --resume continues"):
+        with pytest.raises(
+            Interrupted, match=r"^finished records are kept; to continue after them, repeat the command with --resume"
+        ):
             score(vcf, device="cpu")
     with pytest.raises(UsageError, match="--precision bf16"):
         score(vcf, device="cpu", precision="bf16", resume=True)

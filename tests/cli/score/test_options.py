@@ -333,7 +333,7 @@ def _(bench: Bench) -> None:
 @shows("devices")
 @shows("dry_run")
 def _(bench: Bench) -> None:  # more in test_devices.py
-    with pytest.raises(GenoconvError, match="--devices: '0' is neither a number of devices"):
+    with pytest.raises(GenoconvError, match="--devices: '0' is not a number of devices"):
         bench.call("--devices", "0")
     bench.call("--dry-run")
     assert not bench.out.exists()

@@ -144,7 +144,7 @@ def test_too_small_a_disk_is_said_before_anything_comes(
 def test_a_home_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("GENOCONV_HOME", str(tmp_path / "file" / "home"))
-    with pytest.raises(OutputError, match="cannot make this folder: Not a directory; set GENOCONV_HOME"):
+    with pytest.raises(OutputError, match="cannot create this folder: Not a directory; set GENOCONV_HOME"):
         fetch("demo")
 
 

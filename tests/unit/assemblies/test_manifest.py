@@ -235,5 +235,5 @@ def test_the_manifests_that_ship_are_those_of_the_repository() -> None:
 def test_a_manifest_has_a_limit_of_bytes(tmp_path: Path) -> None:
     path = tmp_path / "big.toml"
     path.write_text("#" * ((1 << 20) + 1))
-    with pytest.raises(DataError, match=r"big.toml: larger than 1,048,576 bytes, so not a manifest"):
+    with pytest.raises(DataError, match=r"big.toml: larger than 1,048,576 bytes, too large for a manifest"):
         read_manifest(path)

@@ -35,7 +35,7 @@ def test_own_files_are_known_by_a_name_and_not_copied(own: tuple[Path, Path]) ->
     assert f"mine         added    5.39 kb  {fasta}" in map(str, run.overview())
     assert next(run.describe("mine")).startswith("added ")
     assert run.verify("mine").startswith("mine: 2 files")
-    with pytest.raises(UsageError, match=r"a genome mine is here already; .*--force"):
+    with pytest.raises(UsageError, match=r"a genome named mine already exists; .*--force"):
         run.register("mine", fasta=fasta, annotation=None, force=False)
     run.register("mine", fasta=fasta, annotation=None, force=True)
     assert resolve_genome("mine").annotation is None
@@ -73,7 +73,7 @@ def test_bad_genes_leave_no_half_entry(own: tuple[Path, Path], content: bytes) -
 
 
 def test_names_of_known_genomes_are_taken(own: tuple[Path, Path]) -> None:
-    with pytest.raises(UsageError, match="hg38 is the name of a genome that genoconv knows; choose another"):
+    with pytest.raises(UsageError, match="hg38 is the name of a built-in genome; choose another"):
         run.register("hg38", fasta=own[0], annotation=None, force=True)
     with pytest.raises(UsageError, match=r"genome name '../x'"):
         run.register("../x", fasta=own[0], annotation=None, force=False)

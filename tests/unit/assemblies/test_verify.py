@@ -30,7 +30,9 @@ def test_verify_names_everything_that_is_wrong(server: Loopback, manifests: Path
 
 def test_paths_of_what_is_not_here_say_how_to_get_it(server: Loopback, manifests: Path) -> None:
     write_manifest(manifests, server, genes=False)
-    with pytest.raises(DataError, match="phix is not here; fetch it with: genoconv genomes fetch phix"):
+    with pytest.raises(
+        DataError, match="phix is not stored on this machine; fetch it with: genoconv genomes fetch phix"
+    ):
         run.path_of("phix", annotation=False)
     with pytest.raises(UsageError, match="no genome 'phixx': did you mean phix"):
         run.verify("phixx")

@@ -43,7 +43,7 @@ def test_a_trained_model_is_calibrated_as_the_command_does(
     with caplog.at_level(logging.INFO, logger="genoconv"):
         train(folder, fasta)
     told = [line for line in caplog.messages if "calibrate" in line or "SNVs by scan" in line]
-    assert [line.partition(",")[0] for line in told[:1]] == ["afterwards its scores are calibrated on a sample"]
+    assert [line.partition(",")[0] for line in told[:1]] == ["the finished model will be calibrated on a sample"]
     assert f"{folder / NAME}: " in told[1]
     assert "to add them: genoconv models calibrate" in told[2]
     found = Calibration.load(folder)
@@ -90,10 +90,10 @@ def test_what_goes_wrong_leaves_the_model(
     monkeypatch.setattr(calibrate, "fill", fail(OutputError("the disk is full")))
     train(folder, fasta)
     [warning] = [line for line in caplog.messages if "disk is full" in line]
-    assert warning.endswith(f"to calibrate it: genoconv models calibrate {folder} -f {fasta}")
+    assert warning.endswith(f"to calibrate it, run: genoconv models calibrate {folder} -f {fasta}")
     load_model(folder)
     monkeypatch.setattr(calibrate, "fill", fail(KeyboardInterrupt()))
-    with pytest.raises(Interrupted, match="is complete; to calibrate it: genoconv models calibrate"):
+    with pytest.raises(Interrupted, match="is complete; to calibrate it, run: genoconv models calibrate"):
         train(folder, fasta, force=True)
     load_model(folder)
     assert not (folder / NAME).exists()

@@ -67,8 +67,16 @@ WRONG = {
     "no split": ("w.bed", "chr1\t0\t60\ta\t0\t+\ttrain\nchr1\t60\t90\n", "line 2: no split; column 7 of BED"),
     "another split": ("w.bed", "chr1\t0\t60\ta\t0\t+\tdev\n", "line 1: no split"),
     "unknown contig": ("w.bed", "chr9\t0\t60\ta\t0\t+\ttrain\n", "line 1: no contig 'chr9' in "),
-    "beyond the end": ("w.bed", "2\t800\t901\ta\t0\t+\ttrain\n", "line 1: the window ends at 901, contig '2' at 900"),
-    "too long": ("w.bed", "2\t0\t65\ta\t0\t+\ttrain\n", "line 1: a window of 65 bases, the model reads 64: choose"),
+    "beyond the end": (
+        "w.bed",
+        "2\t800\t901\ta\t0\t+\ttrain\n",
+        "line 1: the window ends at 901, but '2' has only 900 bases",
+    ),
+    "too long": (
+        "w.bed",
+        "2\t0\t65\ta\t0\t+\ttrain\n",
+        "line 1: a window of 65 bases, but the model reads at most 64: choose",
+    ),
     "no row": ("w.tsv", HEADER, "no windows in this file"),
     "no header": ("w.tsv", "chr1\t0\t60\t+\ta\ttrain\n", "line 1: expected the header contig start end"),
     "a column less": ("w.tsv", HEADER + "chr1\t0\t60\t+\ta\n", "line 2: 5 columns, expected 6"),
@@ -100,7 +108,7 @@ def test_a_wrong_file_gets_one_clear_line(fasta: Path, tmp_path: Path, name: str
 def test_what_does_not_go_with_a_file_of_windows(fasta: Path, genes: Path, tmp_path: Path) -> None:
     file = tmp_path / "w.bed"
     file.write_text("chr1\t0\t60\ta\t0\t+\ttrain\n")
-    with pytest.raises(UsageError, match="--windows FILE has its windows already: drop --annotation"):
+    with pytest.raises(UsageError, match="--windows FILE already defines the windows: drop --annotation"):
         train_tiny(tmp_path / "run", fasta, f"window_file={file}", f"annotation={genes}")
     with pytest.raises(UsageError, match="--windows goes with the FASTA that it describes"):
         CliRunner().invoke(app, ["train", "--windows", str(file)], catch_exceptions=False)

@@ -86,7 +86,7 @@ REFUSED = {
     "genes of nothing": (["fasta=x.fa", "genes=true"], "add --annotation"),
     "genes and tiles": (["fasta=x.fa", "annotation=x.gtf", "genes=false"], "drop one of them"),
     "annotation alone": (["annotation=x.gtf"], "--annotation goes with the FASTA that it describes"),
-    "init and preset": (["init=m", "preset=tiny-1k"], "--init brings the sizes of the model"),
+    "init and preset": (["init=m", "preset=tiny-1k"], "--init determines the size of the model"),
     "device": (["run.device=tpu"], "run.device"),
 }
 
@@ -153,7 +153,7 @@ def test_hostile_yaml_gets_one_clear_line(tmp_path: Path, name: str) -> None:
 
 
 def test_a_file_name_that_is_not_utf8_is_refused_before_anything_is_written() -> None:
-    with pytest.raises(UsageError, match="its name is not UTF-8"):
+    with pytest.raises(UsageError, match="its name is not valid UTF-8"):
         config(fasta="genome\udcff.fa")
 
 

@@ -213,5 +213,5 @@ def test_gzip_is_read_as_its_plain_twin(fasta: Path, tmp_path: Path) -> None:
 
 def test_an_output_that_cannot_be_written(fasta: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot make a model folder"):
+    with pytest.raises(OutputError, match="cannot create a model folder"):
         train_tiny(tmp_path / "file" / "run", fasta)

@@ -79,9 +79,11 @@ def test_no_gene_is_cut_without_a_line_that_says_so(tmp_path: Path, caplog: pyte
 
     assert "cut" not in said()
     warm = said("data.length_warmup=always", "run.max_steps=13")
-    assert "longer windows are cut to random stretches: 59 bases for 1 step, then 236 bases for 1 step, then" in warm
+    assert (
+        "training on random stretches of longer windows: 59 bases for 1 step, then 236 bases for 1 step, then" in warm
+    )
     assert "then 944 bases for 1 step, then whole windows" in warm
-    assert "random stretches: 300 bases" in said("data.stages=[{length: 300}]")
+    assert "random stretches of longer windows: 300 bases" in said("data.stages=[{length: 300}]")
     assert "2 genes longer than 500 split" in said("max_length=500")
 
 
@@ -127,7 +129,7 @@ def test_a_run_in_packed_batches_has_the_figures_of_one_in_padded_ones(
     assert "end to end" not in caplog.text
     packed = rows("packed", "true", "run.max_steps=2")
     assert set(seen) == {True}
-    assert "windows of unlike lengths lie end to end: padding would be" in caplog.text
+    assert "windows of different lengths are packed end to end: padding would be" in caplog.text
     measured = [name for name in padded[0] if name.startswith(("loss", "perplexity", "bases["))]
     assert {"loss", "perplexity[intron]", "bases[intergenic]"} <= set(measured)
     pairs = [(a, b) for a, b in zip(padded, packed, strict=True) if a["split"] != "train"]

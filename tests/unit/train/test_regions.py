@@ -57,7 +57,7 @@ REFUSED = {
     "both": ([{"feature": "cds", "bed": "x"}], "a region has one of feature (of the annotation) and bed (a file)"),
     "around": ([{"feature": "cds", "around": 5}], "around goes with the feature promoter alone; drop it"),
     "unknown key": ([{"feature": "cds", "wait": 5}], "unknown key windows.regions.0.wait"),
-    "without annotation": (["intron"], "region intron is of an annotation, and there is none: add --annotation FILE"),
+    "without annotation": (["intron"], "region intron needs an annotation: add --annotation FILE"),
     "a name for bases in none": ([{"feature": "cds", "name": "other"}], "region other: another region"),
 }
 

@@ -143,7 +143,7 @@ def test_a_run_is_not_resumed_on_other_data(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError) as caught:
         resume(folder)
     assert message in str(caught.value)
-    assert "restore what the run began with, or start a new one with -o" in str(caught.value)
+    assert "restore the original, or start a new run with -o" in str(caught.value)
     assert (folder / "genome.json").read_bytes() == before
     write_fasta(fasta, CONTIGS)  # put back
     genes(annotation, all_starts)
@@ -162,7 +162,7 @@ def test_a_run_without_a_record_of_its_sequence_says_so(tmp_path: Path, caplog: 
     folder = train_tiny(tmp_path / "run", patterned_genome(tmp_path / "genome.fa"), max_steps=1)
     (folder / "genome.json").unlink()
     assert resume(folder, "run.max_steps=2") == 0
-    assert "nothing says whether the sequence is that which the run began with" in caplog.text
+    assert "changes of the sequence since the start of the run cannot be detected" in caplog.text
     (folder / "genome.json").write_text('{"contigs": [1, 2')
     with pytest.raises(ModelError, match=r"genome\.json: damaged"):
         resume(folder, "run.max_steps=3")

@@ -66,7 +66,7 @@ REFUSED = {
     "fewer windows": ({"fasta": ["a", "b"], "window_file": ["x"]}, (), "--windows is given 1 time and --fasta 2"),
     "a genome twice": ({"genome": ["hg38", "hg38"]}, (), "hg38 is given twice"),
     "a file twice": ({"fasta": ["a.fa", "./a.fa"]}, (), "a.fa is given twice"),
-    "a name twice": ({}, ("sources=[{fasta: a, name: x}, {fasta: b, name: x}]",), "two sources are called x"),
+    "a name twice": ({}, ("sources=[{fasta: a, name: x}, {fasta: b, name: x}]",), "two sources are named x"),
     "no sequence": ({}, ("sources=[{name: x}, {genome: hg38}]",), "source x: give one of --genome NAME and --fasta"),
     "weight of 0": ({}, ("sources=[{fasta: a, weight: 0}]",), "sources.0.weight: must be above 0.0, got '0'"),
     "weight below 0": ({}, ("sources=[{fasta: a, weight: -1}]",), "sources.0.weight: must be above 0.0, got '-1'"),

@@ -224,7 +224,7 @@ def test_genes_windows_and_cuts_are_distinguished(
     assert sum(part["windows"] for part in parts) == 40 + 3 * 20
     train = genome["split"]["train"]
     words = f"{train['windows']} windows of {train['genes']} genes ({train['cut_genes']} of them cut into parts)"
-    assert f"learning from {words}" in caplog.text
+    assert f"training on {words}" in caplog.text
     card = (folder / "README.md").read_text()
     assert words in card
     assert "genes, some of them cut into parts" in card

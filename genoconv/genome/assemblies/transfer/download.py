@@ -122,8 +122,8 @@ def _checksum(path: Path, *, remote: RemoteFile, recorded: str | None) -> str:
         raise WrongError(f"damaged: expected md5 {remote.md5}, got {md5}")
     if recorded is not None and not remote.known and sha256 != recorded:
         raise WrongError(
-            f"its sha256 is {sha256}, but {recorded} was recorded when it was first fetched; if its provider has"
-            " changed it for good, accept that with --record"
+            f"its sha256 is {sha256}, but {recorded} was recorded when it was first fetched; if the provider has"
+            " replaced the file permanently, accept it with --record"
         )
     return sha256
 

@@ -129,7 +129,7 @@ def refuse_downgrade(url: str, response: "Response") -> None:
     for hop in (*response.history, response):
         if url.startswith("https:") and not hop.url.startswith("https:"):
             where = printable(hop.url)
-            raise DownloadError(f"the server leads from https to {where}, where anybody could change the file")
+            raise DownloadError(f"the server redirects from https to {where}, which is not secure")
 
 
 def answer(response: "Response") -> str:
