@@ -2,18 +2,15 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import Result
+from calls import call
 from embed_files import model_folder
-from typer.testing import CliRunner
 
-from genoconv.cli.app import app
-from genoconv.errors import GenoconvError
 from genoconv.pipelines.finetune import inputs
 from genoconv.pipelines.finetune.options import FinetuneConfig
 
@@ -58,16 +55,6 @@ def base_model(folder: Path, *, max_length: int = 100) -> Path:
 
 
 QUICK = ("--epochs", "3", "--device", "cpu", "--no-baselines")
-
-
-def call(*words: object, options: Mapping[str, object] | None = None) -> Result:
-    """Run ``genoconv`` in this process; its errors are raised."""
-    result = CliRunner().invoke(app, list(map(str, words)))
-    if isinstance(result.exception, GenoconvError):
-        raise result.exception
-    if result.exit_code:
-        raise SystemExit(result.exit_code) from result.exception
-    return result
 
 
 def finetune(table: Path, base: Path, output: Path, *words: object) -> Path:

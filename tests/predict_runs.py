@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from calls import call
 from embed_files import small_model
 from fasta_files import random_bases, write_fasta
-from finetune_runs import call
 
 from genoconv.models import load_model, save_model
 from genoconv.models.heads import HeadConfig, Predictor

@@ -4,13 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from calls import call
 from click.testing import Result
 from toy_scoring import write_fasta
-from typer.testing import CliRunner
 from vcf_files import text
-
-from genoconv.cli.app import app
-from genoconv.errors import GenoconvError, Interrupted
 
 RNG = np.random.default_rng(13)
 CONTIGS = {
@@ -30,15 +27,9 @@ class Bench:
     def call(self, *words: object, **instead: object) -> Result:
         base = {"--model": self.model, "--output": self.out, "--window": 96, "--context": 64, "--device": "cpu"}
         base |= {f"--{name}": value for name, value in instead.items() if name != "fasta"}
-        options = [str(word) for pair in base.items() if pair[1] is not None for word in pair]
+        options = [word for pair in base.items() if pair[1] is not None for word in pair]
         fasta = instead.get("fasta", self.fasta)
-        result = CliRunner().invoke(app, ["scan", *([str(fasta)] if fasta else []), *options, *map(str, words)])
-        if isinstance(result.exception, GenoconvError):
-            raise result.exception
-        if result.exit_code == 130:
-            raise Interrupted(result.output)
-        assert result.exit_code == 0, (result.output, result.exception)
-        return result
+        return call("scan", *([fasta] if fasta else []), *options, *words)
 
     def table(self, *words: object, **instead: object) -> pd.DataFrame:
         self.call(*words, "--force", **instead)

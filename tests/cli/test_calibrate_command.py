@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import Result
+from calls import call
 from embed_files import model_folder
 from option_effects.effects import Effects
 from toy_scoring import write_fasta
-from typer.testing import CliRunner
 from vcf_files import info, lines, text, tiny_model
 
-from genoconv.cli.app import app
 from genoconv.errors import DataError, DownloadError, GenoconvError, OutputError, UsageError
 from genoconv.models import load_model, save_model
 from genoconv.pipelines.models.options import CalibrateOptions
@@ -48,25 +46,18 @@ class Bench:
             + "".join(f"c\t{pos}\t.\t{r}\t{alt}\t.\t.\t.\n" for pos, r, alt in rows)
         )
 
-    def run(self, *words: object) -> Result:
-        result = CliRunner().invoke(app, list(map(str, words)))
-        if isinstance(result.exception, GenoconvError):
-            raise result.exception
-        assert result.exit_code == 0, (result.output, result.exception)
-        return result
-
     def calibrate(self, *words: object, **instead: object) -> Calibration:
         base = {"--fasta": self.fasta, "--sample": 1000, "--variants": 0, "--window": 64, "--device": "cpu"}
         base |= {f"--{name}": value for name, value in instead.items()}
         options = [word for pair in base.items() if pair[1] is not None for word in pair]
-        self.run("models", "calibrate", self.model, *options, *words)
+        call("models", "calibrate", self.model, *options, *words)
         found = Calibration.load(self.model)
         assert found is not None
         return found
 
     def scored(self, *words: object) -> list[dict[str, str]]:
         out = self.folder / "out.vcf"
-        self.run("score-variants", self.vcf, "-f", self.fasta, "-m", self.model, "-o", out, "--force", *words)
+        call("score-variants", self.vcf, "-f", self.fasta, "-m", self.model, "-o", out, "--force", *words)
         return [info(line) for line in lines(out)]
 
 
@@ -109,7 +100,7 @@ def test_scores_get_percentile_and_z(ready: Bench) -> None:
 def test_a_table_has_them_too(ready: Bench) -> None:
     table = ready.folder / "t.tsv"
     base = ("score-variants", ready.vcf, "-f", ready.fasta, "-m", ready.model)
-    ready.run(*base, "--tsv", table, "-w", "64,128", "--force")
+    call(*base, "--tsv", table, "-w", "64,128", "--force")
     names, *rows = [line.split("\t") for line in table.read_text().splitlines()]
     assert names[5:] == [
         *(f"{name}_64" for name in ("llr", "forward", "reverse", "pct", "z", "status")),
@@ -129,7 +120,7 @@ def test_scan_has_them_and_they_are_uniform(ready: Bench) -> None:
 
     base = ("scan", ready.fasta, "-m", ready.model, "-w", 64, "--force", "--quiet")
     for name in ("s.tsv.gz", "s.vcf.gz", "s.parquet", "s.npy"):
-        ready.run(*base, "-o", ready.folder / name)
+        call(*base, "-o", ready.folder / name)
     rows = [line.split("\t") for line in text(ready.folder / "s.tsv.gz").splitlines() if not line.startswith("##")]
     assert rows[0][-2:] == ["pct", "z"]
     percentiles = np.array([float(row[-2]) for row in rows[1:]])
@@ -157,14 +148,14 @@ def test_a_resumed_run_has_the_same_bytes(ready: Bench, monkeypatch: pytest.Monk
         ready.scored("-w", 64)
     (ready.folder / "out.vcf").unlink()
     base = ("score-variants", ready.vcf, "-f", ready.fasta, "-m", ready.model)
-    ready.run(*base, "-o", ready.folder / "out.vcf", "-w", 64, "--resume")
+    call(*base, "-o", ready.folder / "out.vcf", "-w", 64, "--resume")
     assert (ready.folder / "out.vcf").read_bytes() == expected
 
 
 def test_without_one_the_log_says_how_to_make_it(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="genoconv"):
         assert "GCONV_PCT" not in bench.scored("-w", 64)[0]
-        bench.run("scan", bench.fasta, "-m", bench.model, "-w", 64, "-r", "c:9-9", "-o", bench.folder / "o.tsv.gz")
+        call("scan", bench.fasta, "-m", bench.model, "-w", 64, "-r", "c:9-9", "-o", bench.folder / "o.tsv.gz")
     advice = f"genoconv models calibrate {bench.model} -f {bench.fasta}"
     found = [line for line in caplog.messages if "not calibrated" in line]
     assert len(found) == 2
@@ -193,7 +184,7 @@ def test_a_run_that_computes_otherwise_has_none(
 
 def test_a_scan_with_another_context_has_none(ready: Bench, caplog: pytest.LogCaptureFixture) -> None:
     out = ready.folder / "k.tsv.gz"
-    ready.run("scan", ready.fasta, "-m", ready.model, "-w", 64, "-c", 48, "-r", "c:9-9", "-o", out)
+    call("scan", ready.fasta, "-m", ready.model, "-w", 64, "-c", 48, "-r", "c:9-9", "-o", out)
     assert "\tpct" not in text(out)
     assert any("made for --context 32, not for 48" in line for line in caplog.messages)
 
@@ -201,13 +192,13 @@ def test_a_scan_with_another_context_has_none(ready: Bench, caplog: pytest.LogCa
 def test_other_weights_and_other_genomes_are_noticed(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     bench.calibrate()
     other = write_fasta(bench.folder / "other.fa", {"c": CONTIGS["c"][:-1] + "A" + "ACGTACGT" * 9})
-    bench.run("scan", other, "-m", bench.model, "-w", 64, "-r", "c:9-9", "-o", bench.folder / "o.tsv.gz")
+    call("scan", other, "-m", bench.model, "-w", 64, "-r", "c:9-9", "-o", bench.folder / "o.tsv.gz")
     assert any("shares no sequence with this genome" in line for line in caplog.messages)
     assert "\tpct" in text(bench.folder / "o.tsv.gz")
     model = load_model(bench.model)
     model.lm_head.weight.data.mul_(2)
     save_model(model, bench.model, provenance={})
-    bench.run("scan", bench.fasta, "-m", bench.model, "-w", 64, "-r", "c:9-9", "-o", bench.folder / "p.tsv.gz")
+    call("scan", bench.fasta, "-m", bench.model, "-w", 64, "-r", "c:9-9", "-o", bench.folder / "p.tsv.gz")
     assert any("made for other weights" in line and "--force" in line for line in caplog.messages)
     assert "\tpct" not in text(bench.folder / "p.tsv.gz")
 
@@ -244,7 +235,7 @@ def test_windows_beyond_training_where_filters_are_shorter(bench: Bench) -> None
     bench.model = model_folder(bench.folder / "short", max_length=66, filter_length=16)
     facts = bench.calibrate(window=100, variants=110).facts
     assert (facts["window"], facts["scan_window"]) == (100, 100)
-    shown = CliRunner().invoke(app, ["models", "show", str(bench.model)])
+    shown = call("models", "show", bench.model)
     assert f"calibration  {facts['positions']:,} positions and 220 variants of g.fa, window 100\n" in shown.output
 
 
@@ -364,7 +355,7 @@ def _(bench: Bench) -> None:
 
 def test_a_model_that_ships_with_genoconv_stays_as_it_is(bench: Bench) -> None:
     with pytest.raises(UsageError, match=r"^mammal-1k: the model is included with genoconv.*calibrate the copy$"):
-        bench.run("models", "calibrate", "mammal-1k", "-f", bench.fasta, "--force")
+        call("models", "calibrate", "mammal-1k", "-f", bench.fasta, "--force")
 
 
 def test_a_shipped_folder_that_is_named_as_one_is_calibrated(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,7 +365,7 @@ def test_a_shipped_folder_that_is_named_as_one_is_calibrated(bench: Bench, monke
 
 @shows("dry_run")
 def _(bench: Bench) -> None:  # what it says is tested above
-    bench.run("models", "calibrate", bench.model, "-f", bench.fasta, "-w", 64, "--variants", 0, "--dry-run")
+    call("models", "calibrate", bench.model, "-f", bench.fasta, "-w", 64, "--variants", 0, "--dry-run")
     assert not (bench.model / NAME).exists()
 
 

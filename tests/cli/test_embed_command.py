@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from calls import call
 from embed_files import model_folder, places, rc, read_npz, small_model, states
 from fasta_files import bgzipped, random_bases, write_fasta
-from typer.testing import CliRunner
 
-from genoconv.cli.app import app
 from genoconv.errors import DataError, GenoconvError, Interrupted, OutputError, UsageError
 from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.fasta.digests import digest_of
@@ -234,10 +233,9 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_call_says_what_to_do(fasta, model, tmp_path, name):
     words, kind, message = WRONG[name]
-    given = ["embed", str(fasta), "-m", str(model), "-o", str(tmp_path / "x.npz"), *words]
-    result = CliRunner().invoke(app, given)
-    assert isinstance(result.exception, kind)
-    assert message in str(result.exception)
+    with pytest.raises(kind) as caught:
+        call("embed", fasta, "-m", model, "-o", tmp_path / "x.npz", *words)
+    assert message in str(caught.value)
     assert not list(tmp_path.glob(".x*"))
     assert not (tmp_path / "x.npz").exists()
 
@@ -387,9 +385,8 @@ def test_nothing_finished_leaves_nothing(run, fasta, tmp_path, monkeypatch):
 def test_a_package_is_missed_before_anything_is_computed(fasta, tmp_path, monkeypatch):
     """The model does not even exist: the format is looked at first."""
     monkeypatch.setitem(sys.modules, "h5py", None)
-    result = CliRunner().invoke(app, ["embed", str(fasta), "-m", "nowhere", "-o", str(tmp_path / "x.h5ad")])
-    assert isinstance(result.exception, UsageError)
-    assert "x.h5ad: .h5ad needs h5py; pip install 'genoconv[h5ad]'" in str(result.exception)
+    with pytest.raises(UsageError, match=r"x\.h5ad: \.h5ad needs h5py; pip install 'genoconv\[h5ad\]'"):
+        call("embed", fasta, "-m", "nowhere", "-o", tmp_path / "x.h5ad")
 
 
 def test_bfloat16_is_near(run, fasta):

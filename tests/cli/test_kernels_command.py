@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from typer.testing import CliRunner
+from calls import call
 
-from genoconv.cli.app import app
 from genoconv.errors import KernelError, UsageError
 from genoconv.gpu import compiler
 from genoconv.gpu.targets import ARCHS, card_of
@@ -21,9 +20,7 @@ needs_compiler = pytest.mark.skipif(compiler.missing() is not None, reason=str(c
 
 
 def run(*words: str) -> str:
-    result = CliRunner().invoke(app, ["kernels", *words], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result.stdout
+    return call("kernels", *words).stdout
 
 
 @pytest.mark.parametrize("arch", ARCHS)
@@ -102,4 +99,4 @@ def test_doctor_fails_where_a_result_is_off(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(doctor, "_CPU_LONGEST", 256)
     monkeypatch.setattr(doctor, "TOLERANCE", 1e-6)
     with pytest.raises(KernelError, match=r"length 256 on torch: \w+ is off by .*GENOCONV_KERNELS=torch"):
-        CliRunner().invoke(app, ["kernels", "doctor", "--device", "cpu"], catch_exceptions=False)
+        call("kernels", "doctor", "--device", "cpu")

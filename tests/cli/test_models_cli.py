@@ -2,20 +2,17 @@
 
 from pathlib import Path
 
+from calls import call
 from published_checkpoints import random_tensors, write_hf, write_original
 from reports import reported
-from typer.testing import CliRunner
 
-from genoconv.cli.app import app
 from genoconv.pipelines.models.run import import_model
 from support import one_clear_line, run_cli
 
 
 def models(*arguments: str | Path) -> str:
     """Standard output of the command, run in this process."""
-    result = CliRunner().invoke(app, ["models", *map(str, arguments)])
-    assert result.exception is None, result.exception
-    return result.stdout
+    return call("models", *arguments).stdout
 
 
 def test_show_and_list_print_data(home: Path, tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 from base_genomes import COMPLEMENT, MOTIF, Genome, small_genome
-from finetune_runs import base_model, call, classed_table
+from calls import call
+from finetune_runs import base_model, classed_table
 
 from genoconv.errors import DataError, UsageError
 from genoconv.models import load_model
@@ -275,7 +276,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(
 
     with monkeypatch.context() as patch:
         patch.setattr(Learner, "training_step", step)
-        with pytest.raises((Killed, SystemExit)):
+        with pytest.raises(Killed):
             call("finetune", *words, "-o", tmp_path / "again")
     calls[0] = -100
     call("finetune", "--resume", tmp_path / "again")

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from calls import call
 from fasta_files import write_fasta
 from odd_files import Odd
 from train_runs import TINY, patterned_genome, same_weights, train_tiny, weights
@@ -195,8 +196,7 @@ def test_a_process_that_fails_ends_the_command_with_its_message(
     before = f"import sys; from genoconv.train import workers; sys.argv[0], workers._STUCK = {str(script)!r}, 0.2"
     result = run_cli(*words, home=home, env=environment(home, fonts), before=before)
     assert message in one_clear_line(result, code=1)
-    again = CliRunner().invoke(app, ["train", "-f", str(fasta), "-o", str(folder), "--max-steps", "1", *sets(), "-q"])
-    assert again.exit_code == 0, again.exception
+    call("train", "-f", fasta, "-o", folder, "--max-steps", 1, *sets(), "-q")
 
 
 def free_job() -> int:
@@ -272,12 +272,10 @@ def test_options_that_exclude_each_other(fasta: Path, tmp_path: Path) -> None:
 
 def test_print_config_prints_and_does_nothing(fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(app, ["train", "-f", "genome.fa", "--max-length", "128", "--print-config"])
-    assert result.exit_code == 0
+    result = call("train", "-f", "genome.fa", "--max-length", 128, "--print-config")
     file = tmp_path / "printed.yaml"
     file.write_text(result.stdout)
-    again = CliRunner().invoke(app, ["train", str(file), "--print-config"])
-    assert again.stdout == result.stdout
+    assert call("train", file, "--print-config").stdout == result.stdout
     assert f"fasta: {fasta}" in result.stdout
     assert {path.name for path in tmp_path.iterdir()} == {"genome.fa", "printed.yaml"}
 
@@ -325,9 +323,7 @@ def test_every_option_reaches_its_key(fasta: Path, tmp_path: Path, monkeypatch: 
     (tmp_path / "models" / "tiny").mkdir(parents=True)
     words = [str(value)] if str(value).startswith("--") else [labels[key], str(value)]
     source = [] if key in ("genome", "demo") else ["-f", str(fasta)]
-    result = CliRunner().invoke(app, ["train", *source, *words, "--print-config"])
-    assert result.exit_code == 0, result.exception
-    found = yaml.safe_load(result.stdout)
+    found = yaml.safe_load(call("train", *source, *words, "--print-config").stdout)
     for part in key.split("."):
         found = found[part]
     if key == "windows.regions":
@@ -345,9 +341,9 @@ def test_the_options_of_a_call_are_used(fasta: Path, tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run.yaml").write_text(f"fasta: {fasta}\n")
     for words in (["run.yaml"], ["--config", "run.yaml", "-o", "out", "--force", "--offline", "-q"]):
-        assert CliRunner().invoke(app, ["train", *words]).exit_code == 0
-    assert CliRunner().invoke(app, ["train", "--resume", "out", "--offline", "-q"]).exit_code == 0
-    plain, full, again = ({**call, "command": None} for call in calls)
+        call("train", *words)
+    call("train", "--resume", "out", "--offline", "-q")
+    plain, full, again = ({**how, "command": None} for how in calls)
     no, yes = {"offline": False, "quiet": False}, {"offline": True, "quiet": True}
     assert plain == {"folder": Path("runs/genome"), "force": False, "command": None, **no}
     assert full == {"folder": Path("out"), "force": True, "command": None, **yes}
@@ -371,8 +367,6 @@ def test_an_odd_fasta_by_the_installed_command(odd: Odd, tmp_path: Path, home: P
 
 def test_the_summary_is_on_stderr_and_quiet_is_quiet(tmp_path: Path) -> None:
     path = write_fasta(tmp_path / "g.fa", {"c": "ACGT" * 3000})
-    words = ["train", "-f", str(path), "-o", str(tmp_path / "run"), "--max-steps", "1", "-q", *sets()]
-    result = CliRunner().invoke(app, words)
-    assert result.exit_code == 0, result.exception
+    result = call("train", "-f", path, "-o", tmp_path / "run", "--max-steps", 1, "-q", *sets())
     assert result.output == ""
     assert json.loads((tmp_path / "run" / "config.json").read_text())["provenance"]["genome"] == "g.fa"

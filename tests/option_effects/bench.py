@@ -5,13 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from calls import call
 from click.testing import Result
 from embed_files import read_npz
 from fasta_files import random_bases, write_fasta
-from typer.testing import CliRunner
 
-from genoconv.cli.app import app
-from genoconv.errors import GenoconvError
 from option_effects.effects import Effect, Effects
 
 EFFECTS = Effects()
@@ -37,11 +35,7 @@ class Bench:
         self.out = folder / "out.npz"
 
     def run(self, *words: object) -> Result:
-        result = CliRunner().invoke(app, list(map(str, words)))
-        if isinstance(result.exception, GenoconvError):
-            raise result.exception
-        assert result.exit_code == 0, (result.output, result.exception)
-        return result
+        return call(*words)
 
     def embed(self, *words: object) -> dict[str, Any]:
         base = () if "--genome" in words else (self.fasta,)

@@ -6,11 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from calls import call
 from published_checkpoints import random_tensors, write_hf
-from typer.testing import CliRunner
 from vcf_files import tiny_model
 
-from genoconv.cli.app import app
 from genoconv.errors import ModelError, OutputError, UsageError
 from genoconv.models import load_model, model_digest, registry
 from genoconv.models.published.hub import PUBLISHED
@@ -82,7 +81,7 @@ def test_a_shipped_model_is_found_and_listed(
     (tmp_path / "shipped" / "notes").mkdir()
     assert registry.model_folder("mine") == folder, "what ships comes before what was stored"
     assert [model.name for model in registry.known_models().values() if model.kind == "shipped"] == ["mine"]
-    listed = CliRunner().invoke(app, ["models", "list"]).stdout.splitlines()
+    listed = call("models", "list").stdout.splitlines()
     assert listed[-1].startswith("mine ")
     assert listed[-1].endswith(f"shipped: {folder}")
 

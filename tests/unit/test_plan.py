@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from calls import call
 from torch import Tensor
-from typer.testing import CliRunner
 
-from genoconv.cli.app import app
 from genoconv.errors import UsageError
 from genoconv.gpu import cache, compiler, targets
 from genoconv.gpu.compiler import Kernel
@@ -137,7 +136,7 @@ BEYOND = 2**24 + 1
 def test_a_new_regime_is_explained_and_warmed(monkeypatch: pytest.MonkeyPatch) -> None:
     from genoconv.pipelines.kernels import run as kernels
 
-    result = CliRunner().invoke(app, ["kernels", "explain", "-n", str(BEYOND)], catch_exceptions=False)
+    result = call("kernels", "explain", "-n", BEYOND)
     assert "regime toy: transform of 1,073,741,824 points" in result.stdout
     assert f"toy of {BEYOND:,}\n" in result.stdout
     assert Kernel("toy/convolve", (("TOY", 2**30),), 0, 32) in list(kernels.every_kernel("sm_90"))

@@ -4,9 +4,8 @@ import json
 from dataclasses import replace
 
 import pytest
-from typer.testing import CliRunner
+from calls import call
 
-from genoconv.cli.app import app
 from genoconv.errors import UsageError
 from genoconv.models import preset
 from genoconv.pipelines.lengths import parse_length
@@ -162,16 +161,15 @@ def test_what_cannot_be_is_refused(changes: dict[str, object], message: str) -> 
 
 
 def test_the_command() -> None:
-    result = CliRunner().invoke(app, ["plan", "-n", "2.4m", "--preset", "gene-4m", "--train", "--gpu", "H200"])
-    assert result.exit_code == 0, result.output
+    result = call("plan", "-n", "2.4m", "--preset", "gene-4m", "--train", "--gpu", "H200")
     assert "training step of 1 x 2,400,000 bases, bf16, on NVIDIA H200 (140 GiB)" in result.stdout
     assert "checkpointing" in result.stdout
     # beyond the limit of filters, with short ones
-    result = CliRunner().invoke(app, ["plan", "-n", "248m", "--filter-length", "32k", "--gpu", "h200"])
+    result = call("plan", "-n", "248m", "--filter-length", "32k", "--gpu", "h200")
     assert "forward pass of 1 x 248,000,000 bases" in result.stdout
     for wrong in ("2.4x", "0", "1.5"):
-        result = CliRunner().invoke(app, ["plan", "-n", wrong, "--gpu", "h200"])
-        assert isinstance(result.exception, UsageError)
+        with pytest.raises(UsageError):
+            call("plan", "-n", wrong, "--gpu", "h200")
 
 
 def test_predictions_hold_against_the_recorded_measurements() -> None:

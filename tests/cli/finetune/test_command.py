@@ -12,8 +12,10 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from finetune_runs import CLASSES, SEQUENCES, Bench, Killed, call, finetune
+from calls import call
+from finetune_runs import CLASSES, SEQUENCES, Bench, Killed, finetune
 
+from genoconv.errors import Interrupted
 from genoconv.models import load_model
 from genoconv.models.heads import Predictor
 from genoconv.tokens import encode
@@ -84,7 +86,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(bench: Bench, how: str, word
     again = bench.folder / "again"
     with bench.monkeypatch.context() as patch:
         patch.setattr(Learner, "training_step", step)
-        with pytest.raises((Killed, SystemExit)):
+        with pytest.raises((Killed, Interrupted)):
             finetune(bench.table, bench.base, again, *uneven)
     assert not (again / "config.json").exists()
     call("finetune", "--resume", again)

@@ -2,8 +2,9 @@
 
 import pandas as pd
 import pytest
+from calls import call
 from fasta_files import write_fasta
-from finetune_runs import GOOD, QUICK, SEQUENCES, Bench, call, write_table
+from finetune_runs import GOOD, QUICK, SEQUENCES, Bench, write_table
 
 from genoconv import formats
 from genoconv.errors import DataError, GenoconvError, UsageError

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 from base_genomes import small_genome
+from calls import call
 from fasta_files import write_fasta
-from finetune_runs import CLASSES, GOOD, SEQUENCES, Bench, Killed, call, finetune, write_table
+from finetune_runs import CLASSES, GOOD, SEQUENCES, Bench, Killed, finetune, write_table
 from option_effects.effects import Effects
 
 from genoconv.errors import DataError, OutputError, UsageError

@@ -4,8 +4,8 @@ import os
 
 import pandas as pd
 import pytest
+from calls import call
 from embed_files import small_model
-from finetune_runs import call
 from predict_runs import SEQUENCES, Bench, expected_logits
 
 from genoconv.errors import GenoconvError, ModelError

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from calls import call
 from fasta_files import write_fasta
-from finetune_runs import call
 from predict_runs import SEQUENCES, Bench, head_folder
 
 from genoconv.errors import DataError, UsageError

@@ -7,8 +7,9 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
+from calls import call
 from fasta_files import write_fasta
-from finetune_runs import call, write_table
+from finetune_runs import write_table
 from option_effects.effects import Effects
 from predict_runs import SEQUENCES, Bench, expected, head_folder
 

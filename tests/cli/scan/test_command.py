@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 import pysam.bcftools
 import pytest
+from calls import call
 from scan_runs import CONTIGS, REGION, Bench
 from toy_scoring import write_fasta
-from typer.testing import CliRunner
 from vcf_files import info, lines
 
-from genoconv.cli.app import app
 from genoconv.errors import DataError, Interrupted, ModelError, OutputError, UsageError
 from genoconv.pipelines.scan import run as scan_run
 from genoconv.pipelines.scan.options import ScanOptions
@@ -47,7 +46,7 @@ def test_it_is_what_score_variants_says(bench: Bench) -> None:
     bench.call(output=vcf)
     words = ["score-variants", vcf, "-f", bench.fasta, "-m", bench.model, "-w", 160, "--grid", 32, "--reduce", "site"]
     words += ["-o", scored, "--info-prefix", "S", "--device", "cpu", "-r", "c:161-740"]
-    assert CliRunner().invoke(app, list(map(str, words))).exit_code == 0
+    call(*words)
     found = [info(line) for line in lines(scored)]
     assert len(found) == 580
     ours, theirs = ([[float(v) for v in one[key].split(",")] for one in found] for key in ("GCONV_LLR", "S_LLR"))

@@ -9,13 +9,12 @@ import numpy as np
 import pysam.bcftools
 import pytest
 import yaml
+from calls import call
 from click.testing import Result
 from option_effects.effects import Effects
 from toy_scoring import write_fasta
-from typer.testing import CliRunner
 from vcf_files import info, lines, text, tiny_model
 
-from genoconv.cli.app import app
 from genoconv.errors import DownloadError, GenoconvError
 from genoconv.pipelines.options import parameters
 from genoconv.pipelines.score.options import ScoreOptions
@@ -46,12 +45,8 @@ class Bench:
         """The command on this input; ``instead`` replaces base options by name, None leaves one out."""
         base = {"--fasta": self.fasta, "--model": self.model, "--output": self.out, "--window": 64, "--device": "cpu"}
         base |= {f"--{name}": value for name, value in instead.items()}
-        options = [str(word) for pair in base.items() if pair[1] is not None for word in pair]
-        result = CliRunner().invoke(app, ["score-variants", str(self.vcf), *options, *map(str, words)])
-        if isinstance(result.exception, GenoconvError):
-            raise result.exception
-        assert result.exit_code == 0, (result.output, result.exception)
-        return result
+        options = [word for pair in base.items() if pair[1] is not None for word in pair]
+        return call("score-variants", self.vcf, *options, *words)
 
     def records(self, *words: object, **instead: object) -> list[dict[str, str]]:
         """INFO of what comes out."""

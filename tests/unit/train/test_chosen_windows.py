@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from calls import call
 from fasta_files import write_fasta
 from train_runs import patterned_bases, resume, same_weights, train_tiny
-from typer.testing import CliRunner
 
-from genoconv.cli.app import app
 from genoconv.errors import DataError, UsageError
 from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.windows.chosen import read_windows
@@ -35,8 +34,7 @@ def test_the_file_of_genoconv_windows_trains_the_same_model(
     file = tmp_path / name
     source = ["-a", str(genes)] if kind == "genes" else ["--tiles"]
     words = ["windows", "-f", str(fasta), *source, "-l", "64", "--min-length", "32", "--test-fraction", "0.2", "-q"]
-    result = CliRunner().invoke(app, [*words, "-o", str(file)])
-    assert result.exit_code == 0, result.exception
+    call(*words, "-o", file)
     made = [f"annotation={genes}"] if kind == "genes" else []
     if name == "w.bed":  # once is enough for the whole of it
         direct = train_tiny(tmp_path / "direct", fasta, *made, "windows.test_fraction=0.2", max_steps=2)
@@ -111,6 +109,6 @@ def test_what_does_not_go_with_a_file_of_windows(fasta: Path, genes: Path, tmp_p
     with pytest.raises(UsageError, match="--windows FILE already defines the windows: drop --annotation"):
         train_tiny(tmp_path / "run", fasta, f"window_file={file}", f"annotation={genes}")
     with pytest.raises(UsageError, match="--windows goes with the FASTA that it describes"):
-        CliRunner().invoke(app, ["train", "--windows", str(file)], catch_exceptions=False)
+        call("train", "--windows", file)
     with pytest.raises(DataError, match=r"w\.bed: no windows for validation: no row has the split valid"):
         train_tiny(tmp_path / "run", fasta, f"window_file={file}")
