@@ -199,7 +199,7 @@ def test_empty_and_unknown_records_are_rows_and_reported(run, tmp_path, caplog):
 
 
 BEDS = {
-    "r0:0\t40\t51\n": "line 1: the interval ends at 51, and r0:0 has 50 bases",
+    "r0:0\t40\t51\n": "line 1: the interval ends at 51, but r0:0 has only 50 bases",
     "r0:0\t1\t2\nchr7\t1\t2\n": "line 2: no contig 'chr7'",
     "r0:0\t5\t5\n": "line 1: interval 5-5 should have 0 <= start < end",
     "r0:0\t5\n": "line 1: 2 columns",
