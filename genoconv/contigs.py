@@ -11,6 +11,8 @@ from genoconv.wording import listed
 _MITOCHONDRION = frozenset({"m", "mt", "mito", "mtdna", "chrm", "chrmt", "chrmito"})
 # NC_000913.3, CM000663.2, GL000207.1
 _ACCESSION = re.compile(r"([A-Z]{1,6}_?\d+)\.\d+")
+UNDECLARABLE = re.compile(r"[,<>\s\"]")
+"""What a name cannot hold in a ``##contig`` line of a VCF, nor a key in other lines of its header."""
 _NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 
 

@@ -1,11 +1,16 @@
 """Tables of SNVs: tab-separated text and VCF, BGZF-compressed and indexed, and Parquet."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from genoconv.contigs import UNDECLARABLE
 from genoconv.tracks.blocks import Blocks, Snv, snvs
+from genoconv.wording import count, listed
+
+log = logging.getLogger(__name__)
 
 TSV_COLUMNS = ("chrom", "pos", "ref", "alt", "score", "forward", "reverse", "ref_log_p", "entropy")
 RANK_COLUMNS = ("pct", "z")
@@ -57,7 +62,11 @@ def write_vcf(
 ) -> None:
     """A record per position with its three SNVs as ALT; ``path`` gets an index beside it."""
     with _bgzf(path) as out:
-        header = ["##fileformat=VCFv4.2", *(f"##contig=<ID={name},length={n}>" for name, n in contigs.items())]
+        odd = [name for name in contigs if UNDECLARABLE.search(name)]
+        if odd:
+            log.warning("%s: %s cannot be declared in a VCF: %s", path, count(len(odd), "contig name"), listed(odd))
+        named = [f"##contig=<ID={name},length={n}>" for name, n in contigs.items() if name not in odd]
+        header = ["##fileformat=VCFv4.2", *named]
         what = "genoconv: ln P(alt) - ln P(ref) at the base"
         header += [
             f'##INFO=<ID=GCONV_{name},Number={number},Type=Float,Description="{what}, {text}">'

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from genoconv.contigs import UNDECLARABLE
 from genoconv.errors import UsageError
 from genoconv.formats import whole_number
 from genoconv.lines import shortened
@@ -37,7 +38,6 @@ _RESERVED_FORMAT = {
 # Characters that no header line can have in an ID. With the first kind bcftools refuses every record that uses the
 # name, declared or not; with the second it reads them undeclared.
 _HOPELESS = re.compile(r"[,<>]")
-_UNDECLARABLE = re.compile(r"[,<>\s\"]")
 _HOPELESS_KEY = re.compile(r"(?:^|;)[^=;,<>]*[,<>]")
 
 
@@ -122,14 +122,14 @@ def repaired(header: list[str], survey: Survey, *, lengths: Mapping[str, int]) -
     added: list[str] = []
     notes: list[str] = []
     contigs = [name for name in survey.contigs if name not in known["contig"]]
-    names = [name for name in contigs if not _UNDECLARABLE.search(name)]
+    names = [name for name in contigs if not UNDECLARABLE.search(name)]
     added += [
         f"##contig=<ID={name},length={lengths[name]}>" if name in lengths else f"##contig=<ID={name}>" for name in names
     ]
     if names:
         notes.append(f"{count(len(names), 'contig')} missing from the header, and added: {listed(names)}")
     if len(names) < len(contigs):
-        notes.append(_undeclared("contig", [name for name in contigs if _UNDECLARABLE.search(name)]))
+        notes.append(_undeclared("contig", [name for name in contigs if UNDECLARABLE.search(name)]))
     for kind, used, reserved in (
         ("INFO", survey.info, _RESERVED_INFO),
         ("FORMAT", survey.format, _RESERVED_FORMAT),
@@ -154,7 +154,7 @@ def _to_declare(kind: str, used: Iterable[str], known: Collection[str]) -> tuple
     """Names that the header lacks and can have, as they are written; and sentences about those it cannot have."""
     absent = [name for name in used if name not in known]
     hopeless = [name for name in absent if _HOPELESS.search(name)]
-    others = [name for name in absent if _UNDECLARABLE.search(name) and not _HOPELESS.search(name)]
+    others = [name for name in absent if UNDECLARABLE.search(name) and not _HOPELESS.search(name)]
     notes = [_undeclared(kind, others)] if others else []
     if hopeless:
         shown = listed(shortened(escaped(name)) for name in hopeless)
@@ -163,7 +163,7 @@ def _to_declare(kind: str, used: Iterable[str], known: Collection[str]) -> tuple
             f" bcftools would refuse such records; written percent-encoded: {shown}"
         )
     written = dict.fromkeys(escaped(name) for name in absent)
-    return [name for name in written if name not in known and not _UNDECLARABLE.search(name)], notes
+    return [name for name in written if name not in known and not UNDECLARABLE.search(name)], notes
 
 
 def _undeclared(kind: str, names: list[str]) -> str:
