@@ -64,7 +64,7 @@ def write_vcf(
     with _bgzf(path) as out:
         odd = [name for name in contigs if UNDECLARABLE.search(name)]
         if odd:
-            log.warning("%s: %s cannot be declared in a VCF: %s", path, count(len(odd), "contig name"), listed(odd))
+            log.warning("%s cannot be declared in a VCF: %s", count(len(odd), "contig name"), listed(odd))
         named = [f"##contig=<ID={name},length={n}>" for name, n in contigs.items() if name not in odd]
         header = ["##fileformat=VCFv4.2", *named]
         what = "genoconv: ln P(alt) - ln P(ref) at the base"

@@ -35,8 +35,7 @@ _RESERVED_FORMAT = {
 }  # fmt: skip
 
 
-# Characters that no header line can have in an ID. With the first kind bcftools refuses every record that uses the
-# name, declared or not; with the second it reads them undeclared.
+# Those of UNDECLARABLE with which bcftools refuses every record that uses the name; with the others it reads them.
 _HOPELESS = re.compile(r"[,<>]")
 _HOPELESS_KEY = re.compile(r"(?:^|;)[^=;,<>]*[,<>]")
 
