@@ -8,15 +8,11 @@ from collections.abc import Callable, Container, Sequence
 from genoconv.errors import OutputError
 from genoconv.lines import shortened
 from genoconv.variants.header import declared, escaped
+from genoconv.variants.reserved import FLOAT, INTEGER, LEAST, MISSING, MOST
 from genoconv.wording import count
 
-# BCF keeps the eight smallest 32-bit integers for itself (VCF specification, section 6.3.3).
-_LEAST, _MOST = -(2**31) + 8, 2**31 - 1
-_INTEGER = re.compile(r"[-+]?[0-9]{1,10}")
-_FLOAT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,4})?|[-+]?(?i:nan|inf|infinity)")
 _GENOTYPE = re.compile(r"[|/]?(?:\.|[0-9]{1,6})(?:[|/](?:\.|[0-9]{1,6}))*")
 _SURELY_EXACT = 7
-_MISSING = ("", ".")
 
 Check = Callable[[str], str | None]
 """Why a value cannot be held; None where it can."""
@@ -24,18 +20,18 @@ Check = Callable[[str], str | None]
 
 def integer(value: str) -> str | None:
     """:data:`Check` of one 32-bit integer."""
-    if value in _MISSING:
+    if value in MISSING:
         return None
-    if not _INTEGER.fullmatch(value):
+    if not INTEGER.fullmatch(value):
         return "is not an integer, as the header declares it"
-    return None if _LEAST <= int(value) <= _MOST else "is beyond 32 bits"
+    return None if LEAST <= int(value) <= MOST else "is beyond 32 bits"
 
 
 def floating(value: str) -> str | None:
     """:data:`Check` of one 32-bit float: all digits as written must come back."""
-    if value in _MISSING:
+    if value in MISSING:
         return None
-    if not _FLOAT.fullmatch(value):
+    if not FLOAT.fullmatch(value):
         return "is not a number, as the header declares it"
     if len(value) <= _SURELY_EXACT and "e" not in value and "E" not in value:
         return None

@@ -8,32 +8,12 @@ from genoconv.contigs import UNDECLARABLE
 from genoconv.errors import UsageError
 from genoconv.formats import whole_number
 from genoconv.lines import shortened
+from genoconv.variants.reserved import RESERVED_FORMAT, RESERVED_INFO
 from genoconv.variants.survey import Survey
 from genoconv.wording import count, listed
 
 _DECLARATION = re.compile(r"##(INFO|FORMAT|FILTER|contig)=<(.*)>\s*$")
 _FIELD = re.compile(r'([A-Za-z_][\w.]*)=("(?:[^"\\]|\\.)*"|[^,]*)')
-
-# Keys with a meaning of their own in VCF 4.4 (sections 1.6.1, 1.6.2 and 3), as (Number, Type).
-_RESERVED_INFO = {
-    "AA": ("1", "String"), "AC": ("A", "Integer"), "AD": ("R", "Integer"), "ADF": ("R", "Integer"),
-    "ADR": ("R", "Integer"), "AF": ("A", "Float"), "AN": ("1", "Integer"), "BQ": ("1", "Float"),
-    "CIGAR": ("A", "String"), "DB": ("0", "Flag"), "DP": ("1", "Integer"), "END": ("1", "Integer"),
-    "H2": ("0", "Flag"), "H3": ("0", "Flag"), "MQ": ("1", "Float"), "MQ0": ("1", "Integer"),
-    "NS": ("1", "Integer"), "SB": (".", "Integer"), "SOMATIC": ("0", "Flag"), "VALIDATED": ("0", "Flag"),
-    "1000G": ("0", "Flag"), "IMPRECISE": ("0", "Flag"), "NOVEL": ("0", "Flag"), "SVTYPE": ("1", "String"),
-    "SVLEN": (".", "Integer"), "CIPOS": (".", "Integer"), "CIEND": (".", "Integer"), "HOMLEN": (".", "Integer"),
-    "HOMSEQ": (".", "String"), "BKPTID": (".", "String"), "MEINFO": (".", "String"), "METRANS": (".", "String"),
-    "MATEID": (".", "String"), "PARID": (".", "String"), "EVENT": (".", "String"), "CILEN": (".", "Integer"),
-    "CN": (".", "Float"), "CICN": (".", "Float"),
-}  # fmt: skip
-_RESERVED_FORMAT = {
-    "GT": ("1", "String"), "AD": ("R", "Integer"), "ADF": ("R", "Integer"), "ADR": ("R", "Integer"),
-    "DP": ("1", "Integer"), "EC": ("A", "Integer"), "FT": ("1", "String"), "GL": ("G", "Float"),
-    "GP": ("G", "Float"), "GQ": ("1", "Integer"), "HQ": ("2", "Integer"), "MQ": ("1", "Integer"),
-    "PL": ("G", "Integer"), "PQ": ("1", "Integer"), "PS": ("1", "Integer"), "CN": ("1", "Float"),
-}  # fmt: skip
-
 
 # Those of UNDECLARABLE with which bcftools refuses every record that uses the name; with the others it reads them.
 _HOPELESS = re.compile(r"[,<>]")
@@ -130,12 +110,14 @@ def repaired(header: list[str], survey: Survey, *, lengths: Mapping[str, int]) -
     if len(names) < len(contigs):
         notes.append(_undeclared("contig", [name for name in contigs if UNDECLARABLE.search(name)]))
     for kind, used, reserved in (
-        ("INFO", survey.info, _RESERVED_INFO),
-        ("FORMAT", survey.format, _RESERVED_FORMAT),
+        ("INFO", survey.info, RESERVED_INFO),
+        ("FORMAT", survey.format, RESERVED_FORMAT),
     ):
         missing, more = _to_declare(kind, used, known[kind])
         for key in missing:
             number, type_ = reserved.get(key, (".", "String") if used.get(key, True) else ("0", "Flag"))
+            if (kind, key) in survey.unlike:  # with the usual type bcftools would refuse the record, or lose the value
+                number, type_ = ".", "String"
             added.append(f'##{kind}=<ID={key},Number={number},Type={type_},Description="Not declared in the input">')
         if missing:
             notes.append(f"{count(len(missing), f'{kind} key')} missing from the header, and added: {listed(missing)}")

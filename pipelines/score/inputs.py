@@ -16,7 +16,7 @@ from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.progress import Advance, progress_bar
 from genoconv.regions import parse_region
 from genoconv.variants.alleles import Status, check_ref
-from genoconv.variants.header import contig_lengths
+from genoconv.variants.header import contig_lengths, declared
 from genoconv.variants.reader import open_variants
 from genoconv.variants.records import Record, VariantFile
 from genoconv.variants.reference import Reference
@@ -78,7 +78,8 @@ def read_inputs(options: ScoreOptions, genome: GenomeFiles, source: VariantFile,
     """
     chosen = selection(source, regions=options.regions, regions_file=options.regions_file, pass_only=options.pass_only)
     with progress_bar("Reading variants", unit="records", quiet=options.quiet) as advance:
-        found = survey(_counted(chosen.of(source.records()), advance), keys=not source.is_bcf)
+        records = _counted(chosen.of(source.records()), advance)
+        found = survey(records, keys=not source.is_bcf, declared=declared(source.header))
     if not found.records:
         log.warning("%s: no record to write", source.name)
     names = contig_names(source, found, genome=genome, contigs=reference.contigs)

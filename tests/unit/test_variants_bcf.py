@@ -51,6 +51,20 @@ def rewritten(folder: Path, *rows: str, kind: str = "v", lines: list[str] | None
     return pysam.bcftools.view("-H", str(out)).splitlines(), notes
 
 
+@pytest.mark.parametrize("kind", ["v", "b"])
+def test_undeclared_keys_with_unusual_values_keep_them(tmp_path: Path, kind: str) -> None:
+    """With the type of the specification bcftools would refuse GQ=23.5, make -12.3 of SB -12, and drop X's value."""
+    rows = [
+        row("SB=.;NS=3;X;DB", rest="\tGT:GQ:HQ\t0/1:9:1,2\t0/0:.:."),
+        row("SB=-12.3;NS=3;X=1;DB", rest="\tGT:GQ:HQ\t0/1:9:1,2\t0/0:23.5:."),
+    ]
+    lines = [line for line in header("one", "two") if "ID=DB" not in line]
+    assert rewritten(tmp_path, *rows, kind=kind, lines=lines)[0] == [rows[0], rows[1]]
+    written = pysam.bcftools.view("-h", str(next(tmp_path.glob("out*")))).splitlines()
+    types = {line.split(",")[0][-2:]: line.split(",")[2][5:] for line in written if "Not declared" in line}
+    assert types == {"SB": "String", "NS": "Integer", "=X": "String", "DB": "Flag", "GQ": "String", "HQ": "Integer"}
+
+
 REFUSED = {
     "float for an integer": (row("DP=12.5"), "INFO/DP '12.5' is not an integer"),
     "word for an integer": (row("DB;DP=NA"), "INFO/DP 'NA' is not an integer"),
