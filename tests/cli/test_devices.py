@@ -65,7 +65,7 @@ def test_two_processes_write_the_bytes_of_one(
     out = tmp_path / name
     with monkeypatch.context() as patch:
         patch.setattr(Journal, "append", stop)
-        with pytest.raises(Interrupted, match="--resume continues"):
+        with pytest.raises(Interrupted, match="repeat the command with --resume"):
             run(folder, command, out)
     assert not out.exists()
     assert not multiprocessing.active_children()

@@ -207,7 +207,7 @@ def test_a_summary_replaces_summaries_only(bench: Bench, tmp_path: Path, capsys:
     for _ in range(2):
         assert enter("genomes", "list", "--json", target) == 0
     assert enter("windows", "-f", bench.fasta, "--tiles", "--json", "-") == 2
-    assert "name a file" in capsys.readouterr().err
+    assert "write one of them to a file" in capsys.readouterr().err
 
 
 def test_a_summary_that_cannot_be_written_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -124,7 +124,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     out = bench.folder / name
     with monkeypatch.context() as patch:
         patch.setattr(Spool, "append", append)
-        with pytest.raises(Interrupted, match="--resume continues"):
+        with pytest.raises(Interrupted, match="repeat the command with --resume"):
             bench.call(output=out)
     assert not list(bench.folder.glob("o.*"))
     with pytest.raises(OutputError, match="3 finished pieces; pass --resume"):
@@ -144,7 +144,7 @@ def test_an_interruption_while_writing_is_resumed(bench: Bench, monkeypatch: pyt
 
     with monkeypatch.context() as patch:
         patch.setattr(tables, "_index", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(Interrupted, match="--resume continues"):
+        with pytest.raises(Interrupted, match="repeat the command with --resume"):
             bench.call(*REGION)
     assert not list(bench.folder.glob("o.*"))
     bench.call(*REGION, "--resume")

@@ -93,7 +93,7 @@ def interrupted(run: ScoreOptions, monkeypatch: pytest.MonkeyPatch, *, pieces: i
 
     with monkeypatch.context() as patch:
         patch.setattr(Journal, "append", append)
-        with pytest.raises(KeyboardInterrupt, match="--resume continues"):
+        with pytest.raises(KeyboardInterrupt, match="repeat the command with --resume"):
             score_variants(run)
 
 
