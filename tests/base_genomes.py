@@ -22,7 +22,7 @@ class Genome(NamedTuple):
     places: dict[str, list[tuple[int, int, str]]]
 
 
-def small_genome(folder: Path, *, contigs: int = 4, length: int = 1500, window: int = 100) -> Genome:
+def small_genome(folder: Path, *, contigs: int = 4, length: int) -> Genome:
     """The motif about every 60 bases, on either strand by turns; a value of 3 on its bases and 1 elsewhere."""
     import pybigtools
 
@@ -39,8 +39,8 @@ def small_genome(folder: Path, *, contigs: int = 4, length: int = 1500, window: 
         sequences[f"c{number}"], places[f"c{number}"] = "".join(letters), found
     fasta = write_fasta(folder / "g.fa", sequences)
     windows, plain, stranded, bigwig = (folder / name for name in ("w.bed", "plain.bed", "stranded.bed", "t.bw"))
-    rows = [(name, start) for name in sequences for start in range(0, length, window)]
-    windows.write_text("".join(f"{name}\t{start}\t{start + window}\n" for name, start in rows))
+    rows = [(name, start) for name in sequences for start in range(0, length, 100)]
+    windows.write_text("".join(f"{name}\t{start}\t{start + 100}\n" for name, start in rows))
     every = [(name, *place) for name, some in places.items() for place in some]
     plain.write_text("".join(f"{name}\t{start}\t{end}\n" for name, start, end, _ in every))
     stranded.write_text("".join(f"{name}\t{start}\t{end}\tm{start}\t0\t{s}\n" for name, start, end, s in every))

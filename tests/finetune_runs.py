@@ -45,8 +45,8 @@ def write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[objec
     return path
 
 
-def classed_table(path: Path, *, count: int = 60, length: int = 60) -> Path:
-    found, classes = sequences(count, length=length)
+def classed_table(path: Path, *, count: int = 60) -> Path:
+    found, classes = sequences(count)
     return write_table(path, ["sequence", "label"], list(zip(found, classes, strict=True)))
 
 

@@ -28,7 +28,6 @@ def write_manifest(
     folder: Path,
     server: Loopback,
     *,
-    name: str = "phix",
     pinned: bool = True,
     genes: bool = True,
     extra: str = "",
@@ -48,7 +47,7 @@ def write_manifest(
         '[contigs]\n"NC_001422.1" = 5386',
         '[aliases]\nphiX174 = "NC_001422.1"',
     ]
-    path = folder / f"{name}.toml"
+    path = folder / "phix.toml"
     path.write_text("\n".join(lines) + "\n")
     return path
 
@@ -58,6 +57,6 @@ def names_in(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} - {".lock"}
 
 
-def nothing_final(name: str = "phix") -> bool:
-    """Whether no file of a genome has its final name."""
-    return names_in(store.folder_of(name)) <= {".work"}
+def nothing_final() -> bool:
+    """Whether no file of the genome has its final name."""
+    return names_in(store.folder_of("phix")) <= {".work"}

@@ -91,9 +91,9 @@ class Loopback(ThreadingHTTPServer):
         """The Range header of every request for a path."""
         return [headers.get("range") for asked, headers in self.requests if asked == path]
 
-    def wait_for(self, path: str, sent: int, seconds: float = HANG) -> None:
+    def wait_for(self, path: str, sent: int) -> None:
         """Return when ``sent`` bytes of a path have gone out."""
-        self.until(lambda: self.sent[path] >= sent, seconds)
+        self.until(lambda: self.sent[path] >= sent)
 
     def until(self, true: Callable[[], bool], seconds: float = HANG) -> None:
         """Return when something has come true."""

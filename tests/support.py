@@ -52,7 +52,7 @@ def shell_path() -> str:
 class Running:
     """The command on its way, in a process group of its own; standard error is kept."""
 
-    def __init__(self, words: Sequence[object], *, env: Mapping[str, str], before: str = "") -> None:
+    def __init__(self, words: Sequence[object], *, env: Mapping[str, str]) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         with Path(os.devnull).open("r+b") as null:
             self._run = _warm().start(
@@ -60,7 +60,6 @@ class Running:
                 environment=env,
                 cwd=Path.cwd(),
                 streams=(null, null, self._errors),
-                before=before,
                 group=True,
             )
         self.pid = self._run.pid

@@ -34,10 +34,10 @@ def lines(source: Path | bytes) -> list[str]:
     return [line.rstrip("\r") for line in whole.split("\n") if line.strip() and not line.startswith("#")]
 
 
-def without_ours(line: str, prefix: str = "GCONV_") -> str:
+def without_ours(line: str) -> str:
     """A record's line as it was before INFO was added to."""
     columns = line.split("\t")
-    kept = [item for item in columns[7].split(";") if not item.startswith(prefix)]
+    kept = [item for item in columns[7].split(";") if not item.startswith("GCONV_")]
     columns[7] = ";".join(kept) or "."
     return "\t".join(columns)
 
@@ -52,7 +52,7 @@ def statuses(found: list[str]) -> list[list[str]]:
     return [info(line)["GCONV_STATUS"].split(",") for line in found]
 
 
-def genome_for(vcf_lines: list[str], path: Path, *, lengths: dict[str, int] | None = None) -> Path:
+def genome_for(vcf_lines: list[str], path: Path) -> Path:
     """A FASTA of random bases in which every plain REF of these records is where it should be."""
     rng = np.random.default_rng(0)
     letters = np.frombuffer(b"ACGT", np.uint8)
@@ -62,7 +62,7 @@ def genome_for(vcf_lines: list[str], path: Path, *, lengths: dict[str, int] | No
         by_contig.setdefault(contig, []).append((int(pos) - 1, ref))
     with path.open("wb") as out:
         for contig, sites in by_contig.items():
-            length = (lengths or {}).get(contig) or max(start + len(ref) for start, ref in sites) + 300
+            length = max(start + len(ref) for start, ref in sites) + 300
             sequence = letters[rng.integers(0, 4, length)]
             # Where records contradict each other the first is right.
             for start, ref in reversed(sites):

@@ -11,9 +11,9 @@ from genoconv.errors import DataError
 from genoconv.genome.annotation.genes import COLUMNS, read_genes
 
 
-def written(folder: Path, text: str, name: str = "genes.gff") -> Path:
+def written(folder: Path, text: str) -> Path:
     """A file of ``text`` with every two blanks as a tab."""
-    path = folder / name
+    path = folder / "genes.gff"
     path.write_bytes(text.replace("  ", "\t").encode())
     return path
 

@@ -26,8 +26,8 @@ from genoconv.train.settings import DataSettings, Stage
 from genoconv.train.stream import Share, TrainingBatches
 
 
-def lengths_of(settings: DataSettings, longest: int, max_steps: int | None = None) -> list[int]:
-    return [stage.length for stage in stages(settings, longest=longest, max_steps=max_steps)]
+def lengths_of(settings: DataSettings, longest: int) -> list[int]:
+    return [stage.length for stage in stages(settings, longest=longest, max_steps=None)]
 
 
 def test_the_length_grows_to_the_longest_window_where_it_should() -> None:

@@ -27,8 +27,8 @@ from genoconv.train.stream import Share
 class Machine:
     """A machine on which a step takes ``step`` seconds and a base of held-out sequence 1 / ``speed`` of one."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, step: float, speed: float, tokens: int = 1000) -> None:
-        self.now, self.step, self.speed, self.tokens = 1000.0, step, speed, tokens
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, step: float, speed: float) -> None:
+        self.now, self.step, self.speed, self.tokens = 1000.0, step, speed, 1000
         monkeypatch.setattr(clock_module.time, "monotonic", lambda: self.now)
 
     def run(self, pace: Pace, *, most: int = 100_000) -> tuple[int, list[int]]:
