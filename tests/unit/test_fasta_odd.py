@@ -2,12 +2,14 @@
 
 import gzip
 import io
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fasta_files import bgzf
+from odd_files import Odd
 
 from genoconv import formats
 from genoconv.errors import DataError
@@ -99,20 +101,54 @@ def both_readers(path: Path) -> dict[str, str]:
     return streamed
 
 
+def both_refuse(path: Path, message: str) -> None:
+    """One line that names the file, the same from both readers."""
+    with pytest.raises(DataError, match=message) as streamed:
+        list(read_records(path))
+    with pytest.raises(DataError, match=message) as indexed:
+        Fasta(path)
+    assert path.name in str(streamed.value)
+    assert "\n" not in str(streamed.value)
+    assert str(streamed.value) == str(indexed.value)
+
+
 @pytest.mark.parametrize("name", REFUSED)
 @pytest.mark.parametrize("pack", PACKED.values(), ids=PACKED)
 def test_both_readers_refuse(tmp_path: Path, name: str, pack: Callable[[bytes], bytes]) -> None:
     content, message = REFUSED[name]
     path = tmp_path / "odd.fa"
     path.write_bytes(pack(content))
-    with pytest.raises(DataError, match=message) as streamed:
-        list(read_records(path))
-    with pytest.raises(DataError, match=message) as indexed:
-        Fasta(path)
-    for error in (streamed, indexed):
-        assert "odd" in str(error.value)
-        assert "\n" not in str(error.value)
-    assert str(streamed.value) == str(indexed.value)
+    both_refuse(path, message)
+
+
+# Records and bases in the files that the tests write and in those of public projects, or why they are refused.
+FILES = {
+    "fa_dup_ids.fasta": "two records are named 'alpha', on lines 1 and 10",
+    "fa_iupac_50bp.fa": ((1, 50), (1, 50)),
+    "fa_crlf_nofinalnl.fa": ((1, 550), (1, 550)),
+    "fa_protein_crlf.fasta": "is not DNA",
+    "fa_blank_between_records.fasta": ((2, 179), (2, 179)),
+    "fa_dots_mixed_case.fa": ((2, 300), (8, 1_058)),
+    "fa_unicode_header_lowercase.fasta": ((2, 300), (16, 87_066)),
+    "fa_plain_gzip_chrI.fa.gz": ((1, 1_050), (1, 230_208)),
+    "fa_bigendian.2bit": "not FASTA but UCSC 2bit (big-endian)",
+    "fa_softmask_40kb.fa": ((1, 40_000), (1, 40_000)),
+    "vcf_is_git_lfs_pointer.vcf.gz": "a git-lfs pointer, not the file itself; run `git lfs pull`",
+    "gb_features_without_sequence.gbk": "not FASTA but GenBank",
+    "gb_protein_record.gb": "not FASTA but GenBank",
+    "vcf_zero_bytes.vcf": "the file is empty",
+    "bed_two_columns.bed": "not FASTA: line 1 is",
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_both_readers_of_odd_files(odd: Odd, name: str) -> None:
+    expected = FILES[name]
+    if isinstance(expected, str):
+        both_refuse(odd / name, re.escape(expected))
+    else:
+        records = both_readers(odd / name)
+        assert (len(records), sum(map(len, records.values()))) == expected[0 if odd.written else 1]
 
 
 @pytest.mark.parametrize("name", UNEVEN)
