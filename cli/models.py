@@ -132,7 +132,7 @@ def _facts(facts: dict[str, Any]) -> dict[str, object]:
     sizes, tokenizer = facts["model"], facts["tokenizer"]
     head = facts["head"]
     return {
-        "model": f"HyenaDNA, {facts['preset'] or 'own sizes'}",
+        "model": f"HyenaDNA, {facts['preset'] or 'custom sizes'}",
         "parameters": f"{facts['parameters']:,}",
         "sizes": f"{count(sizes['n_layer'], 'layer')} of {sizes['d_model']}, MLP {sizes['d_inner']}",
         "filters": f"network of width {sizes['filter_order']}, {sizes['emb_dim']} positional features, "
@@ -149,7 +149,7 @@ def _facts(facts: dict[str, Any]) -> dict[str, object]:
 
 def _calibration(found: dict[str, Any] | None) -> str:
     if found is None:
-        return "none; genoconv models calibrate makes one"
+        return "none; to make one, run genoconv models calibrate"
     return (
         f"{found['positions']:,} positions and {found['variants']:,} variants of {printable(str(found['genome']))}, "
         f"window {found['window']:,}"

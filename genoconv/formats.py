@@ -152,11 +152,11 @@ def open_binary(path: Path | Literal["-"], *, table: bool = False) -> Iterator[i
 
     Raises:
         DataError: a table that unpacks to more than that (while reading).
-        DataError: the compressed data is damaged or cut short (while reading, inside the block), or compressed twice.
+        DataError: the compressed data is damaged or truncated (while reading, inside the block), or compressed twice.
     """
     name = STDIN if path == "-" else str(path)
     if path == "-" and sys.stdin is None:
-        raise DataError(f"{STDIN} is closed; give a file, or something to read")
+        raise DataError(f"{STDIN} is closed; use a file, or pipe data into it")
     with contextlib.ExitStack() as stack:
         raw = cast(io.BufferedReader, sys.stdin.buffer if path == "-" else stack.enter_context(Path(path).open("rb")))
         stream = raw
@@ -186,5 +186,5 @@ def writing_stdout() -> Iterator[None]:
 def damaged_gzip(name: object, error: BaseException) -> DataError:
     """The error for gzip data that cannot be undone."""
     return DataError(
-        f"{name}: the compressed data is damaged or cut short ({error}); copy it again or download it again"
+        f"{name}: the compressed data is damaged or truncated ({error}); copy it again or download it again"
     )

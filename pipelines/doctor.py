@@ -83,7 +83,7 @@ def _cache() -> Iterator[Finding]:
         yield Finding("cache", str(error), ok=False, advice=_OTHER_HOME)
         return
     there = anchor == home.absolute()
-    state = "" if there and not closed else " (read-only)" if there else " (made at first use)"
+    state = "" if there and not closed else " (read-only)" if there else " (created on first use)"
     why = f"{closed[0].filename}: {closed[0].strerror}" if closed else ""
     # What lies in a read-only cache, as a cluster shares it, is used all the same.
     works = there and all(error.errno in _READ_ONLY for error in closed)
@@ -91,7 +91,7 @@ def _cache() -> Iterator[Finding]:
     yield Finding("cache", f"{home}{state}", ok=works or not closed, advice=advice)
     yield Finding(
         "disk",
-        f"{free / 1024**3:.1f} GiB free there",
+        f"{free / 1024**3:.1f} GiB free",
         ok=free > _LOW_DISK_BYTES,
         advice="" if free > _LOW_DISK_BYTES else "a human genome needs 5 GiB; set GENOCONV_HOME to a larger disk",
     )
@@ -109,7 +109,9 @@ def _genomes() -> Iterator[Finding]:
         return
     size = sum(file.bytes for genome in genomes if not genome.registered for file in genome.files)
     names = ", ".join(genome.name for genome in genomes)
-    text = f"{names} ({size / 1024**3:.2f} GiB in the cache)" if genomes else "none here yet; see genoconv genomes list"
+    text = (
+        f"{names} ({size / 1024**3:.2f} GiB in the cache)" if genomes else "none stored yet; see genoconv genomes list"
+    )
     advice = [f"{name} has changed: genoconv genomes verify {name}" for name in broken]
     yield Finding("genomes", text, ok=not broken, advice="; ".join(advice))
     for name in begun:
@@ -180,7 +182,7 @@ def verdict() -> str:
 
         return f"genoconv will compute on {names}; long convolutions: {kernel_status()['backend']}"
     except Exception:  # reported by examine()
-        return "genoconv cannot compute here: torch is missing or broken"
+        return "genoconv cannot compute: torch is missing or broken"
 
 
 def _why_no_gpu(cuda: str | None) -> str:

@@ -26,7 +26,7 @@ _WORDING = {
     "less_than_equal": "must be at most {le}",
     "less_than": "must be below {lt}",
     "int_parsing": "must be a whole number",
-    "int_parsing_size": "must be a whole number of fewer digits",
+    "int_parsing_size": "must be a whole number with fewer digits",
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
     "float_parsing": "must be a number",

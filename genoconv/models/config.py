@@ -183,7 +183,7 @@ def _problems(config: ModelConfig) -> list[str]:
         if config.filter_length > config.max_length:
             found.append(f"filter_length: {config.filter_length:,} exceeds max_length, {config.max_length:,}")
         if config.filter_length == 1:
-            found.append("filter_length: 1 is too few for time to run from 0 to 1; the least is 2")
+            found.append("filter_length: 1 is too small; use 2 or more, or 0 to turn it off")
     if type(config.emb_dim) is int and config.emb_dim % 2 == 0:
         found.append(f"emb_dim: {config.emb_dim} is even; it is 1 (time) plus pairs of cosine and sine")
     return found

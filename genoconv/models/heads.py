@@ -60,9 +60,9 @@ class HeadConfig(BaseModel):
         if self.kind == "multiclass" and len(self.labels) < 2:
             raise ValueError("labels: a multiclass head has at least two")
         if self.stranded and not self.per_base:
-            raise ValueError("stranded: goes with pooling none")
+            raise ValueError("stranded: needs pooling none")
         if self.layers == "all" and self.per_base:
-            raise ValueError("layers: all goes with a pooling")
+            raise ValueError("layers: all needs a pooling other than none")
         return self
 
     @property

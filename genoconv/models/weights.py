@@ -66,7 +66,9 @@ def compare_tensors(tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[in
         if name not in shapes:
             problems.append(f"tensor {name} {list(tensor.shape)} belongs to no part of this model")
         elif tuple(tensor.shape) != shapes[name]:
-            problems.append(f"tensor {name} is {list(tensor.shape)}, the configuration makes it {list(shapes[name])}")
+            problems.append(
+                f"tensor {name} is {list(tensor.shape)}, but the configuration implies {list(shapes[name])}"
+            )
         elif tensor.layout != torch.strided or tensor.is_meta:
             problems.append(f"tensor {name} is {'without values' if tensor.is_meta else tensor.layout}, not dense")
         elif tensor.dtype not in FLOATING:

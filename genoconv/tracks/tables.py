@@ -23,7 +23,7 @@ _INFO = (
 )
 _RANKS = (
     ("PCT", "genoconv: percentile of the score among like variants, 0 to 100; low = unexpected"),
-    ("Z", "genoconv: standard deviations of the score from the mean of like variants"),
+    ("Z", "genoconv: standard deviations of the score from the mean of its kind"),
 )
 
 

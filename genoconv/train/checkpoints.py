@@ -114,7 +114,7 @@ def _loaded(path: Path) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         foreign = _FOREIGN.search(str(error))
         if foreign:
-            what = f"asks for the Python object {printable(foreign[1])[:80]}, which no checkpoint of genoconv holds"
+            what = f"asks for the Python object {printable(foreign[1])[:80]}, which no genoconv checkpoint contains"
             raise ModelError(f"{path}: {what}; it was not loaded; remove it unless you know its source") from None
         raise _damaged(path) from error
     except OSError as error:

@@ -36,7 +36,7 @@ def warn_of_short_minutes(job: Job, *, seconds: float) -> None:
     if needed > _SURE * seconds:
         log.warning(
             "one step and a window of each held-out set take about %.0f s here, more than the %.0f s of --max-minutes:"
-            " choose a smaller preset, lower data.tokens_per_batch or --max-length, or give it more minutes",
+            " choose a smaller preset, lower data.tokens_per_batch or --max-length, or raise --max-minutes",
             needed,
             seconds,
         )

@@ -218,7 +218,7 @@ def _fit(parts: _Parts, machine: Machine, restored: Restored | None) -> None:
         ) from error
     except Exception as error:
         if machine.processes > 1 and not machine.starts_workers and is_lost_connection(error):
-            raise TrainingError("another process of this run ended; its own message says why") from error
+            raise TrainingError("another process of this run failed; see its error message") from error
         if restored and not parts.pacing.begun:
             what = " ".join(str(error).split())[:200]
             raise ModelError(f"{restored.path}: cannot be restored ({type(error).__name__}: {what})") from error

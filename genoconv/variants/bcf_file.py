@@ -70,7 +70,7 @@ class BcfFile(VariantFile):
                     ) from error
                 except _HTSLIB_ERRORS as error:
                     raise DataError(
-                        f"{self.name}: damaged or cut short after record {done}; copy it again or download it again"
+                        f"{self.name}: damaged or truncated after record {done}; copy it again or download it again"
                     ) from error
                 done += 1
                 yield record

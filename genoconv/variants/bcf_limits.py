@@ -48,7 +48,7 @@ def floating(value: str) -> str | None:
     if held == 0:
         return "is closer to 0 than 32-bit floats come"
     if f"{held:.{digits}g}" != f"{number:.{digits}g}":
-        return "has more digits than 32-bit floats hold"
+        return "has more digits than fit into a 32-bit float"
     return None
 
 
@@ -84,7 +84,7 @@ class BcfCheck:
         twice = next((name for number, name in enumerate(samples) if name in samples[:number]), None)
         if twice is not None:
             raise OutputError(
-                f"{self._source}two samples are named {shortened(twice)}, which BCF cannot hold; write VCF instead:"
+                f"{self._source}two samples are named {shortened(twice)}, which BCF does not allow; write VCF instead:"
                 " -O z"
             )
 

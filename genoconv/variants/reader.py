@@ -33,7 +33,7 @@ def open_variants(path: Path, *, spool_for: Path | None = None) -> VariantFile:
     spool = None
     if str(path) == "-" or path.is_fifo() or path.is_char_device():
         if str(path) == "-" and sys.stdin is None:
-            raise DataError(f"{STDIN} is closed; give a file, or something to read")
+            raise DataError(f"{STDIN} is closed; use a file, or pipe data into it")
         prefix, folder = (".genoconv-", None) if spool_for is None else (temporary_prefix(spool_for), spool_for.parent)
         spool = tempfile.NamedTemporaryFile(prefix=prefix, dir=folder)  # noqa: SIM115 (lives on below)
         try:
@@ -43,7 +43,7 @@ def open_variants(path: Path, *, spool_for: Path | None = None) -> VariantFile:
         except OSError as error:
             where, rest = Path(spool.name).parent, "" if folder else "set TMPDIR to another folder, or "
             raise OutputError(
-                f"{name}: cannot be copied to {where}: {error.strerror}; {rest}give a file, which is not copied"
+                f"{name}: cannot be copied to {where}: {error.strerror}; {rest}use a file, which is not copied"
             ) from error
         path = Path(spool.name)
     file = BcfFile(path, name=name) if _is_bcf(path, name) else VcfText(path, name=name)

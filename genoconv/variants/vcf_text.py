@@ -105,7 +105,7 @@ class VcfText(VariantFile):
         if columns is None:
             if width > len(COLUMNS):
                 raise DataError(
-                    f"{self.name}: no #CHROM line, and its {width} columns hold samples whose names cannot be known; "
+                    f"{self.name}: no #CHROM line, and its {width} columns hold samples whose names are unknown; "
                     "add the line: #CHROM POS ID REF ALT QUAL FILTER INFO FORMAT and the samples, tab-separated"
                 )
             self.notes.append(f"no #CHROM line; the {width or 8} columns are taken as {' '.join(COLUMNS)}")
@@ -125,7 +125,7 @@ class VcfText(VariantFile):
         if samples != first:
             raise DataError(
                 f"{self.name}: line {number}: a second header, of other samples ({listed(samples) or 'none'}; the first"
-                f" has {listed(first) or 'none'}), as where files were joined; join them with `bcftools merge`"
+                f" has {listed(first) or 'none'}), as happens when files are joined; join them with `bcftools merge`"
             )
 
     def records(self) -> Iterator[Record]:

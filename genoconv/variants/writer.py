@@ -182,8 +182,8 @@ def _through_bcftools(path: Path | None, kind: str) -> Iterator[IO[bytes]]:
                 pysam.bcftools.view("--no-version", f"-O{kind}", "-o", target, text.name, catch_stdout=False)
         except pysam.SamtoolsError as error:
             raise OutputError(
-                f"{_refused(Path(text.name))} cannot be written as BCF, as happens where a value is not of its "
-                "declared type or a sample's column is missing; write VCF instead: -O z"
+                f"{_refused(Path(text.name))} cannot be written as BCF, usually because a value does not have its "
+                "declared type or a sample column is missing; write VCF instead: -O z"
             ) from error
         finally:
             if path is not None and Path(target).exists():

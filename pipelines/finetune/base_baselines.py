@@ -23,7 +23,7 @@ def base_baselines(session: "Session") -> Iterator[tuple[str, Features]]:
     from genoconv.pipelines.finetune.baselines import untrained_model
 
     parts = [sample(session, session.data.members(split)) for split in ("train", "valid")]
-    yield f"share of G and C within {_GC_RADIUS} bases", _linear(session, parts, [gc_around])[1]
+    yield f"GC content within {_GC_RADIUS} bases", _linear(session, parts, [gc_around])[1]
     chosen, found = _linear(session, parts, [letters_around(radius) for radius in RADII])
     yield f"letters within {RADII[chosen]} bases", found
     if session.config.mode == "head":

@@ -34,7 +34,7 @@ def baselines(session: "Session", features: Array | None) -> Iterator[tuple[str,
     def sequences(members: Numbers) -> list[npt.NDArray[np.uint8]]:
         return [data.sequences[number] for number in members]
 
-    yield "share of G and C", _linear(session, [lambda members: gc_share(sequences(members))])[1]
+    yield "GC content", _linear(session, [lambda members: gc_share(sequences(members))])[1]
     kmers: list[Callable[[Numbers], Array]] = [
         lambda members, k=k: kmer_shares(sequences(members), k, both_strands=both)  # type: ignore[misc]
         for k in KS

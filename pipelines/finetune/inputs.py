@@ -206,7 +206,7 @@ def split_records(
 
 
 def _notes(data: Dataset, labels: Labels) -> list[str]:
-    notes = [f"{labels.kind}, because {labels.reason}" if labels.reason != "as --task says" else labels.kind]
+    notes = [f"{labels.kind}, because {labels.reason}" if labels.reason != "as set with --task" else labels.kind]
     if labels.kind in ("binary", "multiclass"):
         counts = Counter(int(number) for number in labels.targets[:, 0])
         shown = [f"{labels.names[number]} ({counts[number]:,})" for number in range(len(labels.names))]
@@ -221,10 +221,10 @@ def _notes(data: Dataset, labels: Labels) -> list[str]:
         notes[0] += f": {listed(shown, limit=_SHOWN_CLASSES)}"
     missing = int(np.isnan(labels.targets).sum())
     if missing:
-        notes.append(f"{count(missing, 'label')} missing among {labels.targets.size:,}; nothing is learned from those")
+        notes.append(f"{count(missing, 'label')} missing among {labels.targets.size:,}; these are ignored in training")
     differing = _contradictions(data, labels)
     if differing:
-        notes.append(f"{count(differing, 'record')} with a sequence that comes again with another label")
+        notes.append(f"{count(differing, 'record')} whose sequence also occurs with another label")
     return notes
 
 
@@ -254,5 +254,5 @@ def _leak_note(data: Dataset, *, dropped: bool) -> str:
     if not len(leaks.records):
         return "no training record is, or nearly is, in validation or test"
     exact = count(len(leaks.exact), "training record")
-    text = f"{exact} identical to one of validation or test, and {len(leaks.near):,} that share half of its {K}-mers"
-    return f"{text}: left out" if dropped else f"{text}; figures will be too good: --drop-leaks leaves them out"
+    text = f"{exact} identical to a validation or test record, and {len(leaks.near):,} that share half of its {K}-mers"
+    return f"{text}: left out" if dropped else f"{text}; metrics will be too good; --drop-leaks removes them"

@@ -46,7 +46,7 @@ def understand(
     [column], [name] = columns, names
     if task != "multilabel":
         _refuse_empty(column, name=name, where=where)
-    kind, reason = (task, "as --task says") if task else _infer(column, name=name, where=where)
+    kind, reason = (task, "as set with --task") if task else _infer(column, name=name, where=where)
     if kind == "regression":
         return Labels(kind, (name,), _numbers(column, name=name, where=where)[:, None], reason)
     if kind == "multilabel":
@@ -76,7 +76,7 @@ def _several(
     as_flags = [[_FLAGS.get(_normal(value).lower(), value) for value in column] for column in columns]
     flags = all(value in ("0", "1", "") for column in as_flags for value in column)
     kind = task or ("multilabel" if flags else "regression")
-    reason = "as --task says" if task else f"{len(columns)} columns of {'0 and 1' if flags else 'numbers'}"
+    reason = "as set with --task" if task else f"{len(columns)} columns of {'0 and 1' if flags else 'numbers'}"
     parts = []
     for name, column in zip(names, as_flags if kind == "multilabel" else columns, strict=True):
         if kind == "multilabel":
@@ -98,8 +98,8 @@ def _infer(column: Sequence[str], *, name: str, where: Sequence[str]) -> tuple[s
     comma = next(((place, value) for place, value in zip(where, column, strict=True) if _COMMA.fullmatch(value)), None)
     if comma and all(number is not None or _COMMA.fullmatch(value) for value, number in numbers.items()):
         raise DataError(
-            f"{comma[0]}: label {shortened(comma[1])} in column {name} has a decimal comma; write a point, or say with"
-            " --task what such labels are"
+            f"{comma[0]}: label {shortened(comma[1])} in column {name} has a decimal comma; use a decimal point, or"
+            " set --task"
         )
     if any(_SEPARATORS[0] in value for value in values):
         return "multilabel", f"column {name} holds lists separated by {_SEPARATORS[0]}"

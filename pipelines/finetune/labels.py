@@ -76,7 +76,7 @@ class Labels:
             return None
         return (
             f"{self.names[column]} has the value {known[row, column]:g}, and half of its values lie between"
-            f" {low[column]:g} and {high[column]:g}; such values decide the loss: clip them, or take logarithms"
+            f" {low[column]:g} and {high[column]:g}; such values dominate the loss: clip them, or take logarithms"
         )
 
     def groups(self) -> list[object]:

@@ -56,7 +56,7 @@ def write_card(path: Path, *, session: "Session", results: dict[str, Any], steps
     splits, leaks = described["split"], described["leaks"]
     sizes = ", ".join(f"{split} {splits[split]['records']:,}" for split in splits)
     start = printable(described["model"]["name"])
-    alike = f"{leaks['exact']:,} identical, {leaks['near']:,} nearly the same, {leaks['left_out']:,} left out"
+    alike = f"{leaks['exact']:,} identical, {leaks['near']:,} nearly identical, {leaks['left_out']:,} removed"
     text = f"""# A model that predicts {printable(", ".join(head.labels[:6]))}{", ..." if len(head.labels) > 6 else ""}
 
 Fine-tuned by genoconv {__version__} on {printable(Path(data.name).name)}, from the model {start}.
@@ -73,7 +73,7 @@ Use it with `genoconv predict`, or `genoconv.load_model(DIR).predict(ids)`.
 
 {_tables(results)}
 {_PLOT if plotted else ""}
-`run.yaml` repeats the run (`genoconv finetune --config run.yaml -o OTHER`), `predictions.tsv` has the predictions for
+To repeat the run: `genoconv finetune --config run.yaml -o OTHER`. `predictions.tsv` contains the predictions for
 validation and test{" (their mean in each window)" if head.per_base else ""}, `metrics.csv` the loss over the run.
 """
     atomic.write_text(path, text)
@@ -84,12 +84,12 @@ def _seen(head: "HeadConfig") -> str:
     if not head.per_base:
         layers = "of every layer " if head.layers == "all" else ""
         return f"{head.pooling} {layers}over all bases{', both strands' if head.both_strands else ''}"
-    strands = "" if not head.both_strands else ", both strands side by side" if head.stranded else ", both strands"
+    strands = "" if not head.both_strands else ", both strands, concatenated" if head.stranded else ", both strands"
     return f"every base from its own state{strands}"
 
 
 _PLOT = f"""
-![The model beside its baselines]({PLOT})
+![The model and its baselines]({PLOT})
 """
 
 

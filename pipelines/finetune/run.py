@@ -85,7 +85,7 @@ def _check_options(config: FinetuneConfig) -> None:
     if config.pooling not in (None, "mean"):
         raise UsageError(f"--pooling {config.pooling}: with --per-base every base is predicted from its own state")
     if config.label_file is not None:
-        raise UsageError("--labels holds the labels of whole records; with --per-base give the targets there")
+        raise UsageError("--labels holds the labels of whole records; with --per-base, pass the targets to that option")
 
 
 def _resumed(folder: Path, call: Call[FinetuneConfig]) -> FinetuneConfig:

@@ -306,7 +306,7 @@ def _model(config: FinetuneConfig, data: Dataset) -> "Predictor":
         add_lora(model, rank=config.rank, alpha=config.alpha, targets=config.lora_targets or TARGETS)
     if longest > model.config.max_bases:
         log.info(
-            "sequences longer than the %s bases that the model reads at once (up to %s) are read in parts",
+            "sequences longer than the maximum of %s bases (up to %s) are read in parts",
             f"{model.config.max_bases:,}",
             f"{longest:,}",
         )

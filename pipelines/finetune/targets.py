@@ -84,7 +84,7 @@ def open_targets(
     if labels:
         raise UsageError("--label names a column of a BED file, but a bigWig has no columns")
     if task not in (None, "regression"):
-        raise UsageError(f"--task {task}: a bigWig holds numbers; give the labels of bases as BED")
+        raise UsageError(f"--task {task}: a bigWig holds numbers; labels of bases must be a BED file")
     return _Tracks(tracks, contigs)
 
 
@@ -159,7 +159,7 @@ class _Intervals:
         if len(labels) > 1:
             raise UsageError(f"--label: one column of {path} holds the label of an interval, not {len(labels)}")
         if task == "regression":
-            raise UsageError(f"--task regression: {path} holds labels; give the numbers of bases as bigWig")
+            raise UsageError(f"--task regression: {path} holds labels; numbers must be a bigWig file")
         bed, rows = _read(path, fasta=fasta, labels=labels)
         self.stranded = bed.has_strand and any(row.strand != "." for row in rows)
         named = [self._label(row) for row in rows] if bed.labels else []

@@ -81,7 +81,7 @@ def describe(name: str) -> Iterator[str]:
     if manifest is not None:
         yield from _manifest(manifest)
     if genome is None:
-        yield f"not here     fetch it with: genoconv genomes fetch {name}"
+        yield f"not stored   fetch it with: genoconv genomes fetch {name}"
         return
     yield f"{'added' if genome.registered else 'fetched':<12} {genome.date}, by genoconv {genome.version}"
     yield f"holds        {genome.describe()}"
@@ -232,7 +232,7 @@ def remove(name: str) -> str:
     with locked(folder, waiting=f"{name}: waiting for another process that uses it"):
         size = atomic.remove_folder(folder, first=store.RECEIPT)
     if genome is not None and genome.registered:
-        return f"{name}: forgotten; its files stay where they are, {genome.fasta.parent}"
+        return f"{name}: unregistered; its files are kept, {genome.fasta.parent}"
     return f"{name}: removed, {size / 1e6:,.1f} MB"
 
 

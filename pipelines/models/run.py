@@ -68,7 +68,7 @@ def import_model(
         folder = fetched.folder
         origin = {"repository": fetched.repository, "revision": fetched.revision}
     elif revision is not None:
-        raise ModelError(f"{source} is a folder here; --revision is for repositories on the hub")
+        raise ModelError(f"{source} is a folder; --revision is only for repositories on the hub")
     read = published.read_published(folder, modulation_shift=modulation_shift)
     used = ("config.json", read.record["weights_file"])
     origin["files"] = {name: {"sha256": file_digest(folder / name)} for name in used}
@@ -122,11 +122,11 @@ def export_model(folder: Path, output: Path, *, layout: layouts.Layout, force: b
         published.read_published(temporary)  # refuse to write what we could not import
     origin = source.get("source")
     left = origin.get("left_behind") if imported and isinstance(origin, dict) else None
-    notes = [f"files of the source that are not made again: {', '.join(map(str, left))}"] if left else []
+    notes = [f"files of the source that are not exported: {', '.join(map(str, left))}"] if left else []
     if imported.get("ignored"):
         notes.append(f"tensors of the source that do not belong to the model: {', '.join(imported['ignored'])}")
     if imported.get("dropped"):
-        notes.append(f"entries of the source's checkpoint that are not made again: {', '.join(imported['dropped'])}")
+        notes.append(f"entries of the source's checkpoint that are not exported: {', '.join(imported['dropped'])}")
     return notes
 
 
@@ -219,7 +219,7 @@ def remove_model(name: str) -> str:
             f"{printable(name)}: no stored model has that name{near}; delete any other model folder yourself"
         )
     if stored.is_symlink():
-        raise UsageError(f"{stored}: a link, which genoconv did not make; remove it yourself")
+        raise UsageError(f"{stored}: a link that was not created by genoconv; remove it yourself")
     with claimed(stored):
         size = atomic.remove_folder(stored, first=registry.CONFIG_NAME)
     return f"{name}: removed, {size / 1e6:,.1f} MB"

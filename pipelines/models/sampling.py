@@ -172,7 +172,7 @@ def _say_coverage(places: Places) -> None:
     total = sum(places.scanner.reference.contigs.values())
     usable = int((places.end - places.start).sum())
     log.info(
-        "sampling %s of %s bases on %s; mostly unknown stretches are left out, soft-masked bases are not",
+        "sampling %s of %s bases on %s; mostly unknown stretches are skipped, soft-masked bases are not",
         f"{usable:,}",
         f"{total:,}",
         count(len(set(places.contig.tolist())), "contig"),

@@ -102,7 +102,7 @@ class BedRecords:
             where = f"{self.name}: line {number}"
             if len(cells) != len(self._columns.names):
                 raise DataError(
-                    f"{where}: {len(cells)} columns, the first row or header has {len(self._columns.names)}"
+                    f"{where}: {len(cells)} columns, but the first row or header has {len(self._columns.names)}"
                 )
             yield where, cells, *parse_interval(cells[1], cells[2], where=where)
 

@@ -90,7 +90,7 @@ def _text_rows(table: Table) -> Iterator[tuple[int, list[str]]]:
     for number, text in lines:
         cells = _cells(text, table.delimiter, where=f"{table.source}: line {number}")
         if len(cells) != width:
-            more = "; are the first ones row names of R? Give them a column name" if len(cells) == width + first else ""
+            more = "; are the first cells row names from R? Name their column" if len(cells) == width + first else ""
             raise DataError(
                 f"{table.source}: line {number}: {len(cells)} cells, but the header has {width} columns{more}"
             )

@@ -27,7 +27,7 @@ def check_plot(path: Path, spans: Sequence[Span]) -> None:
         UsageError: not one short region, a name that is not a picture's, or matplotlib is missing.
     """
     if len(spans) != 1 or spans[0].end - spans[0].start > LONGEST:
-        raise UsageError(f"--plot {path}: draws one region of at most {LONGEST:,} bases; give it with --region")
+        raise UsageError(f"--plot {path}: can draw one region of at most {LONGEST:,} bases; select it with --region")
     if path.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise UsageError(f"--plot {path}: give a name ending in .png, .pdf or .svg")
     require_matplotlib(f"--plot {path}:")

@@ -132,7 +132,7 @@ def _check_outputs(options: ScanOptions, files: Sequence[Path], spans: Sequence[
             refuse_not_utf8(path, by="a bigWig")
     refuse_foreign(options.output)
     if options.annotation is not None and options.plot is None:
-        raise UsageError("--annotation goes with --plot; --genes chooses positions")
+        raise UsageError("--annotation needs --plot; to select positions, use --genes")
     if options.plot is not None:
         if not format_of(options.output).columns >= 4 or options.output.name.endswith(".bw"):
             raise UsageError("--plot goes with .tsv.gz, .vcf.gz, .parquet, .npy and .zarr outputs")

@@ -61,8 +61,8 @@ def _elsewhere(model: Path, provenance: Mapping[str, Any], *, reference: Mapping
         return None
     if species and not here:
         return (
-            f"the model was trained on sequence of {' and '.join(species)}; whether {fasta.name} is of these is not"
-            " known, and scores on another species may mean little"
+            f"the model was trained on sequence of {' and '.join(species)}; it is not known whether {fasta.name} is"
+            " one of these, and scores on another species may mean little"
         )
     known = f" ({', '.join(sorted(here))})" if here else ""
     learned = f"sequence of {' and '.join(species)}" if species else name or "another genome"

@@ -122,10 +122,10 @@ class Fields:
                 "llr": f"genoconv: {what}, {strands[self.strand]}; negative = less likely than REF",
                 "forward": f"genoconv: {what}, {forward}",
                 "reverse": f"genoconv: {what}, {reverse}",
-                "pct": f"genoconv: percentile of the score in a {where} among like variants; low = unexpected",
-                "z": f"genoconv: standard deviations of the score in a {where} from the mean of like variants",
+                "pct": f"genoconv: percentile of the score in a {where} among variants of its kind; low = unexpected",
+                "z": f"genoconv: standard deviations of the score in a {where} from the mean of its kind",
                 "gene": "genoconv: gene whose body is the window",
-                "status": f"genoconv: ok, or why there is no score in the {where}",
+                "status": f"genoconv: ok, or the reason why there is no score in the {where}",
                 **{
                     name: self._change(_KEY.sub("_", output), where, strands[self.strand])
                     for name, output in zip(self._deltas, self.outputs, strict=True)

@@ -45,7 +45,8 @@ def write_multiqc(sample: str, files: list[Path], summary: Summary) -> None:
     write_lines(
         scores,
         section="Variant scores",
-        description=f"Scored alleles by log-likelihood ratio, in bins of {BIN} nats; the outer bins hold the rest.",
+        description=f"Scored alleles by log-likelihood ratio, in bins of {BIN} nats; the outer bins include all lower"
+        " and higher scores.",
         axes=("GCONV_LLR (nats)", "alleles"),
         lines={sample: {BIN * number: summary.histogram[number] for number in summary.bins()}},
     )

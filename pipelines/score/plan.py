@@ -40,7 +40,7 @@ def gene_index(options: ScoreOptions, genome: GenomeFiles, reference: Reference)
             raise UsageError("--annotation is for --context gene")
         return None
     if genome.annotation is None:
-        raise UsageError("--context gene needs the genes: give --annotation GENES.gtf (or .gff3)")
+        raise UsageError("--context gene needs genes: add --annotation GENES.gtf (or .gff3)")
     if options.windows or options.grid:
         raise UsageError("--context gene: the window is the gene body; leave out --window and --grid")
     from genoconv.genome.annotation.genes import read_genes

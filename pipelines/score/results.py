@@ -122,4 +122,4 @@ class Mismatches:
             log.warning("%s: not scored: outside the contig, which has %s bases", place, f"{length:,}")
             return
         there = decode(self._scorer.reference.tokens(target, record.start, min(record.end, record.start + 30)))
-        log.warning("%s: not scored: REF is %s, the FASTA has %s", place, record.ref[:30], there)
+        log.warning("%s: not scored: REF is %s, but the FASTA has %s", place, record.ref[:30], there)

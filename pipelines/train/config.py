@@ -175,13 +175,13 @@ def _check(config: TrainConfig) -> None:
         check_names((*source.regions, *shared), taken=names if len(names) > 1 else ())
     if len(sources) > 1 and any(region.bed for region in shared):
         raise UsageError(
-            "--regions BED is of one FASTA; with several, give regions to each of the sources: in a run file, or name"
-            " features of their annotations"
+            "--regions BED applies to one FASTA; with several, list regions under each of the sources: in a run file,"
+            " or use features of their annotations"
         )
     if len(sources) > 1 and (config.windows.valid or config.windows.test):
         raise UsageError(
-            "--valid and --test name contigs of one FASTA; with several, give valid and test to each of the sources: in"
-            " a run file"
+            "--valid and --test name contigs of one FASTA; with several, set valid and test under each of the sources:"
+            " in a run file"
         )
     if config.init is None:
         config.sizes()

@@ -192,7 +192,9 @@ def _check_different(records: Mapping[str, Mapping[str, Any]]) -> None:
     for (one, first), (other, second) in itertools.combinations(contents.items(), 2):
         shared = [contig for digest, contig in first.items() if digest in second]
         if shared and len(shared) in (len(first), len(second)):
-            raise DataError(f"sources {one} and {other} hold the same sequences ({listed(shared)}); drop one of them")
+            raise DataError(
+                f"sources {one} and {other} contain the same sequences ({listed(shared)}); drop one of them"
+            )
         if shared:
             log.warning(
                 "sources %s and %s share contigs (%s): sequence that is held out in one may be trained on in the other",

@@ -65,7 +65,7 @@ class Region(Options):
         if (self.feature is None) == (self.bed is None):
             raise ValueError("a region has one of feature (of the annotation) and bed (a file)")
         if self.around is not None and self.feature != "promoter":
-            raise ValueError("around goes with the feature promoter alone; drop it")
+            raise ValueError("around applies only to the feature promoter; drop it")
         return self
 
     @property
@@ -92,7 +92,7 @@ def check_names(regions: Sequence[Region], *, taken: Collection[str]) -> None:
     for region in regions:
         if region.usual_name in seen:
             raise UsageError(
-                f"region {region.usual_name}: another region or source has this name; give it its own in a run file"
+                f"region {region.usual_name}: another region or source has this name; choose another in a run file"
             )
         if set(region.usual_name) & set("[],\"'|") or not region.usual_name.isprintable():
             raise UsageError(

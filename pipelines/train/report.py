@@ -85,14 +85,14 @@ Use it with `genoconv score-variants` and `genoconv embed`, or `genoconv.load_mo
 | training | {results["steps"]:,} steps, {results["tokens"]:,} bases, {results["seconds"]:,.0f} s |
 | computed on | {session.machine.describe()}, precision {session.machine.precision} |
 | windows | {windows} |
-| cut or left out | {"; ".join(notes) or "nothing"} |
+| split or dropped | {"; ".join(notes) or "nothing"} |
 
 Perplexity on held-out sequence (4 is a uniform guess), A, C, G and T only:
 
 {_perplexities(results)}
 {parts}{"" if results["better_than_markov"] else _WORSE}{_PLOT if plotted else ""}
-`run.yaml` repeats the run (`genoconv train run.yaml -o OTHER`), `genome.json` has the sequence and
-the sets, `metrics.csv` every measurement.
+To repeat the run: `genoconv train run.yaml -o OTHER`. `genome.json` records the sequence and the windows of
+each set, `metrics.csv` all measurements.
 """
     atomic.write_text(path, text)
 
@@ -123,7 +123,7 @@ def _parts(kind: str, parts: Mapping[str, Mapping[str, Any]]) -> str:
     if not parts:
         return ""
     columns = {
-        "training_bases": "bases learned from",
+        "training_bases": "training bases",
         "validation_perplexity": "validation",
         "validation_best_markov": "best Markov",
         "test_perplexity": "test",
@@ -146,7 +146,7 @@ def _perplexities(results: dict[str, Any]) -> str:
         columns["test"] = ("test_perplexity", "test_markov_perplexities", "test_bases")
     heads = [f"{name} ({results[bases]:,} bases)" for name, (*_, bases) in columns.items()]
     lines = [f"| model | {' | '.join(heads)} |", "|---" * (len(columns) + 1) + "|"]
-    lines.append(f"| this | {' | '.join(f'{results[ours]:.4f}' for ours, *_ in columns.values())} |")
+    lines.append(f"| this model | {' | '.join(f'{results[ours]:.4f}' for ours, *_ in columns.values())} |")
     for order in range(len(results["markov_perplexities"])):
         values = " | ".join(f"{results[theirs][order]:.4f}" for _, theirs, _ in columns.values())
         lines.append(f"| Markov, order {order} | {values} |")

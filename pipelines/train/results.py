@@ -91,7 +91,7 @@ def results_of(inputs: Inputs, outcome: "Outcome", baselines: Baselines) -> dict
     measured = {row.split: row for row in outcome.rows}  # the last of each
     valid, test = baselines.splits["valid"], baselines.splits.get("test")
     if "valid" not in measured or not valid:
-        raise DataError("no held-out base could be measured: the validation windows hold no A, C, G or T")
+        raise DataError("no held-out base could be measured: the validation windows contain no A, C, G or T")
     best = min(range(len(valid)), key=valid.__getitem__)
     ours = round(measured["valid"].perplexity, 5)
     results: dict[str, Any] = {

@@ -45,7 +45,9 @@ class Source(Options):
     @classmethod
     def _printable(cls, name: str | None) -> str | None:
         if name is not None and (not name.isprintable() or set(name) & set("[],\"'|")):
-            raise ValueError(f"{name!r} holds a bracket, comma, quote, bar or control character; choose another name")
+            raise ValueError(
+                f"{name!r} contains a bracket, comma, quote, bar or control character; choose another name"
+            )
         return name
 
     @property
@@ -83,7 +85,7 @@ def paired(
         ("--windows", len(window_files), total, "--genome and --fasta" if genomes and fastas else what),
     ):
         if number and not most:
-            raise UsageError(f"{option} goes with the FASTA that it describes: add --fasta FILE or --genome NAME")
+            raise UsageError(f"{option} needs the FASTA that it describes: add --fasta FILE or --genome NAME")
         if number and number != most:
             raise UsageError(
                 f"{option} is given {count(number, 'time')} and {whose} {count(most, 'time')}: give one for each, in"

@@ -71,7 +71,7 @@ def test_it_learns_where_a_motif_is(genome: Genome, base: Path, tmp_path: Path) 
     low, high = ours["intervals"]["auroc"]
     assert low < ours["figures"]["auroc"] < high
     assert list(results["rows"]) == [
-        "share of G and C within 50 bases", "letters within 20 bases", "random weights, linear"
+        "GC content within 50 bases", "letters within 20 bases", "random weights, linear"
     ]  # fmt: skip
     assert all(row["figures"]["auroc"] < ours["figures"]["auroc"] for row in results["rows"].values())
     card = (out / "README.md").read_text()

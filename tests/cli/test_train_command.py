@@ -263,7 +263,7 @@ def refused(*words: object, error: type[GenoconvError] = UsageError) -> str:
 def test_options_that_exclude_each_other(fasta: Path, tmp_path: Path) -> None:
     assert "--annotation is given 1 time and --fasta 2 times" in refused("-f", fasta, "-f", "b.fa", "-a", "x.gff3")
     assert "--demo generates its own sequence" in refused("-f", fasta, "--demo", "long")
-    assert "--annotation goes with the FASTA" in refused("-a", "x.gff3")
+    assert "--annotation needs the FASTA" in refused("-a", "x.gff3")
     assert "drop one of them" in refused("-f", fasta, "-a", "x.gff3", "--tiles")
     assert "drop RUN.yaml, --output and --force" in refused("--resume", tmp_path, "-o", tmp_path / "x")
     assert "cannot change within a run" in refused("--resume", train_tiny(tmp_path / "run", fasta), "-f", "other.fa")

@@ -88,7 +88,8 @@ def test_without_the_key_a_model_loads_and_refuses_as_before(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("value", "message"), [(65, "65 exceeds max_length, 64"), (1, "1 is too few"), (-1, "outside 0"), (True, "whole")]
+    ("value", "message"),
+    [(65, "65 exceeds max_length, 64"), (1, "1 is too small"), (-1, "outside 0"), (True, "whole")],
 )
 def test_lengths_that_cannot_be_are_refused(value: int, message: str) -> None:
     with pytest.raises(ModelError, match=f"filter_length: .*{message}"):

@@ -75,7 +75,7 @@ def test_species_of_a_model_are_known_by_any_assembly_of_theirs(model: Path) -> 
     other = doubts(model, {"x": MD5["ecoli-k12"]}, {"z": "1" * 32}, species=species)
     assert "trained on sequence of human and yeast, which shares no sequence with reference.fa (ecoli-k12)" in other
     unknown = doubts(model, {"x": "0" * 32}, {"z": "1" * 32}, species=species)
-    assert "trained on sequence of human and yeast; whether reference.fa is of these is not known" in unknown
+    assert "trained on sequence of human and yeast; it is not known whether reference.fa is one of these" in unknown
 
 
 def test_the_demo_is_no_organism(model: Path) -> None:

@@ -42,7 +42,7 @@ def test_everything_is_looked_at(genome: Path) -> None:
 
 
 def test_no_genomes_are_no_fault() -> None:
-    assert findings()["genomes"] == [Finding("genomes", "none here yet; see genoconv genomes list")]
+    assert findings()["genomes"] == [Finding("genomes", "none stored yet; see genoconv genomes list")]
     assert not home_dir().joinpath("genomes").exists(), "the doctor looks and makes nothing"
 
 
@@ -92,7 +92,7 @@ def test_what_cannot_be_imported_is_a_finding(module: str, monkeypatch: pytest.M
     assert broken.value.startswith("ModuleNotFoundError: ")
     assert {"cache", "disk", "genomes"} <= set(found)
     if module == "torch":
-        assert verdict() == "genoconv cannot compute here: torch is missing or broken"
+        assert verdict() == "genoconv cannot compute: torch is missing or broken"
 
 
 def test_a_missing_library_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -217,7 +217,7 @@ def test_two_threads_that_meet_a_plain_gzip_file_decompress_it_once(
 def test_a_cut_gzip_file_leaves_nothing_behind(plain: Path) -> None:
     packed = plain.with_name("genome.fa.gz")
     packed.write_bytes(gzip.compress(plain.read_bytes())[:-40])
-    with pytest.raises(DataError, match=r"genome.fa.gz: the compressed data is damaged or cut short"):
+    with pytest.raises(DataError, match=r"genome.fa.gz: the compressed data is damaged or truncated"):
         Fasta(packed)
     folder = scratch.scratch_folder(packed)
     assert [path.name for path in folder.iterdir() if path.name != ".lock"] == []

@@ -86,7 +86,7 @@ def _edit(folder: Path, **changes: object) -> None:
         (lambda f: _edit(f, tokenizer={"vocabulary": {"A": 0}}), "vocabulary"),
         (lambda f: _edit(f, model={"d_model": 8, "n_layers": 2}), "did you mean n_layer?"),
         (lambda f: _edit(f, model=SMALL.to_dict() | {"n_layer": 1}), "belongs to no part"),
-        (lambda f: _edit(f, model=SMALL.to_dict() | {"d_model": 9}), "the configuration makes it"),
+        (lambda f: _edit(f, model=SMALL.to_dict() | {"d_model": 9}), "the configuration implies"),
     ],
 )
 def test_a_damaged_folder_is_refused_in_words(folder: Path, damage, words: str) -> None:

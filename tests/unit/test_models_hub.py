@@ -145,7 +145,7 @@ def test_the_hash_known_here_counts_for_more_than_the_hubs(at_server: Hub, monke
 def test_what_is_not_there_is_said(at_server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DownloadError, match="someone/else"):
         hub.download("someone/else")
-    with pytest.raises(UsageError, match="neither a folder here nor"):
+    with pytest.raises(UsageError, match="neither a folder nor"):
         hub.download("a/b/c")
     del at_server.listed["model.safetensors"]
     with pytest.raises(ModelError, match="no HyenaDNA checkpoint"):

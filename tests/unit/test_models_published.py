@@ -238,7 +238,7 @@ def test_every_wrong_tensor_is_named_at_once(tmp_path: Path) -> None:
     expected = (
         ("hyena.backbone.layers.0.mlp.fc1.weight", "missing"),
         ("lm_head.weight", "missing"),
-        ("hyena.backbone.layers.2.mixer.in_proj.bias", "[7], the configuration makes it [36]"),
+        ("hyena.backbone.layers.2.mixer.in_proj.bias", "[7], but the configuration implies [36]"),
         ("backbone.layers.9.norm1.bias", "belongs to no part"),
         ("hyena.backbone.ln_f.weight", "not finite"),
         ("score.weight", "belongs to no part"),

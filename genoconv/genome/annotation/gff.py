@@ -159,8 +159,8 @@ class RowReader:
             shortened(raw.decode("utf-8", "backslashreplace")) for raw in (columns[2], columns[3].partition(b"\t")[0])
         )
         return DataError(
-            f"{self.source}: line {number}: column 3 is {feature} and column 4 is {start}, where GTF and GFF3 have a"
-            " feature and its start: a tab is missing, or there is one too many"
+            f"{self.source}: line {number}: column 3 is {feature} and column 4 is {start}; expected a feature and"
+            " its start: a tab is missing, or there is an extra one"
         )
 
     def _refuse_joined(self, number: int, raw: bytes) -> None:
@@ -199,7 +199,7 @@ class RowReader:
         if start >= end:
             raise DataError(
                 f"{self.source}: line {number}: start {first} lies after end {last}; GTF and GFF3 give the smaller"
-                " first and the direction in column 7"
+                " first and the strand in column 7"
             )
         text = rest[0] if rest else ""
         name = unquote(contig) if "%" in contig and _GFF3.match(text) else contig

@@ -31,7 +31,7 @@ def _records() -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise DataError(f"{path}: damaged ({error}); restore it, or delete it to record checksums anew") from None
+        raise DataError(f"{path}: damaged ({error}); restore it, or delete it to record new checksums") from None
     if not isinstance(values, dict):
-        raise DataError(f"{path}: damaged; restore it, or delete it to record checksums anew")
+        raise DataError(f"{path}: damaged; restore it, or delete it to record new checksums")
     return values

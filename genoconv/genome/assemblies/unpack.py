@@ -30,11 +30,11 @@ def inflate(packed: Path, target: Path | None, *, limit: int, advance: Advance) 
             while block := source.read(_CHUNK):
                 written += len(block)
                 if written > limit:
-                    raise DataError(f"unpacks to more than {limit:,} bytes, far more than such a file holds")
+                    raise DataError(f"unpacks to more than {limit:,} bytes, far more than such a file should contain")
                 sink.write(block)
                 advance(len(block))
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"the gzip data is damaged or cut short ({error})") from error
+        raise DataError(f"the gzip data is damaged or truncated ({error})") from error
     except OutputError:  # what has the target's name is not ours
         raise
     except OSError:

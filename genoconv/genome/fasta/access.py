@@ -153,7 +153,7 @@ class Fasta:
         except ValueError:
             fits = False
         if not fits:
-            raise self._misfit(f"{contig!r} is not where the index has it")
+            raise self._misfit(f"{contig!r} is not where the index says")
         self._checked.add(contig)
 
     def _read(self, contig: str, start: int, end: int) -> bytes:
@@ -172,7 +172,7 @@ class Fasta:
             raise self._misfit(f"{contig}:{start}-{end} cannot be read ({error})") from error
         line_end = raw.find(b"\n")
         if line_end >= 0 and line_end != entry.line_width - 1 - start % entry.line_bases:
-            raise self._misfit(f"{contig}:{start}-{end}: a line ends where the index has none")
+            raise self._misfit(f"{contig}:{start}-{end}: a line ends at an unexpected position")
         return raw
 
     def _whole(self, raw: bytes, table: bytes, contig: str, start: int, end: int) -> bytearray:

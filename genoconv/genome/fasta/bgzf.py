@@ -157,5 +157,5 @@ def _inflate(block: memoryview, size: int) -> bytes:
     except zlib.error as error:
         raise ValueError(str(error)) from error
     if not whole:
-        raise ValueError("a block is not where the index has it")
+        raise ValueError("a block is not where the index says")
     return content

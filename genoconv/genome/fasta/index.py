@@ -157,7 +157,7 @@ def _read(fai: Path) -> dict[str, Entry] | None:
 def _built(data: Path, blocks: Blocks | None) -> Index | None:
     """Index ``data`` beside it, or in the scratch cache where its folder is read-only; None where none can be."""
     if blocks and lacks_bgzf_end(data):
-        log.warning("%s: no BGZF end-of-file marker: the file may be cut short", data)
+        log.warning("%s: no BGZF end-of-file marker: the file may be truncated", data)
     with open_binary(data) as stream:
         entries = find_entries(scan(stream, source=str(data)))
     if entries is None:

@@ -71,7 +71,7 @@ def _unwrap(path: Path, target: Path) -> None:
                 plain.write(event.letters)
             if limit is not None and plain.tell() > limit:
                 raise DataError(
-                    f"{path}: unpacks to more than {limit:,} bytes, far more than a FASTA of its size holds"
+                    f"{path}: unpacks to more than {limit:,} bytes, far more than a FASTA of its size should contain"
                 )
         plain.write(b"\n")
 

@@ -164,7 +164,7 @@ def restore_published(folder: Path, layout: Layout) -> tuple[dict[str, Any], dic
     if digest := source.get("kept_sha256"):
         kept_path = folder / KEPT_NAME
         if not kept_path.is_file() or file_digest(kept_path) != digest:
-            raise ModelError(f"{kept_path}: missing or altered; import the checkpoint again to give it back")
+            raise ModelError(f"{kept_path}: missing or altered; import the checkpoint again before exporting it")
         kept = weights.read_tensors(kept_path)
     for part, computed in zip("zt", published_positions(config), strict=True):
         for i in range(config.n_layer):

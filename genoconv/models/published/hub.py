@@ -83,7 +83,7 @@ def download(repository: str, *, revision: str | None = None) -> Download:
     """
     if importlib.util.find_spec("huggingface_hub") is None:
         raise UsageError(
-            f"{repository}: no such folder here, and fetching it from the hub needs huggingface_hub: "
+            f"{repository}: no such folder, and fetching it from the hub needs huggingface_hub: "
             "pip install 'genoconv[hub]'; or download the repository yourself and import its folder"
         )
     import huggingface_hub
@@ -111,7 +111,7 @@ def download(repository: str, *, revision: str | None = None) -> Download:
             )
             _verify(path, listed[name], where=f"{repository}@{info.sha}")
     except HFValidationError as error:
-        raise UsageError(f"{repository!r} is neither a folder here nor a repository's name: {error}") from error
+        raise UsageError(f"{repository!r} is neither a folder nor a repository's name: {error}") from error
     except HfHubHTTPError as error:
         reason = str(error).strip().split("\n")[0]
         raise DownloadError(f"{repository}{f'@{wanted}' if wanted else ''}: {reason}") from error

@@ -193,11 +193,11 @@ def write_settings(config: ModelConfig, layout: Layout) -> dict[str, Any]:
     if config.short_filter_order != 3:
         problems.append(f"short_filter_order: {config.short_filter_order}; the public code has 3 taps, always")
     if layout is HF and not config.modulate:
-        problems.append("modulate: false cannot be said in this layout")
+        problems.append("modulate: false is not supported by this layout")
     if layout is HF and config.modulation_shift != PUBLISHED_SHIFT:
         problems.append(f"modulation_shift: {config.modulation_shift}; the public code of this layout has 0.05, always")
     if layout is ORIGINAL and not (config.tied_head and config.train_freq):
-        problems.append("tied_head, train_freq: false cannot be said in this layout")
+        problems.append("tied_head, train_freq: false is not supported by this layout")
     if problems:
         raise ModelError("\n".join(f"{layout.name}: {problem}" for problem in problems))
     ours = config.to_dict()

@@ -98,7 +98,7 @@ def load_checkpoint(path: Path) -> dict[Any, Any]:
 
 def _refused(path: Path, why: str) -> ModelError:
     return ModelError(
-        f"{path}: refused, {why}; only tensors and plain containers are read, and nothing of it was run. "
+        f"{path}: refused, {why}; only tensors and plain containers are read, and none of its code was run. "
         "Ask its author for a safetensors file"
     )
 

@@ -21,7 +21,7 @@ from genoconv.errors import DataError, GenoconvError, UsageError
             r"line 1: only one column, 'sequence\|label'; expected several, with tabs or commas",
         ),
         ("x.csv", 'sequence,label,note\nACGT,1,"two\nlines"\n', r"line 2: a quote that is not closed on its line"),
-        ("x.tsv", "sequence\tlabel\n1\tACGT\t1\n", r"line 2: 3 cells, .*; are the first ones row names of R\?"),
+        ("x.tsv", "sequence\tlabel\n1\tACGT\t1\n", r"line 2: 3 cells, .*; are the first cells row names from R\?"),
         ("x.tsv", "sequence\tlabel\nACGTAC CGTACG\t1\n", r"line 2: the sequence contains spaces; .* not as k-mers"),
         ("x.tsv", "## made\n# by\nsequence\tlabel\nACGT\t\nACGT\t\n", r"line 4: no label in column label \(2 records"),
     ],
@@ -138,7 +138,7 @@ FAULTS: dict[str, tuple[list[str], list[list[object]], tuple[str, ...], str]] = 
         ["sequence", "label"],
         [[s, f"0,{n % 4}"] for n, s in enumerate(SEQUENCES)],
         (),
-        r"line 2: label '0,0' in column label has a decimal comma; write a point",
+        r"line 2: label '0,0' in column label has a decimal comma; use a decimal point",
     ),
     "many texts": (
         ["sequence", "label"],
@@ -169,7 +169,7 @@ def test_a_fault_is_one_line_that_names_its_place(bench: Bench, fault: str) -> N
         ("c1\t0\t999\tx\n", "line 1: the interval ends at 999, but 'c1' has only 60 bases"),
         ("c1\t0\t9\tn\t0\tx\t1\n", "line 1: strand 'x'"),
         ("c1\t0\t9\tn\t0\n", "5 columns without a header; name the label column with --label N"),
-        ("c1\t0\t9\t1\nc1\t9\t19\n", "line 2: 3 columns, the first row or header has 4"),
+        ("c1\t0\t9\t1\nc1\t9\t19\n", "line 2: 3 columns, but the first row or header has 4"),
     ],
 )
 def test_a_faulty_bed_file(bench: Bench, text: str, message: str) -> None:

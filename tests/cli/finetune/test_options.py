@@ -219,11 +219,11 @@ def _(bench: Bench) -> None:
     words = ("--label", "gc", "--label", "small", "--baselines", "--test-fraction", 0.3)
     rows = bench.run(*words, table=table)["provenance"]["results"]["test"]["rows"]
     assert [name.split()[0] for name in rows] == ["this", "share", "shares", "frozen", "random"]
-    assert rows["share of G and C"]["figures"]["r2"] > 0.99
+    assert rows["GC content"]["figures"]["r2"] > 0.99
     ours, linear = (rows[name]["figures"]["pearson"] for name in ("this model", "frozen model, linear"))
     assert ours == pytest.approx(linear, abs=0.02)  # the head begins as that linear model
     card = (bench.out / "README.md").read_text()
-    assert "| share of G and C | 1.000 (1.000 to 1.000) |" in card
+    assert "| GC content | 1.000 (1.000 to 1.000) |" in card
     assert (bench.out / "finetune.png").stat().st_size > 5000
 
 

@@ -162,7 +162,7 @@ def test_some_of_several_labels_may_be_missing(bench: Bench, caplog: pytest.LogC
     targets = bench.gathered(*words, table=table).labels.targets
     assert np.isnan(targets[:, 1]).tolist() == [n % 2 == 1 for n in range(60)]
     assert not np.isnan(targets[:, 0]).any()
-    assert "30 labels missing among 120; nothing is learned from those" in caplog.text
+    assert "30 labels missing among 120; these are ignored in training" in caplog.text
     flags = [[s, c, "" if n % 2 else n // 2 % 2] for n, (s, c) in enumerate(GOOD)]
     labels = bench.gathered(*words, table=write_table(table, ["sequence", "a", "b"], flags)).labels
     assert (labels.kind, np.isnan(labels.targets).sum(0).tolist()) == ("multilabel", [0, 30])
@@ -182,7 +182,7 @@ def test_values_and_labels_that_look_wrong_are_named(bench: Bench, caplog: pytes
     assert "label has the value 1e+09, and half of its values lie between" in caplog.text
     write_table(bench.table, ["name", "sequence", "label"], [["g", *row] for row in (*GOOD, [SEQUENCES[0], 1])])
     assert set(bench.gathered().names) == {"g"}  # a name of a gene may come again, an id may not
-    assert "2 records with a sequence that comes again with another label" in caplog.text
+    assert "2 records whose sequence also occurs with another label" in caplog.text
 
 
 def test_line_ends_blank_lines_and_quotes(bench: Bench) -> None:
@@ -208,6 +208,6 @@ def test_duplicates_across_splits_are_found_on_both_strands(bench: Bench, caplog
     found = bench.gathered(table=table)
     assert (found.leaks.exact.tolist(), found.leaks.near.tolist(), found.leaks.held_out) == ([0], [1], 2)
     assert "1 training record identical" in caplog.text
-    assert "--drop-leaks leaves them out" in caplog.text
+    assert "--drop-leaks removes them" in caplog.text
     dropped = bench.gathered("--drop-leaks", table=table)
     assert dropped.splits[:3].tolist() == ["", "", "train"]

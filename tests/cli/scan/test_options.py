@@ -131,7 +131,7 @@ def _(bench: Bench) -> None:
     with pytest.raises(DataError, match="not GTF or GFF3"):  # before anything is scanned
         bench.call(*REGION, "--plot", picture, "--annotation", bench.fasta, "--force")
     assert not list(bench.folder.glob(".o*"))
-    with pytest.raises(UsageError, match="--annotation goes with --plot"):
+    with pytest.raises(UsageError, match="--annotation needs --plot"):
         bench.call(*REGION, "--annotation", genes, "--force")
 
 

@@ -343,7 +343,7 @@ def test_a_model_that_lost_to_counting_is_named(
     assert "sacCer3" in header
     both = {**good, "species": {"human": ["hg38"], "mouse": ["mm39"]}}
     [message], header = warned(both, yeast)
-    assert "trained on sequence of human and mouse; whether g.fa is of these is not known" in message
+    assert "trained on sequence of human and mouse; it is not known whether g.fa is one of these" in message
     assert "human and mouse" in header
     hg38, coli = (one.md5 for name in ("hg38", "ecoli-k12") for one in list_manifests() if one.name == name)
     assert cautions(folder, reference=hg38, fasta=Path("hg38.fa")) == []

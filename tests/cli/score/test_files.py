@@ -129,7 +129,7 @@ def test_without_end_marker_and_truncated(score, tmp_path, kind):
     assert len(lines(score(cut))) == 1450
     cut.write_bytes(whole[: len(whole) // 2])
     (tmp_path / "out.vcf").unlink()
-    with pytest.raises(DataError, match="damaged or cut short"):
+    with pytest.raises(DataError, match="damaged or truncated"):
         score(cut)
     assert not (tmp_path / "out.vcf").exists()
 

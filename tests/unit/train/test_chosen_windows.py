@@ -108,7 +108,7 @@ def test_what_does_not_go_with_a_file_of_windows(fasta: Path, genes: Path, tmp_p
     file.write_text("chr1\t0\t60\ta\t0\t+\ttrain\n")
     with pytest.raises(UsageError, match="--windows FILE already defines the windows: drop --annotation"):
         train_tiny(tmp_path / "run", fasta, f"window_file={file}", f"annotation={genes}")
-    with pytest.raises(UsageError, match="--windows goes with the FASTA that it describes"):
+    with pytest.raises(UsageError, match="--windows needs the FASTA that it describes"):
         call("train", "--windows", file)
     with pytest.raises(DataError, match=r"w\.bed: no windows for validation: no row has the split valid"):
         train_tiny(tmp_path / "run", fasta, f"window_file={file}")

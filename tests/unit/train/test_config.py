@@ -85,7 +85,7 @@ REFUSED = {
     "both in a source": (["sources=[{genome: hg38, fasta: x.fa}]"], "give one of --genome NAME and --fasta FILE"),
     "genes of nothing": (["fasta=x.fa", "genes=true"], "add --annotation"),
     "genes and tiles": (["fasta=x.fa", "annotation=x.gtf", "genes=false"], "drop one of them"),
-    "annotation alone": (["annotation=x.gtf"], "--annotation goes with the FASTA that it describes"),
+    "annotation alone": (["annotation=x.gtf"], "--annotation needs the FASTA that it describes"),
     "init and preset": (["init=m", "preset=tiny-1k"], "--init determines the size of the model"),
     "device": (["run.device=tpu"], "run.device"),
 }

@@ -55,7 +55,7 @@ REFUSED = {
     "loss of 0": (["cds:1:0"], "must be above 0.0, got '0'"),
     "twice": (["cds", "cds:2"], "region cds: another region or source has this name"),
     "both": ([{"feature": "cds", "bed": "x"}], "a region has one of feature (of the annotation) and bed (a file)"),
-    "around": ([{"feature": "cds", "around": 5}], "around goes with the feature promoter alone; drop it"),
+    "around": ([{"feature": "cds", "around": 5}], "around applies only to the feature promoter; drop it"),
     "unknown key": ([{"feature": "cds", "wait": 5}], "unknown key windows.regions.0.wait"),
     "without annotation": (["intron"], "region intron needs an annotation: add --annotation FILE"),
     "a name for bases in none": ([{"feature": "cds", "name": "other"}], "region other: another region"),
@@ -213,5 +213,5 @@ def test_of_several_sources_each_has_regions_of_its_own(place: Path, tmp_path: P
     assert often is not None
     assert (often[reader.parts[0] :] == 1).all()
     assert often.max() == 2
-    with pytest.raises(UsageError, match="--regions BED is of one FASTA"):
+    with pytest.raises(UsageError, match="--regions BED applies to one FASTA"):
         configuration(*TINY, f"sources=[{{fasta: a}}, {{fasta: {other}}}]", f"windows.regions=[{place}/end.bed]")

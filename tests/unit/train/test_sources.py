@@ -75,7 +75,11 @@ REFUSED = {
     "weight not a number": ({}, ("sources=[{fasta: a, weight: .nan}]",), "sources.0.weight: must be"),
     "unknown key": ({}, ("sources=[{fasta: a, weigh: 1}]",), "unknown key sources.0.weigh; did you mean sources."),
     "a name for tables": ({}, ("sources=[{fasta: a, name: 'x]'}]",), "choose another name"),
-    "contigs of which": ({"fasta": ["a", "b"]}, ("windows.valid=chr1",), "give valid and test to each of the sources"),
+    "contigs of which": (
+        {"fasta": ["a", "b"]},
+        ("windows.valid=chr1",),
+        "set valid and test under each of the sources",
+    ),
 }
 
 
@@ -286,7 +290,7 @@ def test_one_sequence_under_two_names_is_refused(folder: Path, tmp_path: Path) -
     copy = tmp_path / "copy.fa"
     copy.write_text((folder / "easy.fa").read_text().replace(">chr1", ">1"))
     config = configuration(*TINY, options={"fasta": [str(folder / "easy.fa"), str(copy)], "run.max_steps": 1})
-    with pytest.raises(DataError, match="sources easy and copy hold the same sequences"):
+    with pytest.raises(DataError, match="sources easy and copy contain the same sequences"):
         pipeline.train(config, folder=tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
 

@@ -198,7 +198,7 @@ def test_the_test_set_is_measured_at_the_end(fasta: Path, tmp_path: Path, caplog
     assert done["test_markov_perplexities"] != done["markov_perplexities"]
     assert len(done["test_markov_perplexities"]) == 9
     assert (
-        f"| this | {done['validation_perplexity']:.4f} | {done['test_perplexity']:.4f} |"
+        f"| this model | {done['validation_perplexity']:.4f} | {done['test_perplexity']:.4f} |"
         in (folder / "README.md").read_text()
     )
     assert f"test perplexity {done['test_perplexity']:.3f}" in caplog.text
