@@ -26,10 +26,10 @@ MOST_ROWS = 1 << 26
 
 _LONE_CR = re.compile(rb"\r(?!\n|\Z)")
 OLD_LINE_ENDS = "old Macintosh line ends (CR); convert them, e.g. with `mac2unix`"
-BOM_INSIDE = "a byte-order mark inside the file; were two files joined? Remove it"
+BOM_INSIDE = "a byte-order mark inside the file, probably because files were joined; remove it"
 JOINED = (
-    "two rows in one line: were two files joined, the first without a final newline? Put the second row on a separate \
-line"
+    "two rows in one line, probably because files were joined and the first had no final newline; put the second row \
+on a separate line"
 )
 NUL_BYTE = "a NUL byte; the file is damaged, copy it again or download it again"
 

@@ -48,12 +48,12 @@ VOCABULARY = {token: i for i, token in enumerate((*_SPECIAL, *"ACGTN"))}
 
 
 def save_model(model: HyenaDNA, folder: Path | str, *, provenance: Mapping[str, Any]) -> None:
-    """Write ``model`` into ``folder``, which is made if missing; a model already there is replaced.
+    """Write ``model`` to ``folder``, which is created if missing; an existing model is replaced.
 
     Args:
-        model: on any device and of any floating type; what is stored is bit for bit what it holds.
-        folder: other files in it stay.
-        provenance: JSON values that say where the weights come from; shown by ``genoconv models show``.
+        model: on any device and of any floating-point type; it is stored bit for bit.
+        folder: other files in it are kept.
+        provenance: JSON values that describe the origin of the weights; shown by ``genoconv models show``.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -77,19 +77,19 @@ def save_model(model: HyenaDNA, folder: Path | str, *, provenance: Mapping[str, 
 
 
 def load_model(model: Path | str, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> HyenaDNA:
-    """Read a model that ``genoconv train``, ``genoconv models import`` or :func:`save_model` wrote.
+    """Load a model written by ``genoconv train``, ``genoconv models import`` or :func:`save_model`.
 
     Args:
-        model: a model folder, or a name that ``genoconv models list`` prints.
-        device: where the model goes; "auto" is a GPU if there is one.
-        dtype: floating type of the weights; None is float32. The filters stay float32 in any case.
+        model: a model folder, or a name from ``genoconv models list``.
+        device: device to load the model on; "auto" uses a GPU if there is one.
+        dtype: floating-point type of the weights; None means float32. The filters always stay in float32.
 
     Returns:
-        The model in evaluation mode; a :class:`.Predictor`, which has ``predict(ids)``, where the folder holds a head.
+        The model in evaluation mode; a :class:`.Predictor`, which has ``predict(ids)``, if the model was fine-tuned.
 
     Raises:
-        ModelError: no such model, or its folder is not a model folder, incomplete or altered; in one line.
-        UsageError: torch does not see ``device``, or ``dtype`` is not a floating type of torch.
+        ModelError: no such model, or the folder is not a model folder, incomplete or altered.
+        UsageError: ``device`` is not available, or ``dtype`` is not a floating-point type of torch.
     """
     target = resolve_device(device)
     if dtype is not None and dtype not in FLOATING:

@@ -17,26 +17,26 @@ SPECIAL_POSITIONS = 2
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Everything that decides the shape and the arithmetic of a HyenaDNA model.
+    """Sizes and settings of a HyenaDNA model.
 
     Attributes:
-        d_model: width of the residual stream and number of long filters a layer.
+        d_model: width of the residual stream, and number of long filters per layer.
         n_layer: number of blocks.
         max_length: longest window in training, in tokens, and the longest input unless ``filter_length`` is set.
-        filter_length: taps of the long filters; 0 means ``max_length``. Where it is set, an input may have any length:
-            each position sees the ``filter_length - 1`` before it in every layer. The positional features are scaled
-            to the taps, so two models with different taps make different filters from the same weights.
-        d_inner: width inside the MLP; 0 means four times ``d_model``.
-        filter_order: width of the small network that makes the long filters.
+        filter_length: taps of the long filters; 0 means ``max_length``. If it is set, an input may have any length, and
+            each position sees the ``filter_length - 1`` positions before it in every layer. Positional features are
+            scaled to the number of taps, so the same weights with a different ``filter_length`` give different filters.
+        d_inner: inner width of the MLP; 0 means four times ``d_model``.
+        filter_order: width of the small network that generates the long filters.
         emb_dim: positional features of that network: time, and (emb_dim - 1) / 2 cosines and sines. Odd, at least 3.
-        num_inner_mlps: square hidden layers of that network.
+        num_inner_mlps: number of square hidden layers of that network.
         activation_freq: initial frequency w of its activation sin(w x).
         train_freq: whether that frequency is learned.
         short_filter_order: taps of the short causal convolution before the gates.
         modulate: whether the long filters decay exponentially.
-        modulation_shift: floor under that decay: 0.05 in the published code, 0.0 in HyenaDNA's training repository.
-        embed_dropout, resid_dropout: dropout after the embedding, and on what each branch adds, while training.
-        layer_norm_epsilon: epsilon of the last layer norm (those of the blocks have 1e-5, as published).
+        modulation_shift: floor of that decay: 0.05 in the published code, 0.0 in HyenaDNA's training repository.
+        embed_dropout, resid_dropout: dropout after the embedding and on the output of each branch, in training.
+        layer_norm_epsilon: epsilon of the last layer norm (those in the blocks use 1e-5, as published).
         tied_head: whether the output layer is the embedding matrix.
         stored_positions: whether the positional features are kept as tensors because they were trained; otherwise
             they are computed on demand.
@@ -44,7 +44,7 @@ class ModelConfig:
         initializer_range: standard deviation of the initial weights.
 
     Raises:
-        ModelError: some value cannot be; the message lists every problem, one line each.
+        ModelError: invalid values; the message lists every problem, one per line.
     """
 
     d_model: int

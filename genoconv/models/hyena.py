@@ -93,12 +93,12 @@ class Backbone(nn.Module):
 
 
 class HyenaDNA(nn.Module):
-    """The language model.
+    """The HyenaDNA language model.
 
     Attributes:
         config: its sizes.
-        checkpointing: while training, keep only each block's input and compute the rest again in the backward pass:
-            about a third more time, for sequences several times as long.
+        checkpointing: in training, store only the input of each block and recompute the rest in the backward pass.
+            This takes about a third longer and allows sequences several times as long.
     """
 
     if TYPE_CHECKING:  # torch calls the result of any module Any
@@ -123,20 +123,21 @@ class HyenaDNA(nn.Module):
         return table
 
     def forward(self, input_ids: Tensor, *, cu_seqlens: Tensor | Sequence[int] | None = None) -> Tensor:
-        """Logits of the token after each position.
+        """Logits of the next token at each position.
 
         Args:
-            input_ids: (B, N) integers, 1 <= N <= ``config.input_limit``; right-pad shorter rows with PAD: later
-                positions never change earlier ones.
-            cu_seqlens: R + 1 integers from 0 to T, for packed sequences: ``input_ids`` is (1, T), one sequence after
-                the other, and sequence r is tokens ``cu_seqlens[r]`` to ``cu_seqlens[r + 1]``; none sees another.
+            input_ids: (B, N) integers, 1 <= N <= ``config.input_limit``. Pad shorter sequences on the right with PAD:
+                later positions never affect earlier ones.
+            cu_seqlens: for packed sequences, R + 1 integers from 0 to T: ``input_ids`` is (1, T), with the sequences
+                one after the other, and sequence r is tokens ``cu_seqlens[r]`` to ``cu_seqlens[r + 1]``. Sequences do
+                not see each other.
 
         Returns:
-            (B, N, V) logits; V is 16 for every published size. Entry [b, n] scores token n + 1 of row b.
+            (B, N, V) logits; V is 16 for every published size. Entry [b, n] predicts token n + 1 of sequence b.
 
         Raises:
-            ModelError: ``input_ids`` is not (B, N) integers, is empty, longer than the model's maximum, or (checked on
-                a CPU only) holds an invalid token id; ``cu_seqlens`` does not fit.
+            ModelError: ``input_ids`` is not (B, N) integers, is empty, is longer than the model's maximum, or contains
+                an invalid token id (checked only on a CPU); or ``cu_seqlens`` does not match ``input_ids``.
         """
         stream = self._stream(input_ids, list(self.backbone.layers), cu_seqlens)
         logits: Tensor = self.lm_head(stream.normalised(self.backbone.ln_f)[1])
@@ -201,11 +202,11 @@ class HyenaDNA(nn.Module):
 
     @torch.no_grad()
     def prepare(self, *lengths: int) -> "HyenaDNA":
-        """Make and keep every layer's filters and their transforms for inputs of ``lengths`` tokens.
+        """Compute and cache the filters of all layers, and their transforms, for inputs of ``lengths`` tokens.
 
-        Calls without gradients use them for inputs from half of a prepared length up to all of it; other calls make
-        their filters each time. A new call, :meth:`train` and a change of a filter's parameters drop what was kept.
-        Memory: about 4 to 16 bytes x d_model x length per layer, for each length.
+        Calls without gradients use them for inputs from half a prepared length up to that length; other calls compute
+        their filters each time. The cache is discarded by another ``prepare``, by :meth:`train` and by a change of a
+        filter's parameters. It takes about 4 to 16 bytes x d_model x length per layer, for each length.
 
         Raises:
             ModelError: a length below 1 or above ``config.input_limit``.

@@ -54,28 +54,28 @@ def score(
     strand: Literal["both", "forward", "reverse"] = "both",
     batch_size: int | None = None,
 ) -> float | npt.NDArray[np.float64]:
-    """How much more likely a model finds ``alt`` than ``ref``: ln P(alt) - ln P(ref), in nats.
+    """Log-likelihood ratio of ``alt`` to ``ref`` under a model: ln P(alt) - ln P(ref), in nats.
 
-    This is the number that ``genoconv score-variants`` writes, for windows of your own: P over A, C, G, T alone, the
-    first base and other letters as context only, the mean over both strands. Pairs of one length are as in a VCF
-    window; where lengths differ, ``sum`` compares sums over different numbers of bases.
+    This is the score that ``genoconv score-variants`` writes, for windows that you provide: P is over A, C, G and T
+    only, the first base and other letters serve as context only, and the two strands are averaged. ``score-variants``
+    uses windows of equal length; if lengths differ, ``sum`` compares sums over different numbers of bases.
 
     Args:
-        model: causal, from :func:`genoconv.load_model`, or any ``model(ids (B, N)) -> logits (B, N, V)``.
-        ref: DNA in either case, or token ids (L,); or several: a list of DNA, or token ids (B, L).
-        alt: likewise. One of the two may be single where the other is several.
-        reduce: ``sum`` over all bases, ``mean`` per base of ``ref``, or ``site``: the bases of the change alone, as
-            many as the longer allele has, from the first that differs on.
-        strand: read forwards and as reverse complement and average, or one of the two.
-        batch_size: sequences read at once; by memory if None.
+        model: from :func:`genoconv.load_model`, or any causal ``model(ids (B, N)) -> logits (B, N, V)``.
+        ref: DNA in upper or lower case, or token ids (L,); or several: a list of DNA, or token ids (B, L).
+        alt: like ``ref``. One of the two may be a single sequence when the other is several.
+        reduce: ``sum`` over all bases, ``mean`` per base of ``ref``, or ``site``: sum only over the changed bases, as
+            many as the longer allele has, starting at the first difference.
+        strand: average the forward and reverse-complement readings, or use one of them.
+        batch_size: sequences per batch; if None, as many as fit in memory.
 
     Returns:
-        A number for a single pair; otherwise an array (B,), float64.
+        A float for a single pair; otherwise a float64 array (B,).
 
     Raises:
-        UsageError: empty or ragged input, different numbers of ``ref`` and ``alt``, letters that are not DNA, ids that
-            are not tokens.
-        ModelError: a sequence is longer than the model takes.
+        UsageError: empty or ragged input, different numbers of ``ref`` and ``alt``, letters that are not DNA, or
+            invalid token ids.
+        ModelError: a sequence is longer than the model's maximum.
     """
     if not isinstance(model, nn.Module):
         raise UsageError(f"model is a {type(model).__name__}; it must be a model: genoconv.load_model(...)")

@@ -28,7 +28,7 @@ REFUSED = {
     "mac": (b">a\rACGT\rAC\r", "line 1: old Macintosh line ends"),
     "mac, one line": (b">a\nACGT\rACGT\n", "line 2, record 'a': old Macintosh line ends"),
     "utf-16": (b"\xff\xfe>\0a\0\n\0", "UTF-16 text; save it as UTF-8"),
-    "joined": (b">a\nACGT\nACGT>b\nACGT\n", "line 3, record 'a': a '>' inside a line .* two files joined"),
+    "joined": (b">a\nACGT\nACGT>b\nACGT\n", "line 3, record 'a': a '>' inside a line .* files were joined"),
     "joined, one line a record": (b">a\nACGT>b\nACGT\n", "line 2, record 'a': a '>' inside a line"),
     "nul": (b">a\nACGT\nAC\0\0\nACGT\n", "line 3, record 'a': a NUL byte"),
     "nul in a header": (b">a\nACGT\n>b\0\nACGT\n", "line 3: a NUL byte"),

@@ -81,7 +81,7 @@ REFUSED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         lambda content: content[: content.rindex(b"\n", 0, -1) + 1]
         + b"\xef\xbb\xbf"
         + content[content.rindex(b"\n", 0, -1) + 1 :],
-        r": line \d.*: a byte-order mark inside the file; were two files joined? Remove it",
+        r": line \d.*: a byte-order mark inside the file, probably because files were joined; remove it",
     ),
     "two byte-order marks": (lambda content: b"\xef\xbb\xbf" * 2 + content, r": (not FASTA: )?line 1[: ]"),
     "gzip in gzip": (lambda content: gzip.compress(gzip.compress(content)), ": compressed twice with gzip; unpack it"),
@@ -137,7 +137,7 @@ def test_rows_that_were_joined_are_refused(tmp_path: Path, kind: str, columns: s
         content = content[: content.index(rows(content))] + rows(content).splitlines(True)[0]
     path.write_bytes(content[:-1] + more)
     line = content.count(b"\n")
-    with pytest.raises(DataError, match=f"file: line {line}: two rows in one line: were two files joined"):
+    with pytest.raises(DataError, match=f"file: line {line}: two rows in one line, probably because files were joined"):
         read(path)
     path.write_bytes(content + more)
     assert read(path)[-2:] == ["three", "four"]

@@ -27,8 +27,8 @@ WHITE = b"\r\n \t"
 _EXPECTED = LETTERS + b"\n"
 _STRANGE = re.compile(rb"[^A-Za-z.\-*~\r\n \t]|\r(?!\n|\Z)")
 _WHAT = {
-    ord(">"): "a '>' inside a line of sequence: were two files joined, the first without a final newline? Put the"
-    " header on a separate line",
+    ord(">"): "a '>' inside a line of sequence, probably because files were joined and the first had no final newline;"
+    " put the header on a separate line",
     ord("\r"): OLD_LINE_ENDS,
     0: NUL_BYTE,
     ord(";"): "a ';', as begins a comment; remove it",
