@@ -69,9 +69,15 @@ def held_out(fasta: Fasta, *, bases: int) -> list[HeldOut]:
     return [HeldOut(split, reader, bases=bases, tokens_per_batch=1000) for split in ("valid", "test")]
 
 
-@pytest.mark.parametrize("seconds", [30, 60, 600])
-@pytest.mark.parametrize("step", [0.05, 0.7, 4.0])
-@pytest.mark.parametrize("speedup", [1.5, 2.5, 4])
+# Every two of the values meet once.
+@pytest.mark.parametrize(
+    ("seconds", "step", "speedup"),
+    [
+        *[(30, 0.05, 2.5), (30, 0.7, 1.5), (30, 4.0, 4)],
+        *[(60, 0.05, 1.5), (60, 0.7, 4), (60, 4.0, 2.5)],
+        *[(600, 0.05, 4), (600, 0.7, 2.5), (600, 4.0, 1.5)],
+    ],
+)
 def test_a_run_keeps_to_its_minutes(
     fasta: Fasta, monkeypatch: pytest.MonkeyPatch, seconds: float, step: float, speedup: float
 ) -> None:
