@@ -37,7 +37,7 @@ def explain(options: ExplainOptions) -> str:
     """
     length, taps, arch = options.length, options.taps, options.arch
     dtype = {"bf16": "bfloat16", "fp16": "float16"}[options.dtype]
-    sizes = tuple(size for _, size, _ in regimes.transforms(card_of(arch), gradients=True))
+    sizes = tuple(size for _, size, _ in regimes.transforms(card_of(arch), dtype=dtype, gradients=True))
     pairs = regimes.pair_sizes(card_of(arch), dtype=dtype)
     chunks = None
     if sizes and taps and 1 <= taps <= length:

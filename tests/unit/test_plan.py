@@ -65,7 +65,9 @@ vars(ToyPlan.launches).update(prepare_filter=_prepare_filter, forward=_forward, 
 
 class Toy:
     name = "toy"
-    differentiable = True
+
+    def gradients(self, size: int, dtype: str) -> regimes.Regime | None:
+        return None
 
     def sizes(self, card: Card) -> tuple[int, ...]:
         return (2**10, 2**30)
@@ -81,7 +83,9 @@ class OneWay(Toy):
     """Has no kernels for gradients: rows of up to 2^10 positions get those of :class:`Toy`."""
 
     name = "one way"
-    differentiable = False
+
+    def gradients(self, size: int, dtype: str) -> regimes.Regime:
+        return Toy()
 
     def sizes(self, card: Card) -> tuple[int, ...]:
         return (2**10,)
@@ -197,13 +201,24 @@ def test_a_regime_without_gradients_leaves_them_to_another(monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("_toy")
-@pytest.mark.parametrize(("gradients", "size", "scales"), [(False, 65_536, 1), (True, 40_960, 11)])
-def test_the_operator_promises_the_filter_that_its_backward_pass_takes(gradients: bool, size: int, scales: int) -> None:
+@pytest.mark.parametrize(
+    ("N", "dtype", "gradients", "size", "scales"),
+    [
+        (40_000, torch.bfloat16, False, 65_536, 1),
+        (40_000, torch.bfloat16, True, 40_960, 11),
+        (120_000, torch.bfloat16, True, 131_072, 1),
+        (120_000, torch.float16, False, 131_072, 1),
+        (120_000, torch.float16, True, 131_072, 33),
+    ],
+)
+def test_the_operator_promises_the_filter_that_its_backward_pass_takes(
+    N: int, dtype: torch.dtype, gradients: bool, size: int, scales: int
+) -> None:
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     with FakeTensorMode():
-        u = torch.empty(2, 3, 40_000, dtype=torch.bfloat16, device="cuda")
-        k = torch.empty(3, 40_000, device="cuda")
+        u = torch.empty(2, 3, N, dtype=dtype, device="cuda")
+        k = torch.empty(3, N, device="cuda")
         y, kept, scale = torch.ops.genoconv.fftconv(u, k, None, None, None, gradients)
     assert (y.shape, kept.shape, scale.shape) == (u.shape, (3, size), (3, scales))
 

@@ -26,7 +26,7 @@ def unsupported(u: Tensor) -> str | None:
         return f"the kernels need CUDA tensors, u is on {u.device.type}: move it, or use backend='torch'"
     if u.dtype not in DTYPES:
         return f"the kernels take bfloat16 or float16 rows, u is {u.dtype}: cast it, or use backend='torch'"
-    found, _, obstacle = _served(u.device.index)
+    found, _, obstacle = _served(u.device.index, DTYPES[u.dtype])
     if obstacle:
         return obstacle
     longest = found[-1][1]
@@ -44,7 +44,7 @@ def sizes(u: Tensor) -> tuple[int, ...]:
     """Transform sizes that the kernels offer to rows like u, gradients included; empty where they offer none."""
     if u.device.type != "cuda" or u.dtype not in DTYPES:
         return ()
-    _, differentiable, obstacle = _served(u.device.index)
+    _, differentiable, obstacle = _served(u.device.index, DTYPES[u.dtype])
     return () if obstacle else tuple(size for _, size, _ in differentiable)
 
 
@@ -56,14 +56,14 @@ def pair_sizes(u: Tensor, *, gradients: bool) -> tuple[int, ...]:
 _Transform = tuple[str, int, int]
 
 
-def _served(index: int | None) -> tuple[tuple[_Transform, ...], tuple[_Transform, ...], str | None]:
-    """The transforms of one GPU, those of plans for gradients, and what keeps its kernels from running at all."""
+def _served(index: int | None, dtype: str) -> tuple[tuple[_Transform, ...], tuple[_Transform, ...], str | None]:
+    """The transforms of one GPU, those of plans for gradients of such rows, and what keeps all kernels from running."""
     card = targets.local_card(torch.cuda.current_device() if index is None else index)
     found = regimes.transforms(card)
     if not found:
         reason = f"the kernels need compute capability 8.0 or later, this GPU is {card.arch}: use backend='torch'"
         return (), (), reason
-    return found, regimes.transforms(card, gradients=True), compiler.missing()
+    return found, regimes.transforms(card, dtype=dtype, gradients=True), compiler.missing()
 
 
 def _pairs(index: int | None, dtype: str, gradients: bool) -> tuple[int, ...]:
@@ -78,7 +78,7 @@ _pairs._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 def _transform_of(u: Tensor, *, gradients: bool) -> _Transform:
     """Regime, size and scales of the transform of rows u, whose length may be a symbol; of the plan for gradients."""
-    found, differentiable, _ = _served(u.device.index)
+    found, differentiable, _ = _served(u.device.index, DTYPES[u.dtype])
     return next(transform for transform in (differentiable if gradients else found) if transform[1] >= u.shape[-1])
 
 
@@ -94,8 +94,6 @@ def fftconv(
     """As :func:`genoconv.ops.fftconv`, for rows that :func:`unsupported` has nothing against."""
     given = (u, gate_in, gate_out, D, None if isinstance(k, FilterSpectrum) else k)
     gradients = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in given)
-    # Halves and chunks of a row have no spectrum of the whole, so no frequencies of it to leave out.
-    gradients = gradients or (isinstance(k, FilterSpectrum) and k.keep is not None)
     made = stored(k, u, gradients=gradients) if isinstance(k, FilterSpectrum) else None
     taps = None if isinstance(k, FilterSpectrum) else k.float()
     skip = None if D is None else D.float()
@@ -134,8 +132,6 @@ def convolve(
         return plan_of(u, gradients=gradients).forward(u, made, gate_in, gate_out), made
     assert k is not None
     plan = plan_of(u)
-    if gradients and u.shape[0] < plan.least_batch:
-        plan = plan.gradients
     spectrum = plan.prepare_filter(k, D)
     y = plan.forward(u, spectrum, gate_in, gate_out, fresh=True)
     return y, plan.gradients.prepare_filter(k, D) if gradients and plan.gradients is not plan else spectrum

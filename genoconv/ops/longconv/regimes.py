@@ -25,9 +25,8 @@ class Regime(Protocol):
     def name(self) -> str:
         """As ``explain`` prints it."""
 
-    @property
-    def differentiable(self) -> bool:
-        """Whether its plans have kernels for gradients; where not, :attr:`Plan.gradients` is another regime's."""
+    def gradients(self, size: int, dtype: str) -> "Regime | None":
+        """The regime of :attr:`Plan.gradients` where that is another plan; None where plans have their own kernels."""
 
     def sizes(self, card: Card) -> tuple[int, ...]:
         """Transform sizes that a card serves, ascending; a row takes the first that is not shorter."""
@@ -43,21 +42,28 @@ REGIMES: tuple[Regime, ...] = (OneSm(), Halves(), Cluster(), ThreePass())
 """The first regime that serves a length has it."""
 
 
-def transforms(card: Card, *, gradients: bool = False) -> tuple[tuple[str, int, int], ...]:
+def transforms(card: Card, *, dtype: str = "bfloat16", gradients: bool = False) -> tuple[tuple[str, int, int], ...]:
     """(regime, size, scales) of every transform that a card has, ascending: a row takes the first not shorter.
 
-    gradients: of plans that compute gradients, :attr:`Plan.gradients` of the others.
+    gradients: of :attr:`Plan.gradients` of the plans, which alone depend on the type of rows.
     """
-    return _transforms(card, tuple(regime for regime in REGIMES if regime.differentiable) if gradients else REGIMES)
+    return _transforms(card, dtype, gradients, REGIMES)
 
 
 @cache
-def _transforms(card: Card, regimes: tuple[Regime, ...]) -> tuple[tuple[str, int, int], ...]:
+def _transforms(
+    card: Card, dtype: str, gradients: bool, regimes: tuple[Regime, ...]
+) -> tuple[tuple[str, int, int], ...]:
     # Every call of the operator asks this, and fitting all sizes takes longer than a small problem's kernels.
     found: list[tuple[str, int, int]] = []
+    done = 0
     for regime in regimes if card.capability >= OLDEST_CAPABILITY else ():
-        done = found[-1][1] if found else 0
-        found += [(regime.name, size, regime.scales(size, card)) for size in regime.sizes(card) if size > done]
+        for own in regime.sizes(card):
+            other = regime.gradients(own, dtype) if gradients else None
+            for size in (own,) if other is None else other.sizes(card):
+                if done < min(size, own):
+                    found.append(((other or regime).name, size, (other or regime).scales(size, card)))
+                    done = size
     return tuple(found)
 
 
