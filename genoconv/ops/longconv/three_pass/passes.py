@@ -96,7 +96,8 @@ class Passes:
     def prepared(self, kernel: Kernel, args: tuple[Tensor | int | None, ...], *, leading: int = 2) -> Prepared:
         """A kernel with all of its arguments but those that say which rows it is to take."""
         (loaded,) = host.loaded((kernel,), self.plan.card.arch, self.index)
-        # Every kernel waits for the one before it, after what it can do without it.
+        # Every kernel waits for the one before it, after what it can do without it: tables, and filters of lines. The
+        # launch of torch that makes zeros for `ranges` waits for these, and the first kernel for that launch.
         return Prepared(loaded, leading, args, pdl=self.plan.has_pdl)
 
     def line_grid(self, lines: int) -> int:

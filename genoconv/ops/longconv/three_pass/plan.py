@@ -17,6 +17,7 @@ from genoconv.ops.longconv.plan import Plan
 from genoconv.ops.longconv.three_pass.factors import (
     COLUMN_WARPS,
     LINE_POINTS,
+    RESERVED,
     column_bytes,
     factors_of,
     line_bytes,
@@ -161,12 +162,20 @@ class ThreePassPlan(InGroups):
         }
         if name != "line_spectra":
             defines["LINE_BUFFERS"] = buffers
+        if name == "lines":
+            defines["LINE_STAGED"] = int(self._filters_staged)
         if name == "line_gradients":
             defines["GATE_OUT"] = int(gate_out)
         if name == "line_spectra":
             defines["IO_BF16"] = 0
-        smem = line_bytes(self.points, buffers)
+        smem = line_bytes(self.points, buffers) + 4 * self.points * defines.get("LINE_STAGED", 0)
         return Kernel(f"three_pass/{name}", tuple(sorted(defines.items())), smem, 32 * self.line_warps(name))
+
+    @property
+    def _filters_staged(self) -> bool:
+        """Whether there is room for the filter of a block's next line, which is asked for one line ahead."""
+        room = (self.card.smem + RESERVED) * self.line_warps("lines") // 16 - RESERVED
+        return line_bytes(self.points, self._buffers + 1) <= room
 
     def line_warps(self, name: str) -> int:
         """Warps of a block of a line pass: 8, two blocks to a multiprocessor, where registers and lines allow it."""
