@@ -35,7 +35,7 @@ struct Operands {
 };
 // Values of this lane: [tile of rows][n] eights.
 struct Values {
-  float v[Columns::kTiles][Columns::kPerTile][8];
+  float v[Columns::kTiles][Columns::kPerRows][8];
 };
 
 DEVICE u32 peak_of(const Values& x) {
@@ -43,7 +43,7 @@ DEVICE u32 peak_of(const Values& x) {
 #pragma unroll
   for (int k = 0; k < Columns::kTiles; k++)
 #pragma unroll
-    for (int n = 0; n < Columns::kPerTile; n++)
+    for (int n = 0; n < Columns::kPerRows; n++)
 #pragma unroll
       for (int c = 0; c < 8; c++) most[c & 1] = larger(most[c & 1], fabsf(x.v[k][n][c]));
   return max_over_warp(as_bits(larger(most[0], most[1])));
@@ -56,7 +56,7 @@ DEVICE Operands operands_of(const Values& x, float scale, int j) {
   for (int k = 0; k < Columns::kTiles; k++) {
     warp_barrier();  // every lane has read the previous content
 #pragma unroll
-    for (int n = 0; n < Columns::kPerTile; n++) {
+    for (int n = 0; n < Columns::kPerRows; n++) {
       const LaneEight own(n);
       u32 word[4];
 #pragma unroll
@@ -64,6 +64,16 @@ DEVICE Operands operands_of(const Values& x, float scale, int j) {
       store_shared16(Columns::value(own.row, own.eight, j), uint4{word[0], word[1], word[2], word[3]});
     }
     warp_barrier();
+    if constexpr (Columns::kShort) {
+#pragma unroll
+      for (int c = 0; c < Columns::kProducts; c += 4) {
+        u32 word[4];
+        load_matrices_transposed(word, Columns::value(lane & 7, c + matrix, j));
+#pragma unroll
+        for (int i = 0; i < 4; i++) out.word[k][c + i][0] = word[i], out.word[k][c + i][1] = 0;
+      }
+      continue;
+    }
 #pragma unroll
     for (int c = 0; c < Columns::kProducts; c += 2) {
       u32 word[4];
@@ -103,6 +113,26 @@ DEVICE void store_products(Places at, int c, const HalfStrip& x, const HalfStrip
   store_matrices(at((lane & 7) + 8 * (matrix & 1), c + (matrix >> 1)), x.x[0], x.x[1], y.x[0], y.x[1]);
 }
 
+// The same of short columns: one product has the real parts of f1 above the imaginary ones.
+template <class Places>
+DEVICE void transform_short_columns(const Matrix& matrix, const Operands& x, Places at) {
+  const uint4 mr = matrix.fragment(0, 0, 0), mi = matrix.fragment(0, 0, 1);
+  HalfStrip out[Columns::kProducts];
+#pragma unroll
+  for (int c = 0; c < Columns::kProducts; c++) {
+    WorkStrip sums{};
+    multiply_add(sums.x, mr.x, mi.x, mr.z, mi.z, x.word[0][c][0], x.word[0][c][1]);
+    out[c] = to_half(sums);
+  }
+  const int lane = lane_index(), matrix_of_lane = lane >> 3;
+#pragma unroll
+  for (int c = 0; c < Columns::kProducts; c += 4)
+#pragma unroll
+    for (int comp = 0; comp < 2; comp++)
+      store_matrices(at(comp, lane & 7, c + matrix_of_lane), out[c].x[comp], out[c + 1].x[comp], out[c + 2].x[comp],
+                     out[c + 3].x[comp]);
+}
+
 // Back to real columns: operands(k, comp, word) gives those of a tile of rows; sink(m, y) gets the m-th tile of
 // results.
 template <class Source, class Sink>
@@ -132,8 +162,14 @@ DEVICE void load_operands(Places at, u32 (&z)[2][Columns::kProducts][2]) {
 #pragma unroll
   for (int comp = 0; comp < 2; comp++)
 #pragma unroll
-    for (int c = 0; c < Columns::kProducts; c += 2) {
+    for (int c = 0; c < Columns::kProducts; c += Columns::kShort ? 4 : 2) {
       u32 word[4];
+      if constexpr (Columns::kShort) {
+        load_matrices_transposed(word, at(comp, lane & 7, c + matrix));
+#pragma unroll
+        for (int i = 0; i < 4; i++) z[comp][c + i][0] = word[i], z[comp][c + i][1] = 0;
+        continue;
+      }
       load_matrices_transposed(word, at(comp, (lane & 7) + 8 * (matrix & 1), c + (matrix >> 1)));
       z[comp][c][0] = word[0], z[comp][c][1] = word[1], z[comp][c + 1][0] = word[2], z[comp][c + 1][1] = word[3];
     }
@@ -144,14 +180,14 @@ DEVICE void by_rows(const Strip (&y)[Columns::kProducts], int j, Sink sink) {
   const int g = lane_index() >> 2, t = lane_index() & 3;
   warp_barrier();  // every lane has read the previous content
 #pragma unroll
-  for (int row = 0; row < 2; row++)
+  for (int row = 0; row < Columns::kTileRows / 8; row++)
 #pragma unroll
     for (int c = 0; c < Columns::kProducts; c++)
       store_shared8(Columns::result(g + 8 * row, c, t >> 1, j) + 8 * (t & 1), as_bits(y[c].x[2 * row]),
                     as_bits(y[c].x[2 * row + 1]));
   warp_barrier();
 #pragma unroll
-  for (int n = 0; n < Columns::kPerTile; n++) {
+  for (int n = 0; n < Columns::kPerRows; n++) {
     const LaneEight own(n);
     float v[8];
 #pragma unroll

@@ -23,7 +23,7 @@ struct Job {
 // The part of a row that a lane loads: its eights of the warp's columns from `tile` on, j1 = kStride j1' + start.
 struct Loads {
   static constexpr int kStride = Columns::kSplit ? 16 : 1;
-  Chunk rows[Columns::kTiles][Columns::kPerTile], gate[GATE_IN ? Columns::kTiles : 1][Columns::kPerTile];
+  Chunk rows[Columns::kTiles][Columns::kPerRows], gate[GATE_IN ? Columns::kTiles : 1][Columns::kPerRows];
 
   DEVICE void ask(const Job& job, int row, int tile, int start) {
     const RowAt at = row_at(job.first + row, job.batches);
@@ -36,7 +36,7 @@ struct Loads {
 #pragma unroll
     for (int k = 0; k < Columns::kTiles; k++)
 #pragma unroll
-      for (int n = 0; n < Columns::kPerTile; n++) {
+      for (int n = 0; n < Columns::kPerRows; n++) {
         const int step = kStride * (16 * k + LaneEight::step() * n), valid = extent.of(line + step);
         const i64 on = static_cast<i64>(step) * Columns::kPoints * kValueBytes;
         rows[k][n].load(from + on, valid);
@@ -47,7 +47,7 @@ struct Loads {
 #pragma unroll
     for (int k = 0; k < Columns::kTiles; k++)
 #pragma unroll
-      for (int n = 0; n < Columns::kPerTile; n++) {
+      for (int n = 0; n < Columns::kPerRows; n++) {
         rows[k][n].unpack_to(x.v[k][n]);
         if constexpr (GATE_IN) {
           float w[8];
@@ -126,6 +126,11 @@ DEVICE void split_columns(const Job& job, int row, int tile) {
   for (int h = 0; h < kOwn; h++) {
     const int j = warp_index() + Columns::kWarps * h;
     const Operands x = operands_of(kept[h], scale_in(code), j);
+    if constexpr (Columns::kShort) {
+      transform_short_columns(job.matrix, x,
+                              [&](int comp, int f, int eight) { return Columns::piece(f, j, comp, eight); });
+      continue;
+    }
     transform_columns(job.matrix, x, [&](int m, ColumnSums& re, ColumnSums& im) {
 #pragma unroll
       for (int c = 0; c < Columns::kProducts; c += 2) {

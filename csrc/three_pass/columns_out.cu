@@ -50,7 +50,7 @@ DEVICE void whole_columns(const Job& job, Fetched& next, int row, int after, int
 
 // Zeros for f1' between r1 and a whole number of tiles, where the matrix is zero.
 DEVICE void clear_padding(int radix) {
-  const u32 end = 16 * Columns::kKeptTiles * 16 * Columns::kRowBytes;
+  const u32 end = Columns::kTileRows * Columns::kKeptTiles * 16 * Columns::kRowBytes;
   for (u32 at = radix * 16 * Columns::kRowBytes + 16 * thread_index(); at < end; at += 16 * 32 * Columns::kWarps)
     store_shared16(shared_base() + Columns::kRows + at, uint4{});
 }
@@ -59,9 +59,10 @@ DEVICE void clear_padding_again(int radix, int j) {
   if constexpr (Columns::kKeptTiles > 1) return;  // scratch is of the first tile, the padding of the last
   constexpr int kLanes = Columns::kRowBytes / 16;
   warp_barrier();  // every lane has read what was here
-  for (int begin = radix; begin < 16; begin += 32 / kLanes) {
+  constexpr int kRows = Columns::kTileRows;
+  for (int begin = radix; begin < kRows; begin += 32 / kLanes) {
     const int f = begin + lane_index() / kLanes;
-    store_shared16(Columns::scratch(f < 16 ? f : 15, j) + 16 * (lane_index() % kLanes), uint4{});
+    store_shared16(Columns::scratch(f < kRows ? f : kRows - 1, j) + 16 * (lane_index() % kLanes), uint4{});
   }
 }
 

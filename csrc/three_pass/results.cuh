@@ -41,7 +41,7 @@ DEVICE float part_of(const float* own, int line) {
 
 // This lane's eights of a row, positions j1 = kStride j + start of its columns, and their gates.
 struct Places {
-  static constexpr int kStride = Columns::kSplit ? 16 : 1, kCount = Columns::kTiles * Columns::kPerTile;
+  static constexpr int kStride = Columns::kSplit ? 16 : 1, kCount = Columns::kTiles * Columns::kPerRows;
   static constexpr bool kSecond = SECOND || SKIP_SUMS;  // whether rows gate_second are read
   i64 origin;
   int line;
@@ -71,8 +71,8 @@ struct Places {
   // Prefetches the gates of the m-th tile of rows.
   DEVICE void ask(int m) {
 #pragma unroll
-    for (int n = 0; n < Columns::kPerTile; n++) {
-      const int number = m * Columns::kPerTile + n;
+    for (int n = 0; n < Columns::kPerRows; n++) {
+      const int number = m * Columns::kPerRows + n;
       if constexpr (SKIP) passing[number].load(skipped + on(m, n), valid(m, n));
       if constexpr (SKIP_GATED) passing_gate[number].load(skipped_by + on(m, n), valid(m, n));
       if constexpr (GATE_FIRST) first[number].load(by + on(m, n), valid(m, n));
@@ -118,17 +118,17 @@ struct Places {
     float v[8], w[8], gate[8];
 #pragma unroll
     for (int i = 0; i < 8; i++) v[i] = found[i];
-    if constexpr (SKIP) add_skip(m * Columns::kPerTile + n, v, factor), factor = 1.0f;
+    if constexpr (SKIP) add_skip(m * Columns::kPerRows + n, v, factor), factor = 1.0f;
 #pragma unroll
     for (int i = 0; i < 8; i++) w[i] = v[i];
     if constexpr (GATE_FIRST) {
-      first[m * Columns::kPerTile + n].unpack_to(gate);
+      first[m * Columns::kPerRows + n].unpack_to(gate);
 #pragma unroll
       for (int i = 0; i < 8; i++) w[i] *= gate[i];
     }
     store_eight(w, factor, to + on(m, n), valid(m, n));
     if constexpr (SECOND) {
-      second[m * Columns::kPerTile + n].unpack_to(gate);
+      second[m * Columns::kPerRows + n].unpack_to(gate);
 #pragma unroll
       for (int i = 0; i < 8; i++) w[i] = v[i] * gate[i];
       store_eight(w, factor, to_second + on(m, n), valid(m, n));
@@ -139,9 +139,9 @@ struct Places {
     if constexpr (!Columns::kGatesFirst) ask(m);
     by_rows(y, j, [&](int n, const float (&v)[8]) {
       // Columns of one step spill less with the products first, those of two steps with the results first.
-      if constexpr (SKIP_SUMS && !Columns::kSplit) add_products(m * Columns::kPerTile + n, sum);
+      if constexpr (SKIP_SUMS && !Columns::kSplit) add_products(m * Columns::kPerRows + n, sum);
       put(m, n, v, factor);
-      if constexpr (SKIP_SUMS && Columns::kSplit) add_products(m * Columns::kPerTile + n, sum);
+      if constexpr (SKIP_SUMS && Columns::kSplit) add_products(m * Columns::kPerRows + n, sum);
     });
   }
 };

@@ -15,7 +15,11 @@ struct Columns {
   static constexpr int kEights = kSpan / 8;                // eights of neighbouring columns of a row
   static constexpr int kRowBytes = 4 * kSpan;              // of a row of complex fp16: real parts, then imaginary ones
   static constexpr int kPerTile = kEights / 2;             // eights of a tile of 16 rows that belong to one lane
-  static constexpr int kProducts = kSpan / 8;              // of 16 x 16 by 16 x 8 that make a tile of results
+  // Rows of a tile that are in memory and registers. kSplit: of short columns the other half is padding.
+  static constexpr int kTileRows = COLUMN_ROWS, kPerRows = kEights * kTileRows / 32;  // kPerTile of those rows
+  static constexpr bool kShort = kTileRows == 8;
+  static_assert(!kShort || (kSplit && kTiles == 1), "one tile of short columns");
+  static constexpr int kProducts = kSpan / 8;  // of 16 x 16 by 16 x 8 that make a tile of results
 
   // Shared memory: [a peak][matrices][kSplit: rows of all (f1', j1''); else scratch of each warp, then twiddles of its
   // columns, a row for each f1].

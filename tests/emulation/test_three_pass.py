@@ -42,10 +42,11 @@ def uneven_lines(x: Inputs) -> None:
         rows.copy_(rows * wave)
 
 
-class WithWarps(ThreePassPlan):
-    """With the larger blocks of the longest columns: those take too long here."""
+class LargeBlocks(ThreePassPlan):
+    """With the larger blocks and the whole tiles of the longest columns: those take too long here."""
 
     column_warps = 16
+    column_rows = 16
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Case:
     def plan(self, card: Card) -> ThreePassPlan:
         size = self.radix * (16 if self.split else 1) * self.points
         N, K = self.problem.N, self.problem.K or self.problem.N
-        plan = WithWarps if self.warps == 16 else ThreePassPlan
+        plan = LargeBlocks if self.warps == 16 else ThreePassPlan
         return plan(N, K, DTYPES[self.problem.dtype], card, size, self.radix, self.split, self.points)
 
     def __iter__(self) -> Iterator[Kernel]:  # what conftest builds

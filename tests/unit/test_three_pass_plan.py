@@ -52,10 +52,10 @@ def test_how_far_each_card_reaches() -> None:
 
 
 def test_long_and_short_rows_share_kernels() -> None:
-    """Kernels depend on the points of a line and on how many tiles of 16 a column has, not on the length."""
+    """Kernels depend on the points of a line and on how many tiles of 16, or half of one, a column has; not on N."""
     assert set(plan_of(45_000).kernels()) == set(plan_of(65_536).kernels())
     every = {k for size in ThreePass().sizes(H200) if size > 32768 for k in plan_of(size).kernels()}
-    assert len(every) < 120
+    assert len(every) < 130
 
 
 def test_memory_does_not_follow_the_batch() -> None:

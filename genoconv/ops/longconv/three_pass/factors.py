@@ -23,16 +23,16 @@ def line_bytes(points: int, buffers: int) -> int:
     return 512 + tables + 4 * points * buffers
 
 
-def column_bytes(radix: int, *, span: int, split: bool) -> int:
-    """Shared memory of a block of a column pass, ``span`` columns to a warp (`csrc/three_pass/shape.cuh`).
+def column_bytes(radix: int, *, span: int, split: bool, rows: int = 16) -> int:
+    """Shared memory of a block of a column pass: ``span`` columns to a warp, ``rows`` to a tile (`shape.cuh`).
 
     A word for peaks and the matrix; then the rows between two steps, or each warp's scratch and twiddles. A matrix of
     more than 32 points stays out where there are two steps.
     """
-    tiles, rows = -(-radix // 16), 16 * 4 * span
+    tiles, tile = -(-radix // 16), rows * 4 * span
     if split:
-        return 128 + (1024 * tiles**2 if tiles <= 2 else 0) + SECOND * rows * tiles
-    return 128 + 1024 * tiles**2 + COLUMN_WARPS * rows * (1 + tiles)
+        return 128 + (1024 * tiles**2 if tiles <= 2 else 0) + SECOND * tile * tiles
+    return 128 + 1024 * tiles**2 + COLUMN_WARPS * tile * (1 + tiles)
 
 
 def factors_of(size: int, card: Card) -> tuple[int, bool, int] | None:

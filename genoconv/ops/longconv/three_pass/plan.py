@@ -119,6 +119,7 @@ class ThreePassPlan(InGroups):
             "COLUMN_TILES": self.column_tiles,
             "COLUMN_KEPT_TILES": -(-self.kept_radix // 16),
             "COLUMN_SPLIT": int(self.split),
+            "COLUMN_ROWS": self.column_rows,
             "COLUMN_SPAN": self.column_span,
             "COLUMN_GATES_FIRST": int(self.column_tiles <= 2),
             "COLUMN_BLOCKS": self.column_blocks,
@@ -139,7 +140,7 @@ class ThreePassPlan(InGroups):
                 "SKIP_SUMS": int(sums),
             }
         )
-        smem = column_bytes(self.radix, span=self.column_span, split=self.split)
+        smem = column_bytes(self.radix, span=self.column_span, split=self.split, rows=self.column_rows)
         return Kernel(f"three_pass/{way}", tuple(sorted(defines.items())), smem, 32 * self.column_warps)
 
     def line_kernel(self, name: str, *, gate_out: bool = True) -> Kernel:
@@ -185,6 +186,11 @@ class ThreePassPlan(InGroups):
     def column_tiles(self) -> int:
         """r1 in tiles of 16."""
         return -(-self.radix // 16)
+
+    @property
+    def column_rows(self) -> int:
+        """Rows of such a tile that blocks hold: of columns in two steps 8, where the others would be padding."""
+        return 8 if self.split and self.radix <= 8 else 16
 
     @property
     def column_span(self) -> int:
