@@ -200,11 +200,17 @@ DEVICE void by_rows(const Strip (&y)[Columns::kProducts], int j, Sink sink) {
   }
 }
 
-// The second step of 16 points, in place in shared memory: a warp has all j'' (or f'') of one f1'. kBack: transposed.
-template <bool kBack>
-DEVICE void second_step(int f, const uint4* matrices) {
-  const uint4* own = matrices + (2 * f + kBack) * 64 + lane_index();
-  const uint4 mr = own[0], mi = own[32], minus = negate(mi);
+// The second step of 16 points: a warp has all j'' (or f'') of one f1'. `back`: transposed.
+struct SecondMatrix {
+  uint4 re, im;
+  DEVICE SecondMatrix(const uint4* matrices, int f, bool back) {
+    const uint4* own = matrices + (2 * f + back) * 64 + lane_index();
+    re = own[0], im = own[32];
+  }
+};
+// In place in shared memory; f: the number of f1' there.
+DEVICE void second_step(int f, const SecondMatrix& own) {
+  const uint4 mr = own.re, mi = own.im, minus = negate(mi);
   const int lane = lane_index(), matrix = lane >> 3;
 #pragma unroll
   for (int q = 0; q < Columns::kEights / 2; q++) {

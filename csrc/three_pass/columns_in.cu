@@ -20,27 +20,40 @@ struct Job {
   }
 };
 
-// The part of a row that a lane loads: its eights of the warp's columns from `tile` on, j1 = kStride j1' + start.
-struct Loads {
+// Where this lane's eights of a row are: positions j1 = kStride j1' + start of the warp's columns from `tile` on.
+struct Source {
   static constexpr int kStride = Columns::kSplit ? 16 : 1;
+  int line;
+  Extent extent;
+  const unsigned char *rows, *gate;
+
+  DEVICE Source(const Job& job, int row, int tile, int start)
+      : line(kStride * LaneEight(0).row + start), extent(job.length, 32 * tile + 8 * LaneEight(0).eight) {
+    const RowAt at = row_at(job.first + row, job.batches);
+    const int column = 32 * tile + 8 * LaneEight(0).eight;
+    const i64 origin = (static_cast<i64>(line) * Columns::kPoints + column) * kValueBytes;
+    rows = job.rows.at(at) + origin, gate = job.gate.at(at) + origin;
+  }
+  // The n-th eight of the k-th tile of rows, of the h-th j'' of this warp: bytes from the first, and how many values
+  // the row has there.
+  static DEVICE constexpr int step(int h, int k, int n) {
+    return kStride * (16 * k + LaneEight::step() * n) + Columns::kWarps * h;
+  }
+  static DEVICE i64 on(int h, int k, int n) { return static_cast<i64>(step(h, k, n)) * Columns::kPoints * kValueBytes; }
+  DEVICE int valid(int h, int k, int n) const { return extent.of(line + step(h, k, n)); }
+};
+
+// The part of a row that a lane loads.
+struct Loads {
   Chunk rows[Columns::kTiles][Columns::kPerRows], gate[GATE_IN ? Columns::kTiles : 1][Columns::kPerRows];
 
-  DEVICE void ask(const Job& job, int row, int tile, int start) {
-    const RowAt at = row_at(job.first + row, job.batches);
-    const LaneEight own(0);
-    const int column = 32 * tile + 8 * own.eight, line = kStride * own.row + start;
-    const Extent extent(job.length, column);
-    const i64 origin = (static_cast<i64>(line) * Columns::kPoints + column) * kValueBytes;
-    const unsigned char* from = job.rows.at(at) + origin;
-    const unsigned char* by = job.gate.at(at) + origin;
+  DEVICE void ask(const Source& source, int h) {
 #pragma unroll
     for (int k = 0; k < Columns::kTiles; k++)
 #pragma unroll
       for (int n = 0; n < Columns::kPerRows; n++) {
-        const int step = kStride * (16 * k + LaneEight::step() * n), valid = extent.of(line + step);
-        const i64 on = static_cast<i64>(step) * Columns::kPoints * kValueBytes;
-        rows[k][n].load(from + on, valid);
-        if constexpr (GATE_IN) gate[k][n].load(by + on, valid);
+        rows[k][n].load(source.rows + Source::on(h, k, n), source.valid(h, k, n));
+        if constexpr (GATE_IN) gate[k][n].load(source.gate + Source::on(h, k, n), source.valid(h, k, n));
       }
   }
   DEVICE void values(Values& x) const {
@@ -101,15 +114,16 @@ DEVICE void whole_columns(const Job& job, const Operands& x, int row, int tile) 
 
 // Two steps: a block has the columns; its warps divide first j1'', then f1' among them.
 DEVICE void split_columns(const Job& job, int row, int tile) {
-  constexpr int kOwn = 16 / Columns::kWarps;  // of the sixteen j'' that one warp has
+  constexpr int kOwn = Columns::kOwn;
   const u32 word = shared_base() + Columns::kPeaks;
   if (warp_index() == 0) store_shared4(word + 4 * lane_index(), 0);
   Values kept[kOwn];
   u32 most = 0;
   {
+    const Source source(job, row, tile, warp_index());
     Loads loads[kOwn];
 #pragma unroll
-    for (int h = 0; h < kOwn; h++) loads[h].ask(job, row, tile, warp_index() + Columns::kWarps * h);
+    for (int h = 0; h < kOwn; h++) loads[h].ask(source, h);
 #pragma unroll
     for (int h = 0; h < kOwn; h++) {
       loads[h].values(kept[h]);
@@ -144,15 +158,21 @@ DEVICE void split_columns(const Job& job, int row, int tile) {
   block_barrier();
 #pragma unroll 1
   for (int f = warp_index(); f < job.radix; f += Columns::kWarps) {
-    const TileRoots roots(job.twiddles, f, job.radix, tile);
-    second_step<false>(f, job.second);
+    const SecondMatrix matrix(job.second, f, false);
+    Eight twiddles[Columns::kPerTile];  // on their way during the second step
+#pragma unroll
+    for (int n = 0; n < Columns::kPerTile; n++) {
+      const LaneEight own(n);
+      twiddles[n] = job.twiddles.of_table(f + job.radix * own.row, 0);
+    }
+    second_step(f, matrix);
 #pragma unroll
     for (int n = 0; n < Columns::kPerTile; n++) {
       const LaneEight own(n);
       const int line = f + job.radix * own.row;
       WorkEight z;
       convert(z, load_eight_shared(own, [&](int comp) { return Columns::piece(f, own.row, comp, own.eight); }));
-      twist(z, roots.of(own, job.twiddles, line));
+      twist(z, job.twiddles.of_eight(line, 32 * tile + 8 * own.eight, twiddles[n]));
       store_eight(own.of(job.lines.at(row, line, tile)), rounded(z));
     }
   }
@@ -180,21 +200,22 @@ extern "C" __global__ void __launch_bounds__(32 * Columns::kWarps, Columns::kBlo
   if constexpr (Columns::kSplit) {
     wait_for_dependency();
     constexpr int kPlaces = Columns::kPoints / Columns::kSpan;
-    for (int unit = block_index(); unit < count * kPlaces; unit += grid_size())
+    const int end = count * kPlaces;
+    for (int unit = block_index(); unit < end; unit += grid_size())
       split_columns(job, unit / kPlaces, unit % kPlaces * (Columns::kSpan / 32));
   } else {
     const Share share;
     job.twiddles.fill(share.tile, radix);
     wait_for_dependency();
     Loads loads;
-    if (share.first < count) loads.ask(job, share.first, share.tile, 0);
+    if (share.first < count) loads.ask(Source(job, share.first, share.tile, 0), 0);
     for (int row = share.first; row < count; row += share.step) {
       Values x;
       loads.values(x);
       const u32 code = code_of(peak_of(x));
       const Operands operands = operands_of(x, scale_in(code), 0);
       // Nothing else is read from device memory while the next row is in flight: it would wait for that row.
-      if (row + share.step < count) loads.ask(job, row + share.step, share.tile, 0);
+      if (row + share.step < count) loads.ask(Source(job, row + share.step, share.tile, 0), 0);
       job.note(code, row, share.tile);
       whole_columns(job, operands, row, share.tile);
     }

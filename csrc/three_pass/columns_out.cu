@@ -87,12 +87,14 @@ DEVICE void split_columns(const Job& job, int row, int tile) {
   block_barrier();  // everybody has read what was here
 #pragma unroll 1
   for (int f = warp_index(); f < job.radix; f += Columns::kWarps) {
-    const TileRoots roots(job.twiddles, f, job.radix, tile);
+    const SecondMatrix matrix(job.second_step, f, true);
     WorkEight w[Columns::kPerTile];
 #pragma unroll
     for (int n = 0; n < Columns::kPerTile; n++) {
-      const int line = f + job.radix * LaneEight(n).row;
-      w[n] = roots.of(LaneEight(n), job.twiddles, line, part_of(scales, line));
+      const LaneEight own(n);
+      const int line = f + job.radix * own.row;
+      const Eight first = job.twiddles.of_table(line, 0);
+      w[n] = job.twiddles.of_eight(line, 32 * tile + 8 * own.eight, first, part_of(scales, line));
     }
 #pragma unroll
     for (int n = 0; n < Columns::kPerTile; n++) {
@@ -103,7 +105,7 @@ DEVICE void split_columns(const Job& job, int row, int tile) {
       store_eight_shared(own, [&](int comp) { return Columns::piece(f, own.row, comp, own.eight); }, rounded(z));
     }
     warp_barrier();
-    second_step<true>(f, job.second_step);
+    second_step(f, matrix);
     if (f + Columns::kWarps < job.radix) next.ask(job, row, tile, f + Columns::kWarps);
   }
   Places places(job, at, tile, warp_index());
@@ -111,7 +113,8 @@ DEVICE void split_columns(const Job& job, int row, int tile) {
   float sum = 0;
   block_barrier();
 #pragma unroll 1
-  for (int j = warp_index(); j < 16; j += Columns::kWarps) {
+  for (int h = 0; h < Columns::kOwn; h++) {
+    const int j = warp_index() + Columns::kWarps * h;
     restore_columns(
         job.matrix,
         [&](int k, u32(&z)[2][Columns::kProducts][2]) {
@@ -119,7 +122,7 @@ DEVICE void split_columns(const Job& job, int row, int tile) {
         },
         [&](int m, const Strip(&y)[Columns::kProducts]) { places.put_tile(m, y, factor, j, sum); });
     clear_padding_again(job.radix, j);
-    if (j + Columns::kWarps < 16) {
+    if (h + 1 < Columns::kOwn) {
       places = Places(job, at, tile, j + Columns::kWarps);
       places.ask_first();
     }
@@ -160,7 +163,8 @@ extern "C" __global__ void __launch_bounds__(32 * Columns::kWarps, Columns::kBlo
     clear_padding(radix);
     wait_for_dependency();
     constexpr int kPlaces = Columns::kPoints / Columns::kSpan;
-    for (int unit = block_index(); unit < count * kPlaces; unit += grid_size())
+    const int end = count * kPlaces;
+    for (int unit = block_index(); unit < end; unit += grid_size())
       split_columns(job, unit / kPlaces, unit % kPlaces * (Columns::kSpan / 32));
   } else {
     const Share share;

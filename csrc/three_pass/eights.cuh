@@ -83,10 +83,10 @@ DEVICE void store_eight(unsigned char* at, const Eight& x) {
   store_device16<false>(at + 64, uint4{x.im[0], x.im[1], x.im[2], x.im[3]});
 }
 
-// exp(-2 pi i j (f1 + 1/4) / N) for columns j = 32 tile + i, the twiddles before the lines. The factor of `tile` is
-// computed, that of i < 32 is in a table.
+// exp(-2 pi i j (f1 + 1/4) / N) of columns j, the twiddles before the lines. Those of the first columns are in a table;
+// the factor for j a multiple of so many is computed.
 struct Twiddles {
-  const uint4* table;      // [f1][four eights of columns][re, im]
+  const uint4* table;      // [f1][kTableEights eights of columns][re, im]
   u32 step, first;         // f1 + 1/4 of a line, in quarters, is first + step times its number
   float cycles_per_phase;  // 1 / 4N
   DEVICE Twiddles(const uint4* table_, int step_, int first_, int line_count)
@@ -94,12 +94,12 @@ struct Twiddles {
         step(step_),
         first(first_),
         cycles_per_phase(1.0f / (static_cast<float>(step_) * line_count * Columns::kPoints)) {}
-  DEVICE float2 of_tile(int f, int tile) const {
-    const u32 phase = (step * f + first) * static_cast<u32>(32 * tile);  // less than 4 N
+  DEVICE float2 of_column(int f, int column) const {
+    const u32 phase = (step * f + first) * static_cast<u32>(column);  // less than 4 N
     return root_of_unity(static_cast<float>(phase) * cycles_per_phase);
   }
-  DEVICE Eight of_columns(int f, int eight) const {
-    const uint4* own = table + (4 * f + (eight & 3)) * 2;
+  DEVICE Eight of_table(int f, int eight) const {
+    const uint4* own = table + (Columns::kTableEights * f + eight % Columns::kTableEights) * 2;
     const uint4 x = own[0], y = own[1];
     return {{x.x, x.y, x.z, x.w}, {y.x, y.y, y.z, y.w}};
   }
@@ -110,26 +110,18 @@ struct Twiddles {
       const LaneEight own(n);
       const int f = own.row < radix ? own.row : 0;
       WideEight w;
-      convert(w, of_columns(f, own.eight));
-      twist(w, of_tile(f, tile + (own.eight >> 2)));
+      convert(w, of_table(f, own.eight));
+      twist(w, of_column(f, 32 * (tile + (own.eight >> 2))));
       store_eight_shared(own, [&](int comp) { return Columns::twiddle(own.row, comp, own.eight); }, rounded(w));
     }
     warp_barrier();
   }
-};
-
-// Roots of a warp's tiles for the sixteen lines of one f1', each in one lane.
-struct TileRoots {
-  float2 own;
-  DEVICE TileRoots(const Twiddles& twiddles, int f, int radix, int tile)
-      : own(twiddles.of_tile(f + radix * (lane_index() & 15), tile + (Columns::kSpan == 64 ? lane_index() >> 4 : 0))) {}
-  // The twiddles of this lane's eight of `line`, times `part`.
-  DEVICE WorkEight of(const LaneEight& piece, const Twiddles& twiddles, int line, float part = 1.0f) const {
-    const int lane = piece.row + 16 * (piece.eight >> 2);
-    const float2 root{from_lane(own.x, lane) * part, from_lane(own.y, lane) * part};
+  // kSplit: those of an eight of columns from `column` on, times `part`; `first_eight`: of the table.
+  DEVICE WorkEight of_eight(int f, int column, const Eight& first_eight, float part = 1.0f) const {
+    const float2 root = of_column(f, column);
     WorkEight w;
-    convert(w, twiddles.of_columns(line, piece.eight));
-    twist(w, root);
+    convert(w, first_eight);
+    twist(w, float2{root.x * part, root.y * part});
     return w;
   }
 };

@@ -21,6 +21,9 @@ struct Columns {
   static_assert(!kShort || (kSplit && kTiles == 1), "one tile of short columns");
   static constexpr int kProducts = kSpan / 8;  // of 16 x 16 by 16 x 8 that make a tile of results
 
+  static constexpr int kOwn = kSplit ? 16 / kWarps : 1;  // of the sixteen j1'' that one warp has
+  static constexpr int kTableEights = kSplit ? 1 : 4;    // eights of columns that the table of twiddles has
+
   // Shared memory: [a peak][matrices][kSplit: rows of all (f1', j1''); else scratch of each warp, then twiddles of its
   // columns, a row for each f1].
   static constexpr bool kMatrixKept = !kSplit || kTiles <= 2;  // else read through the L1 cache

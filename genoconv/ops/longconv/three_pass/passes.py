@@ -38,7 +38,7 @@ def _tables(radix: int, split: bool, points: int, every: int, first: int, index:
         columns_in=host.upload(way_in, index),
         columns_out=host.upload(way_out, index),
         second=host.upload(tables.second_step(radix, every, first), index) if split else None,
-        twiddles=host.upload(tables.twiddles(lines, points, every, first), index),
+        twiddles=host.upload(tables.twiddles(lines, points, every, first, eights=1 if split else 4), index),
         lines=host.upload(tables.lines(*FACTORS[points]), index),
     )
 
