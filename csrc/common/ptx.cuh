@@ -24,6 +24,12 @@ DEVICE void wait_for_dependency() {
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }
+// x, of which the compiler knows nothing: what follows from it is computed where it is wanted, not before a loop, where
+// it would take registers.
+DEVICE u32 computed_here(u32 x) {
+  asm volatile("" : "+r"(x));
+  return x;
+}
 DEVICE void block_barrier() { __syncthreads(); }
 DEVICE void warp_barrier() { __syncwarp(); }
 

@@ -36,10 +36,24 @@ struct Window {
 struct NoWindow {
   DEVICE void apply(float (&)[4], int, int) const {}
 };
+// 16 x 16 weights as a left operand that stays in registers: rows and columns are so many values apart.
+DEVICE Fragment load_weights(const float* from, int row_step, int column_step) {
+  Fragment out;
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    const int row = lane_of_warp() / 4 + 8 * (i & 1), column = 2 * (lane_of_warp() & 3) + 8 * (i >> 1);
+    const float* at = from + row * row_step + column * column_step;
+    const float a = at[0], b = at[column_step];
+    out.high[i] = pack_bfloat(a, b);
+    out.low[i] = Halves::rest(a, b, out.high[i]);
+  }
+  return out;
+}
 // Four values of a row of `count` from `at` on; zeros behind its end.
+template <bool kStream = false>
 DEVICE void load_four(float (&x)[4], const float* row, int at, int count) {
   if constexpr (ALIGNED) {
-    const uint4 v = at < count ? load_device16<false>(row + at) : uint4{};
+    const uint4 v = at < count ? load_device16<kStream>(row + at) : uint4{};
     x[0] = as_float(v.x), x[1] = as_float(v.y), x[2] = as_float(v.z), x[3] = as_float(v.w);
   } else {
 #pragma unroll

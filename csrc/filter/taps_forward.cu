@@ -1,20 +1,6 @@
 // k (CHANNELS, count) from W and h; see taps.cuh.
 #include <filter/taps.cuh>
 
-// A warp's rows of W stay in its registers: 16 channels, by 16 neurons.
-DEVICE Fragment load_weights(const float* weight, int channel, int neuron) {
-  Fragment out;
-#pragma unroll
-  for (int i = 0; i < 4; i++) {
-    const int row = channel + lane_of_warp() / 4 + 8 * (i & 1),
-              column = neuron + 2 * (lane_of_warp() & 3) + 8 * (i >> 1);
-    const float a = weight[row * Sizes::kWidth + column], b = weight[row * Sizes::kWidth + column + 1];
-    out.high[i] = pack_bfloat(a, b);
-    out.low[i] = Halves::rest(a, b, out.high[i]);
-  }
-  return out;
-}
-
 extern "C" __global__ void __launch_bounds__(Sizes::kThreads, 2)
     taps_forward(const float* weight, const float* h, const float* rates, float* k, int start, int count, int most,
                  float shift) {
@@ -30,7 +16,8 @@ extern "C" __global__ void __launch_bounds__(Sizes::kThreads, 2)
 #pragma unroll
     for (int r = 0; r < 2; r++) rate[own][r] = window.rate(S::channel(own) + lane_of_warp() / 4 + 8 * r);
 #pragma unroll
-    for (int i = 0; i < S::kWidth / 16; i++) weights[own][i] = load_weights(weight, S::channel(own), 16 * i);
+    for (int i = 0; i < S::kWidth / 16; i++)
+      weights[own][i] = load_weights(weight + S::channel(own) * S::kWidth + 16 * i, S::kWidth, 1);
   }
   for (int first = block_index() * kPositions; first < count; first += grid_size() * kPositions) {
     block_barrier();

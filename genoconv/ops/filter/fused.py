@@ -15,6 +15,7 @@ from genoconv.ops.registration import differentiable
 _BLOCKS_PER_SM = 2
 _TAPS_FORWARD, _TAPS_BACKWARD = 64, 32
 """Positions in a tile of the kernels of the last layer."""
+_TAPS_WARPS = 8
 _MOST_CHANNELS, _MOST_NEURONS = 256, 64
 """Of those kernels: a warp keeps its rows of the weight, or of its gradient, in registers."""
 
@@ -129,7 +130,7 @@ def _taps_kernel(name: str, weight: Tensor, *rows: Tensor, decays: bool) -> Kern
 def _sized_taps(name: str, D: int, F: int, *, aligned: bool, decays: bool) -> Kernel:
     defines = {"CHANNELS": D, "FILTER_WIDTH": F, "DECAYS": int(decays), "ALIGNED": int(aligned)}
     smem = _taps_smem(D, F) if name == "taps_backward" else _matrix(F, _TAPS_FORWARD)
-    return kernels.kernel(f"filter/{name}", threads=256, smem_bytes=smem, **defines)
+    return kernels.kernel(f"filter/{name}", threads=32 * _TAPS_WARPS, smem_bytes=smem, **defines)
 
 
 def _matrix(rows: int, columns: int) -> int:
@@ -139,7 +140,10 @@ def _matrix(rows: int, columns: int) -> int:
 
 
 def _taps_smem(D: int, F: int) -> int:
-    return _matrix(D, _TAPS_BACKWARD) + _matrix(F, _TAPS_BACKWARD) + _matrix(D, F)
+    """Bytes of a block of `csrc/filter/taps_backward.cu`: two tiles, and twice the sums that warps exchange."""
+    shares = min(_TAPS_WARPS // (F // 16), D // 16)
+    sums = 2048 * (shares - 1) * (F // 16)
+    return 2 * (_matrix(D, _TAPS_BACKWARD) + _matrix(F, _TAPS_BACKWARD) + sums)
 
 
 def no_taps(D: int, F: int, index: int) -> str | None:
@@ -154,8 +158,8 @@ def no_taps(D: int, F: int, index: int) -> str | None:
 no_taps._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
-def _taps_grid(count: int, positions: int, like: Tensor) -> int:
-    return min(-(-count // positions), _BLOCKS_PER_SM * kernels.card(like).sm_count)
+def _taps_grid(count: int, positions: int, like: Tensor, *, blocks_per_sm: int) -> int:
+    return min(-(-count // positions), blocks_per_sm * kernels.card(like).sm_count)
 
 
 def _taps(weight: Tensor, h: Tensor, rates: Tensor | None, start: int, most: int, shift: float) -> Tensor:
@@ -165,7 +169,7 @@ def _taps(weight: Tensor, h: Tensor, rates: Tensor | None, start: int, most: int
     kernel = _taps_kernel("taps_forward", weight, h, k, decays=rates is not None)
     decay = None if rates is None else kernels.singles(rates)
     args = (weight, h, decay, k, start, count, most, kernels.bits(shift))
-    kernels.launch(kernel, args, grid=_taps_grid(count, _TAPS_FORWARD, h), on=h)
+    kernels.launch(kernel, args, grid=_taps_grid(count, _TAPS_FORWARD, h, blocks_per_sm=_BLOCKS_PER_SM), on=h)
     return k
 
 
@@ -177,7 +181,7 @@ def _taps_backward(
     count = h.shape[1]
     dh = torch.empty(h.shape, dtype=torch.float32, device=h.device)
     kernel = _taps_kernel("taps_backward", weight, h, dk, dh, decays=rates is not None)
-    grid = _taps_grid(count, _TAPS_BACKWARD, h)
+    grid = _taps_grid(count, _TAPS_BACKWARD, h, blocks_per_sm=1)
     partial = torch.empty((grid, *weight.shape), dtype=torch.float32, device=h.device)
     decay = None if rates is None else kernels.singles(rates)
     args = (dk, weight, h, decay, dh, partial, start, count, most, kernels.bits(shift))
