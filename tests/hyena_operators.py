@@ -195,7 +195,7 @@ def small_calls() -> Iterator[Call]:
     yield short_conv(1, 2, 1, 4, full, biased=False)
     yield embedding(150, 16, 64, full)
     yield embedding(20, 12, 8, bf16)
-    yield network(200, 5, 64, 3)
+    yield network(300, 5, 64, 3)
     yield network(77, 3, 16, 1, start=5)
     yield network(64, 9, 48, 4, most=64, stored=True)
     yield modulation(3, 2056, start=2040)

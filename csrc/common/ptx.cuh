@@ -336,6 +336,9 @@ DEVICE float reciprocal_root(float x) {
   return out;
 }
 
+// The whole number nearest to x, within 2^22, by two additions: rintf would take the unit that sines need.
+DEVICE float nearest_whole(float x) { return __fadd_rn(__fadd_rn(x, 12582912.0f), -12582912.0f); }
+
 // sin and cos of arguments within half a turn or little more, 5e-7 off.
 DEVICE float sine(float x) {
   float out;

@@ -4,15 +4,13 @@
 //
 // F = FILTER_WIDTH neurons, the same frequencies w (F) in every layer. All in fp32. A block has 2 F threads and tiles
 // of 32 or 64 positions; a thread has 4 neurons of 4 or 8 positions. Parameters come packed: W (F, E), b of the first
-// layer, then W (F, F), b of the others, then w. Rows in shared memory are 4 floats longer than their content, which
-// keeps 16-byte accesses free of bank conflicts.
+// layer, then W (F, F), b of the others, then w.
 #pragma once
 #include <filter/time.cuh>
 
 struct Net {
   static constexpr int kWidth = FILTER_WIDTH, kFeatures = FEATURES, kLayers = LAYERS, kHalves = HALVES;
   static constexpr int kThreads = 2 * kWidth, kGroups = kWidth / 4, kPositions = 32 * kHalves, kOwn = 4 * kHalves;
-  static constexpr int kRow = kPositions + 4, kWeightRow = kWidth + 4;  // floats
   static_assert(kWidth % 16 == 0 && kThreads == 32 * PLAN_WARPS);
 
   // Packed parameters, in floats.
@@ -23,36 +21,42 @@ struct Net {
   }
   static constexpr int kFrequencies = kFirst + (kLayers - 1) * kOther, kParameters = kFrequencies + kWidth;
 
-  // Shared memory, in floats: weights of the square layers, the first layer's, biases and frequencies, features, tiles.
+  // Shared memory, in floats: weights of the square layers, the first layer's, biases and frequencies, scales of warps,
+  // features, tiles. Rows of weights are 4 floats longer than their content; in tiles and features, neighbouring 64
+  // bytes of odd rows change places. Both keep accesses free of bank conflicts.
+  static constexpr int kWeightRow = kWidth + 4;
+  static DEVICE constexpr int place(int row, int position) { return row * kPositions + (position ^ 16 * (row & 1)); }
   static DEVICE constexpr int square(int layer) { return (layer - 1) * kWidth * kWeightRow; }
   static constexpr int kFirstAt = (kLayers - 1) * kWidth * kWeightRow, kBiasesAt = kFirstAt + kWidth * kFeatures;
-  static constexpr int kFeaturesAt = kBiasesAt + (kLayers + 1) * kWidth, kTilesAt = kFeaturesAt + kFeatures * kRow;
-  static DEVICE constexpr int tile(int number) { return kTilesAt + number * kWidth * kRow; }
+  static constexpr int kScalesAt = kBiasesAt + (kLayers + 1) * kWidth, kFeaturesAt = kScalesAt + (kWidth + 63) / 64 * 4;
+  static constexpr int kTilesAt = kFeaturesAt + kFeatures * kPositions;
+  static DEVICE constexpr int tile(int number) { return kTilesAt + number * kWidth * kPositions; }
 };
 
 DEVICE float load_float(int at) { return as_float(load_shared4(shared_base() + 4 * at)); }
 DEVICE void store_float(int at, float x) { store_shared4(shared_base() + 4 * at, as_bits(x)); }
-DEVICE void load_floats(float (&x)[4], int at) {
-  const uint4 v = load_shared16(shared_base() + 4 * at);
+DEVICE void load_floats_of(float (&x)[4], u32 address) {
+  const uint4 v = load_shared16(address);
   x[0] = as_float(v.x), x[1] = as_float(v.y), x[2] = as_float(v.z), x[3] = as_float(v.w);
 }
+DEVICE void load_floats(float (&x)[4], int at) { load_floats_of(x, shared_base() + 4 * at); }
 DEVICE void store_floats(int at, const float* x) {
   store_shared16(shared_base() + 4 * at, {as_bits(x[0]), as_bits(x[1]), as_bits(x[2]), as_bits(x[3])});
 }
 
 // sin and cos of arguments up to some thousands: whole cycles are subtracted in two steps, to keep the precision.
 DEVICE float within_a_turn(float x) {
-  const float cycles = rintf(x * 0.15915494f);
+  const float cycles = nearest_whole(x * 0.15915494f);
   return fmaf(cycles, 1.7484555e-7f, fmaf(cycles, -6.2831855f, x));
 }
 
-// A thread's place: neurons group + kGroups i (interleaved) or 4 group + i (contiguous), positions 4 place + 32 half +
-// j.
+// A thread's place: neurons group + kGroups i, positions 4 place + 32 half + j. Lanes whose numbers differ in bit 0
+// read the same positions, in bit 1 the same weights: then 16 bytes a lane take two wavefronts, not four.
 struct Own {
   int group, place;
-  DEVICE Own() : group(thread_index() / 8), place(thread_index() % 8) {}
-  DEVICE int interleaved(int i) const { return group + Net::kGroups * i; }
-  DEVICE int contiguous(int i) const { return 4 * group + i; }
+  DEVICE Own()
+      : group(4 * warp_of_block() + 2 * (lane_of_warp() >> 4) + (lane_of_warp() & 1)), place(lane_of_warp() >> 1 & 7) {}
+  DEVICE int neuron(int i) const { return group + Net::kGroups * i; }
   DEVICE int position(int half) const { return 4 * place + 32 * half; }
 };
 
@@ -88,8 +92,7 @@ DEVICE void load_parameters(const float* packed) {
 DEVICE void load_features(const Features& features, int first) {
   for (int i = thread_index(); i < Net::kFeatures * Net::kPositions; i += Net::kThreads) {
     const int feature = i / Net::kPositions, position = i % Net::kPositions;
-    store_float(Net::kFeaturesAt + feature * Net::kRow + position,
-                features(feature, features.start + first + position));
+    store_float(Net::kFeaturesAt + Net::place(feature, position), features(feature, features.start + first + position));
   }
 }
 
@@ -97,24 +100,24 @@ DEVICE float frequency(int neuron) { return load_float(Net::kBiasesAt + Net::kLa
 
 using Values = float[4][Net::kOwn];  // of a thread's neurons and positions
 
-// Pre-activations (a) of a layer, for interleaved neurons; `input` is the tile of the layer before.
+// Pre-activations (a) of a layer; `input` is the tile of the layer before.
 DEVICE void first_layer(Values& a, const Own& own) {
 #pragma unroll
   for (int i = 0; i < 4; i++)
 #pragma unroll
-    for (int p = 0; p < Net::kOwn; p++) a[i][p] = load_float(Net::kBiasesAt + own.interleaved(i));
+    for (int p = 0; p < Net::kOwn; p++) a[i][p] = load_float(Net::kBiasesAt + own.neuron(i));
   for (int e = 0; e < Net::kFeatures; e++) {
     float z[Net::kOwn];
 #pragma unroll
     for (int half = 0; half < Net::kHalves; half++) {
       float v[4];
-      load_floats(v, Net::kFeaturesAt + e * Net::kRow + own.position(half));
+      load_floats(v, Net::kFeaturesAt + Net::place(e, own.position(half)));
 #pragma unroll
       for (int j = 0; j < 4; j++) z[4 * half + j] = v[j];
     }
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-      const float weight = load_float(Net::kFirstAt + own.interleaved(i) * Net::kFeatures + e);
+      const float weight = load_float(Net::kFirstAt + own.neuron(i) * Net::kFeatures + e);
 #pragma unroll
       for (int p = 0; p < Net::kOwn; p++) a[i][p] += weight * z[p];
     }
@@ -124,18 +127,18 @@ DEVICE void square_layer(Values& a, int layer, int input, const Own& own) {
 #pragma unroll
   for (int i = 0; i < 4; i++)
 #pragma unroll
-    for (int p = 0; p < Net::kOwn; p++) a[i][p] = load_float(Net::kBiasesAt + layer * Net::kWidth + own.interleaved(i));
-#pragma unroll 1
+    for (int p = 0; p < Net::kOwn; p++) a[i][p] = load_float(Net::kBiasesAt + layer * Net::kWidth + own.neuron(i));
+#pragma unroll 4
   for (int k = 0; k < Net::kWidth; k += 4) {
     float weights[4][4];
 #pragma unroll
-    for (int i = 0; i < 4; i++) load_floats(weights[i], Net::square(layer) + own.interleaved(i) * Net::kWeightRow + k);
+    for (int i = 0; i < 4; i++) load_floats(weights[i], Net::square(layer) + own.neuron(i) * Net::kWeightRow + k);
 #pragma unroll
     for (int e = 0; e < 4; e++)
 #pragma unroll
       for (int half = 0; half < Net::kHalves; half++) {
         float h[4];
-        load_floats(h, input + (k + e) * Net::kRow + own.position(half));
+        load_floats(h, input + k * Net::kPositions + Net::place(e, own.position(half)));
 #pragma unroll
         for (int i = 0; i < 4; i++)
 #pragma unroll
@@ -146,7 +149,7 @@ DEVICE void square_layer(Values& a, int layer, int input, const Own& own) {
 DEVICE void apply_sine(Values& a, const Own& own) {
 #pragma unroll
   for (int i = 0; i < 4; i++) {
-    const float w = frequency(own.interleaved(i));
+    const float w = frequency(own.neuron(i));
 #pragma unroll
     for (int p = 0; p < Net::kOwn; p++) a[i][p] = sine(within_a_turn(w * a[i][p]));
   }
@@ -156,5 +159,5 @@ DEVICE void store_tile(const Values& a, int to, const Own& own) {
   for (int i = 0; i < 4; i++)
 #pragma unroll
     for (int half = 0; half < Net::kHalves; half++)
-      store_floats(to + own.interleaved(i) * Net::kRow + own.position(half), &a[i][4 * half]);
+      store_floats(to + Net::place(own.neuron(i), own.position(half)), &a[i][4 * half]);
 }

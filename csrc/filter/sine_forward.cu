@@ -27,7 +27,7 @@ extern "C" __global__ void __launch_bounds__(Net::kThreads, 2)
 #pragma unroll
       for (int half = 0; half < N::kHalves; half++) {
         const int position = first + own.position(half);
-        float* to = h + static_cast<i64>(own.interleaved(i)) * count + position;
+        float* to = h + static_cast<i64>(own.neuron(i)) * count + position;
         const float (&v)[N::kOwn] = a[i];
         if constexpr (ALIGNED) {
           const uint4 word{as_bits(v[4 * half]), as_bits(v[4 * half + 1]), as_bits(v[4 * half + 2]),

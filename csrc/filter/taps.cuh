@@ -2,6 +2,7 @@
 //
 // Both kernels move each value of k once; a block has tiles of positions. DECAYS: whether the taps decay at all.
 #pragma once
+#include <filter/rows.cuh>
 #include <filter/split.cuh>
 #include <filter/time.cuh>
 
@@ -43,31 +44,9 @@ DEVICE Fragment load_weights(const float* from, int row_step, int column_step) {
   for (int i = 0; i < 4; i++) {
     const int row = lane_of_warp() / 4 + 8 * (i & 1), column = 2 * (lane_of_warp() & 3) + 8 * (i >> 1);
     const float* at = from + row * row_step + column * column_step;
-    const float a = at[0], b = at[column_step];
-    out.high[i] = pack_bfloat(a, b);
-    out.low[i] = Halves::rest(a, b, out.high[i]);
+    out.set(i, at[0], at[column_step]);
   }
   return out;
-}
-// Four values of a row of `count` from `at` on; zeros behind its end.
-template <bool kStream = false>
-DEVICE void load_four(float (&x)[4], const float* row, int at, int count) {
-  if constexpr (ALIGNED) {
-    const uint4 v = at < count ? load_device16<kStream>(row + at) : uint4{};
-    x[0] = as_float(v.x), x[1] = as_float(v.y), x[2] = as_float(v.z), x[3] = as_float(v.w);
-  } else {
-#pragma unroll
-    for (int i = 0; i < 4; i++) x[i] = at + i < count ? row[at + i] : 0.0f;
-  }
-}
-// The same for two values.
-DEVICE void store_two(float* row, int at, int count, float x, float y) {
-  if constexpr (ALIGNED) {
-    if (at < count) store_device8<false>(row + at, {as_bits(x), as_bits(y)});
-  } else {
-    if (at < count) row[at] = x;
-    if (at + 1 < count) row[at + 1] = y;
-  }
 }
 // Copies a matrix (rows, count) from device to shared memory, positions `first` and after, through a window.
 template <class To, class Through>

@@ -22,9 +22,10 @@ _MOST_CHANNELS, _MOST_NEURONS = 256, 64
 
 def _smem(name: str, E: int, F: int, L: int, halves: int) -> int:
     """Bytes of shared memory of a block, as `csrc/filter/network.cuh` lays them out."""
-    row = 32 * halves + 4
+    positions = 32 * halves
     tiles = L + 1 if name == "sine_backward" else min(2, L)
-    return 4 * ((L - 1) * F * (F + 4) + F * E + (L + 1) * F + E * row + tiles * F * row)
+    scales = -(-F // 64) * 4
+    return 4 * ((L - 1) * F * (F + 4) + F * E + (L + 1) * F + scales + (E + tiles * F) * positions)
 
 
 def _kernel(name: str, E: int, F: int, L: int, card: Card, **defines: int) -> Kernel:
@@ -72,10 +73,12 @@ def _backward(
     most: int,
 ) -> Tensor:
     """Gradient of the packed parameters."""
-    kernel = _kernel("sine_backward", features, width, layers, kernels.card(packed))
+    dh = dh.contiguous()
+    aligned = int(count % 4 == 0 and kernels.aligned(dh))
+    kernel = _kernel("sine_backward", features, width, layers, kernels.card(packed), ALIGNED=aligned)
     grid = _grid(kernel, count, packed)
     partial = torch.empty((grid, packed.numel()), dtype=torch.float32, device=packed.device)
-    args = (packed, table, bands(features, packed.device), dh.contiguous(), partial, start, count, most)
+    args = (packed, table, bands(features, packed.device), dh, partial, start, count, most)
     kernels.launch(kernel, args, grid=grid, on=packed)
     return kernels.column_sums(partial)
 
@@ -112,8 +115,8 @@ def sine_network(positions: Positions, layers: Sequence[tuple[Tensor, Tensor]], 
 
 def step_kernels(length: int, E: int, F: int, L: int, card: Card) -> Iterator[Kernel]:
     """All that a training step needs for so many positions, the last layer apart."""
-    yield _kernel("sine_forward", E, F, L, card, ALIGNED=int(length % 4 == 0))
-    yield _kernel("sine_backward", E, F, L, card)
+    for name in ("sine_forward", "sine_backward"):
+        yield _kernel(name, E, F, L, card, ALIGNED=int(length % 4 == 0))
 
 
 def step_kernels_of_taps(length: int, D: int, F: int, *, decays: bool) -> Iterator[Kernel]:

@@ -316,5 +316,6 @@ DEVICE float from_lane_across(float x, int mask) {
 DEVICE float power_of_two(float x) { return exp2f(x); }
 DEVICE float reciprocal(float x) { return 1.0f / x; }
 DEVICE float reciprocal_root(float x) { return 1.0f / sqrtf(x); }
+DEVICE float nearest_whole(float x) { return (x + 12582912.0f) - 12582912.0f; }
 DEVICE float sine(float x) { return sinf(x); }
 DEVICE float cosine(float x) { return cosf(x); }
