@@ -40,7 +40,7 @@ def baselines(session: "Session", features: Array | None) -> Iterator[tuple[str,
         for k in KS
     ]
     chosen, found = _linear(session, kmers)
-    yield f"shares of {KS[chosen]}-mers", found
+    yield f"{KS[chosen]}-mer frequencies", found
     if features is not None:
         yield "frozen model, linear", _linear(session, [lambda members: features[members]])[1]
     untrained = untrained_model(session)
