@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -23,8 +22,6 @@ from typer.testing import CliRunner
 from genoconv.cli.app import app
 from genoconv.errors import GenoconvError, UsageError
 from genoconv.models.checkpoint import read_config
-from genoconv.pipelines.options import parameters
-from genoconv.pipelines.train.options import TrainConfig
 from genoconv.train.metrics import read_rows
 from support import HANG, Running, cli_environment, file_limit, one_clear_line, run_cli
 
@@ -268,6 +265,8 @@ def test_options_that_exclude_each_other(fasta: Path, tmp_path: Path) -> None:
     assert "drop RUN.yaml, --output and --force" in refused("--resume", tmp_path, "-o", tmp_path / "x")
     assert "cannot change within a run" in refused("--resume", train_tiny(tmp_path / "run", fasta), "-f", "other.fa")
     assert "did you mean optim.lr" in refused("--set", "optim.l=1")
+    (tmp_path / "run.yaml").write_text(f"fasta: {fasta}\n")
+    assert "two configurations" in refused(tmp_path / "run.yaml", "--config", tmp_path / "run.yaml")
 
 
 def test_print_config_prints_and_does_nothing(fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,77 +277,6 @@ def test_print_config_prints_and_does_nothing(fasta: Path, tmp_path: Path, monke
     assert call("train", file, "--print-config").stdout == result.stdout
     assert f"fasta: {fasta}" in result.stdout
     assert {path.name for path in tmp_path.iterdir()} == {"genome.fa", "printed.yaml"}
-
-
-# Every option of a run -> what is given, and what its key then is (the same, where nothing is said).
-GIVEN: dict[str, tuple[object, ...]] = {
-    "annotation": ("g.gff3",),
-    "genome": ("hg38",),
-    "demo": ("long",),
-    "genes": ("--tiles", False),
-    "window_file": ("w.bed",),
-    "preset": ("small-32k",),
-    "init": ("models/tiny",),
-    "max_length": (2048,),
-    "windows.flank": (5,),
-    "windows.long_genes": ("skip",),
-    "windows.step": (7,),
-    "windows.max_unknown": (0.25,),
-    "windows.biotypes": ("lncRNA", ["lncRNA"]),
-    "windows.split_by": ("block",),
-    "windows.valid": ("chr9", ["chr9"]),
-    "windows.test": ("chr22", ["chr22"]),
-    "windows.test_fraction": (0.3,),
-    "windows.regions": ("hot.bed:2", {"bed": "hot.bed", "weight": 2.0, "loss_weight": 1.0}),
-    "data.soft_mask": ("keep",),
-    "data.length_warmup": ("never",),
-    "run.max_steps": (7,),
-    "run.max_minutes": (1.5,),
-    "run.seed": (3,),
-    "run.device": ("cuda:1",),
-    "run.precision": ("bf16",),
-    "run.calibrate": ("--no-calibrate", False),
-}
-PATHS = ("annotation", "window_file", "init")
-
-
-@pytest.mark.parametrize("key", GIVEN)
-def test_every_option_reaches_its_key(fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
-    import yaml
-
-    monkeypatch.chdir(tmp_path)
-    labels = {parameter.key: parameter.option.label for parameter in parameters(TrainConfig)}
-    assert labels.keys() == {"fasta", *GIVEN}
-    value, expected = GIVEN[key][0], GIVEN[key][-1]
-    (tmp_path / "models" / "tiny").mkdir(parents=True)
-    words = [str(value)] if str(value).startswith("--") else [labels[key], str(value)]
-    source = [] if key in ("genome", "demo") else ["-f", str(fasta)]
-    found = yaml.safe_load(call("train", *source, *words, "--print-config").stdout)
-    for part in key.split("."):
-        found = found[part]
-    if key == "windows.regions":
-        (region,) = found
-        found = {name: value for name, value in region.items() if value is not None}
-        found["bed"] = str(Path(found["bed"]).relative_to(tmp_path))
-    assert found == (str(tmp_path / str(expected)) if key in PATHS else expected)
-
-
-def test_the_options_of_a_call_are_used(fasta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[dict[str, Any]] = []
-    monkeypatch.setattr("genoconv.pipelines.train.run.train", lambda config, **how: calls.append(how) or 0)
-    monkeypatch.setattr("genoconv.pipelines.train.run.resume", lambda config, **how: calls.append(how) or 0)
-    monkeypatch.setattr("genoconv.pipelines.train.run.resumed", lambda folder, call: TrainConfig())
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "run.yaml").write_text(f"fasta: {fasta}\n")
-    for words in (["run.yaml"], ["--config", "run.yaml", "-o", "out", "--force", "--offline", "-q"]):
-        call("train", *words)
-    call("train", "--resume", "out", "--offline", "-q")
-    plain, full, again = ({**how, "command": None} for how in calls)
-    no, yes = {"offline": False, "quiet": False}, {"offline": True, "quiet": True}
-    assert plain == {"folder": Path("runs/genome"), "force": False, "command": None, **no}
-    assert full == {"folder": Path("out"), "force": True, "command": None, **yes}
-    assert again == {"folder": Path("out"), "command": None, **yes}
-    assert "two configurations" in refused("run.yaml", "--config", "run.yaml")
 
 
 def test_a_full_disk_gets_one_clear_line(fasta: Path, tmp_path: Path, home: Path, fonts: str) -> None:

@@ -53,8 +53,11 @@ def _(bench: Bench) -> None:
     bed = bench.folder / "x.bed"
     bed.touch()
     places = {"FASTA": bench.fasta, "GENES": bench.genes, "MODEL": bench.model, "BED": bed}
+    relative = {key: path.name for key, path in places.items() if path.parent == bench.folder}
+    bench.monkeypatch.chdir(bench.folder)
     for key, (words, value) in TRAINED.items():
-        config = bench.given(TRAIN, "train", *(places.get(word, word) for word in words), answer=0)["values"][0]
+        given = (relative.get(str(word), places.get(word, word)) for word in words)
+        config = bench.given(TRAIN, "train", *given, answer=0)["values"][0]
         expected = tuple(places.get(v, v) for v in value) if isinstance(value, tuple) else places.get(value, value)
         assert attribute(config, key) == expected, key
 
@@ -96,9 +99,13 @@ def _(bench: Bench) -> None:
     file.write_text("genome: saccer3\nrun: {max_steps: 5}\n")
     found = bench.given(TRAIN, "train", file, answer=0)
     assert (found["values"][0].genome, found["values"][0].run.max_steps) == (("saccer3",), 5)
+    assert bench.given(TRAIN, "train", "--config", file, answer=0)["values"] == found["values"]
     assert (found["folder"], found["force"], found["offline"], found["quiet"]) == (Path("runs/saccer3"), *[False] * 3)
     found = bench.given(TRAIN, "train", "-o", "x", "--force", "--offline", "-q", answer=0)
     assert (found["folder"], found["force"], found["offline"], found["quiet"]) == (Path("x"), *[True] * 3)
     (bench.folder / "run.yaml").write_text(found["values"][0].to_yaml())
     target = "genoconv.pipelines.train.run.resume"
-    assert bench.given(target, "train", "--resume", bench.folder, answer=0)["folder"] == bench.folder
+    found = bench.given(target, "train", "--resume", bench.folder, answer=0)
+    assert (found["folder"], found["offline"], found["quiet"]) == (bench.folder, False, False)
+    found = bench.given(target, "train", "--resume", bench.folder, "--offline", "-q", answer=0)
+    assert (found["offline"], found["quiet"]) == (True, True)
