@@ -72,6 +72,6 @@ def report(options: ReportOptions) -> Outcome:
     found = report_scores(samples, table=options.table, plot=options.plot, force=options.force)
     scored, names = int(found["scored"].sum()), found["sample"].nunique()
     return Outcome(
-        line=f"{options.table}, {options.plot}: {scored:,} scores of {count(names, 'sample')}",
+        line=f"{options.table}, {options.plot}: {count(scored, 'score')} of {count(names, 'sample')}",
         counts={"scores": scored, "samples": names},
     )

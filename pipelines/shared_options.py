@@ -22,7 +22,7 @@ def one_genome(name: str) -> Any:
 
     def check(self: Any) -> Any:
         if (self.fasta is None) == (self.genome is None):
-            raise ValueError(f"give one of {name} and --genome NAME")
+            raise ValueError(f"pass exactly one of {name} and --genome NAME")
         return self
 
     return model_validator(mode="after")(check)

@@ -129,7 +129,7 @@ def read_config(model: Path | str) -> dict[str, Any]:
     path = folder / CONFIG_NAME
     if not folder.is_dir():
         what = "is a file; a model is a folder" if folder.exists() else "is a link to nothing"
-        raise ModelError(f"{folder}: {what}; `genoconv train -o DIR` or `genoconv models import` makes one")
+        raise ModelError(f"{folder}: {what}; create one with `genoconv train -o DIR` or `genoconv models import`")
     if not path.is_file():
         raise ModelError(f"{folder}: not a model folder: it has no {CONFIG_NAME}{_hint(folder)}")
     record = read_json(path)
@@ -250,4 +250,4 @@ def _hint(folder: Path, record: Mapping[str, Any] | None = None) -> str:
         command = "finetune" if (folder / "data.json").is_file() else "train"
         resume = shell("genoconv", command, "--resume", folder)
         return f"; its training was not finished: `{resume}` continues from its checkpoints"
-    return "; `genoconv train -o DIR` or `genoconv models import` makes a model folder"
+    return "; create a model folder with `genoconv train -o DIR` or `genoconv models import`"

@@ -86,7 +86,7 @@ def named_folder(model: str) -> Path:
         near = did_you_mean(Path(name).name, known)
         raise ModelError(
             f"{printable(name)}: does not exist, and no model has that name{near or ' (`genoconv models list`);'} "
-            "`genoconv train -o DIR` or `genoconv models import` makes a model folder"
+            "create a model folder with `genoconv train -o DIR` or `genoconv models import`"
         )
     if found.folder is None:
         assert found.published is not None

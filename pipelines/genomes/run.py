@@ -149,7 +149,7 @@ def verify(name: str, *, quiet: bool = False) -> str:
     if problems:
         way_out = "put the files back, or add it again with --force" if genome.registered else _remedy(name)
         raise DataError(f"{'; '.join(problems)}; {way_out}")
-    return f"{name}: {count(len(genome.files), 'file')} as they were on {genome.date}"
+    return f"{name}: {count(len(genome.files), 'file')} unchanged since {genome.date}"
 
 
 def path_of(name: str, *, annotation: bool) -> Path:

@@ -143,7 +143,7 @@ def check(source: Source, *, regions: Sequence[Region], where: str) -> None:
         UsageError: says what to drop or add.
     """
     if (source.genome is None) == (source.fasta is None):
-        raise UsageError(f"{where}give one of --genome NAME and --fasta FILE")
+        raise UsageError(f"{where}pass exactly one of --genome NAME and --fasta FILE")
     features = any(region.feature for region in regions)
     if source.genes is False and source.annotation is not None and not features:
         raise UsageError(f"{where}--tiles does not use --annotation; drop one of them")

@@ -206,7 +206,7 @@ def test_other_weights_and_other_genomes_are_noticed(bench: Bench, caplog: pytes
 def test_what_it_refuses(bench: Bench) -> None:
     with pytest.raises(UsageError, match="this model reads up to 602 bases"):
         bench.calibrate(window=603)
-    with pytest.raises(UsageError, match="give one of --fasta FILE and --genome"):
+    with pytest.raises(UsageError, match="pass exactly one of --fasta FILE and --genome"):
         bench.calibrate(genome="hg38")
     with pytest.raises(DataError, match="mostly A, C, G, T"):
         bench.calibrate(fasta=write_fasta(bench.folder / "n.fa", {"n": "N" * 500}))

@@ -197,7 +197,7 @@ def test_own_files_and_the_list(home: Path, tmp_path: Path) -> None:
 
 
 MISTAKES = {
-    "unknown": (["fetch", "sacCer"], 2, "no genome 'sacCer': did you mean saccer3?"),
+    "unknown": (["fetch", "sacCer"], 2, "no genome named 'sacCer': did you mean saccer3?"),
     "leaving the folder": (["fetch", "../../etc"], 2, "genome name '../../etc'"),
     "offline": (["fetch", "phix174", "--offline"], 1, "phix174 is not stored on this machine, and --offline forbids"),
     "no mirror": (["fetch", "phix174", "--mirror", "/no/such"], 2, "--mirror /no/such: no such folder"),

@@ -75,8 +75,8 @@ def test_the_same_seed_gives_the_same_file_byte_for_byte(genome: Path, home: Pat
 
 
 WRONG = {
-    "nothing to read": ([], "give one of --fasta FILE and --genome NAME"),
-    "both sources": (["-f", "FASTA", "-g", "demo"], "give one of --fasta FILE and --genome NAME"),
+    "nothing to read": ([], "pass exactly one of --fasta FILE and --genome NAME"),
+    "both sources": (["-f", "FASTA", "-g", "demo"], "pass exactly one of --fasta FILE and --genome NAME"),
     "no genes": (["-f", "FASTA"], "add --annotation GENES.gtf for gene windows, or --tiles"),
     "tile and genes": (["-f", "FASTA", "-a", "GFF", "--tiles"], "--tiles ignores genes"),
     "step without tile": (["-f", "FASTA", "-a", "GFF", "--step", "5"], "--step is the distance between tiles"),
@@ -97,7 +97,7 @@ def test_a_wrong_call_says_what_to_do(genome: Path, annotation: Path, name: str)
 
 
 def test_a_wrong_call_exits_with_2(home: Path) -> None:
-    assert "give one of --fasta FILE" in one_clear_line(run_cli("windows", "--tiles", home=home), code=2)
+    assert "pass exactly one of --fasta FILE" in one_clear_line(run_cli("windows", "--tiles", home=home), code=2)
 
 
 def test_an_existing_file_stays_unless_forced(genome: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def _(bench: Bench) -> None:
     found = bench.embed("--genome", "mine")
     assert (found["embeddings"] == bench.embed()["embeddings"]).all()
     assert "--genome mine" in found["metadata"]["command"]
-    with pytest.raises(UsageError, match="give one of FASTA and --genome"):
+    with pytest.raises(UsageError, match="pass exactly one of FASTA and --genome"):
         bench.run("embed", bench.fasta, "-g", "mine", "-m", bench.model, "-o", bench.folder / "x.npz")
 
 

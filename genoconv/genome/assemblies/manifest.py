@@ -166,7 +166,9 @@ def unknown_genome(name: str, known: Iterable[str]) -> UsageError:
     names = sorted(known)
     near = nearest(name.lower(), names)
     hint = f"did you mean {near}?" if near else f"known genomes: {', '.join(names)};"
-    return UsageError(f"no genome {name!r}: {hint} your own: genoconv genomes add {name} --fasta FILE")
+    return UsageError(
+        f"no genome named {name!r}: {hint} to register your own, run: genoconv genomes add {name} --fasta FILE"
+    )
 
 
 def check_name(name: str) -> None:

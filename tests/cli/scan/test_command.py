@@ -207,7 +207,7 @@ def test_shards_together_are_the_whole(bench: Bench, small_pieces: None) -> None
         (["-r", "c:5-4"], "counted from 1, and the first must not exceed the last"),
         (["-r", "c:1-901"], "beyond the end of c, which has 900 bases"),
         (["-r", "c:0-5"], "counted from 1"),
-        (["--genome", "hg38"], "give one of FASTA and --genome"),
+        (["--genome", "hg38"], "pass exactly one of FASTA and --genome"),
         (["--plot", "p.png"], "can draw one region of at most 2,000"),
         (["--plot", "p.txt", "-r", "c:1-50"], "ending in .png"),
         (["--shard", "500/500"], "too little to scan for 500 parts"),

@@ -158,7 +158,7 @@ def test_the_demo_is_made_and_verified() -> None:
         "receipt.json",
     }
     assert genome.describe() == "4 sequences, 1,539,801 bases, 256 genes"
-    assert run.verify("demo").startswith("demo: 2 files as they were on ")
+    assert run.verify("demo").startswith("demo: 2 files unchanged since ")
 
 
 @pytest.mark.parametrize("step", range(3))

@@ -82,7 +82,10 @@ REFUSED = {
     "impossible size": (["model.emb_dim=4"], "model.emb_dim: 4 is even"),
     "unknown preset": (["preset=tiny-2k"], "no preset 'tiny-2k'; did you mean tiny-1k"),
     "too short": (["max_length=8"], "max_length: must be at least 16, got '8'"),
-    "both in a source": (["sources=[{genome: hg38, fasta: x.fa}]"], "give one of --genome NAME and --fasta FILE"),
+    "both in a source": (
+        ["sources=[{genome: hg38, fasta: x.fa}]"],
+        "pass exactly one of --genome NAME and --fasta FILE",
+    ),
     "genes of nothing": (["fasta=x.fa", "genes=true"], "add --annotation"),
     "genes and tiles": (["fasta=x.fa", "annotation=x.gtf", "genes=false"], "drop one of them"),
     "annotation alone": (["annotation=x.gtf"], "--annotation needs the FASTA that it describes"),

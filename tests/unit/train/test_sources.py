@@ -67,7 +67,11 @@ REFUSED = {
     "a genome twice": ({"genome": ["hg38", "hg38"]}, (), "hg38 is given twice"),
     "a file twice": ({"fasta": ["a.fa", "./a.fa"]}, (), "a.fa is given twice"),
     "a name twice": ({}, ("sources=[{fasta: a, name: x}, {fasta: b, name: x}]",), "two sources are named x"),
-    "no sequence": ({}, ("sources=[{name: x}, {genome: hg38}]",), "source x: give one of --genome NAME and --fasta"),
+    "no sequence": (
+        {},
+        ("sources=[{name: x}, {genome: hg38}]",),
+        "source x: pass exactly one of --genome NAME and --fasta",
+    ),
     "weight of 0": ({}, ("sources=[{fasta: a, weight: 0}]",), "sources.0.weight: must be above 0.0, got '0'"),
     "weight below 0": ({}, ("sources=[{fasta: a, weight: -1}]",), "sources.0.weight: must be above 0.0, got '-1'"),
     "huge weight": ({}, ("sources=[{fasta: a, weight: 1e300}]",), "sources.0.weight: must be at most 1000000.0"),
