@@ -34,9 +34,9 @@ def test_paths_of_what_is_not_here_say_how_to_get_it(server: Loopback, manifests
         DataError, match="phix is not stored on this machine; fetch it with: genoconv genomes fetch phix"
     ):
         run.path_of("phix", annotation=False)
-    with pytest.raises(UsageError, match="no genome 'phixx': did you mean phix"):
+    with pytest.raises(UsageError, match="no genome named 'phixx': did you mean phix"):
         run.verify("phixx")
-    with pytest.raises(UsageError, match=r"no genome 'hg37'.*did you mean hg38"):
+    with pytest.raises(UsageError, match=r"no genome named 'hg37'.*did you mean hg38"):
         fetch("hg37")
     fetch("phix")
     assert run.path_of("phix", annotation=False) == store.folder_of("phix") / "phix.fa"
