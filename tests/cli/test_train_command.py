@@ -15,7 +15,6 @@ import pytest
 import torch
 from calls import call
 from fasta_files import write_fasta
-from odd_files import Odd
 from train_runs import TINY, patterned_genome, same_weights, train_tiny, weights
 from typer.testing import CliRunner
 
@@ -285,12 +284,6 @@ def test_a_full_disk_gets_one_clear_line(fasta: Path, tmp_path: Path, home: Path
     line = one_clear_line(result, code=1)
     assert "File too large" in line
     assert not (tmp_path / "run" / "config.json").exists()
-
-
-def test_an_odd_fasta_by_the_installed_command(odd: Odd, tmp_path: Path, home: Path) -> None:
-    result = run_cli("train", "-f", odd / "fa_protein_crlf.fasta", "-o", tmp_path / "run", home=home)
-    assert "protein" in one_clear_line(result, code=1)
-    assert not (tmp_path / "run").exists()
 
 
 def test_the_summary_is_on_stderr_and_quiet_is_quiet(tmp_path: Path) -> None:
