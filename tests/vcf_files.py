@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pysam.bcftools
 import torch
 
 from genoconv.models import HyenaDNA, ModelConfig, save_model
@@ -20,6 +21,11 @@ def tiny_model(folder: Path, *, max_length: int = 2050) -> Path:
                 parameter.mul_(8)
     save_model(model, folder, provenance={"source": "random weights for tests"})
     return folder
+
+
+def bcftools(name: str, *arguments: object) -> str:
+    """Standard output of one of the bundled bcftools commands."""
+    return getattr(pysam.bcftools, name)(*map(str, arguments))
 
 
 def text(path: Path) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from vcf_files import info, lines, statuses, text, tiny_model, without_ours
+from vcf_files import bcftools, info, lines, statuses, text, tiny_model, without_ours
 
 from genoconv.errors import UsageError
 from genoconv.pipelines.score.options import ScoreOptions
@@ -25,13 +25,6 @@ HG38 = DATA / "genomes/hg38_chr9_1_1M"
 pytestmark = needs_data(
     "genomes/hg19_chr22_1_22M", "genomes/b37_chr20_1_2M", "human_gene_loci", "genomes/hg38_chr9_1_1M"
 )
-
-
-def bcftools(name: str, *arguments: object) -> str:
-    """Standard output of one of the bundled bcftools commands."""
-    import pysam.bcftools
-
-    return getattr(pysam.bcftools, name)(*map(str, arguments))
 
 
 def as_bcftools_prints(path: Path) -> list[str]:

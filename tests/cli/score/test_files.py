@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from vcf_files import info, lines, statuses, without_ours
+from vcf_files import bcftools, info, lines, statuses, without_ours
 
 from genoconv.errors import DataError, Interrupted, OutputError, UsageError
 from genoconv.pipelines.score import run
@@ -54,12 +54,6 @@ def row(contig: str, pos: int, ref: str = "", alt: str = "", info: str = ".", re
     """A record; REF from the genome and another base as ALT where they are not given."""
     ref = ref or CONTIGS[contig][pos - 1]
     return f"{name or contig}\t{pos}\t.\t{ref}\t{alt or ('A' if ref != 'A' else 'C')}\t.\t.\t{info}{rest}\n"
-
-
-def bcftools(name: str, *arguments: object) -> str:
-    import pysam.bcftools
-
-    return getattr(pysam.bcftools, name)(*map(str, arguments))
 
 
 def compressed(path: Path, kind: str) -> bytes:
