@@ -251,5 +251,5 @@ def _notes(labels: BaseLabels, *, left_out: int) -> list[str]:
     if masked:
         notes.append(f"not learned from: {', '.join(masked)}")
     if left_out:
-        notes.append(f"{count(left_out, 'window')} without a target left out")
+        notes.append(f"{count(left_out, 'window')} without a target skipped")
     return notes

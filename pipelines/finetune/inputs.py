@@ -189,7 +189,7 @@ def split_records(
             return found, rule
         among = found == "train"
         found[among] = splits.stratified(groups, fractions=(fractions[0], 0.0), seed=seed, among=among)[among]
-        return found, f"{rule}, and validation by chance from train"
+        return found, f"{rule}, and validation at random from train"
     by = config.split_by
     if by == "auto":
         by = "contig" if source.placed and len({r.contig for r in records}) > 2 else "random"
@@ -202,7 +202,7 @@ def split_records(
         return found, f"contig (valid: {listed(held['valid'])}; test: {listed(held['test']) or 'none'})"
     if config.valid or config.test:
         raise UsageError("--valid and --test name contigs of a BED file or values of a split column; there is neither")
-    return splits.stratified(groups, fractions=fractions, seed=seed), "chance within each class"
+    return splits.stratified(groups, fractions=fractions, seed=seed), "random sampling within each class"
 
 
 def _notes(data: Dataset, labels: Labels) -> list[str]:
@@ -252,7 +252,7 @@ def _sizes(data: Dataset) -> list[str]:
 def _leak_note(data: Dataset, *, dropped: bool) -> str:
     leaks = data.leaks
     if not len(leaks.records):
-        return "no training record is, or nearly is, in validation or test"
+        return "no training record is identical or nearly identical to a validation or test record"
     exact = count(len(leaks.exact), "training record")
     text = f"{exact} identical to a validation or test record, and {len(leaks.near):,} that share half of its {K}-mers"
-    return f"{text}: left out" if dropped else f"{text}; metrics will be too good; --drop-leaks removes them"
+    return f"{text}: removed" if dropped else f"{text}; metrics will be too good; --drop-leaks removes them"

@@ -92,9 +92,9 @@ def _infer(column: Sequence[str], *, name: str, where: Sequence[str]) -> tuple[s
     numbers = {value: _decimal(value) for value in values}
     finite = {number for number in numbers.values() if number is not None and number.is_finite()}
     if any(number != number.to_integral_value() for number in finite):
-        return "regression", f"column {name} holds numbers with decimals"
+        return "regression", f"column {name} contains numbers with decimals"
     if len(finite) > _FEW_NUMBERS and None not in numbers.values():
-        return "regression", f"column {name} holds {len(finite):,} different whole numbers"
+        return "regression", f"column {name} contains {len(finite):,} different whole numbers"
     comma = next(((place, value) for place, value in zip(where, column, strict=True) if _COMMA.fullmatch(value)), None)
     if comma and all(number is not None or _COMMA.fullmatch(value) for value, number in numbers.items()):
         raise DataError(
@@ -102,7 +102,7 @@ def _infer(column: Sequence[str], *, name: str, where: Sequence[str]) -> tuple[s
             " set --task"
         )
     if any(_SEPARATORS[0] in value for value in values):
-        return "multilabel", f"column {name} holds lists separated by {_SEPARATORS[0]}"
+        return "multilabel", f"column {name} contains lists separated by {_SEPARATORS[0]}"
     text = next(((place, value) for place, value in zip(where, column, strict=True) if numbers[value] is None), None)
     if text is not None and len(values) > max(_FEW_NUMBERS, min(_MOST_CLASSES, len(column) // 2)):
         shown = f"{text[0]}: label {shortened(text[1])} in column {name} is not a number"
@@ -110,7 +110,9 @@ def _infer(column: Sequence[str], *, name: str, where: Sequence[str]) -> tuple[s
             f"{shown}, and {len(values):,} different values in {count(len(column), 'record')} are not classes"
         )
     distinct = len({_normal(value) for value in values})
-    return ("binary" if distinct <= 2 else "multiclass"), f"column {name} holds {count(distinct, 'class', 'classes')}"
+    return (
+        "binary" if distinct <= 2 else "multiclass"
+    ), f"column {name} contains {count(distinct, 'class', 'classes')}"
 
 
 def _classes(column: Sequence[str], *, name: str, kind: str, where: Sequence[str], reason: str, asked: bool) -> Labels:
@@ -125,13 +127,13 @@ def _classes(column: Sequence[str], *, name: str, kind: str, where: Sequence[str
     counts = Counter(values)
     if len(counts) < 2:
         raise DataError(
-            f"{_file(where)}: column {name} holds one class only, {shortened(values[0])}; nothing can be learned"
+            f"{_file(where)}: column {name} contains one class only, {shortened(values[0])}; nothing can be learned"
         )
     if kind == "binary" and len(counts) > 2:
-        raise UsageError(f"--task binary: column {name} holds {len(counts):,} classes: {listed(sorted(counts))}")
+        raise UsageError(f"--task binary: column {name} contains {len(counts):,} classes: {listed(sorted(counts))}")
     if len(counts) > _MOST_CLASSES:
         raise DataError(
-            f"{_file(where)}: column {name} holds {len(counts):,} classes; at most {_MOST_CLASSES:,} are supported"
+            f"{_file(where)}: column {name} contains {len(counts):,} classes; at most {_MOST_CLASSES:,} are supported"
         )
     names = tuple(sorted(counts, key=_order))
     number = {name: place for place, name in enumerate(names)}

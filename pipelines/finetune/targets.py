@@ -84,7 +84,7 @@ def open_targets(
     if labels:
         raise UsageError("--label names a column of a BED file, but a bigWig has no columns")
     if task not in (None, "regression"):
-        raise UsageError(f"--task {task}: a bigWig holds numbers; labels of bases must be a BED file")
+        raise UsageError(f"--task {task}: a bigWig contains numbers; labels of bases must be a BED file")
     return _Tracks(tracks, contigs)
 
 
@@ -174,7 +174,7 @@ class _Intervals:
             contigs.setdefault(row.target, []).append(row)
         self._contigs = {name: _Contig.of(some, self._numbers) for name, some in contigs.items()}
         self.kind, self.names = self._task(path, list(self._numbers), task)
-        strands = "of the strand that is read" if self.stranded else "on both strands"
+        strands = "on the strand that is read" if self.stranded else "on both strands"
         counts = Counter(named)
         shown = listed((f"{name} ({counts[name]:,})" for name in self._numbers), limit=6)
         what = f"intervals with labels {shown}" if named else count(len(rows), "interval")

@@ -152,7 +152,7 @@ def test_unknown_letters_and_windows_without_targets_are_left_out(
     data, labels = gathered(genome, genome.plain, fasta=fasta)
     assert len(labels.windows) == 76
     assert sum(labels.masked.values()) == 4 * 151
-    assert "4 windows without a target left out" in caplog.text
+    assert "4 windows without a target skipped" in caplog.text
     for target, tokens in zip(labels.targets, data.sequences, strict=True):
         assert np.isnan(target[:, 0]).tolist() == (tokens <= 6).tolist() or (tokens[np.isnan(target[:, 0])] >= N).all()
 
@@ -200,7 +200,7 @@ FAULTS: dict[str, tuple[str, dict[str, Any], str]] = {
     "no label": ("unnamed.bed", {"label": ("4",)}, r"unnamed.bed: line 2: no label for this interval"),
     "no such column": ("plain", {"label": ("4",)}, r"--label 4: .*plain.bed has no such column"),
     "bedGraph": ("graph.bed", {}, r"graph.bed: line 1: column 4 holds the number '0.5', as in bedGraph; convert"),
-    "labels of a track": ("bigwig", {"task": "binary"}, r"--task binary: a bigWig holds numbers"),
+    "labels of a track": ("bigwig", {"task": "binary"}, r"--task binary: a bigWig contains numbers"),
     "damaged": ("cut.bw", {}, r"cut.bw: damaged, or not a bigWig"),
     "outside the genome": (
         "long.bed",

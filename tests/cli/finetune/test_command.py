@@ -38,7 +38,7 @@ def test_it_learns_and_leaves_a_model_that_predicts(bench: Bench, caplog: pytest
     assert record["head"] == head
     figures = record["provenance"]["results"]["test"]["rows"]["this model"]["figures"]
     assert figures["auroc"] > 0.9
-    assert "binary, because column label holds 2 classes: 0 (30), 1 (30); positive is 1" in caplog.text
+    assert "binary, because column label contains 2 classes: 0 (30), 1 (30); positive is 1" in caplog.text
     model = load_model(bench.out)
     assert isinstance(model, Predictor)
     table = pd.read_csv(bench.out / "predictions.tsv", sep="\t")

@@ -64,7 +64,7 @@ FAULTS: dict[str, tuple[list[str], list[list[object]], tuple[str, ...], str]] = 
         r"--label labelx: .* no such column; did you mean label",
     ),
     "label missing": (["sequence", "label"], [*GOOD, [SEQUENCES[0], ""]], (), r"line 62: no label in column label"),
-    "one class": (["sequence", "label"], [[s, 1] for s in SEQUENCES], (), r"column label holds one class only, '1'"),
+    "one class": (["sequence", "label"], [[s, 1] for s in SEQUENCES], (), r"column label contains one class only, '1'"),
     "no number": (
         ["sequence", "label"],
         [[s, n / 7] for n, s in enumerate(SEQUENCES)] + [["ACGT", "high"]],
@@ -130,7 +130,7 @@ FAULTS: dict[str, tuple[list[str], list[list[object]], tuple[str, ...], str]] = 
         ["sequence", "label"],
         [[s, n % 3] for n, s in enumerate(SEQUENCES)],
         ("--task", "binary"),
-        r"--task binary: column label holds 3 classes",
+        r"--task binary: column label contains 3 classes",
     ),
     "contigs of a table": (["sequence", "label"], GOOD, ("--valid", "chr1"), r"--valid and --test name contigs"),
     "nothing": (["sequence", "label"], [], (), r"no record below the header"),

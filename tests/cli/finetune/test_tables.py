@@ -178,7 +178,7 @@ def test_values_and_labels_that_look_wrong_are_named(bench: Bench, caplog: pytes
         table = write_table(bench.folder / "far.csv", ["sequence", "label"], rows)
         if bench.gathered("--seed", seed, table=table).splits[5] == "train":
             break
-    assert "regression, because column label holds numbers with decimals: label (0 to 1e+09)" in caplog.text
+    assert "regression, because column label contains numbers with decimals: label (0 to 1e+09)" in caplog.text
     assert "label has the value 1e+09, and half of its values lie between" in caplog.text
     write_table(bench.table, ["name", "sequence", "label"], [["g", *row] for row in (*GOOD, [SEQUENCES[0], 1])])
     assert set(bench.gathered().names) == {"g"}  # a name of a gene may come again, an id may not
