@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 os.environ.setdefault("GENOCONV_HOME", str(Path(tempfile.gettempdir()) / "genoconv-benchmark"))
 
@@ -31,6 +31,7 @@ import torch
 
 from genoconv.models import HyenaDNA, preset
 from genoconv.ops import next_token_sums
+from genoconv.train.batch import Batch
 from genoconv.train.graphs import GraphedSums
 
 # Preset -> (tokens, batch) that the official code was measured with.
@@ -74,10 +75,10 @@ def timed(run: Callable[[], object], *, seconds: float, device: torch.device) ->
     return statistics.median(taken)
 
 
-class Batch(NamedTuple):
-    """Tokens (B, N)."""
-
-    ids: torch.Tensor
+def batch_of(ids: torch.Tensor) -> Batch:
+    """A batch of tokens (B, N) and nothing else."""
+    none = torch.empty(0, device=ids.device)
+    return Batch(ids, weights=none, tokens=ids.numel(), targets=none)
 
 
 class AllTokens:
@@ -103,12 +104,13 @@ def measure(name: str, *, seconds: float, device: torch.device, checkpointing: b
         with torch.no_grad(), autocast():
             model(ids)
 
-    # Of an objective and a batch the graph asks for no more than these two have.
+    # The graph asks an objective for nothing else.
     sums_of = GraphedSums(model, AllTokens())  # type: ignore[arg-type]
+    batch = batch_of(ids)
 
     def step() -> None:
         with autocast():
-            sums = sums_of(Batch(ids))  # type: ignore[arg-type]
+            sums = sums_of(batch)
         (sums[0] / sums[1]).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -192,7 +194,7 @@ def gradient_errors(name: str, *, device: torch.device, seed: int) -> dict[str, 
     def gradients(backend: str, *, low: bool) -> torch.Tensor:
         os.environ["GENOCONV_KERNELS"] = backend
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=low):
-            sums = AllTokens().sums(model, Batch(ids))
+            sums = AllTokens().sums(model, batch_of(ids))
         found = torch.autograd.grad(sums[0] / sums[1], list(model.parameters()))
         return torch.cat([g.double().flatten() for g in found])
 

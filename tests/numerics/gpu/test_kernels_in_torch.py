@@ -34,10 +34,10 @@ pytestmark = [*ON_A_GPU, pytest.mark.usefixtures("poisoned_memory")]
 def test_opcheck(N: int) -> None:
     x = Problem(N, B=2, H=3).inputs("cuda")
     torch.use_deterministic_algorithms(False)
-    torch.library.opcheck(torch.ops.genoconv.fftconv.default, operands(x))
-    torch.library.opcheck(torch.ops.genoconv.fftconv.default, (*operands(x)[:2], None, None, None))
+    torch.library.opcheck(torch.ops.genoconv.fftconv.default, (*operands(x), True))
+    torch.library.opcheck(torch.ops.genoconv.fftconv.default, (*operands(x)[:2], None, None, None, True))
     made = plan_of(N, torch.bfloat16).prepare_filter(x.k, x.D)
-    prepared = (x.u.clone().requires_grad_(), made.filter, made.scale, N, x.gate_in, None)
+    prepared = (x.u.clone().requires_grad_(), made.filter, made.scale, N, x.gate_in, None, True)
     torch.library.opcheck(torch.ops.genoconv.fftconv_prepared.default, prepared)
 
 
