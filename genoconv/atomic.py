@@ -102,9 +102,10 @@ def commit(temporary: Path, final: Path) -> None:
     fsync_dir(final.parent)
 
 
-def _begin(final: Path) -> None:
-    final.parent.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(final)
+def _begin(*finals: Path) -> None:
+    for folder in {final.parent for final in finals}:
+        folder.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(*finals)
 
 
 @contextlib.contextmanager
@@ -129,6 +130,8 @@ def atomic_files(finals: Sequence[Path]) -> Iterator[list[Path]]:
     """
     temporaries: dict[str, Path] = {}
     try:
+        with contextlib.suppress(OSError):  # said of the file that cannot be made
+            _begin(*finals)
         for final in finals:
             temporaries[_temporary(final)] = final
         yield [Path(name) for name in temporaries]
@@ -151,7 +154,7 @@ def atomic_files(finals: Sequence[Path]) -> Iterator[list[Path]]:
 def _temporary(final: Path) -> str:
     """A new file beside ``final``."""
     try:
-        _begin(final)
+        final.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
             prefix=temporary_prefix(final), suffix="".join(final.suffixes[-2:])[-40:], dir=final.parent
         )

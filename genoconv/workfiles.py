@@ -29,6 +29,7 @@ from genoconv.wording import printable
 log = logging.getLogger(__name__)
 
 _TEMPORARY, _RETIRED, _LOCK = "tmp-", "retired-", "lock"
+_MARK = f".genoconv-{_TEMPORARY}"
 # Of the 255 bytes of a name; leaves room for what is put around it.
 _LONGEST_NAME = 160
 
@@ -56,12 +57,21 @@ def retired(output: Path, temporary: Path) -> Path:
     return work_path(output, _RETIRED + temporary.name.removeprefix(temporary_prefix(output)))
 
 
-def remove_abandoned(output: Path) -> None:
-    """Delete the temporary files of ``output`` whose process has ended; those of other hosts are left alone."""
-    for path in _named(output, _TEMPORARY):
-        tag = path.name.removeprefix(work_path(output, _TEMPORARY).name)
-        if processes.ended("-".join(tag.split("-")[:3])):
-            _remove(path)
+def remove_abandoned(*outputs: Path) -> None:
+    """Delete the temporary files of ``outputs`` whose process has ended; those of other hosts are left alone.
+
+    Every folder is read once, however many outputs it gets.
+    """
+    starts: dict[Path, set[str]] = {}
+    for output in outputs:
+        start = work_path(output, _TEMPORARY)
+        starts.setdefault(start.parent, set()).add(start.name)
+    for folder, some in starts.items():
+        with contextlib.suppress(OSError):
+            for path in folder.iterdir():
+                start, mark, tag = path.name.rpartition(_MARK)
+                if mark and start + mark in some and processes.ended("-".join(tag.split("-")[:3])):
+                    _remove(path)
 
 
 def remove_temporaries(output: Path) -> None:

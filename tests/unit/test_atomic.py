@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,28 @@ def test_without_the_file_of_linux_the_umask_is_asked_for_and_stays(monkeypatch:
         assert [processes.umask(), processes.umask()] == [0o027, 0o027]
     finally:
         os.umask(before)
+
+
+def test_a_folder_is_looked_through_once_for_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scan writes a file for each of 10,000 contigs."""
+    host, pid, start = processes.tag().split("-")
+    ended = f"genoconv-tmp-{host}-{pid}-{int(start) - 1}-x.npy"
+    left = [tmp_path / f".{name}.npy.{ended}" for name in (3, 9)]
+    left += [tmp_path / f".3.npy.genoconv-tmp-{processes.tag()}-x.npy"]
+    for path in left:
+        path.touch()
+    looked: list[Path] = []
+    iterdir = Path.iterdir
+
+    def look(folder: Path) -> Iterator[Path]:
+        looked.append(folder)
+        return iterdir(folder)
+
+    monkeypatch.setattr(Path, "iterdir", look)
+    finals = [tmp_path / f"{number}.npy" for number in range(5)]
+    with atomic.atomic_files(finals) as temporaries:
+        for path in temporaries:
+            path.write_text("x")
+    assert looked == [tmp_path]
+    monkeypatch.undo()
+    assert sorted(tmp_path.iterdir()) == sorted([*finals, *left[1:]]), "only those of an ended process, of these files"
