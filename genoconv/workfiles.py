@@ -69,8 +69,8 @@ def remove_abandoned(*outputs: Path) -> None:
     for folder, some in starts.items():
         with contextlib.suppress(OSError):
             for path in folder.iterdir():
-                start, mark, tag = path.name.rpartition(_MARK)
-                if mark and start + mark in some and processes.ended("-".join(tag.split("-")[:3])):
+                stem, mark, tag = path.name.rpartition(_MARK)
+                if stem + mark in some and processes.ended("-".join(tag.split("-")[:3])):
                     _remove(path)
 
 
