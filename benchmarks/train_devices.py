@@ -66,8 +66,9 @@ class Run:
             "run.device": device, "run.devices": count, "run.log_every": every,
             "run.validate_every": 10**6, "run.checkpoint_every": 10**6, "run.calibrate": "false",
         }  # fmt: skip
-        words = ["train", *(word for fasta in options.fasta for word in ("-f", fasta)), "-o", folder, "--preset", options.preset, "--tiles", "--max-length"]
+        words = ["train", "-o", folder, "--preset", options.preset, "--tiles", "--max-length"]
         words += [options.length, "--max-steps", 10 * self.steps, "-q"]
+        words += [word for fasta in options.fasta for word in ("-f", fasta)]
         words += [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
         self.process = subprocess.Popen(
             [sys.executable, script, *map(str, words)],
