@@ -5,6 +5,7 @@ The command line is scanned for both before it is parsed, so that a command line
 
 import datetime
 import json
+import os
 import re
 import time
 from collections.abc import Sequence
@@ -59,6 +60,7 @@ class Report:
         if self.json is not None and not self.on_stdout:
             target, self.json = self.json, None  # a target that is refused is not written, whatever happens
             _check_target(target, "--json", "a summary that genoconv wrote", _is_summary)
+            _check_folder(target, "--json")
             self.json = target
         if self.log_file is not None:
             _check_target(self.log_file, "--log-file", "a log of genoconv", _LOG_LINE.match)
@@ -181,6 +183,15 @@ def _check_target(target: Path, option: str, what: str, known: Any) -> None:
                     raise UsageError(f"{option} {target} exists and is not {what}; choose another name")
     except OSError as error:
         raise UsageError(f"{option} {target}: {error.strerror}") from None
+
+
+def _check_folder(target: Path, option: str) -> None:
+    """Refuse a target that could only fail when the run is over; missing folders are created then."""
+    folder = next(path for path in target.absolute().parents if path.exists())
+    if not folder.is_dir():
+        raise UsageError(f"{option} {target}: {folder} is not a folder")
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"{option} {target}: no permission to write in {folder}; choose another folder")
 
 
 def _is_summary(head: bytes) -> bool:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 import re
 import shutil
 import signal
@@ -210,10 +211,25 @@ def test_a_summary_replaces_summaries_only(bench: Bench, tmp_path: Path, capsys:
     assert "write one of them to a file" in capsys.readouterr().err
 
 
+def test_a_summary_without_a_place_is_an_error_before_anything_is_done(
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("embed", bench.fasta, "-m", bench.model, "-o", tmp_path / "out.npz", "--json")
+    assert enter(*words, bench.fasta / "new" / "run.json") == 2
+    assert f"{bench.fasta} is not a folder" in capsys.readouterr().err
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != locked and allowed(path, mode))
+    assert enter(*words, locked / "new" / "run.json") == 2
+    assert f"no permission to write in {locked}" in capsys.readouterr().err
+    assert not (tmp_path / "out.npz").exists()
+
+
 def test_a_summary_that_cannot_be_written_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("x")
-    assert enter("genomes", "list", "--json", blocked / "run.json") in (1, 2)
+    assert enter("genomes", "list", "--json", blocked / "run.json") == 2
     error = capsys.readouterr().err
     assert error.startswith("genoconv: error: --json ")
     assert error.count("\n") == 1
