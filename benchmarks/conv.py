@@ -2,6 +2,9 @@
 
     PYTHONPATH=. python3 benchmarks/conv.py [--lengths 1024,4096] [--implementations genoconv,torch] [--output DIR]
 
+``--shapes 8x384x131072,...`` measures other shapes than the table's; ``--implementations genoconv,three-passes`` sets
+rows in halves and by clusters beside what they would take in three passes.
+
 Needs a GPU with torch and numpy (and cuda-core for the fused kernels), so it also runs in a bare checkout. Filters are
 given in the time domain: their transform is inside every time. torch is rfft and irfft in float32 with the row type
 outside, as the official HyenaDNA computes it. NVIDIA is `subquadratic_ops_torch.fft_causal_conv1d` between two
@@ -209,9 +212,16 @@ def write(report: dict[str, Any], folder: Path) -> Path:
     return stem
 
 
+def shapes_of(text: str) -> tuple[tuple[int, int, int], ...]:
+    """B, H, N of shapes such as 8x384x131072."""
+    found = [tuple(map(int, shape.split("x"))) for shape in text.split(",")]
+    return tuple((B, H, N) for B, H, N in found)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--lengths", help="comma-separated N of the table; default: all")
+    parser.add_argument("--shapes", metavar="BxHxN,...", help="comma-separated shapes in place of the table's")
     parser.add_argument("--implementations", default="", help="comma-separated; default: all that are installed")
     parser.add_argument("--dtypes", default="bfloat16,float16")
     parser.add_argument("--peer-dtypes", default="bfloat16,float16", help="row types that peers are measured with")
@@ -224,10 +234,11 @@ def main() -> None:
         arguments.plot.with_suffix(".md").write_text(markdown(drawn))
         plot(drawn, arguments.plot.with_suffix(".png"))
         return
-    lengths = [int(N) for N in arguments.lengths.split(",")] if arguments.lengths else [N for _, _, N in SHAPES]
+    shapes = shapes_of(arguments.shapes) if arguments.shapes else SHAPES
+    lengths = [int(N) for N in arguments.lengths.split(",")] if arguments.lengths else [N for _, _, N in shapes]
     bandwidth = copy_bandwidth(seconds=arguments.seconds)
     report: dict[str, Any] = {"machine": machine(bandwidth), "rows": [], "small": []}
-    for shape in SHAPES:
+    for shape in shapes:
         if shape[2] not in lengths:
             continue
         for dtype in arguments.dtypes.split(","):

@@ -1,6 +1,6 @@
 """Every implementation of the gated causal convolution that ``benchmarks/conv.py`` compares, and peers on record."""
 
-# mypy: disable-error-code="no-any-return"
+# mypy: disable-error-code="no-untyped-call, no-any-return"
 
 import importlib.util
 import sys
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from genoconv.ops import fftconv
+from genoconv.ops.longconv import fused
+from genoconv.ops.longconv.spectrum import StoredSpectrum
 
 # Milliseconds on one NVIDIA H200, torch 2.11, CUDA 13.0, measured 2026-11, by N, of these shapes: FlashFFTConv built
 # for sm_90, and subquadratic-ops-torch 0.3.1 with two pointwise gates; forward, then forward and backward.
@@ -85,15 +87,39 @@ def through_genoconv(u: Tensor, k: Tensor, D: Tensor, gate_in: Tensor, gate_out:
     return fftconv(u, k, D=D, gate_in=gate_in, gate_out=gate_out, backend="cuda")
 
 
+class _ThreePasses(torch.autograd.Function):
+    """What the fused kernels do for rows that no faster plan takes."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, k: Tensor, D: Tensor, gate_in: Tensor, gate_out: Tensor) -> Tensor:
+        plan = fused.plan_of(u).whole
+        made = plan.prepare_filter(k, D)
+        ctx.save_for_backward(u, made.filter, made.scale, gate_in, gate_out)
+        ctx.plan, ctx.taps = plan, made.taps
+        return plan.forward(u, made, gate_in, gate_out, fresh=True)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        u, kept, scale, gate_in, gate_out = ctx.saved_tensors
+        return ctx.plan.backward(dy, u, StoredSpectrum(kept, scale, ctx.taps), gate_in, gate_out)
+
+
+def through_three_passes(u: Tensor, k: Tensor, D: Tensor, gate_in: Tensor, gate_out: Tensor) -> Tensor:
+    """The kernels of whole rows, also where halves or clusters would take them."""
+    y: Tensor = _ThreePasses.apply(u, k, D, gate_in, gate_out)
+    return y
+
+
 def implementations(wanted: list[str]) -> Iterator[tuple[str, Convolution]]:
-    """Those that were asked for and are installed here; says which are not."""
+    """Those that were asked for and are installed here; says which are not. `three-passes` has to be asked for."""
     known: dict[str, tuple[str, Callable[[], Convolution]]] = {
         "genoconv": ("genoconv", lambda: through_genoconv),
+        "three-passes": ("genoconv", lambda: through_three_passes),
         "torch": ("torch", lambda: through_torch),
         "NVIDIA": ("subquadratic_ops_torch", lambda: through_nvidia),
         "FlashFFTConv": ("flashfftconv", through_flashfftconv),
     }
-    for name in wanted or known:
+    for name in wanted or [name for name in known if name != "three-passes"]:
         package, make = known[name]
         if importlib.util.find_spec(package) is None:
             print(f"{name}: {package} is not installed here, so it is not measured", file=sys.stderr)

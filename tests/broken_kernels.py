@@ -52,12 +52,27 @@ HALVES_CHANGES = {
 """The same for the kernel of halves."""
 
 CLUSTER_CHANGES = {
-    "chunks not brought to one scale": ("cluster/cluster_rows.cu", "half(scale[j] / most", "half(scale[j] / scale[0]"),
-    "a chunk's own product alone": ("cluster/cluster_rows.cu", "int d = i; d >= 0", "int d = 0; d >= 0"),
-    "one share of the slots left out": ("cluster/cluster_rows.cu", "part = rank; part", "part = rank + kBlocks; part"),
+    "chunks not brought to one scale": (
+        "cluster/shares.cuh",
+        "half(out.of[j] / out.most",
+        "half(out.of[j] / out.of[0]",
+    ),
+    "a chunk's own product alone": ("cluster/shares.cuh", "kBlocks - 1 - i : i;", "0 : 0;"),
+    "one share of the slots left out": (
+        "cluster/shares.cuh",
+        "part = cluster.rank; part",
+        "part = cluster.rank + kBlocks; part",
+    ),
+    "filter not reversed in du of clusters": ("cluster/shares.cuh", "g[d] = conjugate(g[d]);", ";"),
+    "dk of the first row alone": ("cluster/cluster_gradients.cu", "batch == jobs.begin(job)}", "true}"),
+    "scales of inputs left out of dk": (
+        "cluster/cluster_gradients.cu",
+        "of_x.of[j] * of_c.of[j + d]);",
+        "of_x.most * of_c.of[j + d]);",
+    ),
     "chunks of filters not joined": ("chunked/chunk_spectra.cu", "chunk - comp, item", "comp == 0 ? chunk : -1, item"),
 }
-"""The same for the kernel of clusters."""
+"""The same for the kernels of clusters."""
 
 OF_LONG_ROWS = {"dk of all steps but the first missing"}
 """Changes that only show in rows of several tiles."""

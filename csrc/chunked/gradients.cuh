@@ -6,6 +6,20 @@ struct Tensors {
   Tensor u, gate_in, gate_out, dy, du, dgate_in, dgate_out;
 };
 
+// The same of a batch: (B, H, N), N contiguous.
+struct Batched {
+  u16* data;
+  i64 batch_stride, channel_stride;
+  DEVICE Tensor of(i64 batch) const { return {data + batch * batch_stride, channel_stride}; }
+};
+struct BatchedTensors {
+  Batched u, gate_in, gate_out, dy, du, dgate_in, dgate_out;
+  DEVICE Tensors of(i64 batch) const {
+    return {u.of(batch),  gate_in.of(batch),  gate_out.of(batch), dy.of(batch),
+            du.of(batch), dgate_in.of(batch), dgate_out.of(batch)};
+  }
+};
+
 // v_j = gate_in u as samples, of u that was prefetched; gives what undoes their scaling.
 DEVICE float load_inputs(const Tensors& t, const ChunkAt& at, Peaks& peaks) {
   using S = Plan;

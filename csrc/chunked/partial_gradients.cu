@@ -187,13 +187,6 @@ DEVICE void go_through(const Run& run, Peaks& peaks, bool fresh) {
   }
 }
 
-// A tensor (B, H, N) of 16-bit values, N contiguous.
-struct Batched {
-  u16* data;
-  i64 batch_stride, channel_stride;
-  DEVICE Tensor of(i64 batch) const { return {data + batch * batch_stride, channel_stride}; }
-};
-
 extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
     partial_gradients(u16* u, u16* gate_in, u16* gate_out, u16* dy, u16* du, u16* dgate_in, u16* dgate_out,
                       const uint4* filter, const float* filter_scale, uint4* partial, const uint4* tables,
@@ -203,6 +196,13 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
   using S = Plan;
   launch_dependents();
   const i64 row = length, image = row * channels;
+  const BatchedTensors all{{u, u_batch, u_channel},
+                           {gate_in, gate_in_batch, gate_in_channel},
+                           {gate_out, gate_out_batch, gate_out_channel},
+                           {dy, dy_batch, dy_channel},
+                           {du, image, row},
+                           {dgate_in, image, row},
+                           {dgate_out, image, row}};
   const int count = (length - 1) / S::kSize + 1;
   const Held held{workspace + static_cast<i64>(block_index()) * 3 * (S::kSize / 4)};
   set_up<S>(tables);
@@ -214,15 +214,8 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
     for (i64 unit = begin; unit < end;) {
       const i64 batch = unit / count, left = end - batch * count;
       const int first = static_cast<int>(unit - batch * count), last = static_cast<int>(left < count ? left : count);
-      const Tensors tensors{Batched{u, u_batch, u_channel}.of(batch),
-                            Batched{gate_in, gate_in_batch, gate_in_channel}.of(batch),
-                            Batched{gate_out, gate_out_batch, gate_out_channel}.of(batch),
-                            Batched{dy, dy_batch, dy_channel}.of(batch),
-                            Batched{du, image, row}.of(batch),
-                            Batched{dgate_in, image, row}.of(batch),
-                            Batched{dgate_out, image, row}.of(batch)};
       const i64 place = static_cast<i64>(slice) * channels + channel;
-      go_through({tensors,
+      go_through({all.of(batch),
                   {0, length, count},
                   channel,
                   first,

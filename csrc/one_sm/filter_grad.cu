@@ -1,7 +1,7 @@
 // dk and dD from the partial sums of conj T(v) T(dc) of the backward kernel: added in a fixed order over slices of the
 // batch, then one inverse. Channels take the places of rows. Where filters come in chunks
 // (`chunked/chunk_gradients.cu`), each chunk takes that of a channel, and has a part in the sums of the next one as
-// well: G_d = T(k_d + i k_(d - 1)), so dk_d = Re T^-1(dG_d - i dG_(d + 1)).
+// well: G_d = T(k_d + i k_(d - 1)), so dk_d = Re T^-1(dG_d - i dG_(d + 1)). D is in the first chunk alone.
 #include <one_sm/outer.cuh>
 #include <one_sm/products.cuh>
 #include <one_sm/rows.cuh>
@@ -79,14 +79,15 @@ extern "C" __global__ void __launch_bounds__(Plan::kThreads, Plan::kBlocksPerSm)
     outer_back<S>();
     block_barrier();
     for_each_item<S>([&](int item) {
+      const int channel = channel_of(item) / chunks, chunk = channel_of(item) % chunks;
       if (channel_of(item) >= channels) return;
       const float factor = scale_of<kRowTop>(peak_of_row(item)).out * root_of_size<S>();
-      const int lag = Place<S>::lag(item);
+      const int lag = chunk * S::kSize + Place<S>::lag(item);
       float v[8];
       load_result<S>(v, item);
       scale_chunk(v, factor);
-      if (lag == 0 && dskip != nullptr) dskip[channel_of(item)] = v[0];
-      float* to = dk + static_cast<i64>(channel_of(item)) * filter_length + lag;
+      if (lag == 0 && dskip != nullptr) dskip[channel] = v[0];
+      float* to = dk + static_cast<i64>(channel) * filter_length + lag;
       if (whole && lag + 8 <= filter_length) {
 #pragma unroll
         for (int i = 0; i < 8; i += 4) {

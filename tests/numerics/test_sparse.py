@@ -195,7 +195,7 @@ def test_transforms_of_interleaved_blocks_are_those_of_the_kernels(length: int) 
     assert length <= size <= max(32, 1.25 * length)
     assert size % 4 == 0
     if length > 2**15:
-        assert size == choose_plan(length, card=card_of("sm_90")).gradients.size
+        assert size == choose_plan(length, card=card_of("sm_90")).whole.size
 
 
 def test_interleaved_blocks_are_a_power_of_two() -> None:

@@ -25,12 +25,26 @@ def test_only_cards_with_clusters_and_room_for_a_chunk_have_them() -> None:
 def test_a_row_has_as_many_blocks_as_chunks(length: int, blocks: int) -> None:
     plan = choose_plan(length, card=H200)
     assert isinstance(plan, ClusterPlan)
-    assert plan.blocks == blocks
+    assert plan.parts == blocks
+    assert plan.gradients is plan
+    assert plan.whole.size >= length, "filters with few frequencies have another plan"
     assert plan.size == blocks << 15 == prod(plan.radices)
     assert all(kernel.smem_bytes <= H200.smem for kernel in plan.kernels())
     assert plan.workspace_bytes(8, 256, backward=False) == 0
-    assert f"forward: {blocks} chunks of 32,768 points by clusters of as many SMs" in plan.explain()
-    assert "backward: three-pass" in plan.explain()
+    assert f"{blocks} chunks of 32,768 points by clusters of as many SMs" in plan.explain()
+    assert f"backward: {128 * blocks} KB of each cluster in the L2 cache" in plan.explain()
+    assert "three-pass" not in plan.explain()
+
+
+@pytest.mark.parametrize(("batches", "channels", "shares"), [(8, 384, 1), (8, 11, 3), (1, 4, 1), (100, 1, 25)])
+def test_the_batch_is_shared_out_among_clusters(batches: int, channels: int, shares: int) -> None:
+    """33 clusters of four: shares that leave none without work cost sums of 8 bytes per point each."""
+    plan = choose_plan(131_072, card=H200)
+    assert isinstance(plan, ClusterPlan)
+    assert plan.clusters == 33
+    assert plan.slices(batches, channels, clusters=33) == shares
+    kept = 4 * 131_072 * min(33, shares * channels)
+    assert plan.workspace_bytes(batches, channels, backward=True) == kept + 8 * 131_072 * channels * shares
 
 
 def test_halves_and_longer_rows_are_left_to_others() -> None:

@@ -1,16 +1,16 @@
-"""Which plan convolves rows where another one has the gradients: its filter is transformed for both, or for one."""
+"""Which plan convolves rows where another one has the gradients: its filter is transformed for both."""
 
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from genoconv.gpu.targets import card_of
+from genoconv.gpu.targets import ARCHS, card_of
 from genoconv.ops.longconv import fused
-from genoconv.ops.longconv.regimes import choose_plan
+from genoconv.ops.longconv.regimes import choose_plan, transforms
 
 
-def plan_that_notes(name: str, calls: list[str], *, least_batch: int = 1) -> SimpleNamespace:
+def plan_that_notes(name: str, calls: list[str]) -> SimpleNamespace:
     def prepare_filter(k: torch.Tensor, D: object) -> str:
         calls.append(f"{name}: filter")
         return name
@@ -20,34 +20,44 @@ def plan_that_notes(name: str, calls: list[str], *, least_batch: int = 1) -> Sim
         calls.append(f"{name}: rows")
         return u
 
-    plan = SimpleNamespace(prepare_filter=prepare_filter, forward=forward, least_batch=least_batch)
+    plan = SimpleNamespace(prepare_filter=prepare_filter, forward=forward)
     plan.gradients = plan
     return plan
 
 
 @pytest.mark.parametrize(
-    ("batches", "gradients", "expected"),
+    ("gradients", "other", "expected"),
     [
-        (3, False, ["own: filter", "own: rows"]),
-        (4, False, ["own: filter", "own: rows"]),
-        (4, True, ["own: filter", "own: rows", "other: filter"]),
-        (3, True, ["other: filter", "other: rows"]),
+        (False, True, ["own: filter", "own: rows"]),
+        (True, True, ["own: filter", "own: rows", "other: filter"]),
+        (True, False, ["own: filter", "own: rows"]),
     ],
 )
-def test_a_small_batch_with_gradients_transforms_its_filter_once(
-    batches: int, gradients: bool, expected: list[str], monkeypatch: pytest.MonkeyPatch
+def test_a_filter_is_transformed_once_for_each_plan(
+    gradients: bool, other: bool, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
-    own = plan_that_notes("own", calls, least_batch=4)
-    own.gradients = plan_that_notes("other", calls)
+    own = plan_that_notes("own", calls)
+    if other:
+        own.gradients = plan_that_notes("other", calls)
     monkeypatch.setattr(fused, "plan_of", lambda u: own)
-    u = torch.zeros(batches, 1, 8)
+    u = torch.zeros(3, 1, 8)
     y, spectrum = fused.convolve(u, torch.zeros(1, 8), None, None, None, gradients=gradients)
     assert y is u
     assert calls == expected
-    assert spectrum == ("other" if gradients else "own")
+    assert spectrum == ("other" if gradients and other else "own")
 
 
-@pytest.mark.parametrize(("length", "least"), [(32_768, 1), (65_536, 1), (131_072, 4), (262_145, 1)])
-def test_clusters_alone_need_several_batches(length: int, least: int) -> None:
-    assert choose_plan(length, card=card_of("sm_90")).least_batch == least
+@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("gradients", [False, True])
+def test_the_transform_of_every_length_is_that_of_its_plan(arch: str, gradients: bool) -> None:
+    """The operator says from lengths alone, which a compiler follows as symbols, how large spectra are."""
+    card = card_of(arch)
+    table = transforms(card, gradients=gradients)
+    sizes = [size for _, size, _ in table]
+    assert sizes == sorted(set(sizes))
+    ends = {size for _, size, _ in (*transforms(card), *table)}
+    for length in sorted(ends | {size + 1 for size in ends} - {max(ends) + 1}):
+        plan = choose_plan(length, card=card)
+        plan = plan.gradients if gradients else plan
+        assert next(row for row in table if row[1] >= length) == (plan.regime, plan.size, plan.scales)

@@ -66,7 +66,7 @@ vars(ToyPlan.launches).update(prepare_filter=_prepare_filter, forward=_forward, 
 
 class Toy:
     name = "toy"
-    differentiable = True
+    gradients: regimes.Regime | None = None
 
     def sizes(self, card: Card) -> tuple[int, ...]:
         return (2**10, 2**30)
@@ -82,7 +82,7 @@ class OneWay(Toy):
     """Has no kernels for gradients: rows of up to 2^10 positions get those of :class:`Toy`."""
 
     name = "one way"
-    differentiable = False
+    gradients = Toy()
 
     def sizes(self, card: Card) -> tuple[int, ...]:
         return (2**10,)

@@ -14,7 +14,7 @@ LENGTHS = (32769, 40000, 65536, 100_003, 131_072, 160_000, 450_000, 524_288, 1_0
 
 
 def plan_of(length: int, *, card: Card = H200, dtype: str = "bfloat16") -> ThreePassPlan:
-    plan = choose_plan(length, card=card, dtype=dtype).gradients
+    plan = choose_plan(length, card=card, dtype=dtype).whole
     assert isinstance(plan, ThreePassPlan)
     return plan
 

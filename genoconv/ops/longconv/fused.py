@@ -94,8 +94,6 @@ def fftconv(
     """As :func:`genoconv.ops.fftconv`, for rows that :func:`unsupported` has nothing against."""
     given = (u, gate_in, gate_out, D, None if isinstance(k, FilterSpectrum) else k)
     gradients = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in given)
-    # Halves and chunks of a row have no spectrum of the whole, so no frequencies of it to leave out.
-    gradients = gradients or (isinstance(k, FilterSpectrum) and k.keep is not None)
     made = stored(k, u, gradients=gradients) if isinstance(k, FilterSpectrum) else None
     taps = None if isinstance(k, FilterSpectrum) else k.float()
     skip = None if D is None else D.float()
@@ -134,8 +132,6 @@ def convolve(
         return plan_of(u, gradients=gradients).forward(u, made, gate_in, gate_out), made
     assert k is not None
     plan = plan_of(u)
-    if gradients and u.shape[0] < plan.least_batch:
-        plan = plan.gradients
     spectrum = plan.prepare_filter(k, D)
     y = plan.forward(u, spectrum, gate_in, gate_out, fresh=True)
     return y, plan.gradients.prepare_filter(k, D) if gradients and plan.gradients is not plan else spectrum

@@ -24,7 +24,7 @@ DTYPES = ("bfloat16", "float16")
 
 @dataclass(frozen=True, eq=False)
 class Plan(ABC):
-    """One row length's way through the kernels of one card: a row is transformed once, as a whole.
+    """One row length's way through the kernels of one card.
 
     Letters as in :mod:`genoconv.ops.longconv.conv`: B batch, H channels, N positions, K taps.
 
@@ -79,12 +79,9 @@ class Plan(ABC):
         return self
 
     @property
-    def least_batch(self) -> int:
-        """Batches from which the forward pass is worth this plan's kernels where :attr:`gradients` is another plan.
-
-        Filters are transformed for both then, which costs the same for one batch as for many.
-        """
-        return 1
+    def whole(self) -> "Plan":
+        """The plan that transforms the same rows as a whole, and so has all of their frequencies: this or another."""
+        return self
 
     @property
     def takes_pairs(self) -> bool:

@@ -26,8 +26,8 @@ class Regime(Protocol):
         """As ``explain`` prints it."""
 
     @property
-    def differentiable(self) -> bool:
-        """Whether its plans have kernels for gradients; where not, :attr:`Plan.gradients` is another regime's."""
+    def gradients(self) -> "Regime | None":
+        """The regime of :attr:`Plan.gradients` where that is another plan; None where plans have their own kernels."""
 
     def sizes(self, card: Card) -> tuple[int, ...]:
         """Transform sizes that a card serves, ascending; a row takes the first that is not shorter."""
@@ -46,18 +46,23 @@ REGIMES: tuple[Regime, ...] = (OneSm(), Halves(), Cluster(), ThreePass())
 def transforms(card: Card, *, gradients: bool = False) -> tuple[tuple[str, int, int], ...]:
     """(regime, size, scales) of every transform that a card has, ascending: a row takes the first not shorter.
 
-    gradients: of plans that compute gradients, :attr:`Plan.gradients` of the others.
+    gradients: of :attr:`Plan.gradients` of the plans.
     """
-    return _transforms(card, tuple(regime for regime in REGIMES if regime.differentiable) if gradients else REGIMES)
+    return _transforms(card, gradients, REGIMES)
 
 
 @cache
-def _transforms(card: Card, regimes: tuple[Regime, ...]) -> tuple[tuple[str, int, int], ...]:
+def _transforms(card: Card, gradients: bool, regimes: tuple[Regime, ...]) -> tuple[tuple[str, int, int], ...]:
     # Every call of the operator asks this, and fitting all sizes takes longer than a small problem's kernels.
     found: list[tuple[str, int, int]] = []
+    done = 0
     for regime in regimes if card.capability >= OLDEST_CAPABILITY else ():
-        done = found[-1][1] if found else 0
-        found += [(regime.name, size, regime.scales(size, card)) for size in regime.sizes(card) if size > done]
+        served = regime.sizes(card)
+        other = regime.gradients if gradients else None
+        for size in served if other is None else other.sizes(card):
+            if served and done < min(size, served[-1]):
+                found.append(((other or regime).name, size, (other or regime).scales(size, card)))
+                done = size
     return tuple(found)
 
 

@@ -52,8 +52,7 @@ def convolve(
         prepared, taps, D = k, k.taps[:, : u.shape[-1]], k.skip
         made = k.made.get((plan.regime, plan.size)) or k.make(plan)
     if not keep.interleaved:
-        return fused.fftconv(u, prepared, None, gate_in, gate_out)
-    assert isinstance(plan, ThreePassPlan)
+        taps, D, made = taps.detach(), None, made or prepared.make(plan)  # which has the skip
     return fftconv(plan, u, taps, D, gate_in, gate_out, made)
 
 
@@ -68,7 +67,7 @@ def _plan(u: Tensor, keep: FrequencyMask, trained: bool) -> tuple[Plan | None, s
     reason = fused.unsupported(u)
     if reason:
         return None, reason
-    plan, size = fused.plan_of(u, gradients=True), transform_size(N, blocks)
+    plan, size = fused.plan_of(u).whole, transform_size(N, blocks)
     if plan.size != size:
         return None, f"rows of {N:,} need a transform of {size:,}, the kernels have {plan.size:,}{instead}"
     if not keep.interleaved:
@@ -79,7 +78,7 @@ def _plan(u: Tensor, keep: FrequencyMask, trained: bool) -> tuple[Plan | None, s
 
 
 def fftconv(
-    plan: ThreePassPlan,
+    plan: Plan,
     u: Tensor,
     k: Tensor,
     D: Tensor | None,
@@ -87,14 +86,17 @@ def fftconv(
     gate_out: Tensor | None,
     made: StoredSpectrum | None = None,
 ) -> Tensor:
-    """As :func:`genoconv.ops.longconv.sparse.fftconv_sparse`. made: what T(k) keeps, where it is there already."""
+    """As :func:`genoconv.ops.longconv.sparse.fftconv_sparse`, by a plan of whole rows, with a skip of three passes.
+
+    made: what T(k) keeps, where it is there already.
+    """
     skip = None if D is None else D.float()
     y: Tensor = _Launches.apply(u, k.float(), skip, gate_in, gate_out, plan, made)  # type: ignore[no-untyped-call]
     return y
 
 
 class _Launches(torch.autograd.Function):
-    """The kernels; the skip stays out of the spectrum, which has not all of its frequencies."""
+    """The kernels; a skip stays out of a spectrum that has not all of its frequencies."""
 
     @staticmethod
     def forward(
@@ -104,12 +106,15 @@ class _Launches(torch.autograd.Function):
         D: Tensor | None,
         gate_in: Tensor | None,
         gate_out: Tensor | None,
-        plan: ThreePassPlan,
+        plan: Plan,
         made: StoredSpectrum | None,
     ) -> Tensor:
         made = made or plan.prepare_filter(k, None)
         ctx.save_for_backward(u, made.filter, made.scale, D, gate_in, gate_out)
         ctx.plan, ctx.taps = plan, made.taps
+        if D is None:
+            return plan.forward(u, made, gate_in, gate_out)
+        assert isinstance(plan, ThreePassPlan)
         return launches.forward(plan, u, made, gate_in, gate_out, skip=D)
 
     @staticmethod
@@ -117,7 +122,10 @@ class _Launches(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         u, kept, scale, D, gate_in, gate_out = ctx.saved_tensors
         spectrum = StoredSpectrum(kept, scale, ctx.taps)
-        du, dk, _, d_in, d_out = launches.backward(ctx.plan, dy, u, spectrum, gate_in, gate_out, skip=D)
+        if D is None:
+            du, dk, _, d_in, d_out = ctx.plan.backward(dy, u, spectrum, gate_in, gate_out)
+        else:
+            du, dk, _, d_in, d_out = launches.backward(ctx.plan, dy, u, spectrum, gate_in, gate_out, skip=D)
         dD = _skip_gradient(dy, u, gate_in, gate_out) if D is not None and ctx.needs_input_grad[2] else None
         return du, dk, dD, d_in, d_out, None, None
 

@@ -75,7 +75,12 @@ def test_lines_that_a_mask_drops_are_left_out(problem: Problem, every: int, firs
 
 @pytest.mark.parametrize(
     "problem",
-    [Problem(4096, B=2, H=3), Problem(60_000, B=2, H=3, dtype=torch.float16), Problem(1_000_000, B=1, H=2, K=500_000)],
+    [
+        Problem(4096, B=2, H=3),
+        Problem(60_000, B=2, H=3, dtype=torch.float16),
+        Problem(131_072, B=2, H=2),
+        Problem(1_000_000, B=1, H=2, K=500_000),
+    ],
     ids=str,
 )
 def test_bands_of_a_filter_without_gradient(problem: Problem) -> None:

@@ -10,6 +10,7 @@ from math import gcd
 import torch
 from torch import Tensor
 
+from genoconv.gpu.launch import Loaded
 from genoconv.ops import kernels
 from genoconv.ops.longconv import captures, host, regimes
 from genoconv.ops.longconv.chunked.plan import Group, slices
@@ -148,8 +149,26 @@ def backward(
     counts = (len(group.rows), H, filter_chunks, kept, count)
     strides = _channels(u, gate_in, gate_out, dy, du)
     loaded.launch((*tensors, table_of(spans, group, device), workspace, *counts, *strides), grid=grid)
-    dk = torch.empty((H * filter_chunks, plan.size), dtype=torch.float32, device=device)
-    dD = torch.empty(H * filter_chunks, dtype=torch.float32, device=device)
-    left = (partial, dk, dD, tables, H * filter_chunks, plan.size, count, filter_chunks)
-    filter_grad.launch(left, grid=one_sm.filter_grid(plan, H * filter_chunks), pdl=plan.has_pdl)
-    return dk.view(H, -1), dD.view(H, -1)[:, 0]
+    return filter_gradients(plan, filter_grad, partial, (H, filter_chunks * plan.size), slices=count)
+
+
+def filter_gradients(
+    plan: OneSmPlan, filter_grad: Loaded, partial: Tensor, shape: tuple[int, int], *, slices: int
+) -> tuple[Tensor, Tensor]:
+    """dk (H, K) and dD (H,) in fp32, right after the kernel that leaves their sums.
+
+    Args:
+        plan: of chunks.
+        filter_grad: its kernel.
+        partial: sums dG_d of every chunk of H filters, ``slices`` times.
+        shape: (H, K).
+        slices: shares of the rows, each with sums of its own.
+    """
+    (H, K), device = shape, partial.device
+    chunks = partial.numel() // (slices * H * plan.partial_bytes // 4)
+    dk = torch.empty(shape, dtype=torch.float32, device=device)
+    dD = torch.empty(H, dtype=torch.float32, device=device)
+    args = (partial, dk, dD, one_sm.tables_on(plan.radix, plan.split, kernels.index_of(partial)))
+    grid = one_sm.filter_grid(plan, H * chunks)
+    filter_grad.launch((*args, H * chunks, K, slices, chunks), grid=grid, pdl=plan.has_pdl)
+    return dk, dD

@@ -1,91 +1,93 @@
 """Plans of rows that a cluster of multiprocessors holds together: each transforms a chunk, all share the products.
 
 With chunks x_j of P points and G_d = T(k_d + i k_(d-1)), the chunks of the result are
-y_i = Re T^-1(sum over d of G_d T(x_(i-d))): `csrc/cluster/cluster_rows.cu`. Gradients take three passes.
+y_i = Re T^-1(sum over d of G_d T(x_(i-d))), and gradients mirror that: `csrc/cluster/README.md`.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Literal
 
 from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.targets import Card
 from genoconv.ops.longconv.one_sm.blocks import chunk_warps, row_chunk_bytes
-from genoconv.ops.longconv.one_sm.plan import OneSm, OneSmPlan, too_many
+from genoconv.ops.longconv.one_sm.plan import OneSm
+from genoconv.ops.longconv.overlap_save.plan import shares_of
+from genoconv.ops.longconv.parts import PartsPlan
 from genoconv.ops.longconv.plan import Plan
-from genoconv.ops.longconv.three_pass.plan import ThreePass
 from genoconv.wording import count
 
 BLOCKS = (3, 4, 5, 6, 7, 8)
 """Multiprocessors of a cluster: no more than every GPU with clusters has."""
+KERNELS: tuple[Literal["cluster_rows", "cluster_gradients"], ...] = ("cluster_rows", "cluster_gradients")
 _CAPABILITY = 90
+_MOST_SUMS = 1 << 30
+"""Bytes of all sums, unless those of one share take more."""
 _FEWEST_SMS = 32
 """A GPU of fewer, or a part of one, may have no room for large clusters."""
 
 
 @dataclass(frozen=True)
-class ClusterPlan(Plan):
-    """A row of some chunks, each of which fits the shared memory of one multiprocessor.
-
-    Attributes:
-        part: the plan of rows as long as a chunk, whose transform is a chunk's.
-        blocks: of a cluster, one for each chunk.
-        whole: the plan that has kernels for gradients.
-    """
-
-    part: OneSmPlan
-    blocks: int
-    whole: Plan
+class ClusterPlan(PartsPlan):
+    """A row of some chunks, of each of which one block of a cluster has the spectrum in its shared memory."""
 
     __hash__ = Plan.__hash__  # otherwise dataclass makes one of all fields
 
     regime = "cluster"
-    scales = 1
-
-    @property
-    def radices(self) -> tuple[int, ...]:
-        """Those of a chunk, after a cut into chunks."""
-        return (self.blocks, *self.part.radices)
-
-    @property
-    def gradients(self) -> Plan:
-        """Three passes."""
-        return self.whole
-
-    @property
-    def least_batch(self) -> int:
-        """Measured on an H200: with gradients, eight batches take 15 % less than three passes, two 13 % more."""
-        return 4
 
     @property
     def smem_bytes(self) -> int:
         """Shared memory of a block."""
         return row_chunk_bytes(self.part.size)
 
-    def kernel(self, *, aligned: bool = True, gate_in: bool = True, gate_out: bool = True) -> Kernel:
-        """`cluster_rows`. aligned: rows start on 16 bytes and N is a multiple of 8. gate_*: there is one."""
+    @property
+    def clusters(self) -> int:
+        """Most clusters that the GPU may hold at a time; how many it does depends on where its SMs lie."""
+        return self.card.sm_count // self.parts
+
+    def kernel(
+        self,
+        name: Literal["cluster_rows", "cluster_gradients"],
+        *,
+        aligned: bool = True,
+        gate_in: bool = True,
+        gate_out: bool = True,
+    ) -> Kernel:
+        """One of KERNELS. aligned: rows start on 16 bytes and N is a multiple of 8. gate_*: there is one."""
         kernel = self.part.row_chunk_kernel("chunk_rows", aligned=aligned, gate_in=gate_in, gate_out=gate_out)
-        defines = dict(kernel.defines) | {"PLAN_CLUSTER": self.blocks}
-        return Kernel("cluster/cluster_rows", tuple(sorted(defines.items())), self.smem_bytes, kernel.threads)
+        defines = dict(kernel.defines) | {"PLAN_CLUSTER": self.parts}
+        return Kernel(f"cluster/{name}", tuple(sorted(defines.items())), self.smem_bytes, kernel.threads)
 
     @property
-    def filter_kernel(self) -> Kernel:
-        """`chunk_spectra`."""
-        return self.part.row_chunk_kernel("chunk_spectra")
+    def filter_kernels(self) -> tuple[Kernel, Kernel]:
+        """`chunk_spectra` and `filter_grad`, which touch no rows."""
+        return self.part.row_chunk_kernel("chunk_spectra"), self.part.kernel("filter_grad")
 
-    def obstacle(self, channels: int) -> str | None:
-        """As of one-SM plans: the kernel counts the values of a batch in 32 bits."""
-        return too_many(channels, self.length)
+    def slices(self, batches: int, channels: int, *, clusters: int) -> int:
+        """Shares of the batch with sums of their own, where the GPU holds so many clusters at a time."""
+        return shares_of(batches, channels=channels, blocks=clusters, most=_MOST_SUMS // self.sums_bytes(channels))
+
+    def kept_bytes(self, clusters: int) -> int:
+        """Device memory in which so many clusters keep the spectra of a row in the backward pass."""
+        return clusters * 4 * self.size
+
+    def sums_bytes(self, shares: int) -> int:
+        """Device memory of the sums dG_d of so many shares, of all channels together."""
+        return shares * self.parts * self.part.partial_bytes
 
     def workspace_bytes(self, batches: int, channels: int, *, backward: bool) -> int:
-        """Nothing; in the backward pass, that of three passes."""
-        return self.whole.workspace_bytes(batches, channels, backward=True) if backward else 0
+        """Spectra that wait in the backward pass, and its sums; forward nothing."""
+        if not backward:
+            return 0
+        shares = channels * self.slices(batches, channels, clusters=self.clusters)
+        return self.kept_bytes(min(shares, self.clusters)) + self.sums_bytes(shares)
 
     def kernels(self) -> Iterator[Kernel]:
-        """Every kernel, gated, for rows of every alignment; then those for gradients."""
-        yield self.filter_kernel
-        yield from (self.kernel(aligned=aligned) for aligned in (True, False))
-        yield from self.whole.kernels()
+        """Every kernel, gated, for rows of every alignment."""
+        yield from self.filter_kernels
+        for name in KERNELS:
+            yield from (self.kernel(name, aligned=aligned) for aligned in (True, False))
 
     @property
     def launches(self) -> ModuleType:
@@ -95,11 +97,14 @@ class ClusterPlan(Plan):
         return launches
 
     def explain_kernels(self) -> Iterator[str]:
-        """The blocks of a cluster."""
+        """The blocks of a cluster, and what of a row waits outside of it."""
         yield (
-            f"forward: {self.blocks} chunks of {self.part.size:,} points by clusters of as many SMs, a chunk each;"
-            f" {count(1, 'block')} of {32 * chunk_warps(self.part.size)} threads per SM,"
-            f" {self.smem_bytes / 1024:.1f} KB"
+            f"{self.parts} chunks of {self.part.size:,} points by clusters of as many SMs, a chunk each; "
+            f"{count(1, 'block')} of {32 * chunk_warps(self.part.size)} threads per SM, {self.smem_bytes / 1024:.1f} KB"
+        )
+        yield (
+            f"backward: {self.kept_bytes(1) / 1024:.0f} KB of each cluster in the L2 cache, and sums of "
+            f"{self.sums_bytes(1) / 1024:.0f} KB per channel"
         )
 
 
@@ -107,7 +112,7 @@ class Cluster:
     """The regime of rows that a cluster of multiprocessors holds."""
 
     name = "cluster"
-    differentiable = False
+    gradients = None
 
     def sizes(self, card: Card) -> tuple[int, ...]:
         """Multiples of the largest of `one-sm`, where chunks of it fit and GPUs have clusters."""
@@ -125,7 +130,4 @@ class Cluster:
         """As :meth:`genoconv.ops.longconv.regimes.Regime.plan`."""
         points = OneSm().sizes(card)[-1]
         part = OneSm().plan(points, points, filter_length=points, dtype=dtype, card=card)
-        three = ThreePass()
-        least = next(points for points in three.sizes(card) if points >= length)
-        whole = three.plan(length, least, filter_length=filter_length, dtype=dtype, card=card)
-        return ClusterPlan(length, filter_length, dtype, card, size, part, size // points, whole)
+        return ClusterPlan(length, filter_length, dtype, card, size, part)

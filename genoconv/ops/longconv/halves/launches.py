@@ -31,9 +31,9 @@ def prepare_filter(plan: HalvesPlan, k: Tensor, D: Tensor | None) -> StoredSpect
     kept = torch.empty(H, plan.size, dtype=torch.int32, device=k.device)
     scale = torch.empty(H, 1, dtype=torch.float32, device=k.device)
     (spectrum,) = host.loaded((plan.filter_kernel,), plan.card.arch, index)
-    words = tables_on(plan.half.radix, plan.half.split, index)
+    words = tables_on(plan.part.radix, plan.part.split, index)
     args = (taps, skip, kept, scale, words, H, K, int(taps.data_ptr() % 16 == 0))
-    spectrum.launch(args, grid=filter_grid(plan.half, H))
+    spectrum.launch(args, grid=filter_grid(plan.part, H))
     return StoredSpectrum(kept, scale, K)
 
 
@@ -55,7 +55,7 @@ def forward(
     kernel = _kernel(plan, index, fit, gate_in is not None, gate_out is not None)
     grid = plan.grid(B * H)
     workspace = torch.empty(grid * plan.kept_bytes // 4, dtype=torch.int32, device=u.device)
-    words = tables_on(plan.half.radix, plan.half.split, index)
+    words = tables_on(plan.part.radix, plan.part.split, index)
     args = (u, gate_in, gate_out, y, spectrum.filter, spectrum.scale, workspace, words, B, H, N)
     kernel.launch((*args, *host.strides(u, gate_in, gate_out)), grid=grid, pdl=fresh and plan.has_pdl)
     return y

@@ -11,7 +11,8 @@ from types import ModuleType
 from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.targets import Card
 from genoconv.ops.longconv.one_sm.blocks import half_bytes
-from genoconv.ops.longconv.one_sm.plan import FITS, Fit, OneSm, OneSmPlan, too_many
+from genoconv.ops.longconv.one_sm.plan import FITS, Fit, OneSm
+from genoconv.ops.longconv.parts import PartsPlan
 from genoconv.ops.longconv.plan import Plan
 from genoconv.ops.longconv.three_pass.plan import ThreePass
 from genoconv.wording import count
@@ -20,26 +21,12 @@ _WARPS = 16
 
 
 @dataclass(frozen=True)
-class HalvesPlan(Plan):
-    """A row of two halves, each of which fits the shared memory of one multiprocessor.
-
-    Attributes:
-        half: the plan of rows of ``size / 2`` points, whose transform and filter kernel are a half's.
-        whole: the plan that has kernels for gradients.
-    """
-
-    half: OneSmPlan
-    whole: Plan
+class HalvesPlan(PartsPlan):
+    """A row of two halves, one after the other on the same multiprocessor."""
 
     __hash__ = Plan.__hash__  # otherwise dataclass makes one of all fields
 
     regime = "halves"
-    scales = 1
-
-    @property
-    def radices(self) -> tuple[int, ...]:
-        """Those of a half, after a cut in two."""
-        return (2, *self.half.radices)
 
     @property
     def gradients(self) -> Plan:
@@ -49,24 +36,24 @@ class HalvesPlan(Plan):
     @property
     def smem_bytes(self) -> int:
         """Shared memory of a block."""
-        return half_bytes(self.half.size)
+        return half_bytes(self.part.size)
 
     @property
     def kept_bytes(self) -> int:
         """Device bytes in which each block keeps what the first half of a row leaves to the second."""
-        return 4 * self.half.size
+        return 4 * self.part.size
 
     def kernel(self, *, fit: Fit = "whole", gate_in: bool = True, gate_out: bool = True) -> Kernel:
         """`halves`. fit: of the rows, see :meth:`fit`. gate_*: there is one."""
         defines = {
-            "PLAN_RADIX": self.half.radix,
-            "PLAN_SPLIT": self.half.split,
+            "PLAN_RADIX": self.part.radix,
+            "PLAN_SPLIT": self.part.split,
             "PLAN_GROUPS": 1,
             "PLAN_WARPS": _WARPS,
             "PLAN_STAGED": 0,
             "PLAN_SPECTRUM_IN_SMEM": 0,
             "PLAN_SUMS_IN_SMEM": 0,
-            "PLAN_LAG_HALF_SHIFT": int(self.half.split == 4),
+            "PLAN_LAG_HALF_SHIFT": int(self.part.split == 4),
             "IO_BF16": int(self.dtype == "bfloat16"),
             "HALF_SUMS": int(self.dtype == "bfloat16"),
             "ALIGNED": int(fit != "ragged"),
@@ -79,7 +66,7 @@ class HalvesPlan(Plan):
     @property
     def filter_kernel(self) -> Kernel:
         """`spectrum`, of both halves of a filter."""
-        kernel = self.half.kernel("spectrum")
+        kernel = self.part.kernel("spectrum")
         return replace(kernel, defines=tuple(sorted((dict(kernel.defines) | {"HALVES": 1}).items())))
 
     def fit(self, *, aligned: bool) -> Fit:
@@ -91,10 +78,6 @@ class HalvesPlan(Plan):
     def grid(self, rows: int) -> int:
         """Blocks for so many rows."""
         return min(rows, self.card.sm_count)
-
-    def obstacle(self, channels: int) -> str | None:
-        """As of one-SM plans: the kernel counts the values of a batch in 32 bits."""
-        return too_many(channels, self.length)
 
     def workspace_bytes(self, batches: int, channels: int, *, backward: bool) -> int:
         """What first halves leave; in the backward pass, that of three passes."""
@@ -118,7 +101,7 @@ class HalvesPlan(Plan):
     def explain_kernels(self) -> Iterator[str]:
         """The block of a half."""
         yield (
-            f"forward: halves of {self.half.size:,} points, one after the other; {count(1, 'block')} of"
+            f"forward: halves of {self.part.size:,} points, one after the other; {count(1, 'block')} of"
             f" {32 * _WARPS} threads per SM, {self.smem_bytes / 1024:.1f} KB, and {self.kept_bytes / 1024:.0f} KB in"
             " the L2 cache between them"
         )
@@ -128,7 +111,7 @@ class Halves:
     """The regime of rows up to twice as long as one multiprocessor holds."""
 
     name = "halves"
-    differentiable = False
+    gradients = ThreePass()
 
     def sizes(self, card: Card) -> tuple[int, ...]:
         """Twice the largest of `one-sm`."""
@@ -141,7 +124,4 @@ class Halves:
     def plan(self, length: int, size: int, *, filter_length: int, dtype: str, card: Card) -> HalvesPlan:
         """As :meth:`genoconv.ops.longconv.regimes.Regime.plan`."""
         half = OneSm().plan(size // 2, size // 2, filter_length=size // 2, dtype=dtype, card=card)
-        three = ThreePass()
-        least = next(points for points in three.sizes(card) if points >= length)
-        whole = three.plan(length, least, filter_length=filter_length, dtype=dtype, card=card)
-        return HalvesPlan(length, filter_length, dtype, card, size, half, whole)
+        return HalvesPlan(length, filter_length, dtype, card, size, half)

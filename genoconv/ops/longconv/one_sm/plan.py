@@ -274,7 +274,7 @@ class OneSm:
     """The regime of rows that fit one multiprocessor."""
 
     name = "one-sm"
-    differentiable = True
+    gradients = None
 
     def sizes(self, card: Card) -> tuple[int, ...]:
         """Powers of two from 256 on."""

@@ -171,12 +171,12 @@ def _cheapest(
 
 
 def shares_of(chunks: int, *, channels: int, blocks: int, most: int) -> int:
-    """Into how many shares the kernel of gradients cuts the chunks of a channel, each with a sum of its own.
+    """Into how many shares kernels of gradients cut the chunks of a channel, or its rows, each with a sum of its own.
 
     Args:
-        chunks: of all rows of a channel.
+        chunks: of all rows of a channel, or those rows.
         channels: H.
-        blocks: that the GPU holds at a time; each has a share.
+        blocks: that the GPU holds at a time, or clusters of them; each has a share.
         most: shares for whose sums there is room.
     """
     own = 1.5  # chunks in whose time a share's ends are transformed twice, and its sum is written and read

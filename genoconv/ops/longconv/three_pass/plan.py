@@ -246,7 +246,7 @@ class ThreePass:
     """The regime of rows longer than one multiprocessor holds."""
 
     name = "three-pass"
-    differentiable = True
+    gradients = None
 
     def sizes(self, card: Card) -> tuple[int, ...]:
         """Multiples 4, 5, 6 and 7 of powers of two, up to 2^24."""
@@ -263,3 +263,8 @@ class ThreePass:
         factors = factors_of(size, card)
         assert factors is not None
         return ThreePassPlan(length, filter_length, dtype, card, size, *factors)
+
+    def least_plan(self, other: Plan) -> ThreePassPlan:
+        """The plan of the rows of another one, in the least transform that has room for them."""
+        size = next(size for size in self.sizes(other.card) if size >= other.length)
+        return self.plan(other.length, size, filter_length=other.filter_length, dtype=other.dtype, card=other.card)
