@@ -57,6 +57,11 @@ DEVICE Scale load_both(const Taps& taps, int chunk) {
   return scale;
 }
 
+// A transform of two real rows below 1, unitary, has values below sqrt(2 N).
+constexpr float kMostOfUnitary = 1.5f * root_of_size<Line>();
+// What undoes the scale at which a chunk's spectrum waits; behind the samples.
+DEVICE u32 room_at(int chunk) { return shared_base() + Line::kSamples + Line::kTiles * 8192 + 4 * chunk; }
+
 extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)
     chunk_spectra(const float* k, const float* skip, uint4* filter, float* filter_scale, const uint4* tables,
                   int channels, int taps, i64 stride, int chunks, int aligned) {
@@ -65,34 +70,42 @@ extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)
   for (int channel = block_index(); channel < channels; channel += grid_size()) {
     const Taps own{k + channel * stride, taps, aligned != 0};
     uint4* to = filter + static_cast<i64>(channel) * chunks * (Line::kSize / 4) + lane_index();
+    const auto place = [&](int chunk, int item) {
+      return to + static_cast<i64>(chunk) * (Line::kSize / 4) + place_of<Line>(item) * 64;
+    };
     u32 most = 0;
-    // The largest chunk's scale is all chunks'; it is known in the end, so they are brought to it in a second round.
 #pragma unroll 1
-    for (int round = 0; round < 2; round++) {
-#pragma unroll 1
-      for (int chunk = 0; chunk < chunks; chunk++) {
-        const Scale scale = load_both(own, chunk);
-        block_barrier();
-        outer_stage<false>(0);
-        block_barrier();
-        const float shift = skip != nullptr && chunk == 0 ? skip[channel] : 0.0f;
-        const float factor = scale.out * root_of_size<Line>();
-        for_each_item<Line>([&](int item) {
-          const Tile z =
-              affine(spectrum_of<Line, true>(shift_of<Line>(item), load_slot<Line>(item), inner), factor, shift);
-          if (round == 0) {
-            const u32 peak = peak_bits(z);
-            most = peak > most ? peak : most;
-          } else {
-            const StoredTile x = stored(to_half(affine(z, scale_of<kFilterTop>(most).in, 0.0f)));
-            uint4* place = to + static_cast<i64>(chunk) * (Line::kSize / 4) + place_of<Line>(item) * 64;
-            place[0] = x.word[0], place[32] = x.word[1];
-          }
-        });
-        block_barrier();
-      }
-      if (round == 0) most = max_over_block(most, shared_base() + 128);
+    for (int chunk = 0; chunk < chunks; chunk++) {
+      const Scale scale = load_both(own, chunk);
+      block_barrier();
+      outer_stage<false>(0);
+      block_barrier();
+      const float shift = skip != nullptr && chunk == 0 ? skip[channel] : 0.0f;
+      const float factor = scale.out * root_of_size<Line>();
+      // Which scale all chunks will have is not known yet: as large a one as certainly has room in fp16.
+      const Scale room = scale_of<14>(as_bits(factor * kMostOfUnitary + fabsf(shift)));
+      if (warp_index() == 0) store_shared4(room_at(chunk), as_bits(room.out));
+      for_each_item<Line>([&](int item) {
+        const Tile z =
+            affine(spectrum_of<Line, true>(shift_of<Line>(item), load_slot<Line>(item), inner), factor, shift);
+        const u32 peak = peak_bits(z);
+        most = peak > most ? peak : most;
+        store_stored(place(chunk, item), stored(to_half(affine(z, room.in, 0.0f))));
+      });
+      block_barrier();
     }
-    if (thread_index() == 0) filter_scale[channel] = scale_of<kFilterTop>(most).out;
+    most = max_over_block(most, shared_base() + 128);
+    const Scale scale = scale_of<kFilterTop>(most);
+#pragma unroll 1
+    for (int chunk = 0; chunk < chunks; chunk++) {
+      const float weight = scale.in * as_float(load_shared4(room_at(chunk)));
+      const u32 pair = pack_half(weight, weight);
+      for_each_item<Line>([&](int item) {
+        uint4* own_place = place(chunk, item);
+        store_stored(own_place, times(load_stored(own_place), pair));
+      });
+    }
+    block_barrier();  // everybody has read the scales
+    if (thread_index() == 0) filter_scale[channel] = scale.out;
   }
 }
