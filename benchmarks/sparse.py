@@ -37,6 +37,8 @@ def measure(shape: tuple[int, int, int], *, seconds: float) -> list[dict[str, An
     inputs = draw(shape, torch.bfloat16)
     u, k, D, gate_in, gate_out = inputs
     dy, leaves = torch.randn_like(u), [x.detach().requires_grad_() for x in inputs]
+    products = (u[:, h].double() * gate_in[:, h] * dy[:, h] * gate_out[:, h] for h in range(shape[1]))
+    exact = torch.stack([x.sum() for x in products])  # gradient of D, whatever the filter
     rows = []
     for every in KEPT:
         keep = None if every == 1 else mask(every)
@@ -60,9 +62,11 @@ def measure(shape: tuple[int, int, int], *, seconds: float) -> list[dict[str, An
             y = convolve(u[:1, :1], k[:1], D[:1], gate_in[:1, :1], gate_out[:1, :1])
             few = [x.double() for x in (u[:1, :1], k[:1], D[:1], gate_in[:1, :1], gate_out[:1, :1])]
             want = fftconv_sparse(few[0], few[1], mask(every), D=few[2], gate_in=few[3], gate_out=few[4])
+        dD = both()[2]
         rows.append(
             {"B": shape[0], "H": shape[1], "N": shape[2], "every": every, "fwd_ms": forward, "prepared_ms": kept}
             | {"fwdbwd_ms": milliseconds(both, seconds=seconds), "err_y": float((y - want).norm() / want.norm())}
+            | {"err_dD": float((dD - exact).norm() / exact.norm())}
         )
     return rows
 
@@ -74,18 +78,18 @@ def markdown(report: dict[str, Any]) -> str:
         "# Frequency-sparse filters",
         "",
         f"One {m['gpu']}, torch {m['torch']}, commit {m['commit']}, {m['date']}. bf16 rows, both gates and the skip;"
-        " milliseconds, medians; x: time of the dense filter over that. Error: relative L2 of y against the same filter"
-        " in float64. `benchmarks/sparse.py` makes this page.",
+        " milliseconds, medians; x: time of the dense filter over that. Errors: relative L2 of y and of the gradient of"
+        " D against the same filter in float64. `benchmarks/sparse.py` makes this page.",
         "",
-        "| B, H, N | zeros | forward | x | filter prepared | x | forward + backward | x | err y |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| B, H, N | zeros | forward | x | filter prepared | x | forward + backward | x | err y | err dD |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in report["rows"]:
         dense = next(r for r in report["rows"] if r["N"] == row["N"] and r["every"] == 1)
         cells = [f"{row['B']}, {row['H']}, {row['N']:,}", f"{1 - 1 / row['every']:.1%}"]
         for key in ("fwd_ms", "prepared_ms", "fwdbwd_ms"):
             cells += [f"{row[key]:.2f}", f"{dense[key] / row[key]:.2f}"]
-        lines.append("| " + " | ".join([*cells, f"{row['err_y']:.1e}"]) + " |")
+        lines.append("| " + " | ".join([*cells, f"{row['err_y']:.1e}", f"{row['err_dD']:.1e}"]) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -42,6 +42,12 @@ LONG_CHANGES = {
 }
 """The same for the kernels of long rows."""
 
+SPARSE_CHANGES = {
+    "gate of half of the products left out": ("three_pass/columns_out.cu", "y[i] *= gate[i];", ";"),
+    "sums of some lanes left out": ("three_pass/columns_out.cu", "step = 16; step > 0", "step = 8; step > 0"),
+}
+"""The same for what long rows do for frequency-sparse filters alone, the gradient of their skip."""
+
 HALVES_CHANGES = {
     "carry left out": ("one_sm/halves.cu", "turned(z0)", "HalfTile{}"),
     "second half of a filter left out": ("one_sm/halves.cu", "k0 + kSpectrum : rest", "k0 : rest"),
@@ -91,7 +97,7 @@ branches in fp16 and in fp32. 32,768: lag twists of the second tile of a', in an
 
 def broken_sources(change: str, folder: Path) -> Path:
     """A copy of the kernels' sources with a change made, one of those above, in ``folder``."""
-    file, text, instead = (CHANGES | LONG_CHANGES | HALVES_CHANGES | CLUSTER_CHANGES)[change]
+    file, text, instead = (CHANGES | LONG_CHANGES | SPARSE_CHANGES | HALVES_CHANGES | CLUSTER_CHANGES)[change]
     copy = folder / "csrc"
     shutil.copytree(shipped("csrc"), copy)
     before = (copy / file).read_text(encoding="utf-8")

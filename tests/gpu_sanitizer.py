@@ -3,9 +3,10 @@
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
-from long_convolutions import BARS, Inputs, Problem, differentiated, error, faults, truth
+from long_convolutions import BARS, Inputs, Problem, differentiated, error, faults, gradients_through, truth
 from packed_rows import differentiated as packed_gradients
 from packed_rows import faults_of_rows, spans_of, truths
 from torch import Tensor
@@ -58,16 +59,22 @@ def long_problems() -> Iterator[Problem]:
 
 
 def without_gradients(x: Inputs) -> Tensor:
-    """y alone, which other kernels may make: of halves, of pairs of chunks for partial filters.
+    """y alone, which other kernels may make: of halves, of pairs of chunks for partial filters."""
+    return fftconv(x.u, x.k, D=x.D, gate_in=x.gate_in, gate_out=x.gate_out, backend="cuda")
 
-    Half of the frequencies are left out of other filters once more, where columns can be cut so.
-    """
-    gates = {"gate_in": x.gate_in, "gate_out": x.gate_out}
+
+def half_of_the_frequencies(x: Inputs, *, check: bool) -> Iterator[str]:
+    """Filters without half of their frequencies, with gradients, where columns can be cut so; what is off."""
     plan = plan_of(x.u).whole
-    if x.k.shape[1] == x.u.shape[-1] and isinstance(plan, ThreePassPlan) and plan.sparse(2, 0):
-        keep = FrequencyMask((True, False), interleaved=True)
-        fftconv_sparse(x.u, x.k, keep, D=x.D, **gates, backend="cuda")
-    return fftconv(x.u, x.k, D=x.D, **gates, backend="cuda")
+    if x.k.shape[1] < x.u.shape[-1] or not isinstance(plan, ThreePassPlan) or plan.sparse(2, 0) is None:
+        return
+    convolve = partial(fftconv_sparse, keep=FrequencyMask((True, False), interleaved=True))
+    got = gradients_through(partial(convolve, backend="cuda"), x)
+    # Few lines even out little; the skip's gradient is a sum in fp32.
+    bars = {"dD": BARS[torch.float32]}
+    for name, want in gradients_through(convolve, x.double()).items() if check else ():
+        if not error(got[name], want) <= bars.get(name, 1.5 * BARS[x.u.dtype]):
+            yield f"{name} without half of the frequencies is off"
 
 
 def packed_rows(*, check: bool) -> Iterator[str]:
@@ -104,6 +111,7 @@ def main(*, check: bool, long_only: bool) -> int:
         bar = (1.05 if x.u.dtype is torch.float16 else 1.0) * BARS[x.u.dtype]
         if check and alone is not None and not error(alone, truth(x)["y"]) <= bar:
             found.append("y without gradients is off")
+        found += half_of_the_frequencies(x, check=check)
         print(problem, *found, flush=True)
         wrong += len(found)
     for fault in packed_rows(check=check):

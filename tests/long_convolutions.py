@@ -1,6 +1,8 @@
 """Long convolutions to test the kernels with, on any device, and their results in float64."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -116,12 +118,16 @@ def truth(x: Inputs) -> dict[str, Tensor]:
 
 def differentiated(x: Inputs, *, backend: str) -> dict[str, Tensor]:
     """y and every gradient through the public operator."""
+    return gradients_through(partial(fftconv, backend=backend), x)
+
+
+def gradients_through(convolve: Callable[..., Tensor], x: Inputs) -> dict[str, Tensor]:
+    """y and every gradient through ``convolve``, which takes what the public operator takes."""
     leaves = {
         name: value.detach().requires_grad_() for name, value in vars(x).items() if value is not None and name != "dy"
     }
-    u, k = leaves["u"], leaves["k"]
-    rest = {name: leaf for name, leaf in leaves.items() if name not in ("u", "k")}
-    y = fftconv(u, k, **rest, backend=backend)
+    rest = {name: leaves.get(name) for name in ("D", "gate_in", "gate_out")}
+    y = convolve(leaves["u"], leaves["k"], **rest)
     gradients = torch.autograd.grad(y, list(leaves.values()), x.dy)
     return {"y": y.detach()} | {f"d{name}": g for name, g in zip(leaves, gradients, strict=True)}
 

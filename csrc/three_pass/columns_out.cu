@@ -16,11 +16,21 @@ struct Job {
   float factor;
   const float* skip;  // SKIP: of each channel, times rows `skipped` and their gate, goes to results before their gates
   Rows skipped, skipped_gate;
+  float* sums;  // SKIP_SUMS: of each row, for the gradient of the skip: [kSpan columns][kSplit: warps]
 
   DEVICE const float* scales_of(int channel) const { return scales + static_cast<i64>(channel) * (lines.count + 1); }
   DEVICE float factor_of(int row, const float* own) const {
     const float scale = own[0] * factor;
     return ranges == nullptr ? scale : scale * scale_out(ranges[2 * row]);
+  }
+  // A warp's part of what a row adds to the gradient of the skip; its lanes are always added in the same order.
+  DEVICE void note_sum(int row, int tile, float sum) const {
+    if constexpr (!SKIP_SUMS) return;
+    constexpr int kParts = Columns::kSplit ? Columns::kWarps : 1, kPlaces = Columns::kPoints / Columns::kSpan;
+#pragma unroll
+    for (int step = 16; step > 0; step /= 2) sum += from_lane_across(sum, step);
+    const i64 place = static_cast<i64>(row_first + row) * kPlaces + tile / (Columns::kSpan / 32);
+    if (lane_index() == 0) sums[place * kParts + (Columns::kSplit ? warp_index() : 0)] = sum;
   }
 };
 // The scale of a line beside that of its channel. Of filters' gradients only: filters themselves have it undone.
@@ -32,6 +42,7 @@ DEVICE float part_of(const float* own, int line) {
 // This lane's eights of a row, positions j1 = kStride j + start of its columns, and their gates.
 struct Places {
   static constexpr int kStride = Columns::kSplit ? 16 : 1, kCount = Columns::kTiles * Columns::kPerTile;
+  static constexpr bool kSecond = SECOND || SKIP_SUMS;  // whether rows gate_second are read
   i64 origin;
   int line;
   Extent extent;
@@ -39,7 +50,7 @@ struct Places {
   const unsigned char *by, *by_second, *skipped, *skipped_by;
   float skip;
   Chunk passing[SKIP ? kCount : 1], passing_gate[SKIP_GATED ? kCount : 1];
-  Chunk first[GATE_FIRST ? kCount : 1], second[SECOND ? kCount : 1];
+  Chunk first[GATE_FIRST ? kCount : 1], second[kSecond ? kCount : 1];
 
   DEVICE Places(const Job& job, const RowAt& at, int tile, int start)
       : line(kStride * LaneEight(0).row + start),
@@ -65,7 +76,7 @@ struct Places {
       if constexpr (SKIP) passing[number].load(skipped + on(m, n), valid(m, n));
       if constexpr (SKIP_GATED) passing_gate[number].load(skipped_by + on(m, n), valid(m, n));
       if constexpr (GATE_FIRST) first[number].load(by + on(m, n), valid(m, n));
-      if constexpr (SECOND) second[number].load(by_second + on(m, n), valid(m, n));
+      if constexpr (kSecond) second[number].load(by_second + on(m, n), valid(m, n));
     }
   }
   DEVICE void ask_first() {
@@ -84,6 +95,24 @@ struct Places {
     }
 #pragma unroll
     for (int i = 0; i < 8; i++) v[i] = v[i] * factor + skip * x[i];
+  }
+  // SKIP_SUMS: adds the products of an eight of `skipped` and of the same of `gate_second`, each times its gate.
+  DEVICE void add_products(int number, float& sum) const {
+    float x[8], y[8], gate[8];
+    passing[number].unpack_to(x);
+    second[number].unpack_to(y);
+    if constexpr (SKIP_GATED) {
+      passing_gate[number].unpack_to(gate);
+#pragma unroll
+      for (int i = 0; i < 8; i++) x[i] *= gate[i];
+    }
+    if constexpr (GATE_FIRST) {
+      first[number].unpack_to(gate);
+#pragma unroll
+      for (int i = 0; i < 8; i++) y[i] *= gate[i];
+    }
+#pragma unroll
+    for (int i = 0; i < 8; i++) sum += x[i] * y[i];
   }
   DEVICE void put(int m, int n, const float (&found)[8], float factor) const {
     float v[8], w[8], gate[8];
@@ -105,10 +134,15 @@ struct Places {
       store_eight(w, factor, to_second + on(m, n), valid(m, n));
     }
   }
-  // The m-th tile of results to their places.
-  DEVICE void put_tile(int m, const Strip (&y)[Columns::kProducts], float factor, int j) {
+  // The m-th tile of results to their places. sum: of products, see above.
+  DEVICE void put_tile(int m, const Strip (&y)[Columns::kProducts], float factor, int j, float& sum) {
     if constexpr (!Columns::kGatesFirst) ask(m);
-    by_rows(y, j, [&](int n, const float (&v)[8]) { put(m, n, v, factor); });
+    by_rows(y, j, [&](int n, const float (&v)[8]) {
+      // Columns of one step spill less with the products first, those of two steps with the results first.
+      if constexpr (SKIP_SUMS && !Columns::kSplit) add_products(m * Columns::kPerTile + n, sum);
+      put(m, n, v, factor);
+      if constexpr (SKIP_SUMS && Columns::kSplit) add_products(m * Columns::kPerTile + n, sum);
+    });
   }
 };
 
@@ -135,6 +169,7 @@ DEVICE void whole_columns(const Job& job, Fetched& next, int row, int after, int
   const float factor = job.factor_of(job.row_first + row, scales);
   Places places(job, at, tile, 0);
   places.ask_first();
+  float sum = 0;
   restore_columns(
       job.matrix,
       [&](int k, u32(&z)[2][Columns::kProducts][2]) {
@@ -153,7 +188,8 @@ DEVICE void whole_columns(const Job& job, Fetched& next, int row, int after, int
         warp_barrier();
         load_operands([&](int comp, int f, int eight) { return Columns::spectrum(f, comp, eight); }, z);
       },
-      [&](int m, const Strip(&y)[Columns::kProducts]) { places.put_tile(m, y, factor, 0); });
+      [&](int m, const Strip(&y)[Columns::kProducts]) { places.put_tile(m, y, factor, 0, sum); });
+  job.note_sum(row, tile, sum);
 }
 
 // Zeros for f1' between r1 and a whole number of tiles, where the matrix is zero.
@@ -215,6 +251,7 @@ DEVICE void split_columns(const Job& job, int row, int tile) {
   }
   Places places(job, at, tile, warp_index());
   places.ask_first();
+  float sum = 0;
   block_barrier();
 #pragma unroll 1
   for (int j = warp_index(); j < 16; j += Columns::kWarps) {
@@ -223,13 +260,14 @@ DEVICE void split_columns(const Job& job, int row, int tile) {
         [&](int k, u32(&z)[2][Columns::kProducts][2]) {
           load_operands([&](int comp, int f, int eight) { return Columns::piece(16 * k + f, j, comp, eight); }, z);
         },
-        [&](int m, const Strip(&y)[Columns::kProducts]) { places.put_tile(m, y, factor, j); });
+        [&](int m, const Strip(&y)[Columns::kProducts]) { places.put_tile(m, y, factor, j, sum); });
     clear_padding_again(job.radix, j);
     if (j + Columns::kWarps < 16) {
       places = Places(job, at, tile, j + Columns::kWarps);
       places.ask_first();
     }
   }
+  job.note_sum(row, tile, sum);
 }
 
 extern "C" __global__ void __launch_bounds__(32 * Columns::kWarps, Columns::kBlocksPerSm)
@@ -239,7 +277,7 @@ extern "C" __global__ void __launch_bounds__(32 * Columns::kWarps, Columns::kBlo
                 int first_line, i64 length, u32 factor, const float* skip, void* skipped, void* skipped_gate,
                 i64 first_batch, i64 first_channel, i64 gate_first_batch, i64 gate_first_channel, i64 second_batch,
                 i64 second_channel, i64 gate_second_batch, i64 gate_second_channel, i64 skipped_batch,
-                i64 skipped_channel, i64 skipped_gate_batch, i64 skipped_gate_channel) {
+                i64 skipped_channel, i64 skipped_gate_batch, i64 skipped_gate_channel, float* sums) {
   const Job job{{first, first_batch, first_channel},
                 {gate_first, gate_first_batch, gate_first_channel},
                 {second, second_batch, second_channel},
@@ -257,7 +295,8 @@ extern "C" __global__ void __launch_bounds__(32 * Columns::kWarps, Columns::kBlo
                 as_float(factor),
                 skip,
                 {skipped, skipped_batch, skipped_channel},
-                {skipped_gate, skipped_gate_batch, skipped_gate_channel}};
+                {skipped_gate, skipped_gate_batch, skipped_gate_channel},
+                sums};
   launch_dependents();
   job.matrix.set_up();
   if constexpr (Columns::kSplit) {

@@ -16,9 +16,6 @@ from genoconv.ops.longconv.spectrum import FilterSpectrum, StoredSpectrum
 from genoconv.ops.longconv.three_pass import launches
 from genoconv.ops.longconv.three_pass.plan import ThreePassPlan
 
-_SUMMED = 1 << 24
-"""Values whose products are summed at once for the gradient of the skip."""
-
 
 def convolve(
     u: Tensor,
@@ -124,25 +121,9 @@ class _Launches(torch.autograd.Function):
         spectrum = StoredSpectrum(kept, scale, ctx.taps)
         if D is None:
             du, dk, _, d_in, d_out = ctx.plan.backward(dy, u, spectrum, gate_in, gate_out)
-        else:
-            du, dk, _, d_in, d_out = launches.backward(ctx.plan, dy, u, spectrum, gate_in, gate_out, skip=D)
-        dD = _skip_gradient(dy, u, gate_in, gate_out) if D is not None and ctx.needs_input_grad[2] else None
-        return du, dk, dD, d_in, d_out, None, None
-
-
-def _skip_gradient(dy: Tensor, u: Tensor, gate_in: Tensor | None, gate_out: Tensor | None) -> Tensor:
-    """dD (H,) fp32, a few channels at a time. Products of bfloat16 rows are rounded, which their sums even out."""
-    B, H, N = u.shape
-    found = []
-    at_once = max(1, _SUMMED // (B * N))
-    for first in range(0, H, at_once):
-        part = slice(first, first + at_once)
-        v, dc = u[:, part], dy[:, part]
-        if u.dtype != torch.bfloat16:  # the range of float16 does not hold products
-            v, dc = v.float(), dc.float()
-        if gate_in is not None:
-            v = v * gate_in[:, part]
-        if gate_out is not None:
-            dc = dc * gate_out[:, part]
-        found.append((v * dc).sum((0, 2), dtype=torch.float32))
-    return torch.cat(found)
+            return du, dk, None, d_in, d_out, None, None
+        wanted = ctx.needs_input_grad[2]
+        du, dk, dD, d_in, d_out = launches.backward(
+            ctx.plan, dy, u, spectrum, gate_in, gate_out, skip=D, skip_gradient=wanted
+        )
+        return du, dk, dD if wanted else None, d_in, d_out, None, None

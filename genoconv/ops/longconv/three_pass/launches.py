@@ -93,8 +93,12 @@ def backward(
     gate_out: Tensor | None,
     *,
     skip: Tensor | None = None,
+    skip_gradient: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
-    """(du, dk, dD, dgate_in, dgate_out). skip: as in :func:`forward`; then dD is left to others."""
+    """(du, dk, dD, dgate_in, dgate_out).
+
+    skip: as in :func:`forward`. skip_gradient: with one, whether dD is wanted; where not, it is anything.
+    """
     B, H = u.shape[:2]
     passes = Passes(plan, u)
     u, dy, gate_in, gate_out = (
@@ -110,16 +114,24 @@ def backward(
     at_once = plan.rows_at_once(B * H, batches=B)
     partial = passes.words(0 if at_once >= B else 2 * plan.kept)
     kernel = plan.line_kernel("line_gradients", gate_out=gate_out is not None)
+    sums = None
+    if skip is not None and skip_gradient:  # the kernels write all of them
+        sums = torch.empty((B * H, plan.column_sums), dtype=torch.float32, device=u.device)
 
     ways = []
     for _ in range(plan.groups(B * H, batches=B)):
         vs, dcs = passes.workspace(at_once), passes.workspace(at_once)
         dk_lines = passes.words(max(1, at_once // B), plan.kept)
-        sums = (dk_lines, spectrum.filter, spectrum.scale, dk_scales, partial)
-        data = (vs[0], dcs[0], *sums, passes.tables.lines, vs[1], dcs[1])
+        filters = (dk_lines, spectrum.filter, spectrum.scale, dk_scales, partial)
+        data = (vs[0], dcs[0], *filters, passes.tables.lines, vs[1], dcs[1])
         second = None if dgate_in is None else (dgate_in, u)
+        products = None if sums is None else (sums, u)
         around = _skip(skip, dy, gate_out)
-        out = [passes.columns_out(du, gate_in, dcs[0], spectrum.scale, ranges[1], second=second, skip=around)]
+        out = [
+            passes.columns_out(
+                du, gate_in, dcs[0], spectrum.scale, ranges[1], second=second, skip=around, products=products
+            )
+        ]
         if dgate_out is not None:
             around = _skip(skip, u, gate_in)
             out.append(passes.columns_out(dgate_out, dy, vs[0], spectrum.scale, ranges[0], skip=around))
@@ -136,7 +148,8 @@ def backward(
             # Parts of one channel's batch add to the same sums, one after the other.
             which = number % len(ways) if at_once >= B else 0
             ways[which].run(part, passes, stream=streams[which], batches=B)
-    return du, dk, dk[:, 0].clone(), dgate_in, dgate_out
+    dD = dk[:, 0].clone() if sums is None else sums.view(H, -1).sum(1)
+    return du, dk, dD, dgate_in, dgate_out
 
 
 @dataclass(frozen=True)

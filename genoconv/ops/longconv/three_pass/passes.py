@@ -124,11 +124,25 @@ class Passes:
         factor: float = 1.0,
         second: tuple[Tensor, Tensor] | None = None,
         skip: Skip | None = None,
+        products: tuple[Tensor, Tensor] | None = None,
     ) -> Step:
-        """Spectra of lines to rows ``to`` times gate; ``second``: another result and its gate."""
+        """Spectra of lines to rows ``to`` times gate.
+
+        Args:
+            to: (B, H, N).
+            gate: its gate.
+            lines, scales, ranges: the spectra, as the passes before left them.
+            factor: all results are multiplied by it.
+            second: another result, and its gate.
+            skip: what goes to results before their gates.
+            products: sums (B x H, :attr:`ThreePassPlan.column_sums`) of products of the rows of ``skip`` and of these
+                rows times ``gate``, the gate of ``second`` where that is given: all sums of a channel are the gradient
+                of its skip.
+        """
         plan, t = self.plan, self.tables
         dtype = DTYPES.get(to.dtype, "float32")
         also, also_gate = second or (None, None)
+        sums, also_gate = products or (None, also_gate)
         D, x, x_gate = skip or (None, None, None)
         kernel = plan.columns(
             "columns_out",
@@ -137,11 +151,12 @@ class Passes:
             gated=gate is not None,
             second=second is not None,
             skip=(D is not None, x_gate is not None),
+            sums=sums is not None,
         )
         tensors = (to, gate, also, also_gate, lines, t.columns_out, t.second, t.twiddles, scales, ranges)
         shape = (to.shape[0], plan.kept_radix, plan.lines, *self.frequencies, to.shape[-1], kernels.bits(factor))
         strides = host.strides(to, gate, also, also_gate, x, x_gate)
-        run = self.prepared(kernel, (*tensors, *shape, D, x, x_gate, *strides))
+        run = self.prepared(kernel, (*tensors, *shape, D, x, x_gate, *strides, sums))
         return lambda first, count, stream: run(first, count, grid=plan.column_grid(count), stream=stream)
 
     def lines(

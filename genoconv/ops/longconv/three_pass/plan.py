@@ -100,6 +100,7 @@ class ThreePassPlan(InGroups):
         gated: bool = False,
         second: bool = False,
         skip: tuple[bool, bool] = (False, False),
+        sums: bool = False,
     ) -> Kernel:
         """`columns_in` or `columns_out`.
 
@@ -110,6 +111,7 @@ class ThreePassPlan(InGroups):
             gated: there is a gate.
             second: there are two results.
             skip: whether results get a skip of their own, and whether its rows have a gate.
+            sums: sums for the gradient of that skip are wanted.
         """
         defines = {
             "PLAN_WARPS": self.column_warps,
@@ -133,6 +135,7 @@ class ThreePassPlan(InGroups):
                 "SECOND": int(second),
                 "SKIP": int(skip[0]),
                 "SKIP_GATED": int(skip[1]),
+                "SKIP_SUMS": int(sums),
             }
         )
         smem = column_bytes(self.radix, span=self.column_span, split=self.split)
@@ -193,6 +196,11 @@ class ThreePassPlan(InGroups):
     def column_places(self) -> int:
         """Blocks that share a row's columns."""
         return self.points // (self.column_span * (1 if self.split else COLUMN_WARPS))
+
+    @property
+    def column_sums(self) -> int:
+        """Sums for the gradient of a skip that `columns_out` makes of each row, one in every warp."""
+        return self.column_places * self.column_warps
 
     def column_grid(self, rows: int) -> int:
         """Blocks of a column pass over so many rows: a multiple of :attr:`column_places` where columns are whole."""
