@@ -3,7 +3,7 @@
 import pytest
 import torch
 from gpu_kernels import GATES, ON_A_GPU
-from long_convolutions import BARS, Problem, error, truth
+from long_convolutions import BARS, Inputs, Problem, error, truth
 from packed_rows import differentiated, faults_of_rows, rows_of, spans_of, truths
 
 from genoconv.ops import fftconv_packed, prepare_filter
@@ -66,3 +66,32 @@ def test_genes_of_real_lengths_repeat_to_the_bit() -> None:
     kept = prepare_filter(x.k, max(GENES), D=x.D)
     with torch.no_grad():
         assert torch.equal(fftconv_packed(x.u, kept, bounds, gate_in=x.gate_in, gate_out=x.gate_out), first["y"])
+
+
+def test_a_graph_outlives_what_is_kept_of_its_rows() -> None:
+    def packed_of(number: int) -> tuple[Inputs, list[int]]:
+        """A row in chunks, and more short ones than are worth chunks."""
+        bounds = [0, *(stop for _, stop in spans_of((9000 + number, *[300] * 200)))]
+        return Problem(bounds[-1], B=1, H=300, K=9000, seed=number).inputs("cuda"), bounds
+
+    x, bounds = packed_of(0)
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        want = differentiated(x, bounds, backend="cuda")  # compiles, loads, brings the tables
+    stream.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=stream):
+        found = differentiated(x, bounds, backend="cuda")
+    (other, _), tables = packed_of(1), launches._table.cache_info().maxsize
+    assert tables is not None
+    for number in range(1, tables + 2):  # other rows take the place of these in every cache
+        others = [0, *(stop for _, stop in spans_of((9001 - number, *[300] * 199, 300 + number)))]
+        with torch.no_grad():
+            fftconv_packed(other.u, other.k[:, :8000], others, backend="cuda")
+    # What was given up is written over.
+    lost = [torch.full((1 << size,), -1, dtype=torch.int64, device="cuda") for size in range(6, 22) for _ in range(8)]
+    with torch.cuda.stream(stream):
+        graph.replay()
+    stream.synchronize()
+    assert lost
+    assert all(torch.equal(found[name], value) for name, value in want.items())
