@@ -30,7 +30,7 @@ CHANGES = {
 LONG_CHANGES = {
     "twiddles of lines left out": ("three_pass/columns_in.cu", "twiddle(re[c + i], im[c + i], x, y);", ""),
     "last positions dropped": ("three_pass/rows.cuh", "rest < 8 ? static_cast<int>(rest) : 8", "rest < 8 ? 0 : 8"),
-    "lines not awaited": ("three_pass/lines.cu", "wait_copies<kBuffers - 1>();", ";"),
+    "lines not awaited": ("three_pass/lines.cu", "wait_copies<kBuffers == 2 ? 1 + kStaged : 0>();", ";"),
     "tiles not levelled": ("three_pass/lines.cuh", "if (range.level()) return;", "return;"),
     "scales of lines left out": ("three_pass/columns_out.cu", "own[1 + line] / own[0];", "1.0f;"),
     "dk of a part of the batch missing": ("three_pass/line_gradients.cu", "begin == 0 ? Tile{}", "begin >= 0 ? Tile{}"),
@@ -47,6 +47,11 @@ SPARSE_CHANGES = {
     "sums of some lanes left out": ("three_pass/columns_out.cu", "step = 16; step > 0", "step = 8; step > 0"),
 }
 """The same for what long rows do for frequency-sparse filters alone, the gradient of their skip."""
+
+AHEAD_CHANGES = {
+    "filters ahead not awaited": ("three_pass/lines.cu", "wait_copies<kBuffers - 1>();", ";"),
+}
+"""The same for what long rows ask for before they need it."""
 
 HALVES_CHANGES = {
     "carry left out": ("one_sm/halves.cu", "turned(z0)", "HalfTile{}"),
@@ -97,7 +102,8 @@ branches in fp16 and in fp32. 32,768: lag twists of the second tile of a', in an
 
 def broken_sources(change: str, folder: Path) -> Path:
     """A copy of the kernels' sources with a change made, one of those above, in ``folder``."""
-    file, text, instead = (CHANGES | LONG_CHANGES | SPARSE_CHANGES | HALVES_CHANGES | CLUSTER_CHANGES)[change]
+    long_rows = LONG_CHANGES | SPARSE_CHANGES | AHEAD_CHANGES
+    file, text, instead = (CHANGES | long_rows | HALVES_CHANGES | CLUSTER_CHANGES)[change]
     copy = folder / "csrc"
     shutil.copytree(shipped("csrc"), copy)
     before = (copy / file).read_text(encoding="utf-8")

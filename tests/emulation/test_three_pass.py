@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from broken_kernels import LONG_CHANGES, SPARSE_CHANGES, broken_sources
+from broken_kernels import AHEAD_CHANGES, LONG_CHANGES, SPARSE_CHANGES, broken_sources
 from emulation import harness
-from long_convolutions import BARS, Inputs, Problem, error, faults, gradients_through
+from long_convolutions import BARS, Inputs, Problem, error, faults, gradients_through, truth
 from torch import Tensor
 
 from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.targets import Card
 from genoconv.ops import FrequencyMask, fftconv_sparse
-from genoconv.ops.longconv import regimes, sparse_kernels
+from genoconv.ops.longconv import fused, regimes, sparse_kernels
 from genoconv.ops.longconv.host import DTYPES
 from genoconv.ops.longconv.three_pass.plan import ThreePassPlan
 
@@ -209,3 +209,13 @@ def test_a_broken_kernel_shows(change: str, tmp_path: Path, monkeypatch: pytest.
     case = replace(SMALL, problem=problem, change=inputs)
     x, got, _ = case.solve(monkeypatch, sources=broken_sources(change, tmp_path), group_bytes=4 * 12288)
     assert faults(got, x)
+
+
+@pytest.mark.parametrize("change", [None, *AHEAD_CHANGES])
+def test_what_is_not_awaited_shows(change: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(1, True, 4096, Problem(65536, B=1, H=1))
+    monkeypatch.setattr(regimes, "choose_plan", lambda *_, **__: case.plan(CARD))
+    x = case.problem.inputs()
+    with harness.machine(sources=None if change is None else broken_sources(change, tmp_path)):
+        y, _ = fused.convolve(x.u, x.k, x.D, x.gate_in, x.gate_out, gradients=False)
+    assert (error(y, truth(x)["y"]) <= BARS[y.dtype]) == (change is None)

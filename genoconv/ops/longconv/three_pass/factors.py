@@ -8,6 +8,7 @@ from genoconv.ops.longconv.three_pass.tables import SECOND
 
 LONGEST = 1 << 24
 COLUMN_WARPS = 8
+RESERVED = 1024  # bytes of shared memory that each block costs beside what it asks for
 _MOST_RADIX = 64  # of one product: more would be spilled
 _GOOD_RADIX = 32  # of the first of two steps, where lines are longer than the shortest
 _MANTISSAS = (4, 5, 6, 7)  # sizes are these times powers of two, so at most a quarter is padding

@@ -9,6 +9,7 @@ j' (f1 + 1/4) / N (twiddles) plus j' f' / L (plain transforms of lines). R1 is r
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from types import ModuleType
+from typing import ClassVar
 
 from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.targets import Card
@@ -17,6 +18,7 @@ from genoconv.ops.longconv.plan import Plan
 from genoconv.ops.longconv.three_pass.factors import (
     COLUMN_WARPS,
     LINE_POINTS,
+    RESERVED,
     column_bytes,
     factors_of,
     line_bytes,
@@ -35,7 +37,10 @@ class ThreePassPlan(InGroups):
         split: whether a column has a second step of 16 points.
         points: L.
         every, first: of a frequency-sparse filter: which frequencies are kept, one of ``every`` from ``first`` on.
+        filters_ahead: filters of lines come by asynchronous copies, one line ahead.
     """
+
+    filters_ahead: ClassVar[bool] = True
 
     radix: int
     split: bool
@@ -161,12 +166,20 @@ class ThreePassPlan(InGroups):
         }
         if name != "line_spectra":
             defines["LINE_BUFFERS"] = buffers
+        if name == "lines":
+            defines["LINE_STAGED"] = int(self._filters_staged)
         if name == "line_gradients":
             defines["GATE_OUT"] = int(gate_out)
         if name == "line_spectra":
             defines["IO_BF16"] = 0
-        smem = line_bytes(self.points, buffers)
+        smem = line_bytes(self.points, buffers) + 4 * self.points * defines.get("LINE_STAGED", 0)
         return Kernel(f"three_pass/{name}", tuple(sorted(defines.items())), smem, 32 * self.line_warps(name))
+
+    @property
+    def _filters_staged(self) -> bool:
+        """Whether there is room for the filter of a block's next line beside the line itself."""
+        room = (self.card.smem + RESERVED) * self.line_warps("lines") // 16 - RESERVED
+        return self.filters_ahead and line_bytes(self.points, self._buffers + 1) <= room
 
     def line_warps(self, name: str) -> int:
         """Warps of a block of a line pass: 8, two blocks to a multiprocessor, where registers and lines allow it."""
