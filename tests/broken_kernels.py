@@ -32,7 +32,7 @@ LONG_CHANGES = {
     "last positions dropped": ("three_pass/rows.cuh", "rest < 8 ? static_cast<int>(rest) : 8", "rest < 8 ? 0 : 8"),
     "lines not awaited": ("three_pass/lines.cu", "wait_copies<kBuffers == 2 ? 1 + kStaged : 0>();", ";"),
     "tiles not levelled": ("three_pass/lines.cuh", "if (range.level()) return;", "return;"),
-    "scales of lines left out": ("three_pass/columns_out.cu", "own[1 + line] / own[0];", "1.0f;"),
+    "scales of lines left out": ("three_pass/results.cuh", "own[1 + line] / own[0];", "1.0f;"),
     "dk of a part of the batch missing": ("three_pass/line_gradients.cu", "begin == 0 ? Tile{}", "begin >= 0 ? Tile{}"),
     "filter not reversed in du of long rows": (
         "three_pass/line_gradients.cu",
@@ -43,12 +43,15 @@ LONG_CHANGES = {
 """The same for the kernels of long rows."""
 
 SPARSE_CHANGES = {
-    "gate of half of the products left out": ("three_pass/columns_out.cu", "y[i] *= gate[i];", ";"),
-    "sums of some lanes left out": ("three_pass/columns_out.cu", "step = 16; step > 0", "step = 8; step > 0"),
+    "gate of half of the products left out": ("three_pass/results.cuh", "y[i] *= gate[i];", ";"),
+    "sums of some lanes left out": ("three_pass/results.cuh", "step = 16; step > 0", "step = 8; step > 0"),
 }
 """The same for what long rows do for frequency-sparse filters alone, the gradient of their skip."""
 
 AHEAD_CHANGES = {
+    "rows ahead not awaited": ("three_pass/columns_in.cu", "    wait_copies<0>();", ""),
+    "lines ahead not awaited": ("three_pass/columns_out.cu", "Ahead::await_lines(turn);", ";"),
+    "gates ahead not awaited": ("three_pass/columns_out.cu", "wait_copies<Ahead::kBehind>();", ";"),
     "filters ahead not awaited": ("three_pass/lines.cu", "wait_copies<kBuffers - 1>();", ";"),
 }
 """The same for what long rows ask for before they need it."""

@@ -1,139 +1,7 @@
 // Transforms down the columns, kSpan columns per warp: real values to spectra, and back to real values. Device memory
 // is read and written by rows, eight columns per lane; `mma` needs columns, so all passes through the warp's scratch.
 #pragma once
-#include <three_pass/rows.cuh>
-
-// Eight neighbouring columns of complex values, two to a word; and the same in fp32.
-struct Eight {
-  u32 re[4], im[4];
-};
-struct WideEight {
-  float2 re[4], im[4];
-};
-template <bool kHalf>
-struct EightOf {
-  using Type = WideEight;
-};
-template <>
-struct EightOf<true> {
-  using Type = Eight;
-};
-using WorkEight = EightOf<HALF_SUMS>::Type;  // the type in which twiddles are multiplied
-
-DEVICE Eight rounded(const Eight& x) { return x; }
-DEVICE Eight rounded(const WideEight& x) {
-  Eight out;
-#pragma unroll
-  for (int p = 0; p < 4; p++) out.re[p] = pack_half(x.re[p].x, x.re[p].y), out.im[p] = pack_half(x.im[p].x, x.im[p].y);
-  return out;
-}
-DEVICE void convert(Eight& out, const Eight& x) { out = x; }
-DEVICE void convert(WideEight& out, const Eight& x) {
-#pragma unroll
-  for (int p = 0; p < 4; p++) out.re[p] = unpack_half(x.re[p]), out.im[p] = unpack_half(x.im[p]);
-}
-// x w; and one number for all eight columns.
-DEVICE void twist(Eight& x, const Eight& w) {
-#pragma unroll
-  for (int p = 0; p < 4; p++) rotate(x.re[p], x.im[p], w.re[p], w.im[p]);
-}
-DEVICE void twist(WideEight& x, const WideEight& w) {
-#pragma unroll
-  for (int p = 0; p < 4; p++) {
-    rotate(x.re[p].x, x.im[p].x, w.re[p].x, w.im[p].x);
-    rotate(x.re[p].y, x.im[p].y, w.re[p].y, w.im[p].y);
-  }
-}
-DEVICE void twist(Eight& x, float2 w) {
-#pragma unroll
-  for (int p = 0; p < 4; p++) rotate(x.re[p], x.im[p], pack_half(w.x, w.x), pack_half(w.y, w.y));
-}
-DEVICE void twist(WideEight& x, float2 w) {
-#pragma unroll
-  for (int p = 0; p < 4; p++) rotate(x.re[p].x, x.im[p].x, w.x, w.y), rotate(x.re[p].y, x.im[p].y, w.x, w.y);
-}
-// x w part, rounded to fp16.
-DEVICE Eight twisted(const Eight& x, const Eight& w, float part = 1.0f) {
-  WorkEight out, by;
-  convert(out, x), convert(by, w);
-  if constexpr (IO_SINGLE) twist(by, float2{part, 0.0f});
-  twist(out, by);
-  return rounded(out);
-}
-
-// Shared memory, `at(comp)` where real and imaginary parts are.
-template <class Places>
-DEVICE Eight load_eight_shared(const LaneEight& own, Places at) {
-  const uint4 a = load_shared16(at(own.swapped())), b = load_shared16(at(!own.swapped()));
-  const uint4 x = own.swapped() ? b : a, y = own.swapped() ? a : b;
-  return {{x.x, x.y, x.z, x.w}, {y.x, y.y, y.z, y.w}};
-}
-template <class Places>
-DEVICE void store_eight_shared(const LaneEight& own, Places at, const Eight& z) {
-  const uint4 x{z.re[0], z.re[1], z.re[2], z.re[3]}, y{z.im[0], z.im[1], z.im[2], z.im[3]};
-  store_shared16(at(own.swapped()), own.swapped() ? y : x);
-  store_shared16(at(!own.swapped()), own.swapped() ? x : y);
-}
-// Lines in device memory; `at`: the real parts.
-DEVICE Eight load_eight(const unsigned char* at) {
-  const uint4 x = load_shared_by_all16(at), y = load_shared_by_all16(at + 64);
-  return {{x.x, x.y, x.z, x.w}, {y.x, y.y, y.z, y.w}};
-}
-DEVICE void store_eight(unsigned char* at, const Eight& x) {
-  store_device16<false>(at, uint4{x.re[0], x.re[1], x.re[2], x.re[3]});
-  store_device16<false>(at + 64, uint4{x.im[0], x.im[1], x.im[2], x.im[3]});
-}
-
-// exp(-2 pi i j (f1 + 1/4) / N) for columns j = 32 tile + i, the twiddles before the lines. The factor of `tile` is
-// computed, that of i < 32 is in a table.
-struct Twiddles {
-  const uint4* table;      // [f1][four eights of columns][re, im]
-  u32 step, first;         // f1 + 1/4 of a line, in quarters, is first + step times its number
-  float cycles_per_phase;  // 1 / 4N
-  DEVICE Twiddles(const uint4* table_, int step_, int first_, int line_count)
-      : table(table_),
-        step(step_),
-        first(first_),
-        cycles_per_phase(1.0f / (static_cast<float>(step_) * line_count * Columns::kPoints)) {}
-  DEVICE float2 of_tile(int f, int tile) const {
-    const u32 phase = (step * f + first) * static_cast<u32>(32 * tile);  // less than 4 N
-    return root_of_unity(static_cast<float>(phase) * cycles_per_phase);
-  }
-  DEVICE Eight of_columns(int f, int eight) const {
-    const uint4* own = table + (4 * f + (eight & 3)) * 2;
-    const uint4 x = own[0], y = own[1];
-    return {{x.x, x.y, x.z, x.w}, {y.x, y.y, y.z, y.w}};
-  }
-  // Those of a warp's columns from column 32 `tile` on, to its own shared memory.
-  DEVICE void fill(int tile, int radix) const {
-#pragma unroll 2
-    for (int n = 0; n < Columns::kKeptTiles * Columns::kPerTile; n++) {
-      const LaneEight own(n);
-      const int f = own.row < radix ? own.row : 0;
-      WideEight w;
-      convert(w, of_columns(f, own.eight));
-      twist(w, of_tile(f, tile + (own.eight >> 2)));
-      store_eight_shared(own, [&](int comp) { return Columns::twiddle(own.row, comp, own.eight); }, rounded(w));
-    }
-    warp_barrier();
-  }
-};
-
-// Roots of a warp's tiles for the sixteen lines of one f1', each in one lane.
-struct TileRoots {
-  float2 own;
-  DEVICE TileRoots(const Twiddles& twiddles, int f, int radix, int tile)
-      : own(twiddles.of_tile(f + radix * (lane_index() & 15), tile + (Columns::kSpan == 64 ? lane_index() >> 4 : 0))) {}
-  // The twiddles of this lane's eight of `line`, times `part`.
-  DEVICE WorkEight of(const LaneEight& piece, const Twiddles& twiddles, int line, float part = 1.0f) const {
-    const int lane = piece.row + 16 * (piece.eight >> 2);
-    const float2 root{from_lane(own.x, lane) * part, from_lane(own.y, lane) * part};
-    WorkEight w;
-    convert(w, twiddles.of_columns(line, piece.eight));
-    twist(w, root);
-    return w;
-  }
-};
+#include <three_pass/eights.cuh>
 
 // Which columns a warp has in all of its rows, and which rows: blocks on the same row have neighbouring columns. The
 // number of blocks is a multiple of kPlaces.
@@ -167,7 +35,7 @@ struct Operands {
 };
 // Values of this lane: [tile of rows][n] eights.
 struct Values {
-  float v[Columns::kTiles][Columns::kPerTile][8];
+  float v[Columns::kTiles][Columns::kPerRows][8];
 };
 
 DEVICE u32 peak_of(const Values& x) {
@@ -175,7 +43,7 @@ DEVICE u32 peak_of(const Values& x) {
 #pragma unroll
   for (int k = 0; k < Columns::kTiles; k++)
 #pragma unroll
-    for (int n = 0; n < Columns::kPerTile; n++)
+    for (int n = 0; n < Columns::kPerRows; n++)
 #pragma unroll
       for (int c = 0; c < 8; c++) most[c & 1] = larger(most[c & 1], fabsf(x.v[k][n][c]));
   return max_over_warp(as_bits(larger(most[0], most[1])));
@@ -188,7 +56,7 @@ DEVICE Operands operands_of(const Values& x, float scale, int j) {
   for (int k = 0; k < Columns::kTiles; k++) {
     warp_barrier();  // every lane has read the previous content
 #pragma unroll
-    for (int n = 0; n < Columns::kPerTile; n++) {
+    for (int n = 0; n < Columns::kPerRows; n++) {
       const LaneEight own(n);
       u32 word[4];
 #pragma unroll
@@ -196,6 +64,16 @@ DEVICE Operands operands_of(const Values& x, float scale, int j) {
       store_shared16(Columns::value(own.row, own.eight, j), uint4{word[0], word[1], word[2], word[3]});
     }
     warp_barrier();
+    if constexpr (Columns::kShort) {
+#pragma unroll
+      for (int c = 0; c < Columns::kProducts; c += 4) {
+        u32 word[4];
+        load_matrices_transposed(word, Columns::value(lane & 7, c + matrix, j));
+#pragma unroll
+        for (int i = 0; i < 4; i++) out.word[k][c + i][0] = word[i], out.word[k][c + i][1] = 0;
+      }
+      continue;
+    }
 #pragma unroll
     for (int c = 0; c < Columns::kProducts; c += 2) {
       u32 word[4];
@@ -235,6 +113,26 @@ DEVICE void store_products(Places at, int c, const HalfStrip& x, const HalfStrip
   store_matrices(at((lane & 7) + 8 * (matrix & 1), c + (matrix >> 1)), x.x[0], x.x[1], y.x[0], y.x[1]);
 }
 
+// The same of short columns: one product has the real parts of f1 above the imaginary ones.
+template <class Places>
+DEVICE void transform_short_columns(const Matrix& matrix, const Operands& x, Places at) {
+  const uint4 mr = matrix.fragment(0, 0, 0), mi = matrix.fragment(0, 0, 1);
+  HalfStrip out[Columns::kProducts];
+#pragma unroll
+  for (int c = 0; c < Columns::kProducts; c++) {
+    WorkStrip sums{};
+    multiply_add(sums.x, mr.x, mi.x, mr.z, mi.z, x.word[0][c][0], x.word[0][c][1]);
+    out[c] = to_half(sums);
+  }
+  const int lane = lane_index(), matrix_of_lane = lane >> 3;
+#pragma unroll
+  for (int c = 0; c < Columns::kProducts; c += 4)
+#pragma unroll
+    for (int comp = 0; comp < 2; comp++)
+      store_matrices(at(comp, lane & 7, c + matrix_of_lane), out[c].x[comp], out[c + 1].x[comp], out[c + 2].x[comp],
+                     out[c + 3].x[comp]);
+}
+
 // Back to real columns: operands(k, comp, word) gives those of a tile of rows; sink(m, y) gets the m-th tile of
 // results.
 template <class Source, class Sink>
@@ -264,8 +162,14 @@ DEVICE void load_operands(Places at, u32 (&z)[2][Columns::kProducts][2]) {
 #pragma unroll
   for (int comp = 0; comp < 2; comp++)
 #pragma unroll
-    for (int c = 0; c < Columns::kProducts; c += 2) {
+    for (int c = 0; c < Columns::kProducts; c += Columns::kShort ? 4 : 2) {
       u32 word[4];
+      if constexpr (Columns::kShort) {
+        load_matrices_transposed(word, at(comp, lane & 7, c + matrix));
+#pragma unroll
+        for (int i = 0; i < 4; i++) z[comp][c + i][0] = word[i], z[comp][c + i][1] = 0;
+        continue;
+      }
       load_matrices_transposed(word, at(comp, (lane & 7) + 8 * (matrix & 1), c + (matrix >> 1)));
       z[comp][c][0] = word[0], z[comp][c][1] = word[1], z[comp][c + 1][0] = word[2], z[comp][c + 1][1] = word[3];
     }
@@ -276,14 +180,14 @@ DEVICE void by_rows(const Strip (&y)[Columns::kProducts], int j, Sink sink) {
   const int g = lane_index() >> 2, t = lane_index() & 3;
   warp_barrier();  // every lane has read the previous content
 #pragma unroll
-  for (int row = 0; row < 2; row++)
+  for (int row = 0; row < Columns::kTileRows / 8; row++)
 #pragma unroll
     for (int c = 0; c < Columns::kProducts; c++)
       store_shared8(Columns::result(g + 8 * row, c, t >> 1, j) + 8 * (t & 1), as_bits(y[c].x[2 * row]),
                     as_bits(y[c].x[2 * row + 1]));
   warp_barrier();
 #pragma unroll
-  for (int n = 0; n < Columns::kPerTile; n++) {
+  for (int n = 0; n < Columns::kPerRows; n++) {
     const LaneEight own(n);
     float v[8];
 #pragma unroll
@@ -296,11 +200,17 @@ DEVICE void by_rows(const Strip (&y)[Columns::kProducts], int j, Sink sink) {
   }
 }
 
-// The second step of 16 points, in place in shared memory: a warp has all j'' (or f'') of one f1'. kBack: transposed.
-template <bool kBack>
-DEVICE void second_step(int f, const uint4* matrices) {
-  const uint4* own = matrices + (2 * f + kBack) * 64 + lane_index();
-  const uint4 mr = own[0], mi = own[32], minus = negate(mi);
+// The second step of 16 points: a warp has all j'' (or f'') of one f1'. `back`: transposed.
+struct SecondMatrix {
+  uint4 re, im;
+  DEVICE SecondMatrix(const uint4* matrices, int f, bool back) {
+    const uint4* own = matrices + (2 * f + back) * 64 + lane_index();
+    re = own[0], im = own[32];
+  }
+};
+// In place in shared memory; f: the number of f1' there.
+DEVICE void second_step(int f, const SecondMatrix& own) {
+  const uint4 mr = own.re, mi = own.im, minus = negate(mi);
   const int lane = lane_index(), matrix = lane >> 3;
 #pragma unroll
   for (int q = 0; q < Columns::kEights / 2; q++) {

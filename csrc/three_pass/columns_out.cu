@@ -1,150 +1,6 @@
 // Last pass: spectra of lines back to rows. `first` is multiplied by gate_first, `second` by gate_second, where given.
 // Lines hold conjugates, so the phases are those of the first pass, and only the real part is needed.
-#include <three_pass/columns.cuh>
-
-struct Job {
-  Rows first, gate_first, second, gate_second;
-  Lines lines;
-  Matrix matrix;
-  const uint4* second_step;  // kSplit: 16 x 16 for each f1'
-  Twiddles twiddles;
-  const float* scales;  // of each channel [that of the channel][those of its lines]
-  const u32* ranges;    // of each row; null: the scale of the channel is all
-  int row_first;
-  int batches, radix;
-  i64 length;
-  float factor;
-  const float* skip;  // SKIP: of each channel, times rows `skipped` and their gate, goes to results before their gates
-  Rows skipped, skipped_gate;
-  float* sums;  // SKIP_SUMS: of each row, for the gradient of the skip: [kSpan columns][kSplit: warps]
-
-  DEVICE const float* scales_of(int channel) const { return scales + static_cast<i64>(channel) * (lines.count + 1); }
-  DEVICE float factor_of(int row, const float* own) const {
-    const float scale = own[0] * factor;
-    return ranges == nullptr ? scale : scale * scale_out(ranges[2 * row]);
-  }
-  // A warp's part of what a row adds to the gradient of the skip; its lanes are always added in the same order.
-  DEVICE void note_sum(int row, int tile, float sum) const {
-    if constexpr (!SKIP_SUMS) return;
-    constexpr int kParts = Columns::kSplit ? Columns::kWarps : 1, kPlaces = Columns::kPoints / Columns::kSpan;
-#pragma unroll
-    for (int step = 16; step > 0; step /= 2) sum += from_lane_across(sum, step);
-    const i64 place = static_cast<i64>(row_first + row) * kPlaces + tile / (Columns::kSpan / 32);
-    if (lane_index() == 0) sums[place * kParts + (Columns::kSplit ? warp_index() : 0)] = sum;
-  }
-};
-// The scale of a line beside that of its channel. Of filters' gradients only: filters themselves have it undone.
-DEVICE float part_of(const float* own, int line) {
-  if constexpr (IO_SINGLE) return own[1 + line] / own[0];
-  else return 1.0f;
-}
-
-// This lane's eights of a row, positions j1 = kStride j + start of its columns, and their gates.
-struct Places {
-  static constexpr int kStride = Columns::kSplit ? 16 : 1, kCount = Columns::kTiles * Columns::kPerTile;
-  static constexpr bool kSecond = SECOND || SKIP_SUMS;  // whether rows gate_second are read
-  i64 origin;
-  int line;
-  Extent extent;
-  unsigned char *to, *to_second;
-  const unsigned char *by, *by_second, *skipped, *skipped_by;
-  float skip;
-  Chunk passing[SKIP ? kCount : 1], passing_gate[SKIP_GATED ? kCount : 1];
-  Chunk first[GATE_FIRST ? kCount : 1], second[kSecond ? kCount : 1];
-
-  DEVICE Places(const Job& job, const RowAt& at, int tile, int start)
-      : line(kStride * LaneEight(0).row + start),
-        extent(job.length, 32 * tile + 8 * LaneEight(0).eight),
-        to(job.first.at(at)),
-        to_second(job.second.at(at)),
-        by(job.gate_first.at(at)),
-        by_second(job.gate_second.at(at)),
-        skipped(job.skipped.at(at)),
-        skipped_by(job.skipped_gate.at(at)),
-        skip(SKIP ? job.skip[at.channel] : 0.0f) {
-    origin = (static_cast<i64>(line) * Columns::kPoints + 32 * tile + 8 * LaneEight(0).eight) * kValueBytes;
-  }
-  // The n-th eight of the m-th tile of rows: bytes from the row's first value, and how many values the row has there.
-  static DEVICE constexpr int step(int m, int n) { return kStride * (16 * m + LaneEight::step() * n); }
-  DEVICE i64 on(int m, int n) const { return origin + static_cast<i64>(step(m, n)) * Columns::kPoints * kValueBytes; }
-  DEVICE int valid(int m, int n) const { return extent.of(line + step(m, n)); }
-  // Prefetches the gates of the m-th tile of rows.
-  DEVICE void ask(int m) {
-#pragma unroll
-    for (int n = 0; n < Columns::kPerTile; n++) {
-      const int number = m * Columns::kPerTile + n;
-      if constexpr (SKIP) passing[number].load(skipped + on(m, n), valid(m, n));
-      if constexpr (SKIP_GATED) passing_gate[number].load(skipped_by + on(m, n), valid(m, n));
-      if constexpr (GATE_FIRST) first[number].load(by + on(m, n), valid(m, n));
-      if constexpr (kSecond) second[number].load(by_second + on(m, n), valid(m, n));
-    }
-  }
-  DEVICE void ask_first() {
-    if constexpr (!Columns::kGatesFirst) return;
-#pragma unroll
-    for (int m = 0; m < Columns::kTiles; m++) ask(m);
-  }
-  // Results plus the skip, at their own scale.
-  DEVICE void add_skip(int number, float (&v)[8], float factor) const {
-    float x[8], gate[8];
-    passing[number].unpack_to(x);
-    if constexpr (SKIP_GATED) {
-      passing_gate[number].unpack_to(gate);
-#pragma unroll
-      for (int i = 0; i < 8; i++) x[i] *= gate[i];
-    }
-#pragma unroll
-    for (int i = 0; i < 8; i++) v[i] = v[i] * factor + skip * x[i];
-  }
-  // SKIP_SUMS: adds the products of an eight of `skipped` and of the same of `gate_second`, each times its gate.
-  DEVICE void add_products(int number, float& sum) const {
-    float x[8], y[8], gate[8];
-    passing[number].unpack_to(x);
-    second[number].unpack_to(y);
-    if constexpr (SKIP_GATED) {
-      passing_gate[number].unpack_to(gate);
-#pragma unroll
-      for (int i = 0; i < 8; i++) x[i] *= gate[i];
-    }
-    if constexpr (GATE_FIRST) {
-      first[number].unpack_to(gate);
-#pragma unroll
-      for (int i = 0; i < 8; i++) y[i] *= gate[i];
-    }
-#pragma unroll
-    for (int i = 0; i < 8; i++) sum += x[i] * y[i];
-  }
-  DEVICE void put(int m, int n, const float (&found)[8], float factor) const {
-    float v[8], w[8], gate[8];
-#pragma unroll
-    for (int i = 0; i < 8; i++) v[i] = found[i];
-    if constexpr (SKIP) add_skip(m * Columns::kPerTile + n, v, factor), factor = 1.0f;
-#pragma unroll
-    for (int i = 0; i < 8; i++) w[i] = v[i];
-    if constexpr (GATE_FIRST) {
-      first[m * Columns::kPerTile + n].unpack_to(gate);
-#pragma unroll
-      for (int i = 0; i < 8; i++) w[i] *= gate[i];
-    }
-    store_eight(w, factor, to + on(m, n), valid(m, n));
-    if constexpr (SECOND) {
-      second[m * Columns::kPerTile + n].unpack_to(gate);
-#pragma unroll
-      for (int i = 0; i < 8; i++) w[i] = v[i] * gate[i];
-      store_eight(w, factor, to_second + on(m, n), valid(m, n));
-    }
-  }
-  // The m-th tile of results to their places. sum: of products, see above.
-  DEVICE void put_tile(int m, const Strip (&y)[Columns::kProducts], float factor, int j, float& sum) {
-    if constexpr (!Columns::kGatesFirst) ask(m);
-    by_rows(y, j, [&](int n, const float (&v)[8]) {
-      // Columns of one step spill less with the products first, those of two steps with the results first.
-      if constexpr (SKIP_SUMS && !Columns::kSplit) add_products(m * Columns::kPerTile + n, sum);
-      put(m, n, v, factor);
-      if constexpr (SKIP_SUMS && Columns::kSplit) add_products(m * Columns::kPerTile + n, sum);
-    });
-  }
-};
+#include <three_pass/results.cuh>
 
 // The part of the lines f1 that a lane loads, for a tile of rows of the matrix.
 struct Fetched {
@@ -194,18 +50,21 @@ DEVICE void whole_columns(const Job& job, Fetched& next, int row, int after, int
 
 // Zeros for f1' between r1 and a whole number of tiles, where the matrix is zero.
 DEVICE void clear_padding(int radix) {
-  const u32 end = 16 * Columns::kKeptTiles * 16 * Columns::kRowBytes;
+  const u32 end = Columns::kTileRows * Columns::kKeptTiles * 16 * Columns::kRowBytes;
   for (u32 at = radix * 16 * Columns::kRowBytes + 16 * thread_index(); at < end; at += 16 * 32 * Columns::kWarps)
-    store_shared16(shared_base() + Columns::kRows + at, uint4{});
+    for (int buffer = 0; buffer < Columns::kBuffers; buffer++)
+      store_shared16(Columns::scratch(buffer * Columns::kBufferRows, 0) + at, uint4{});
 }
 // Again for rows j, where they have been scratch.
 DEVICE void clear_padding_again(int radix, int j) {
   if constexpr (Columns::kKeptTiles > 1) return;  // scratch is of the first tile, the padding of the last
   constexpr int kLanes = Columns::kRowBytes / 16;
   warp_barrier();  // every lane has read what was here
-  for (int begin = radix; begin < 16; begin += 32 / kLanes) {
+  for (int begin = radix; begin < Columns::kTileRows; begin += 32 / kLanes) {
     const int f = begin + lane_index() / kLanes;
-    store_shared16(Columns::scratch(f < 16 ? f : 15, j) + 16 * (lane_index() % kLanes), uint4{});
+    store_shared16(
+        Columns::scratch(f < Columns::kTileRows ? f : Columns::kTileRows - 1, j) + 16 * (lane_index() % kLanes),
+        uint4{});
   }
 }
 
@@ -221,40 +80,114 @@ struct FetchedLines {
   }
 };
 
-DEVICE void split_columns(const Job& job, int row, int tile) {
+// A block's columns of a row: `number` of all those of a group. The units of a block use its buffers in turns.
+struct Unit {
+  static constexpr int kPlaces = Columns::kPoints / Columns::kSpan;
+  int row, tile;
+  DEVICE explicit Unit(int number) : row(number / kPlaces), tile(number % kPlaces * (Columns::kSpan / 32)) {}
+};
+
+// What is on its way to shared memory: all lines of a unit, in groups of the f1' that a warp takes in one turn, then
+// the gates of that unit. With two buffers the lines of the next unit follow.
+struct Ahead {
+  static constexpr int kTurns = (Columns::kTileRows * Columns::kKeptTiles - 1) / Columns::kWarps + 1;
+  static constexpr int kBehind = Columns::kBuffers == 2 ? kTurns : 0;  // groups of the next unit's lines
+
+  // Every lane asks for what it turns by twiddles. first: the number of f1' = 0 in shared memory.
+  static DEVICE void ask_lines(const Job& job, const Unit& unit, int first) {
+#pragma unroll 1
+    for (int turn = 0; turn < kTurns; turn++) {
+      const int f = warp_index() + Columns::kWarps * turn;
+      if (f < job.radix) {
+#pragma unroll
+        for (int n = 0; n < Columns::kPerTile; n++) {
+          const LaneEight own(n);
+          const unsigned char* from = own.of(job.lines.at(unit.row, f + job.radix * own.row, unit.tile));
+          copy_async16<false>(Columns::piece(first + f, own.row, 0, own.eight), from, 16);
+          copy_async16<false>(Columns::piece(first + f, own.row, 1, own.eight), from + 64, 16);
+        }
+      }
+      commit_copies();
+    }
+  }
+  // Until this turn's lines are there.
+  template <int kTurn = 0>
+  static DEVICE void await_lines(int turn) {
+    if (turn == kTurn) wait_copies<kTurns - 1 - kTurn + (kBehind > 0 ? 1 + kBehind : 0)>();
+    else if constexpr (kTurn + 1 < kTurns) await_lines<kTurn + 1>(turn);
+  }
+  // `gates` of the h-th j'' of this warp: they wait for the lane that asks.
+  static DEVICE void ask_gates(const Places& places, int h) {
+#pragma unroll
+    for (int m = 0; m < Columns::kTiles; m++)
+#pragma unroll
+      for (int n = 0; n < Columns::kPerRows; n++)
+        copy_async16<true>(Columns::staged(Places::number(h, m, n)), places.by + places.on(m, n),
+                           2 * places.valid(m, n));
+  }
+  static DEVICE void ask_gates(const Job& job, const Unit& unit) {
+    const RowAt at = row_at(job.row_first + unit.row, job.batches);
+#pragma unroll 1
+    for (int h = 0; h < Columns::kOwn; h++)
+      ask_gates(Places(job, at, unit.tile, warp_index() + Columns::kWarps * h, h), h);
+  }
+};
+
+// The unit `after` is asked for in time, unless it is negative; `first`: the number of f1' = 0 in shared memory.
+DEVICE void split_columns(const Job& job, const Unit& unit, int after, int first) {
+  const int row = unit.row, tile = unit.tile;
   const RowAt at = row_at(job.row_first + row, job.batches);
   const float* scales = job.scales_of(at.channel);
   const float factor = job.factor_of(job.row_first + row, scales);
   FetchedLines next;
-  if (warp_index() < job.radix) next.ask(job, row, tile, warp_index());
-  block_barrier();  // everybody has read what was here
+  if constexpr (!Columns::kAsync)
+    if (warp_index() < job.radix) next.ask(job, row, tile, warp_index());
+  block_barrier();  // everybody has read what was here, or in the other buffer
+  if constexpr (Columns::kAsync) {
+    if constexpr (Columns::kBuffers == 1) {
+      Ahead::ask_lines(job, unit, first);
+    } else {
+      if (after >= 0) Ahead::ask_lines(job, Unit(after), Columns::kBufferRows - first);
+      else
+        for (int turn = 0; turn < Ahead::kTurns; turn++) commit_copies();
+    }
+  }
+  int turn = 0;
 #pragma unroll 1
-  for (int f = warp_index(); f < job.radix; f += Columns::kWarps) {
-    const TileRoots roots(job.twiddles, f, job.radix, tile);
+  for (int f = warp_index(); f < job.radix; f += Columns::kWarps, turn++) {
+    const SecondMatrix matrix(job.second_step, f, true);
+    const Roots roots(job.twiddles, f, job.radix, tile);
     WorkEight w[Columns::kPerTile];
 #pragma unroll
     for (int n = 0; n < Columns::kPerTile; n++) {
-      const int line = f + job.radix * LaneEight(n).row;
-      w[n] = roots.of(LaneEight(n), job.twiddles, line, part_of(scales, line));
+      const LaneEight own(n);
+      const int line = f + job.radix * own.row;
+      w[n] = roots.of(own, line, job.twiddles.of_columns(line, own.eight), part_of(scales, line));
     }
+    if constexpr (Columns::kAsync) Ahead::await_lines(turn);
 #pragma unroll
     for (int n = 0; n < Columns::kPerTile; n++) {
       const LaneEight own(n);
+      const auto place = [&](int comp) { return Columns::piece(first + f, own.row, comp, own.eight); };
       WorkEight z;
-      convert(z, next.piece[n]);
+      if constexpr (Columns::kAsync) convert(z, load_eight_shared(own, place));
+      else convert(z, next.piece[n]);
       twist(z, w[n]);
-      store_eight_shared(own, [&](int comp) { return Columns::piece(f, own.row, comp, own.eight); }, rounded(z));
+      store_eight_shared(own, place, rounded(z));
     }
     warp_barrier();
-    second_step<true>(f, job.second_step);
-    if (f + Columns::kWarps < job.radix) next.ask(job, row, tile, f + Columns::kWarps);
+    second_step(first + f, matrix);
+    if constexpr (!Columns::kAsync)
+      if (f + Columns::kWarps < job.radix) next.ask(job, row, tile, f + Columns::kWarps);
   }
-  Places places(job, at, tile, warp_index());
+  Places places(job, at, tile, warp_index(), 0);
   places.ask_first();
   float sum = 0;
+  if constexpr (kStagedGates) wait_copies<Ahead::kBehind>();
   block_barrier();
 #pragma unroll 1
-  for (int j = warp_index(); j < 16; j += Columns::kWarps) {
+  for (int h = 0; h < Columns::kOwn; h++) {
+    const int j = 16 * first + warp_index() + Columns::kWarps * h;
     restore_columns(
         job.matrix,
         [&](int k, u32(&z)[2][Columns::kProducts][2]) {
@@ -262,12 +195,15 @@ DEVICE void split_columns(const Job& job, int row, int tile) {
         },
         [&](int m, const Strip(&y)[Columns::kProducts]) { places.put_tile(m, y, factor, j, sum); });
     clear_padding_again(job.radix, j);
-    if (j + Columns::kWarps < 16) {
-      places = Places(job, at, tile, j + Columns::kWarps);
+    if (h + 1 < Columns::kOwn) {
+      places = Places(job, at, tile, warp_index() + Columns::kWarps * (h + 1), h + 1);
       places.ask_first();
     }
   }
   job.note_sum(row, tile, sum);
+  if constexpr (kStagedGates)
+    if (after >= 0) Ahead::ask_gates(job, Unit(after));
+  if constexpr (Columns::kAsync) commit_copies();
 }
 
 extern "C" __global__ void __launch_bounds__(32 * Columns::kWarps, Columns::kBlocksPerSm)
@@ -301,10 +237,23 @@ extern "C" __global__ void __launch_bounds__(32 * Columns::kWarps, Columns::kBlo
   job.matrix.set_up();
   if constexpr (Columns::kSplit) {
     clear_padding(radix);
+    // Gates are the caller's: they were complete before the first kernel of this call began.
+    const auto ask_gates = [&](bool now) {
+      if (kStagedGates && now) Ahead::ask_gates(job, Unit(block_index()));
+    };
+    ask_gates(Columns::kEarly);
     wait_for_dependency();
-    constexpr int kPlaces = Columns::kPoints / Columns::kSpan;
-    for (int unit = block_index(); unit < count * kPlaces; unit += grid_size())
-      split_columns(job, unit / kPlaces, unit % kPlaces * (Columns::kSpan / 32));
+    ask_gates(!Columns::kEarly);
+    if constexpr (Columns::kBuffers == 2) {
+      Ahead::ask_lines(job, Unit(block_index()), 0);  // with the gates
+      commit_copies();
+    }
+    const int end = count * Unit::kPlaces;
+    int buffer = 0;
+    for (int unit = block_index(); unit < end; unit += grid_size()) {
+      split_columns(job, Unit(unit), unit + grid_size() < end ? unit + grid_size() : -1, buffer);
+      if constexpr (Columns::kBuffers == 2) buffer = Columns::kBufferRows - buffer;
+    }
   } else {
     const Share share;
     job.twiddles.fill(share.tile, radix);

@@ -35,8 +35,12 @@ struct Extent {
 
 // Eight neighbouring values as they are in memory, zeros from `valid` on.
 struct Chunk {
-  static constexpr int kWords = 2 * kValueBytes;
+  static constexpr int kWords = 2 * kValueBytes, kParts = kWords / 4;  // parts of 16 bytes
   u32 word[kWords];
+
+  DEVICE void set(int part, const uint4& x) {
+    word[4 * part] = x.x, word[4 * part + 1] = x.y, word[4 * part + 2] = x.z, word[4 * part + 3] = x.w;
+  }
 
   DEVICE void load(const unsigned char* from, int valid) {
 #pragma unroll
@@ -44,10 +48,7 @@ struct Chunk {
     if constexpr (ALIGNED) {
       if (valid == 0) return;
 #pragma unroll
-      for (int i = 0; i < kWords; i += 4) {
-        const uint4 x = load_device16<true>(from + 4 * i);
-        word[i] = x.x, word[i + 1] = x.y, word[i + 2] = x.z, word[i + 3] = x.w;
-      }
+      for (int part = 0; part < kParts; part++) set(part, load_device16<true>(from + 16 * part));
     } else {
 #pragma unroll
       for (int i = 0; i < 8; i++) {

@@ -55,7 +55,7 @@ def test_long_and_short_rows_share_kernels() -> None:
     """Kernels depend on the points of a line and on how many tiles of 16 a column has, not on the length."""
     assert set(plan_of(45_000).kernels()) == set(plan_of(65_536).kernels())
     every = {k for size in ThreePass().sizes(H200) if size > 32768 for k in plan_of(size).kernels()}
-    assert len(every) < 120
+    assert len(every) < 130
 
 
 def test_memory_does_not_follow_the_batch() -> None:

@@ -31,14 +31,14 @@ class _Tables:
 
 
 @cache
-def _tables(radix: int, split: bool, points: int, every: int, first: int, index: int) -> _Tables:
+def _tables(radix: int, split: bool, points: int, every: int, first: int, eights: int, index: int) -> _Tables:
     lines = radix * (tables.SECOND if split else 1)
     way_in, way_out = tables.columns(radix, every, first)
     return _Tables(
         columns_in=host.upload(way_in, index),
         columns_out=host.upload(way_out, index),
         second=host.upload(tables.second_step(radix, every, first), index) if split else None,
-        twiddles=host.upload(tables.twiddles(lines, points, every, first), index),
+        twiddles=host.upload(tables.twiddles(lines, points, every, first, eights), index),
         lines=host.upload(tables.lines(*FACTORS[points]), index),
     )
 
@@ -62,7 +62,8 @@ class Passes:
     def __init__(self, plan: ThreePassPlan, like: Tensor) -> None:
         self.plan = plan
         self.device, self.index = like.device, kernels.index_of(like)
-        self.tables = _tables(plan.radix, plan.split, plan.points, plan.every, plan.first, self.index)
+        eights = plan.column_block.table_eights
+        self.tables = _tables(plan.radix, plan.split, plan.points, plan.every, plan.first, eights, self.index)
 
     @property
     def frequencies(self) -> tuple[int, int]:
@@ -96,7 +97,8 @@ class Passes:
     def prepared(self, kernel: Kernel, args: tuple[Tensor | int | None, ...], *, leading: int = 2) -> Prepared:
         """A kernel with all of its arguments but those that say which rows it is to take."""
         (loaded,) = host.loaded((kernel,), self.plan.card.arch, self.index)
-        # Every kernel waits for the one before it, after what it can do without it.
+        # Every kernel waits for the one before it, after what it can do without it: tables, and the caller's rows and
+        # filters. torch's launch that makes zeros for `ranges` waits for those, and the first kernel for that launch.
         return Prepared(loaded, leading, args, pdl=self.plan.has_pdl)
 
     def line_grid(self, lines: int) -> int:

@@ -15,11 +15,11 @@ from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.targets import Card
 from genoconv.ops.longconv.one_sm.blocks import FACTORS
 from genoconv.ops.longconv.plan import Plan
+from genoconv.ops.longconv.three_pass.column_blocks import ColumnBlock
 from genoconv.ops.longconv.three_pass.factors import (
     COLUMN_WARPS,
     LINE_POINTS,
     RESERVED,
-    column_bytes,
     factors_of,
     line_bytes,
     sizes_on,
@@ -118,14 +118,10 @@ class ThreePassPlan(InGroups):
             skip: whether results get a skip of their own, and whether its rows have a gate.
             sums: sums for the gradient of that skip are wanted.
         """
-        defines = {
-            "PLAN_WARPS": self.column_warps,
-            "COLUMN_TILES": self.column_tiles,
+        parts = (2 if dtype == "float32" else 1) if aligned else 0
+        waiting = self.column_block.waiting(inwards=way == "columns_in", gated=gated, parts=parts)
+        defines = self.column_block.defines(*waiting) | {
             "COLUMN_KEPT_TILES": -(-self.kept_radix // 16),
-            "COLUMN_SPLIT": int(self.split),
-            "COLUMN_SPAN": self.column_span,
-            "COLUMN_GATES_FIRST": int(self.column_tiles <= 2),
-            "COLUMN_BLOCKS": self.column_blocks,
             "LINE_POINTS": self.points,
             "IO_BF16": int(dtype == "bfloat16"),
             "IO_SINGLE": int(dtype == "float32"),
@@ -143,8 +139,8 @@ class ThreePassPlan(InGroups):
                 "SKIP_SUMS": int(sums),
             }
         )
-        smem = column_bytes(self.radix, span=self.column_span, split=self.split)
-        return Kernel(f"three_pass/{way}", tuple(sorted(defines.items())), smem, 32 * self.column_warps)
+        smem = self.column_block.smem_bytes(*waiting)
+        return Kernel(f"three_pass/{way}", tuple(sorted(defines.items())), smem, 32 * self.column_block.warps)
 
     def line_kernel(self, name: str, *, gate_out: bool = True) -> Kernel:
         """`lines`, `line_spectra` or `line_gradients`."""
@@ -186,38 +182,23 @@ class ThreePassPlan(InGroups):
         return 8 if self.points == LINE_POINTS[0] and name != "line_gradients" else 16
 
     @property
-    def column_tiles(self) -> int:
-        """r1 in tiles of 16."""
-        return -(-self.radix // 16)
-
-    @property
-    def column_span(self) -> int:
-        """Columns of a warp: two tiles of 32, or one where registers or shared memory are short."""
-        return 64 if self.column_tiles == 1 else 32
-
-    @property
-    def column_warps(self) -> int:
-        """Warps of a block of a column pass: with 16, one block has a multiprocessor, as its shared memory allows."""
-        return 2 * COLUMN_WARPS if self.split and self.column_tiles > 2 else COLUMN_WARPS
-
-    @property
-    def column_blocks(self) -> int:
-        """Blocks of a column pass that share a multiprocessor, by the registers of a thread."""
-        return 2 * COLUMN_WARPS // self.column_warps
+    def column_block(self) -> ColumnBlock:
+        """Of the column passes."""
+        return ColumnBlock(self.radix, self.split, self.card.smem)
 
     @property
     def column_places(self) -> int:
         """Blocks that share a row's columns."""
-        return self.points // (self.column_span * (1 if self.split else COLUMN_WARPS))
+        return self.points // (self.column_block.span * (1 if self.split else COLUMN_WARPS))
 
     @property
     def column_sums(self) -> int:
         """Sums for the gradient of a skip that `columns_out` makes of each row, one in every warp."""
-        return self.column_places * self.column_warps
+        return self.column_places * self.column_block.warps
 
     def column_grid(self, rows: int) -> int:
         """Blocks of a column pass over so many rows: a multiple of :attr:`column_places` where columns are whole."""
-        places, room = self.column_places, self.card.sm_count * self.column_blocks
+        places, room = self.column_places, self.card.sm_count * self.column_block.per_sm
         return min(rows * places, room) if self.split else places * min(rows, max(1, room // places))
 
     @property

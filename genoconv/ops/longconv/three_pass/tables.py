@@ -37,11 +37,11 @@ def second_step(radix: int, every: int = 1, first: int = 0) -> Words:
 
 
 @cache
-def twiddles(lines: int, points: int, every: int = 1, first: int = 0) -> Words:
-    """exp(-2 pi i i (f1 + 1/4) / N) of columns i < 32: [f1][eight columns][re, im] -> words of two columns."""
+def twiddles(lines: int, points: int, every: int = 1, first: int = 0, eights: int = 4) -> Words:
+    """exp(-2 pi i i (f1 + 1/4) / N) of columns i < 8 ``eights``: [f1][eight][re, im] -> words of two columns."""
     kept = np.arange(first, lines, every)
-    w = roots_of_unity(np.outer(kept + 0.25, np.arange(32)) / (lines * points))
-    parts = [halves(part[:, 0::2], part[:, 1::2]).reshape(len(kept), 4, 4) for part in (w.real, w.imag)]
+    w = roots_of_unity(np.outer(kept + 0.25, np.arange(8 * eights)) / (lines * points))
+    parts = [halves(part[:, 0::2], part[:, 1::2]).reshape(len(kept), eights, 4) for part in (w.real, w.imag)]
     return np.stack(parts, 2)
 
 
