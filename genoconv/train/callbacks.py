@@ -3,7 +3,6 @@
 import logging
 import math
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genoconv.errors import DivergedError
-from genoconv.train.agreement import Agreement
+from genoconv.train.agreement import Agreement, largest, summed
 from genoconv.train.clock import Clock
 from genoconv.train.display import Display
 from genoconv.train.interrupts import Interrupts
@@ -198,8 +197,7 @@ class Measuring(pl.Callback):
         sums = torch.stack([sums for *_, sums in self._pending]).double()
         tokens = sums.new_full((1,), self.clock.own_tokens - self._exchanged)  # a count that float32 would round
         self._exchanged = self.clock.own_tokens
-        together = trainer.strategy.reduce(torch.cat([tokens, sums.flatten()]), reduce_op="sum")
-        assert isinstance(together, Tensor)
+        together = summed(trainer, torch.cat([tokens, sums.flatten()]))
         steps = [(step, rate) for step, rate, _ in self._pending]
         self._pending = []
         return _Late(steps, together, step=trainer.global_step)
@@ -259,16 +257,6 @@ def between_steps(trainer: pl.Trainer, clock: Clock) -> bool:
 def learning_rate(trainer: pl.Trainer) -> float:
     """The learning rate of the next step, that of the matrices; 0 outside training."""
     return float(trainer.optimizers[0].param_groups[0]["lr"]) if trainer.optimizers else 0.0
-
-
-def largest(trainer: pl.Trainer, numbers: Sequence[int]) -> list[int]:
-    """Each number as the process has it that has most; all must ask. True is 1."""
-    if trainer.world_size == 1:
-        return [int(number) for number in numbers]
-    mine = torch.tensor([float(number) for number in numbers], device=trainer.strategy.root_device)
-    most = trainer.strategy.reduce(mine, reduce_op="max")
-    assert isinstance(most, Tensor)
-    return [int(number) for number in most.tolist()]
 
 
 def _check(measured: list[list[float]], *, limit: float) -> None:

@@ -20,7 +20,12 @@ class Processes(DDPStrategy):
     Where Lightning makes the group, each process leaves it as it exits. NCCL lets it wait there for all others of its
     machine: the first process of a run would wait for the exit of those that it has started, and they for its own; and
     one that fails would wait for others that do not know.
+
+    Attributes:
+        asking: the group in which processes ask each other for decisions; None is the one that they compute in.
     """
+
+    asking: dist.ProcessGroup | None = None
 
     def setup_distributed(self) -> None:
         """Meet the other processes."""
@@ -37,6 +42,9 @@ class Processes(DDPStrategy):
             device_id=self.root_device if on_gpu else None,
         )
         super().setup_distributed()  # takes the group that is there
+        if on_gpu and self.num_nodes == 1:
+            # So that a question waits for no GPU. Between machines gloo may not find the network that NCCL finds.
+            self.asking = dist.new_group(backend="gloo", timeout=_LONGEST_WAIT)
 
     def configure_ddp(self) -> None:
         """Leave the model as it is: :class:`.Exchange` exchanges its gradients."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from genoconv.genome.windows.batches import batch_plan
+from genoconv.train.agreement import summed
 from genoconv.train.batch import Batch, collate, collate_packed
 from genoconv.train.module import Learner
 from genoconv.train.readers import Reader
@@ -124,9 +125,7 @@ def measure(
     if total is not None:
         mine[:-1] = total
     mine[-1] = float(broken_off)
-    everyone = trainer.strategy.reduce(mine, reduce_op="sum")
-    assert isinstance(everyone, Tensor)
-    *sums_of_all, broken = everyone.tolist()
+    *sums_of_all, broken = summed(trainer, mine).tolist()
     return None if broken else sums_of_all
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from genoconv.train import agreement
-from genoconv.train.agreement import Agreement
+from genoconv.train.agreement import Agreement, largest, summed
 
 
 @pytest.fixture
@@ -17,22 +17,38 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Exchanges as they begin and end; the other process has the same numbers."""
     found: list[str] = []
 
-    def all_reduce(x: Tensor, op: object, *, async_op: bool) -> SimpleNamespace:
-        assert async_op
-        found.append("begin")
+    def all_reduce(x: Tensor, op: object = None, group: str | None = None, *, async_op: bool = False) -> Any:
+        if not async_op:
+            x.mul_(2)
+            return None
+        assert x.device.type == "cpu"
+        found.append(f"begin in {group}")
         return SimpleNamespace(wait=lambda: found.append("wait"))
 
     monkeypatch.setattr(agreement.dist, "all_reduce", all_reduce)
     return found
 
 
-def test_processes_agree_a_step_later(events: list[str]) -> None:
-    def trainer(world: int) -> pl.Trainer:
-        made: Any = SimpleNamespace(world_size=world, strategy=SimpleNamespace(root_device=torch.device("cpu")))
-        return cast(pl.Trainer, made)
+def trainer(world: int, *, device: str = "cpu", asking: str | None = None) -> pl.Trainer:
+    strategy = SimpleNamespace(root_device=torch.device(device), asking=asking)
+    made: Any = SimpleNamespace(world_size=world, strategy=strategy)
+    return cast(pl.Trainer, made)
 
-    asked = Agreement()
-    answers = [asked.ask(trainer(2), [number, 0]) for number in (3, 0, 5)]
+
+@pytest.mark.parametrize(("device", "asking"), [("cpu", None), ("cuda", "a group")])
+def test_processes_agree_a_step_later_and_no_gpu_takes_part(events: list[str], device: str, asking: str | None) -> None:
+    pair, asked = trainer(2, device=device, asking=asking), Agreement()
+    answers = [asked.ask(pair, [number, 0]) for number in (3, 0, 5)]
     assert answers == [[0, 0], [3, 0], [0, 0]]
-    assert events == ["begin", "begin", "wait", "begin", "wait"]
-    assert asked.ask(trainer(1), [True, 7]) == [1, 7]
+    begin = f"begin in {asking}"
+    assert events == [begin, begin, "wait", begin, "wait"]
+    assert largest(pair, [False, 4]) == [0, 4]
+    assert events[5:] == [begin, "wait"]
+
+
+def test_one_process_asks_nobody(events: list[str]) -> None:
+    alone = trainer(1)
+    assert Agreement().ask(alone, [True, 7]) == [1, 7]
+    assert largest(alone, [True, 7]) == [1, 7]
+    assert not events
+    assert [summed(trainer(world), torch.ones(1)).tolist() for world in (1, 2)] == [[1], [2]]

@@ -34,15 +34,38 @@ def test_processes_leave_together_what_ends_for_all_of_them(
     assert dist.is_initialized() is not parted
 
 
-@pytest.mark.usefixtures("left_at_the_end")
-def test_lightning_does_not_make_the_group_which_it_would_leave_at_exit(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = []
-    monkeypatch.setattr(ddp, "_init_dist_connection", lambda *args, **kwargs: found.append(dist.get_backend()))
+@pytest.fixture
+def strategy(monkeypatch: pytest.MonkeyPatch) -> Processes:
     for name in ("MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.setenv(name, "")  # put back afterwards
     monkeypatch.setattr(LightningEnvironment, "main_address", "127.0.0.1")
     monkeypatch.setattr(LightningEnvironment, "main_port", 0)
     monkeypatch.setattr(LightningEnvironment, "local_rank", lambda self: 0)
-    strategy = Processes(parallel_devices=[torch.device("cpu")], cluster_environment=LightningEnvironment())
+    return Processes(parallel_devices=[torch.device("cpu")], cluster_environment=LightningEnvironment())
+
+
+@pytest.mark.usefixtures("left_at_the_end")
+def test_lightning_does_not_make_the_group_which_it_would_leave_at_exit(
+    strategy: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    monkeypatch.setattr(ddp, "_init_dist_connection", lambda *args, **kwargs: found.append(dist.get_backend()))
     strategy.setup_distributed()
     assert (found, dist.get_world_size()) == (["gloo"], 1)
+
+
+@pytest.mark.parametrize(
+    ("device", "machines", "groups"), [("cpu", 1, ["gloo"]), ("cuda", 1, ["nccl", "gloo"]), ("cuda", 2, ["nccl"])]
+)
+def test_processes_on_gpus_of_one_machine_ask_each_other_in_a_group_without_them(
+    strategy: Processes, monkeypatch: pytest.MonkeyPatch, device: str, machines: int, groups: list[str]
+) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(dist, "init_process_group", lambda backend, **_: made.append(backend))
+    monkeypatch.setattr(dist, "new_group", lambda *, backend, timeout: made.append(backend) or backend)
+    monkeypatch.setattr(ddp.DDPStrategy, "setup_distributed", lambda self: None)
+    strategy.parallel_devices = [torch.device(device, 0)]
+    strategy.num_nodes = machines
+    strategy.setup_distributed()
+    assert made == groups
+    assert strategy.asking == (groups[1] if len(groups) > 1 else None)
