@@ -25,11 +25,12 @@ from genoconv.pipelines.train.config import resolve
 from genoconv.pipelines.train.inputs import gather
 from genoconv.pipelines.train.options import TrainConfig
 from genoconv.train.batch import Batch
-from genoconv.train.graphs import GraphedSums, Update
+from genoconv.train.graphs import GraphedSums
 from genoconv.train.objectives.next_base import NextBase
 from genoconv.train.optim import adamw
 from genoconv.train.settings import Stage
 from genoconv.train.stream import Share, TrainingBatches
+from genoconv.train.update import Update
 
 ROOT = Path(__file__).resolve().parent.parent
 

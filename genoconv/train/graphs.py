@@ -1,14 +1,12 @@
-"""CUDA graphs of a training step: forward and backward pass, and the update of the weights where nothing else needs
-the gradients.
+"""CUDA graphs of a training step: forward and backward pass, and what of the update they can hold.
 
 The host takes longer to launch some hundred kernels one by one than a GPU takes to run them on a small batch. A graph
 is one launch. It belongs to one shape of batch, so it is captured once a shape has come several times in a row.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +15,11 @@ from genoconv.tokens import PAD
 
 if TYPE_CHECKING:
     from genoconv.train.batch import Batch
-    from genoconv.train.exchange import Exchange
     from genoconv.train.objectives import Objective
+    from genoconv.train.update import Update
 
 log = logging.getLogger(__name__)
+Made = TypeVar("Made")
 
 _IN_A_ROW = 3
 """Batches of one shape after which it is worth a graph: a stage of a run, not a single odd batch."""
@@ -32,61 +31,17 @@ _CHEAP_TOKENS = 2**16
 """Tokens of a graph that a GPU computes sooner than the host launches a step: any smaller batch may fill it up."""
 
 
-class Update:
-    """What changes the weights once their gradients are there: clipping and an optimiser's step.
+def captured(work: Callable[[], Made], stream: torch.cuda.Stream) -> tuple[torch.cuda.CUDAGraph, Made]:
+    """A graph of what ``work`` launches, and what it returns.
 
-    Args:
-        optimizer: fused, so that a graph can hold its step; learning rates are read from its groups at every step.
-        clip: norm that gradients are clipped to.
-        exchange: what makes the gradients those of all processes, where there are several.
+    Raises:
+        RuntimeError: something in it cannot be captured.
     """
-
-    def __init__(self, optimizer: torch.optim.Optimizer, *, clip: float, exchange: "Exchange | None" = None) -> None:
-        self.optimizer = optimizer
-        self.clip = clip
-        self.exchange = exchange
-        self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
-
-    def __call__(self) -> None:
-        """Take the step, with the gradients that the parameters have."""
-        if self.exchange is not None:
-            self.exchange()
-        torch.nn.utils.clip_grad_norm_(self._parameters, self.clip)
-        self.optimizer.step()
-
-    @property
-    def capturable(self) -> bool:
-        """Whether a graph can hold it: fused, and past its first step, which makes the optimiser's state.
-
-        It cannot hold an exchange: NCCL requires all processes to capture the same, and a batch of another shape makes
-        one of them launch its kernels one by one.
-        """
-        if self.exchange is not None:
-            return False
-        stepped = all(p in self.optimizer.state for p in self._parameters)
-        return stepped and all(group.get("fused") for group in self.optimizer.param_groups)
-
-    def rates(self, device: torch.device) -> Tensor:
-        """The learning rates of the groups, (groups,), for a graph to read."""
-        return torch.tensor([group["lr"] for group in self.optimizer.param_groups], device=device)
-
-    def put_rates(self, rates: Tensor) -> None:
-        """Write the learning rates of now into ``rates``; values travel with the launch, so nothing waits."""
-        for rate, group in zip(rates.unbind(), self.optimizer.param_groups, strict=True):
-            rate.fill_(group["lr"])
-
-    @contextmanager
-    def reading(self, rates: Tensor) -> Iterator[None]:
-        """While a graph is captured: the step reads its learning rates from ``rates``."""
-        groups = self.optimizer.param_groups
-        before = [(group["lr"], group["capturable"]) for group in groups]
-        for group, rate in zip(groups, rates.unbind(), strict=True):
-            group.update(lr=rate, capturable=True)
-        try:
-            yield
-        finally:
-            for group, (rate, capturable) in zip(groups, before, strict=True):
-                group.update(lr=rate, capturable=capturable)
+    graph = torch.cuda.CUDAGraph()
+    # Of this thread's calls alone: another one may be pinning the next batch's memory.
+    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+        made = work()
+    return graph, made
 
 
 class GraphedSums:
@@ -98,8 +53,7 @@ class GraphedSums:
         enabled: whether graphs are wanted.
 
     Attributes:
-        update: taken by the graph as well, where it is set and can be captured; after the graph, where processes have
-            to exchange gradients first.
+        update: taken by the call as well, where it is set and can be captured.
         updated: whether the last call has changed the weights already; its sums are not differentiable then.
     """
 
@@ -120,7 +74,7 @@ class GraphedSums:
             return self.objective.sums(self.model, batch)
         if self._graph is not None and self._graph.fits(batch):
             self._in_a_row = 0
-            return self._replayed(self._graph, batch)
+            return self._graphed(self._graph, batch)
         # A batch of another shape does not end the use of the graph.
         shape = tuple(x.shape for x in batch if isinstance(x, Tensor))
         self._in_a_row = self._in_a_row + 1 if shape == self._shape else 1
@@ -135,17 +89,9 @@ class GraphedSums:
             log.warning("training continues without CUDA graphs: %s", " ".join(str(error).split())[:200])
             self.enabled = False
             return self.objective.sums(self.model, batch)
-        return self._replayed(self._graph, batch)
+        return self._graphed(self._graph, batch)
 
-    def _replayed(self, graph: "_Graph", batch: "Batch") -> Tensor:
-        update = self.update
-        if graph.update is None and update is not None and update.exchange is not None:
-            sums = graph.replay(batch)
-            for parameter, gradient in zip(graph.parameters, graph.gradients, strict=True):
-                parameter.grad = gradient
-            update()
-            self.updated = True
-            return sums
+    def _graphed(self, graph: "_Graph", batch: "Batch") -> Tensor:
         self.updated = graph.update is not None
         return graph(batch)
 
@@ -160,17 +106,23 @@ class GraphedSums:
 
 
 class _Graph:
-    """One captured forward and backward pass: the sums, gradients of their quotient and, if wanted, the update."""
+    """One captured forward and backward pass: the sums, gradients of their quotient and, if wanted, the update.
 
-    def __init__(self, model: nn.Module, objective: "Objective", batch: "Batch", update: Update | None = None) -> None:
+    Args:
+        model, objective: as for :class:`GraphedSums`.
+        batch: what to capture the graph with.
+        update: taken with every batch; None leaves the gradients to the caller's backward pass.
+    """
+
+    def __init__(
+        self, model: nn.Module, objective: "Objective", batch: "Batch", update: "Update | None" = None
+    ) -> None:
         self.update = update
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.shape = tuple(x.shape for x in batch if isinstance(x, Tensor))
         own: dict[str, Any] = {name: x.clone() for name, x in batch._asdict().items() if isinstance(x, Tensor)}
         self.batch = batch._replace(**own)
-        self._graph = torch.cuda.CUDAGraph()
         device = batch.ids.device
-        self._rates = update.rates(device) if update is not None else None
         stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         random = torch.cuda.get_rng_state(device)
 
@@ -180,6 +132,12 @@ class _Graph:
             with torch.autocast("cuda", enabled=False):  # or it would round the gradients of what is float32
                 return sums.detach(), torch.autograd.grad(loss, self.parameters, allow_unused=True)
 
+        def step() -> tuple[Tensor, tuple[Tensor | None, ...]]:
+            sums, gradients = once()
+            if update is not None:
+                update.record(dict(zip(self.parameters, gradients, strict=True)))
+            return sums, gradients
+
         enabled, dtype = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
         # What autocast caches would be made outside of the graph, from weights that change.
         with torch.autocast("cuda", dtype=dtype, enabled=enabled, cache_enabled=False):
@@ -188,26 +146,15 @@ class _Graph:
                 for _ in range(2):  # kernels are compiled and libraries choose their algorithms
                     once()
             torch.cuda.current_stream(device).wait_stream(stream)
-            # Of this thread's calls alone: another one may be pinning the next batch's memory.
-            with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
-                self.sums, self.gradients = once()
-                if update is not None:
-                    self._capture(update)
+            self._graph, (self.sums, self.gradients) = captured(step, stream)
         torch.cuda.set_rng_state(random, device)
 
-    def _capture(self, update: Update) -> None:
-        assert self._rates is not None
-        for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
-            parameter.grad = gradient
-        with update.reading(self._rates):
-            update()
-        for parameter in self.parameters:
-            parameter.grad = None
-
     def __call__(self, batch: "Batch") -> Tensor:
-        if self.update is not None and self._rates is not None:
-            self.update.put_rates(self._rates)
-            return self.replay(batch)
+        if self.update is not None:
+            self.update.put_rates()
+            sums = self.replay(batch)
+            self.update.finish()
+            return sums
         sums = self.replay(batch)
         known: Tensor = KnownGradients.apply(sums, self.gradients, *self.parameters)  # type: ignore[no-untyped-call]
         return known

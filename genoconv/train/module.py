@@ -12,11 +12,12 @@ from genoconv.errors import DivergedError, UsageError
 from genoconv.train.batch import Batch, Parcel
 from genoconv.train.clock import Clock
 from genoconv.train.exchange import Exchange
-from genoconv.train.graphs import GraphedSums, Update
+from genoconv.train.graphs import GraphedSums
 from genoconv.train.objectives import Objective
 from genoconv.train.optim import adamw, apply_settings, rate_multiplier
 from genoconv.train.parts import PartedSums, parts_of
 from genoconv.train.settings import OptimSettings
+from genoconv.train.update import Update
 
 
 class Learner(pl.LightningModule):
@@ -125,7 +126,8 @@ class Learner(pl.LightningModule):
         assert isinstance(schedule, torch.optim.lr_scheduler.LambdaLR)
         apply_settings(schedule, self.model, self.optim)
         exchange = Exchange(self.model) if self.trainer.world_size > 1 else None
-        self._update = Update(schedule.optimizer, clip=self.optim.clip, exchange=exchange)
+        graphs = self._graphed.enabled
+        self._update = Update(schedule.optimizer, clip=self.optim.clip, exchange=exchange, graphs=graphs)
         if self.trainer.accumulate_grad_batches == 1:
             self._graphed.update = self._update
 

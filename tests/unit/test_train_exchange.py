@@ -6,6 +6,7 @@ before anybody asks for them, in places that stay. A whole run of two processes:
 
 import multiprocessing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,9 +15,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from genoconv.train import graphs
+from genoconv.train import update as update_module
 from genoconv.train.batch import Batch
 from genoconv.train.exchange import Exchange
-from genoconv.train.graphs import GraphedSums, Update
+from genoconv.train.graphs import GraphedSums
+from genoconv.train.update import Update
 from support import HANG
 
 LENGTHS = ((8, 8, 8, 8, 8, 5, 8), (6, 7, 6, 9, 6, 6, 6))  # of each process's batches
@@ -31,17 +34,15 @@ class Squares:
         return torch.stack([values.square().sum(), torch.tensor(float(values.numel()))])
 
 
-class Graph:
-    """Like a captured pass: gradients lie in the same places after each replay."""
+class Graph(graphs._Graph):
+    """Like a captured pass: gradients lie in the same places after each replay, and are gathered from there."""
 
     replays = 0
-    update = None
 
-    def __init__(self, model: nn.Module, objective: Any, batch: Batch, update: object) -> None:
-        assert update is None, "an exchange cannot be captured"
-        self.model, self.objective, self.length = model, objective, batch.ids.shape[1]
+    def __init__(self, model: nn.Module, objective: Any, batch: Batch, update: Update | None) -> None:
+        assert update is not None
+        self.model, self.objective, self.length, self.update = model, objective, batch.ids.shape[1], update
         self.parameters = list(model.parameters())
-        self.gradients = [torch.zeros_like(p) for p in self.parameters]
 
     def fits(self, batch: Batch) -> bool:
         return batch.ids.shape[1] == self.length
@@ -50,7 +51,8 @@ class Graph:
         Graph.replays += 1
         sums = self.objective.sums(self.model, batch)
         found = torch.autograd.grad(sums[0] / sums[1], self.parameters)
-        torch._foreach_copy_(self.gradients, found)
+        assert self.update is not None
+        self.update.record(dict(zip(self.parameters, found, strict=True)))
         return sums.detach()
 
 
@@ -63,17 +65,20 @@ def batch_of(rank: int, number: int) -> Batch:
 def new(seed: int) -> tuple[nn.Module, torch.optim.Optimizer]:
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
-    return model, torch.optim.AdamW(model.parameters(), lr=0.05)
+    return model, torch.optim.AdamW(model.parameters(), lr=2**-4, fused=True)
 
 
 def process(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2)
-    graphs._Graph = Graph  # type: ignore[assignment, misc]
+    graphs._Graph = Graph  # type: ignore[misc]
+    update_module._stream = lambda device: None  # type: ignore[assignment, return-value]
+    update_module.captured = lambda work, stream: (SimpleNamespace(replay=work), None)  # type: ignore[assignment]
     GraphedSums._pays = lambda self, batch: rank == 0  # type: ignore[method-assign]
     model, optimizer = new(rank)  # the second process begins with other weights
     graphed = GraphedSums(model, Squares())  # type: ignore[arg-type]
     graphed.update = update = Update(optimizer, clip=0.5, exchange=Exchange(model))
+    update._rates = torch.zeros(1) if rank == 0 else None  # on a GPU, where graphs can read them
     for number in range(len(LENGTHS[0])):
         sums = graphed(batch_of(rank, number))
         if not graphed.updated:
@@ -113,6 +118,7 @@ def test_a_graph_on_one_process_and_none_on_the_other_learn_what_one_process_lea
         3,
         0,
     ]  # of seven steps: after three of a kind, and not of the short one
+    assert all(torch.equal(found[0][0][name], found[1][0][name]) for name in found[0][0])
     for weights, _ in found:
         torch.testing.assert_close(dict(weights), dict(alone()))
 
@@ -124,9 +130,8 @@ def test_a_missing_gradient_counts_as_zero(monkeypatch: pytest.MonkeyPatch) -> N
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).double())
     exchange = Exchange(model)
     for weights, biases in ((1, 1), (1, 0), (0, 0)):
-        for parameter in model.parameters():
-            filled = weights if parameter.ndim == 2 else biases
-            parameter.grad = torch.ones_like(parameter) if filled else None
-        exchange()
+        filled = {p: weights if p.ndim == 2 else biases for p in model.parameters()}
+        exchange.gather({p: torch.ones_like(p) if some else None for p, some in filled.items()})
+        exchange.meet()
         found = [float(p.grad.mean()) for p in model.parameters() if p.grad is not None]
         assert found == [1.5 * weights, 1.5 * biases] * 2

@@ -2,6 +2,8 @@
 
 import csv
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +13,15 @@ import torch
 import torch.distributed as dist
 from gpu_kernels import ON_A_GPU
 from torch import Tensor
-from train_runs import patterned_genome, train_tiny
+from train_runs import TINY, patterned_genome, train_tiny
 
 from genoconv.models import HyenaDNA, ModelConfig
 from genoconv.train.batch import Batch
 from genoconv.train.exchange import Exchange
-from genoconv.train.graphs import GraphedSums, Update
+from genoconv.train.graphs import GraphedSums
 from genoconv.train.objectives.next_base import NextBase
+from genoconv.train.update import Update
+from support import HANG, cli_environment
 
 pytestmark = ON_A_GPU
 
@@ -111,6 +115,29 @@ def test_an_exchange_after_a_graph_leaves_the_weights_that_separate_steps_leave(
     check_updates(exchanged=True)
 
 
+def test_the_graph_after_an_exchange_leaves_the_bits_that_launches_leave(one_process: None) -> None:
+    """Of the same gradients, some of them missing, as a step without a graph of its own gives them."""
+    weights = {}
+    for graphs in (True, False):
+        torch.manual_seed(0)
+        model = HyenaDNA(CONFIG).cuda()
+        optimizer = torch.optim.AdamW([{"params": model.parameters(), "lr": 1e-3}], fused=True)
+        update = Update(optimizer, clip=0.5, exchange=Exchange(model), graphs=graphs)
+        generator = torch.Generator().manual_seed(1)
+        for number in range(6):
+            optimizer.param_groups[0]["lr"] = 1e-3 / (1 + number)  # which float32 rounds
+            optimizer.zero_grad()
+            for index, parameter in enumerate(model.parameters()):
+                gradient = torch.randn(parameter.shape, generator=generator) * 10.0 ** -(number % 3)
+                parameter.grad = gradient.cuda() if index != number else None
+            update()
+        assert (update._graph is not None) is graphs
+        assert float(optimizer.state[next(model.parameters())]["step"]) == 6
+        weights[graphs] = torch.cat([p.detach().flatten() for p in model.parameters()])
+    assert bool(weights[True].isfinite().all())
+    assert torch.equal(weights[True], weights[False])
+
+
 def check_updates(*, exchanged: bool) -> None:
     """Steps with and without graphs leave the same weights."""
     weights, sums = {}, {}
@@ -132,6 +159,7 @@ def check_updates(*, exchanged: bool) -> None:
                 optimizer.zero_grad()
                 (found[0] / found[1]).backward()
                 update()
+            assert (update._graph is not None) is (exchanged and number >= 1)
             del found  # or the next capture meets the streams of this step's graph
         assert type(optimizer.param_groups[0]["lr"]) is float
         assert float(optimizer.state[next(model.parameters())]["step"]) == 12
@@ -166,3 +194,26 @@ def test_a_run_learns_the_same_with_and_without_graphs(
     assert "without CUDA graphs" not in caplog.text
     assert losses[True][-1] < losses[True][0]
     assert losses[True] == pytest.approx(losses[False], abs=0.02)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_two_gpus_learn_what_one_does_with_twice_the_batches(tmp_path: Path, home: Path) -> None:
+    fasta = patterned_genome(tmp_path / "g.fa")
+    command = tmp_path / "command.py"
+    command.write_text("from genoconv.cli import main\nmain()\n")
+    losses = []
+    for devices, accumulate in ((2, 1), (1, 2)):
+        folder = tmp_path / str(devices)
+        own = (f"run.devices={devices}", f"data.accumulate={accumulate}", "run.device=cuda", "run.precision=32")
+        same = ("model.embed_dropout=0", "data.reverse_complement=false", "run.log_every=5")
+        words = ["train", "-f", str(fasta), "-o", str(folder), "--max-steps", "40"]
+        words += [word for pair in (*TINY, *same, *own) for word in ("--set", pair)]
+        result = subprocess.run(
+            [sys.executable, command, *words], env=cli_environment(home), capture_output=True, text=True, timeout=HANG
+        )
+        assert result.returncode == 0, result.stderr
+        assert "CUDA graph" not in result.stderr  # that there is none
+        with (folder / "metrics.csv").open() as file:
+            losses.append([float(row["loss"]) for row in csv.DictReader(file)])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert losses[0][-1] < losses[0][0]
