@@ -6,6 +6,7 @@ is one launch. It belongs to one shape of batch, so it is captured once a shape 
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -133,7 +134,8 @@ class _Graph:
                 return sums.detach(), torch.autograd.grad(loss, self.parameters, allow_unused=True)
 
         def step() -> tuple[Tensor, tuple[Tensor | None, ...]]:
-            sums, gradients = once()
+            with update.overlapping() if update is not None else nullcontext():
+                sums, gradients = once()
             if update is not None:
                 update.record(dict(zip(self.parameters, gradients, strict=True)))
             return sums, gradients

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -58,13 +58,16 @@ class Update:
             self._change()
             return
         self.exchange.gather({p: p.grad for p in self._parameters})
-        self.finish()
+        self.exchange.meet()
+        self._take()
 
     def finish(self) -> None:
         """Take what is left of the step after a graph that holds what was recorded by :meth:`record`."""
-        if self.exchange is None:
-            return
-        self.exchange.meet()
+        if self.exchange is not None:
+            self.exchange.meet(marked=True)
+            self._take()
+
+    def _take(self) -> None:
         if self._graph is None and self.graphs and self.capturable:
             self._capture()
         if self._graph is None:
@@ -72,10 +75,14 @@ class Update:
         else:
             self._graph.replay()
 
+    def overlapping(self) -> AbstractContextManager[None]:
+        """While the backward pass of a step's graph is captured: what of the exchange goes beside the pass."""
+        return nullcontext() if self.exchange is None else self.exchange.overlapping()
+
     def record(self, gradients: Mapping[nn.Parameter, Tensor | None]) -> None:
         """Its part of a step's graph, while that is captured: all of it, or what comes before the exchange."""
         if self.exchange is not None:
-            self.exchange.gather(gradients)
+            self.exchange.gather(gradients, marked=True)
             return
         for parameter, gradient in gradients.items():
             parameter.grad = gradient

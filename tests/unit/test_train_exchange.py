@@ -4,6 +4,7 @@ A graph itself needs a GPU (``tests/numerics/gpu/test_train.py``). Here one is a
 before anybody asks for them, in places that stay. A whole run of two processes: ``tests/cli/test_train_command.py``.
 """
 
+import contextlib
 import multiprocessing
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from genoconv.train import exchange as exchange_module
 from genoconv.train import graphs
 from genoconv.train import update as update_module
 from genoconv.train.batch import Batch
@@ -123,10 +125,24 @@ def test_a_graph_on_one_process_and_none_on_the_other_learn_what_one_process_lea
         torch.testing.assert_close(dict(weights), dict(alone()))
 
 
-def test_a_missing_gradient_counts_as_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+def like_two_processes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The other process has gradients twice as large; returns the sizes of what is exchanged."""
+    sizes: list[int] = []
+
+    def all_reduce(buffer: Tensor, *, async_op: bool) -> SimpleNamespace:
+        assert async_op
+        sizes.append(buffer.numel())
+        buffer.mul_(3)
+        return SimpleNamespace(wait=lambda: None)
+
     monkeypatch.setattr(dist, "broadcast", lambda tensor, src: None)
     monkeypatch.setattr(dist, "get_world_size", lambda: 2)
-    monkeypatch.setattr(dist, "all_reduce", lambda buffer: buffer.mul_(3))  # the other process has twice as much
+    monkeypatch.setattr(dist, "all_reduce", all_reduce)
+    return sizes
+
+
+def test_a_missing_gradient_counts_as_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    like_two_processes(monkeypatch)
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).double())
     exchange = Exchange(model)
     for weights, biases in ((1, 1), (1, 0), (0, 0)):
@@ -135,3 +151,62 @@ def test_a_missing_gradient_counts_as_zero(monkeypatch: pytest.MonkeyPatch) -> N
         exchange.meet()
         found = [float(p.grad.mean()) for p in model.parameters() if p.grad is not None]
         assert found == [1.5 * weights, 1.5 * biases] * 2
+
+
+class Mark:
+    """A moment in a graph; here it keeps what was gathered by then."""
+
+    seen: list[list[float]]
+
+    def __init__(self, device: torch.device) -> None:
+        self.exchange: Exchange | None = None
+
+    def record(self) -> None:
+        assert self.exchange is not None
+        self.seen.append([float(bucket.buffer.abs().sum()) for bucket in self.exchange._early + self.exchange._late])
+
+
+@pytest.mark.parametrize("unused", [False, True])
+def test_the_first_gradients_of_a_backward_pass_are_gathered_within_it(
+    monkeypatch: pytest.MonkeyPatch, unused: bool
+) -> None:
+    """Unless one of them never comes: then all are gathered behind it."""
+    sizes, seen = like_two_processes(monkeypatch), []
+    monkeypatch.setattr(exchange_module, "_mark", Mark)
+    monkeypatch.setattr(Mark, "seen", seen, raising=False)
+    monkeypatch.setattr(Exchange, "_after_mark", lambda self: contextlib.nullcontext())
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 6), nn.Linear(6, 2))
+    if unused:
+        model.append(nn.Linear(2, 2))
+    parameters = list(model.parameters())
+    exchange = Exchange(model)
+    exchange._mark.exchange = exchange  # type: ignore[attr-defined, union-attr]
+    for step in (1, 2):
+        with exchange.overlapping():
+            loss = model[:4](torch.randn(5, 3)).square().sum()
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+            assert len(seen) == (step - 1 if unused else step)
+        exchange.gather(dict(zip(parameters, gradients, strict=True)), marked=True)
+        exchange.meet(marked=True)
+        assert len(seen) == step
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            expected = torch.zeros_like(parameter) if gradient is None else 1.5 * gradient
+            torch.testing.assert_close(parameter.grad, expected)
+    assert sizes[:2] == ([26, 40] if unused else [44, 16])  # whole parameters, a quarter or more for the end
+    assert seen[0][0] > 0
+    assert seen[0][1] == 0  # still to come
+
+
+def test_a_pass_that_fails_while_it_is_captured_leaves_nothing_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
+    like_two_processes(monkeypatch)
+    monkeypatch.setattr(exchange_module, "_mark", Mark)
+    monkeypatch.setattr(Mark, "record", lambda self: None)
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    exchange = Exchange(model)
+    with contextlib.suppress(RuntimeError), exchange.overlapping():
+        torch.autograd.grad(model(torch.ones(1, 3)).sum(), list(model.parameters()))
+        raise RuntimeError("cannot be captured")
+    exchange.gather({p: torch.ones_like(p) for p in model.parameters()})
+    exchange.meet()
+    assert all(bool((p.grad == 1.5).all()) for p in model.parameters())

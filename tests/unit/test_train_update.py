@@ -29,7 +29,8 @@ class Exchange:
             slot.copy_(gradient)
             parameter.grad = slot
 
-    def meet(self) -> None:
+    def meet(self, *, marked: bool = False) -> None:
+        assert not marked
         self.met += 1
 
 
