@@ -59,7 +59,10 @@ DEVICE Scale load_both(const Taps& taps, int chunk) {
 
 // A transform of two real rows below 1, unitary, has values below sqrt(2 N).
 constexpr float kMostOfUnitary = 1.5f * root_of_size<Line>();
-// What undoes the scale at which a chunk's spectrum waits; behind the samples.
+// Of the scale at which a chunk's spectrum waits, the least that a channel's may be: a skip can cancel the filter, and
+// what brings a spectrum from the one scale to the other is a value in fp16 as well.
+constexpr float kLeastShare = 1.0f / 4096.0f;
+// What undoes the scale at which a chunk's spectrum waits; behind the samples, for up to 32 chunks.
 DEVICE u32 room_at(int chunk) { return shared_base() + Line::kSamples + Line::kTiles * 8192 + 4 * chunk; }
 
 extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)
@@ -73,7 +76,7 @@ extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)
     const auto place = [&](int chunk, int item) {
       return to + static_cast<i64>(chunk) * (Line::kSize / 4) + place_of<Line>(item) * 64;
     };
-    u32 most = 0;
+    u32 most = 0, least = 0;
 #pragma unroll 1
     for (int chunk = 0; chunk < chunks; chunk++) {
       const Scale scale = load_both(own, chunk);
@@ -84,6 +87,8 @@ extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)
       const float factor = scale.out * root_of_size<Line>();
       // Which scale all chunks will have is not known yet: as large a one as certainly has room in fp16.
       const Scale room = scale_of<14>(as_bits(factor * kMostOfUnitary + fabsf(shift)));
+      const u32 share = as_bits(room.out * kLeastShare);
+      least = share > least ? share : least;
       if (warp_index() == 0) store_shared4(room_at(chunk), as_bits(room.out));
       for_each_item<Line>([&](int item) {
         const Tile z =
@@ -95,7 +100,7 @@ extern "C" __global__ void __launch_bounds__(Line::kThreads, Line::kBlocksPerSm)
       block_barrier();
     }
     most = max_over_block(most, shared_base() + 128);
-    const Scale scale = scale_of<kFilterTop>(most);
+    const Scale scale = scale_of<kFilterTop>(most > least ? most : least);
 #pragma unroll 1
     for (int chunk = 0; chunk < chunks; chunk++) {
       const float weight = scale.in * as_float(load_shared4(room_at(chunk)));

@@ -64,7 +64,8 @@ def _channels(*tensors: Tensor | None) -> list[int]:
 
 
 def prepare_filter(plan: OneSmPlan, k: Tensor, D: Tensor | None, chunks: int) -> StoredSpectrum:
-    """G_d, d < chunks, of filters k (H, K): (H, chunks, P) complex fp16, and a scale of each channel."""
+    """G_d, d < chunks <= 32, of filters k (H, K): (H, chunks, P) complex fp16, and a scale of each channel."""
+    assert chunks <= 32, "the kernel has no room for more chunks' scales"
     index = kernels.index_of(k)
     taps = k if k.dtype is torch.float32 and k.stride(1) == 1 else k.detach().float().contiguous()
     skip = None if D is None else kernels.singles(D)
