@@ -25,7 +25,7 @@ class ColumnBlock:
     """
 
     ahead: ClassVar[bool] = True
-    wide: ClassVar[bool] = True
+    wide: ClassVar[bool] = False
     halved: ClassVar[bool] = True
     crowded: ClassVar[bool] = False
     compact: ClassVar[bool] = True
