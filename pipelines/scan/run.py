@@ -39,6 +39,7 @@ from genoconv.tasks.journal import refuse_finished_pieces
 from genoconv.tasks.scan import Scanner, numbers_of
 from genoconv.tracks.blocks import COLUMNS
 from genoconv.variants.reference import Reference
+from genoconv.wording import count
 from genoconv.workfiles import claimed
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Summary:
     def __str__(self) -> str:
         rate = (self.positions - self.resumed) / self.seconds if self.seconds else 0.0
         again = f" ({self.resumed:,} from the interrupted run)" if self.resumed else ""
-        return f"{self.output}: {self.positions:,} positions{again}; {rate:,.0f} positions/s"
+        return f"{self.output}: {count(self.positions, 'position')}{again}; {rate:,.0f} positions/s"
 
 
 def scan(options: ScanOptions) -> Summary | Forecast:
