@@ -5,8 +5,8 @@ The command line is scanned for both before it is parsed, so that a command line
 
 import datetime
 import json
-import os
 import re
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from genoconv.atomic import is_device
 from genoconv.cli import console
 from genoconv.errors import GenoconvError, UsageError
 from genoconv.pipelines.options import Options
@@ -190,8 +191,16 @@ def _check_folder(target: Path, option: str) -> None:
     folder = next(path for path in target.absolute().parents if path.exists())
     if not folder.is_dir():
         raise UsageError(f"{option} {target}: {folder} is not a folder")
-    if not os.access(folder, os.W_OK):
-        raise UsageError(f"{option} {target}: no permission to write in {folder}; choose another folder")
+    if is_device(target):
+        raise UsageError(
+            f"{option} {target}: a device or a pipe, which cannot be replaced by a file; - is standard output"
+        )
+    try:  # permissions do not say what a server or a read-only file system refuses
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UsageError(
+            f"{option} {target}: cannot write in {folder}: {error.strerror}; choose another folder"
+        ) from None
 
 
 def _is_summary(head: bytes) -> bool:

@@ -34,12 +34,17 @@ def _refuse_existing(path: Path, *, force: bool) -> None:
     parent = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
     if not parent.is_dir():
         raise OutputError(f"{path}: {parent} is not a folder; choose another name")
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    if is_device(path):
         raise OutputError(f"{path} is a device or a pipe, which cannot be replaced by a file; - is standard output")
     if path.exists() and not force:
         raise OutputError(f"{path} exists already; choose another name, or pass --force to replace it")
     if not path.name or len(os.fsencode(path.name)) > _NAME_BYTES:
         raise OutputError(f"{path}: not a valid file name")
+
+
+def is_device(path: Path) -> bool:
+    """Whether ``path`` is a device or a pipe; /dev/stdout is one also where it leads to a file."""
+    return path.exists() and (not (path.is_file() or path.is_dir()) or path.absolute().parent == Path("/dev"))
 
 
 def refuse_not_utf8(path: Path, *, by: str) -> None:

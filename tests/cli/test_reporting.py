@@ -212,17 +212,17 @@ def test_a_summary_replaces_summaries_only(bench: Bench, tmp_path: Path, capsys:
 
 
 def test_a_summary_without_a_place_is_an_error_before_anything_is_done(
-    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ("embed", bench.fasta, "-m", bench.model, "-o", tmp_path / "out.npz", "--json")
-    assert enter(*words, bench.fasta / "new" / "run.json") == 2
-    assert f"{bench.fasta} is not a folder" in capsys.readouterr().err
-    locked = tmp_path / "locked"
-    locked.mkdir()
-    allowed = os.access
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != locked and allowed(path, mode))
-    assert enter(*words, locked / "new" / "run.json") == 2
-    assert f"no permission to write in {locked}" in capsys.readouterr().err
+    os.mkfifo(tmp_path / "pipe")
+    for target, why in (
+        (bench.fasta / "new" / "run.json", f"{bench.fasta} is not a folder"),
+        (Path("/proc/new/run.json"), "cannot write in /"),  # where root cannot write either
+        (tmp_path / "pipe", "a device or a pipe"),
+    ):
+        assert enter(*words, target) == 2
+        assert why in capsys.readouterr().err
     assert not (tmp_path / "out.npz").exists()
 
 
