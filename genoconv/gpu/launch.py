@@ -34,8 +34,8 @@ class Loaded:
             )
         if int(status) != 0:
             raise KernelError(
-                f"{kernel.name} needs {kernel.smem_bytes:,} bytes of shared memory a block, "
-                f"more than cuda:{index} gives"
+                f"{kernel.name} needs {kernel.smem_bytes:,} bytes of shared memory per block, "
+                f"more than cuda:{index} has"
             )
         self._name, self._index, self._cuda = kernel.name, index, torch.cuda
         # The driver's launch takes the arguments in one piece: of a small problem the host's part is most of the time.
@@ -82,8 +82,8 @@ class Loaded:
             self.check(status)
             if not int(count):
                 raise KernelError(
-                    f"{self._name}: this part of cuda:{self._index} has no place for {size} blocks that reach one "
-                    "another's memory; take a larger part of the GPU, or backend='torch'"
+                    f"{self._name}: cuda:{self._index} is too small a part of a GPU to run a cluster of {size} blocks; "
+                    "use a larger part or backend='torch'"
                 )
             self._clusters[size] = int(count)
         return self._clusters[size]
@@ -101,7 +101,7 @@ class Loaded:
         """Raise a KernelError unless the driver took the launch."""
         if int(status) != 0:
             raise KernelError(
-                f"{self._name}: the driver refused the launch on cuda:{self._index}: {status.name}; "
+                f"{self._name}: the driver rejected the launch on cuda:{self._index}: {status.name}; "
                 "set GENOCONV_KERNELS=torch and report this with the output of `genoconv kernels doctor`"
             )
 

@@ -38,7 +38,7 @@ def _obstacle(index: int) -> str | None:
     """Why GPU `index` cannot run the kernels, or None."""
     card = targets.local_card(index)
     if card.capability < 80:
-        return f"the kernels need compute capability 8.0 or later, this GPU is {card.arch}: use backend='torch'"
+        return f"the kernels need compute capability 8.0 or later, but this GPU is {card.arch}; use backend='torch'"
     return compiler.missing()
 
 
@@ -47,10 +47,10 @@ _obstacle._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def backend_of(backend: str) -> str:
-    """The backend that was asked for; in place of ``auto`` what the environment asks for.
+    """The requested backend; ``auto`` is replaced by what the environment sets.
 
     Raises:
-        UsageError: the environment names no backend.
+        UsageError: GENOCONV_KERNELS is not a backend.
     """
     if backend == "auto":
         backend = os.environ.get("GENOCONV_KERNELS", "auto")
@@ -60,7 +60,7 @@ def backend_of(backend: str) -> str:
 
 
 def unsupported(x: Tensor, backend: str = "auto") -> str | None:
-    """Why the kernels do not serve a call on `x`, by its device and type and by what was asked for; None: they do.
+    """Why the kernels cannot run on `x`, given its device, its type and the requested backend; None if they can.
 
     Raises:
         UsageError: no such backend.
@@ -70,9 +70,9 @@ def unsupported(x: Tensor, backend: str = "auto") -> str | None:
     if backend_of(backend) == "torch":
         return "backend is 'torch'"
     if x.device.type != "cuda":
-        return f"the kernels need CUDA tensors, got one on {x.device.type}: move it, or use backend='torch'"
+        return f"the kernels need CUDA tensors, got one on {x.device.type}; move it to a GPU or use backend='torch'"
     if x.dtype not in TYPES:
-        return f"the kernels take float32, bfloat16 or float16, got {x.dtype}: cast it, or use backend='torch'"
+        return f"the kernels support float32, bfloat16 and float16, got {x.dtype}; cast it or use backend='torch'"
     return _obstacle(index_of(x))
 
 

@@ -77,9 +77,9 @@ def test_what_the_kernels_do_not_take(monkeypatch: pytest.MonkeyPatch) -> None:
     six = FrequencyMask((True, False, True, True, False, True))
     with harness.machine():
         for rows, k, keep, message in (
-            (x.u, x.k, six, "16 bands or a fraction"),
+            (x.u, x.k, six, "16 bands or a divisor"),
             (x.u, x.k.clone().requires_grad_(), LOW, "without gradients"),
-            (x.u[..., :3000], x.k[:, :3000], LOW, "need a transform of 3,072, the kernels have 4,096"),
+            (x.u[..., :3000], x.k[:, :3000], LOW, "need a transform of 3,072, but the kernels use 4,096"),
         ):
             assert sparse_kernels.convolve(rows, k, keep, None, None, None, "auto") is None
             with pytest.raises(KernelError, match=message):

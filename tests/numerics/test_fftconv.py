@@ -44,17 +44,17 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "dimensions": (lambda: fftconv(U[0], K), r"u must be \(B, H, N\).*got \(3, 8\)"),
     "no positions": (lambda: fftconv(U[..., :0], K), r"no empty dimension; got \(2, 3, 0\)"),
     "integers": (lambda: fftconv(U.int(), K), r"u is torch.int32; it must be bfloat16"),
-    "integer taps": (lambda: fftconv(U, K.int()), r"k is torch.int32; it must be floating point \(float32\): k.float"),
-    "more taps than positions": (lambda: fftconv(U, torch.zeros(3, 9)), r"1 <= K <= N = 8; got \(3, 9\): cut it"),
-    "channels": (lambda: fftconv(U, K[:2]), "k has 2 channels and u has 3"),
+    "integer taps": (lambda: fftconv(U, K.int()), r"k is torch.int32; it must be floating point \(float32\): use k"),
+    "more taps than positions": (lambda: fftconv(U, torch.zeros(3, 9)), r"1 <= K <= N = 8; got \(3, 9\); use k"),
+    "channels": (lambda: fftconv(U, K[:2]), "k has 2 channels, but u has 3"),
     "skip": (lambda: fftconv(U, K, D=torch.zeros(2)), r"D must be \(3,\).*got \(2,\)"),
     "skip not finite": (lambda: fftconv(U, K, D=torch.tensor([0, torch.inf, 0])), "D is inf in channel 1"),
-    "gate's shape": (lambda: fftconv(U, K, gate_in=U[:1]), r"gate_in is \(1, 3, 8\).*u \(2, 3, 8\)"),
-    "gate's type": (lambda: fftconv(U, K, gate_out=U.double()), "gate_out is .*torch.float64, u .*torch.float32"),
-    "device": (lambda: fftconv(U, K.to("meta")), "k is on meta and u on cpu; move them"),
+    "gate's shape": (lambda: fftconv(U, K, gate_in=U[:1]), r"gate_in is \(1, 3, 8\).*but u is \(2, 3, 8\)"),
+    "gate's type": (lambda: fftconv(U, K, gate_out=U.double()), "gate_out is .*float64, but u is .*torch.float32"),
+    "device": (lambda: fftconv(U, K.to("meta")), "k is on meta, but u is on cpu; move them"),
     "backend": (lambda: fftconv(U, K, backend="fast"), "backend is 'fast'; it must be one of auto, cuda, torch"),
     "D twice": (lambda: fftconv(U, prepare_filter(K, 8), D=K[:, 0]), "pass it to prepare_filter instead"),
-    "prepared for less": (lambda: fftconv(U, prepare_filter(K[:, :4], 4)), "prepared for 4 positions; u has 8"),
+    "prepared for less": (lambda: fftconv(U, prepare_filter(K[:, :4], 4)), "prepared for 4 positions, but u has 8"),
     "prepared too long": (lambda: prepare_filter(K, 4), r"1 <= K <= length; got \(3, 8\) for length 4"),
     "prepared rows": (lambda: fftconv(prepare_filter(K, 8), K), "u is a FilterSpectrum; it must be a tensor"),
     "prepared gate": (lambda: fftconv(U, K, gate_in=prepare_filter(K, 8)), "gate_in is a FilterSpectrum"),
@@ -64,7 +64,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "half a position": (lambda: prepare_filter(K, 8.5), "length is 8.5; it must be a whole number of positions"),
     "a list to prepare": (lambda: prepare_filter(K.tolist(), 8), "k is a list; it must be a tensor"),
     "mask": (lambda: prepare_filter(K, 8, keep="+-+"), "the mask is a str; it must be a FrequencyMask"),
-    "prepared skip": (lambda: prepare_filter(K, 8, D=K), r"D must be \(3,\) like k's channels; got \(3, 8\)"),
+    "prepared skip": (lambda: prepare_filter(K, 8, D=K), r"D must be \(3,\), one value per channel of k; got \(3, 8\)"),
 }
 
 
@@ -76,7 +76,7 @@ def test_a_mistake_is_named_with_its_value_and_the_way_out(mistake: str) -> None
 
 
 def test_cuda_by_name_never_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(KernelError, match=r"need CUDA tensors, u is on cpu: move it, or use backend='torch'"):
+    with pytest.raises(KernelError, match=r"u is on cpu; move it to a GPU or use backend='torch'"):
         fftconv(U, K, backend="cuda")
     monkeypatch.setenv("GENOCONV_KERNELS", "cuda")
     with pytest.raises(KernelError, match="need CUDA tensors"):

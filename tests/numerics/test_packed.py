@@ -118,7 +118,7 @@ def test_between_rows_there_may_be_gaps() -> None:
 U, K = torch.zeros(1, 3, 40), torch.zeros(3, 9)
 MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "batch": (lambda: fftconv_packed(U.expand(2, -1, -1), K, [0, 40]), r"\(1, H, T\).*got \(2, 3, 40\)"),
-    "short of the end": (lambda: fftconv_packed(U, K, [0, 39]), "from 0 to T = 40; got 0 to 39"),
+    "short of the end": (lambda: fftconv_packed(U, K, [0, 39]), "start at 0 and end at T = 40; got 0 to 39"),
     "late start": (lambda: fftconv_packed(U, K, [1, 40]), "got 1 to 40"),
     "no bounds": (lambda: fftconv_packed(U, K, []), "got nothing"),
     "empty row": (lambda: fftconv_packed(U, K, [0, 9, 9, 40]), "row 1 is from 9 to 9"),
@@ -128,7 +128,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
     "a number": (lambda: fftconv_packed(U, K, 40), "R \\+ 1 integers; got 40"),
     "floating": (lambda: fftconv_packed(U, K, torch.tensor([0.0, 40.0])), r"a tensor \(2,\) of torch.float32 on cpu"),
     "two dimensions": (lambda: fftconv_packed(U, K, torch.tensor([[0, 40]])), r"a tensor \(1, 2\) of torch.int64"),
-    "channels": (lambda: fftconv_packed(U, K[:2], [0, 40]), "k has 2 channels and u has 3"),
+    "channels": (lambda: fftconv_packed(U, K[:2], [0, 40]), "k has 2 channels, but u has 3"),
 }
 
 

@@ -131,7 +131,7 @@ def test_pairs_of_chunks_need_no_overlap() -> None:
         chosen = choose_chunks(2_400_000, taps=taps, sizes=(*KERNELS, 2_621_440), pairs=pairs)
         assert chosen is not None
         assert (chosen.paired, chosen.points, chosen.step) == (True, points, points)
-    assert "each together with the one before it" in chosen.explain()
+    assert "each joined with the one before it" in chosen.explain()
     for taps in (2000, 32_768):
         trained = choose_chunks(2_400_000, taps=taps, sizes=(*KERNELS, 2_621_440), pairs=pairs, gradients=True)
         assert trained is not None

@@ -15,7 +15,7 @@ U, K = torch.randn(1, 2, 8), torch.randn(2, 8)
 
 
 def test_arrays_are_not_tensors():
-    with pytest.raises(UsageError, match=r"u is a ndarray; it must be a tensor: torch.as_tensor\(u\)"):
+    with pytest.raises(UsageError, match=r"u is a ndarray; it must be a tensor: use torch.as_tensor\(u\)"):
         genoconv.fftconv(U.numpy(), K)
     with pytest.raises(UsageError, match="k is a list; it must be a tensor"):
         genoconv.fftconv(U, K.tolist())
@@ -88,10 +88,10 @@ SQUARE, ROW = torch.zeros(4, 4), torch.zeros(4)
             r"layer 1 must be \(4, 4\) with a bias \(4,\); got \(4, 5\), \(4,\)",
         ),
         (lambda: genoconv.fftconv(U, torch.zeros(2)), r"k must be \(H, K\) with K >= 1; got \(2,\)"),
-        (lambda: genoconv.fftconv(U, torch.zeros(2, 9)), r"1 <= K <= N = 8; got \(2, 9\): cut it to k\[:, :8\]"),
+        (lambda: genoconv.fftconv(U, torch.zeros(2, 9)), r"1 <= K <= N = 8; got \(2, 9\); use k\[:, :8\]"),
         (
             lambda: genoconv.fftconv(U, K, gate_out=U[..., :4]),
-            r"gate_out is \(1, 2, 4\) torch.float32, u \(1, 2, 8\) torch.float32; they must have the same shape",
+            r"gate_out is \(1, 2, 4\) torch.float32, but u is \(1, 2, 8\) torch.float32; they must have the same shape",
         ),
         (
             lambda: genoconv.score(small_model(), ["ACGT", "ACGA"], ["ACGC"] * 3),

@@ -123,14 +123,14 @@ def test_masks_that_cannot_be(kept: tuple[bool, ...], message: str) -> None:
 
 
 def test_shares_that_cannot_be() -> None:
-    with pytest.raises(UsageError, match="sparsity 1: it must be"):
+    with pytest.raises(UsageError, match="sparsity is 1; it must be"):
         choose_mask(torch.ones(1, 8), 8, sparsity=1.0)
     for blocks in (7, 0, -2, 2.0, None):
-        with pytest.raises(UsageError, match=rf"^{blocks} blocks: it must be an even whole number, 2 or more$"):
+        with pytest.raises(UsageError, match=rf"^blocks is {blocks}; it must be an even whole number, at least 2$"):
             choose_mask(torch.ones(1, 8), 8, sparsity=0.5, blocks=blocks)  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="is one block of 1,048,576: rows of 8 positions have at most 16"):
+    with pytest.raises(UsageError, match="keeps one block of 1,048,576, but rows of 8 positions have at most 16"):
         choose_mask(torch.ones(1, 8), 8, sparsity=1 - 2**-20, interleaved=True)
-    with pytest.raises(UsageError, match="2,000 blocks: rows of 1,000 positions have at most 1,000"):
+    with pytest.raises(UsageError, match="2,000 blocks, but rows of 1,000 positions have at most 1,000"):
         choose_mask(torch.ones(1, 8), 1000, sparsity=0.5, blocks=2000)
 
 
@@ -199,5 +199,5 @@ def test_transforms_of_interleaved_blocks_are_those_of_the_kernels(length: int) 
 
 
 def test_interleaved_blocks_are_a_power_of_two() -> None:
-    with pytest.raises(UsageError, match="3 interleaved blocks: their number must be a power of two"):
+    with pytest.raises(UsageError, match="3 interleaved blocks; their number must be a power of two"):
         FrequencyMask((True, False, False), interleaved=True)

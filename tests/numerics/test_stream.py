@@ -98,20 +98,20 @@ def test_pieces_long_enough_run_in_chunks() -> None:
 U, K = torch.zeros(2, 3, 40), torch.zeros(3, 9)
 STATE = fftconv_stream(U, K)[1]
 MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
-    "channels": (lambda: fftconv_stream(U, K[:2]), "k has 2 channels and u has 3"),
-    "batch": (lambda: fftconv_stream(U[:1], K, STATE), r"u is \(1, 3, 40\).*the state is of pieces \(2, 3\)"),
+    "channels": (lambda: fftconv_stream(U, K[:2]), "k has 2 channels, but u has 3"),
+    "batch": (lambda: fftconv_stream(U[:1], K, STATE), r"u is \(1, 3, 40\).*the state is \(2, 3\)"),
     "type": (lambda: fftconv_stream(U.double(), K.double(), STATE), "float64.*torch.float32"),
-    "gate later": (lambda: fftconv_stream(U, K, STATE, gate_in=U), "had no gate_in and this one has one"),
+    "gate later": (lambda: fftconv_stream(U, K, STATE, gate_in=U), "had no gate_in, but this one has one"),
     "gate lost": (
         lambda: fftconv_stream(U, K, fftconv_stream(U, K, gate_in=U)[1]),
-        "had gate_in and this one has none",
+        "had a gate_in, but this one has none",
     ),
-    "filter": (lambda: fftconv_stream(U, K[:, :5], STATE), "keeps 8 of 40 positions.*5 taps"),
+    "filter": (lambda: fftconv_stream(U, K[:, :5], STATE), "holds 8 of 40 positions.*5 taps"),
     "prepared for less": (
         lambda: fftconv_stream(U, prepare_filter(K, 40), STATE),
-        "prepared for 40 positions; u has 48",
+        "prepared for 40 positions, but u has 48",
     ),
-    "the whole answer": (lambda: fftconv_stream(U, K, fftconv_stream(U, K)), "state is a tuple; it must be what"),
+    "the whole answer": (lambda: fftconv_stream(U, K, fftconv_stream(U, K)), "state is a tuple; it must be the state"),
     "no taps": (lambda: fftconv_stream(U, K[:, :0]), r"K >= 1; got \(3, 0\)"),
 }
 

@@ -31,8 +31,8 @@ def test_a_row_has_as_many_blocks_as_chunks(length: int, blocks: int) -> None:
     assert plan.size == blocks << 15 == prod(plan.radices)
     assert all(kernel.smem_bytes <= H200.smem for kernel in plan.kernels())
     assert plan.workspace_bytes(8, 256, backward=False) == 0
-    assert f"{blocks} chunks of 32,768 points by clusters of as many SMs" in plan.explain()
-    assert f"backward: {128 * blocks} KB of each cluster in the L2 cache" in plan.explain()
+    assert f"{blocks} SMs, each SM with a chunk of 32,768 points" in plan.explain()
+    assert f"backward: {128 * blocks} KB per cluster in the L2 cache" in plan.explain()
     assert "three-pass" not in plan.explain()
 
 
@@ -66,4 +66,4 @@ def test_halves_and_longer_rows_are_left_to_others() -> None:
 def test_values_are_counted_in_32_bits() -> None:
     plan = choose_plan(262_144, card=H200)
     assert plan.obstacle(16_383) is None
-    assert "exceed the 4,294,967,295 values per batch" in str(plan.obstacle(16_385))
+    assert "exceed the 4,294,967,295 values (channels x positions)" in str(plan.obstacle(16_385))

@@ -246,19 +246,19 @@ def test_transforms_ascend_and_serve_every_length(arch: str) -> None:
 def test_a_card_that_is_too_old_has_no_plan() -> None:
     old = Card("sm_75", 64 * 1024, 40, 4 * 2**20)
     assert reach(old) == 0
-    with pytest.raises(UsageError, match=r"rows of 8 positions exceed the 0 that the kernels serve on sm_75"):
+    with pytest.raises(UsageError, match=r"rows of 8 positions exceed the 0 that the kernels support on sm_75"):
         choose_plan(8, card=old)
 
 
 @pytest.mark.parametrize(
     ("length", "taps", "dtype", "message"),
     [
-        (0, None, "bfloat16", "a row of 0 positions.*at least 1"),
-        (-5, None, "bfloat16", "a row of -5 positions"),
-        (8, 9, "bfloat16", "K = 9 taps do not fit N = 8 positions: use 1 <= K <= 8"),
+        (0, None, "bfloat16", "length is 0; it must be at least 1"),
+        (-5, None, "bfloat16", "length is -5; it must be"),
+        (8, 9, "bfloat16", "K = 9 taps do not fit N = 8 positions; use 1 <= K <= 8"),
         (8, 0, "bfloat16", "K = 0 taps"),
-        (8, None, "float32", "no kernel for float32 rows: use bfloat16 or float16, or backend='torch'"),
-        (2**30, None, "bfloat16", r"rows of 1,073,741,824 positions exceed the [\d,]+ .*227 KB.*'torch', or 'auto'"),
+        (8, None, "float32", "no kernel supports float32 rows; use bfloat16 or float16, or backend='torch'"),
+        (2**30, None, "bfloat16", r"rows of 1,073,741,824 positions exceed the [\d,]+ .*227 KB.*'torch' or 'auto'"),
     ],
 )
 def test_what_cannot_be_planned(length: int, taps: int | None, dtype: str, message: str) -> None:

@@ -37,7 +37,9 @@ def _kernel(name: str, E: int, F: int, L: int, card: Card, **defines: int) -> Ke
 def too_large(E: int, F: int, L: int, index: int) -> str | None:
     """Why a block of GPU `index` cannot hold such a network, or None."""
     need, room = _smem("sine_backward", E, F, L, 1), local_card(index).smem
-    return f"the network needs {need:,} bytes of shared memory a block, this GPU has {room:,}" if need > room else None
+    return (
+        f"the network needs {need:,} bytes of shared memory per block; this GPU has {room:,}" if need > room else None
+    )
 
 
 # As torch.compiler.assume_constant_result does, which would load the compiler, two seconds of every start.
@@ -154,7 +156,9 @@ def no_taps(D: int, F: int, index: int) -> str | None:
     if D % 16 or F % 16 or D > _MOST_CHANNELS or F > _MOST_NEURONS:
         return f"the kernels take up to {_MOST_CHANNELS} channels and {_MOST_NEURONS} neurons, in steps of 16"
     need, room = _taps_smem(D, F), local_card(index).smem
-    return f"{D} channels need {need:,} bytes of shared memory a block, this GPU has {room:,}" if need > room else None
+    return (
+        f"{D} channels need {need:,} bytes of shared memory per block; this GPU has {room:,}" if need > room else None
+    )
 
 
 # As torch.compiler.assume_constant_result does, which would load the compiler, two seconds of every start.

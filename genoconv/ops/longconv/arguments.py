@@ -1,4 +1,4 @@
-"""What the long convolutions accept; the rest gets an error that names the argument, its value and what to do."""
+"""Checks the arguments of the long convolutions; errors name the argument, its value and the remedy."""
 
 import operator
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ def check(
     *,
     piece: bool = False,
 ) -> None:
-    """Raise UsageError where arguments of :func:`.conv.fftconv` do not fit.
+    """Raise UsageError if arguments of :func:`.conv.fftconv` are invalid.
 
     piece: K may exceed N and what was prepared.
     """
@@ -40,16 +40,18 @@ def check(
     if isinstance(k, FilterSpectrum):
         taps = k.taps
         if D is not None:
-            raise UsageError("D was given beside a prepared filter; pass it to prepare_filter instead")
+            raise UsageError("D must be None with a prepared filter; pass it to prepare_filter instead")
         if k.length < N and not piece:
-            raise UsageError(f"the filter was prepared for {k.length:,} positions; u has {N:,}: prepare it for those")
+            raise UsageError(
+                f"the filter was prepared for {k.length:,} positions, but u has {N:,}; prepare it for more"
+            )
     else:
         taps = k
         _check_taps(k)
         if k.shape[1] > N and not piece:
-            raise UsageError(f"k must be (H, K) with 1 <= K <= N = {N:,}; got {tuple(k.shape)}: cut it to k[:, :{N}]")
+            raise UsageError(f"k must be (H, K) with 1 <= K <= N = {N:,}; got {tuple(k.shape)}; use k[:, :{N}]")
     if taps.shape[0] != H:
-        raise UsageError(f"k has {taps.shape[0]} channels and u has {H}")
+        raise UsageError(f"k has {taps.shape[0]} channels, but u has {H}")
     if D is not None:
         _check_skip(D, H, of="u")
     for name, gate in (("gate_in", gate_in), ("gate_out", gate_out)):
@@ -57,16 +59,16 @@ def check(
             _tensor(name, gate)
             if gate.shape != u.shape or gate.dtype != u.dtype:
                 raise UsageError(
-                    f"{name} is {tuple(gate.shape)} {gate.dtype}, u {tuple(u.shape)} {u.dtype}; they must have the same"
-                    " shape and type"
+                    f"{name} is {tuple(gate.shape)} {gate.dtype}, but u is {tuple(u.shape)} {u.dtype}; they must have"
+                    " the same shape and type"
                 )
     for name, other in (("k", taps), ("D", D), ("gate_in", gate_in), ("gate_out", gate_out)):
         if other is not None and other.device != u.device:
-            raise UsageError(f"{name} is on {other.device} and u on {u.device}; move them to one device")
+            raise UsageError(f"{name} is on {other.device}, but u is on {u.device}; move them to the same device")
 
 
 def check_filter(k: Tensor, length: int, D: Tensor | None = None, keep: FrequencyMask | None = None) -> None:
-    """Raise UsageError where a filter, its skip or its mask is not one for rows of ``length`` positions."""
+    """Raise UsageError if a filter, its skip or its mask is invalid for rows of ``length`` positions."""
     _check_taps(k)
     try:
         operator.index(length)
@@ -77,19 +79,19 @@ def check_filter(k: Tensor, length: int, D: Tensor | None = None, keep: Frequenc
     if D is not None:
         _check_skip(D, k.shape[0], of="k")
         if D.device != k.device:
-            raise UsageError(f"D is on {D.device} and k on {k.device}; move them to one device")
+            raise UsageError(f"D is on {D.device}, but k is on {k.device}; move them to the same device")
     if keep is not None:
         check_mask(keep)
 
 
 def check_mask(keep: FrequencyMask) -> None:
-    """Raise UsageError where ``keep`` is not a mask."""
+    """Raise UsageError if ``keep`` is not a mask."""
     if not isinstance(keep, FrequencyMask):
-        raise UsageError(f"the mask is a {type(keep).__name__}; it must be a FrequencyMask: see choose_mask")
+        raise UsageError(f"the mask is a {type(keep).__name__}; it must be a FrequencyMask, as choose_mask returns")
 
 
 def row_bounds(cu_seqlens: Tensor | Iterable[int], total: int) -> list[int]:
-    """``cu_seqlens`` of packed rows of ``total`` positions in all, as integers; raises UsageError where it is not."""
+    """``cu_seqlens`` of packed rows of ``total`` positions in all, as integers; raises UsageError if invalid."""
     if isinstance(cu_seqlens, Tensor):
         if cu_seqlens.ndim != 1 or cu_seqlens.is_floating_point() or cu_seqlens.is_complex() or cu_seqlens.is_meta:
             kind = f"a tensor {tuple(cu_seqlens.shape)} of {cu_seqlens.dtype} on {cu_seqlens.device}"
@@ -101,19 +103,19 @@ def row_bounds(cu_seqlens: Tensor | Iterable[int], total: int) -> list[int]:
         raise UsageError(f"cu_seqlens must be R + 1 integers; got {str(cu_seqlens)[:60]}") from error
     if len(bounds) < 2 or bounds[0] != 0 or bounds[-1] != total:
         ends = f"{bounds[0]} to {bounds[-1]}" if bounds else "nothing"
-        raise UsageError(f"cu_seqlens must go from 0 to T = {total:,}; got {ends}")
+        raise UsageError(f"cu_seqlens must start at 0 and end at T = {total:,}; got {ends}")
     for row, (start, stop) in enumerate(pairwise(bounds)):
         if stop <= start:
-            raise UsageError(f"cu_seqlens: row {row} is from {start} to {stop}; each row needs at least one position")
+            raise UsageError(f"cu_seqlens: row {row} is from {start} to {stop}; every row needs at least one position")
     return bounds
 
 
 def _tensor(name: str, value: object) -> None:
     if not isinstance(value, Tensor):
-        way = "pass its taps" if isinstance(value, FilterSpectrum) else f"torch.as_tensor({name})"
+        way = "pass its taps" if isinstance(value, FilterSpectrum) else f"use torch.as_tensor({name})"
         raise UsageError(f"{name} is a {type(value).__name__}; it must be a tensor: {way}")
     if value.layout != torch.strided:
-        raise UsageError(f"{name} has the layout {value.layout}; it must be dense: {name}.to_dense()")
+        raise UsageError(f"{name} has the layout {value.layout}; it must be dense: use {name}.to_dense()")
 
 
 def _check_taps(k: Tensor) -> None:
@@ -121,20 +123,18 @@ def _check_taps(k: Tensor) -> None:
     if k.ndim != 2 or 0 in k.shape:
         raise UsageError(f"k must be (H, K) with K >= 1; got {tuple(k.shape)}")
     if not k.is_floating_point():
-        raise UsageError(f"k is {k.dtype}; it must be floating point (float32): k.float()")
+        raise UsageError(f"k is {k.dtype}; it must be floating point (float32): use k.float()")
 
 
 def _check_skip(D: Tensor, channels: int, *, of: str) -> None:
     _tensor("D", D)
     if D.shape != (channels,):
-        raise UsageError(f"D must be ({channels},) like {of}'s channels; got {tuple(D.shape)}")
+        raise UsageError(f"D must be ({channels},), one value per channel of {of}; got {tuple(D.shape)}")
     if D.is_complex():
         raise UsageError(f"D is {D.dtype}; it must be real")
-    # Whether values on a GPU are finite could only be seen by waiting for it; a filter is prepared once.
+    # Checking values on a GPU means waiting for it, so that is done only when a filter is prepared, once.
     if (of == "k" or D.device.type == "cpu") and not torch.compiler.is_compiling():
         bad = (~torch.isfinite(D)).nonzero()
         if len(bad):
             channel = int(bad[0, 0])
-            raise UsageError(
-                f"D is {D[channel].item()} in channel {channel} and must be finite; find out where it comes from"
-            )
+            raise UsageError(f"D is {D[channel].item()} in channel {channel}; it must be finite")

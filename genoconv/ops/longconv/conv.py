@@ -1,9 +1,9 @@
-"""The long convolution, as every model calls it.
+"""The long convolution that all models call.
 
     y = gate_out * ( k conv (gate_in * u)  +  D * (gate_in * u) )        causal, one filter per channel
 
-Letters: B batch, H channels, N positions, K filter taps (K <= N; fewer make a partial convolution, which runs in chunks
-where K is much shorter than N: see `genoconv.ops.longconv.overlap_save`).
+Letters: B batch, H channels, N positions, K filter taps, K <= N. With K < N the convolution is partial; if K is much
+smaller than N, it runs in chunks (`genoconv.ops.longconv.overlap_save`).
 """
 
 import logging
@@ -37,22 +37,22 @@ def fftconv(
 
     Args:
         u: (B, H, N), bfloat16, float16, float32 or float64.
-        k: (H, K) float32 (float64 for float64 rows), K <= N; or what :func:`prepare_filter` made of it.
-        D: (H,), the skip; None is zero. Must be None where ``k`` was prepared: it is in there already.
-        gate_in: (B, H, N) like ``u``; None is one.
-        gate_out: (B, H, N) like ``u``; None is one.
-        backend: ``torch`` uses torch.fft, in float32 (float64 for float64 rows). ``cuda`` uses the fused kernels for
-            bfloat16 and float16 rows and cuFFT in full precision for wider ones, or fails. ``auto`` does what ``cuda``
-            does where that can serve the call, else what ``torch`` does, and logs once which.
+        k: (H, K) float32 (float64 for float64 rows), K <= N; or the result of :func:`prepare_filter`.
+        D: (H,), the skip; None means zero. Must be None if ``k`` is prepared, because D is then part of it.
+        gate_in: (B, H, N) like ``u``; None means one.
+        gate_out: (B, H, N) like ``u``; None means one.
+        backend: ``torch`` uses torch.fft in float32 (float64 for float64 rows). ``cuda`` uses the fused kernels for
+            bfloat16 and float16 rows and cuFFT in full precision for float32 and float64 rows, or raises an error.
+            ``auto`` uses ``cuda`` if it supports the call, otherwise ``torch``, and logs each choice once.
 
     Returns:
         (B, H, N) in the type of ``u``. Differentiable (once) in u, k, D and both gates; a prepared filter is a
-        constant. Values that are not finite spread over their own row of y; in D they are refused where that can be
-        seen without waiting for a GPU.
+        constant. A value that is not finite affects only its own row of y. In D such a value is an error if it can be
+        detected without waiting for a GPU.
 
     Raises:
-        UsageError: shapes, types or devices do not fit; the message gives both sides.
-        KernelError: ``backend="cuda"`` and the kernels cannot serve this call.
+        UsageError: shapes, types or devices do not match; the message shows both.
+        KernelError: ``backend="cuda"``, and the kernels do not support this call.
     """
     arguments.check(u, k, D, gate_in, gate_out, backend)
     if isinstance(k, FilterSpectrum) and k.keep is not None:
@@ -76,21 +76,23 @@ def prepare_filter(
     """Transform a filter once, for inference with many batches of rows of up to ``length`` positions.
 
     Args:
-        k: (H, K) float32 or float64, on the device of the rows to come; K <= length.
-        length: N, in positions.
-        D: (H,), the skip.
-        keep: blocks of the spectrum that are kept; the others are taken as zero, see
-            :mod:`genoconv.ops.longconv.sparse`.
+        k: (H, K) float32 or float64, on the device of the rows; K <= length.
+        length: largest N, in positions.
+        D: (H,), the skip, or None.
+        keep: blocks of the spectrum to keep; the others are set to zero, see :mod:`genoconv.ops.longconv.sparse`.
+
+    Returns:
+        The prepared filter, to pass to :func:`fftconv` as ``k``. It is a constant, without gradient.
 
     Raises:
-        UsageError: K > length, shapes, types or devices that do not fit, or a D that is not finite.
+        UsageError: K > length; shapes, types or devices do not match; or D is not finite.
     """
     arguments.check_filter(k, length, D, keep)
     return FilterSpectrum(k.detach(), None if D is None else D.detach(), length, keep)
 
 
 def choose(u: Tensor, taps: int, backend: str, *, gradients: bool = False) -> str | Chunks:
-    """``cuda`` or ``torch`` for whole rows, or chunks of them; never another backend than was asked for by name.
+    """``cuda`` or ``torch`` for whole rows, or chunks; a backend requested by name is never replaced.
 
     gradients: whether a backward pass will follow.
     """

@@ -1,4 +1,4 @@
-"""Does the long convolution work here, how well and how fast: measured, not assumed."""
+"""Measures whether the long convolution works on this machine, how accurate it is and how fast."""
 
 import statistics
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from genoconv.ops.longconv import fused, regimes
 
 NAMES = ("y", "du", "dk", "dD", "dgate_in", "dgate_out")
 TOLERANCE = 4e-3
-"""Relative L2 error at which a bfloat16 result is called wrong: twice what rounding the output alone costs."""
+"""Largest relative L2 error of a correct bfloat16 result: twice the error of rounding the output alone."""
 
 _ROWS, _FEW_ROWS = (4, 8), (1, 8)  # few of more than _LONG positions: float64 takes much memory
 _LONG = 1 << 17
@@ -48,7 +48,7 @@ class Check:
 
 
 def kernel_status() -> dict[str, str]:
-    """What CUDA, the driver, the compiler and the kernels are here, in words; measures nothing and needs no GPU."""
+    """CUDA, driver, compiler and kernels of this machine, in words; measures nothing and works without a GPU."""
     report = launch.driver_report()
     available = torch.cuda.is_available()
     count = len(cache.entries())
@@ -58,7 +58,7 @@ def kernel_status() -> dict[str, str]:
         else "none in this build of torch",
         "driver": report["driver"],
         "NVRTC": report["NVRTC"],
-        "kernels": f"{count} compiled in the cache" if count else "none compiled yet (the first use does it)",
+        "kernels": f"{count} compiled in the cache" if count else "none compiled yet (compiled on first use)",
     }
     if not available:
         why = "this torch is a CPU build" if torch.version.cuda is None else "torch sees no NVIDIA GPU or driver"
@@ -76,10 +76,10 @@ def kernel_status() -> dict[str, str]:
 
 
 def check(device: torch.device) -> Iterator[Check]:
-    """Run every plan that the device serves, one length for each set of kernels, forward and backward, against float64.
+    """Compare every plan of the device with float64, forward and backward, one length for each set of kernels.
 
     Raises:
-        KernelError: a kernel that should serve this device fails to compile or launch.
+        KernelError: a kernel for this device fails to compile or launch.
     """
     here = device.type == "cuda" and fused.unsupported(_rows(1, device, H=1)) is None
     card = targets.local_card(device.index or 0) if here else targets.card_of(_CPU_STANDS_FOR)
@@ -148,7 +148,7 @@ def _synchronise(x: Tensor) -> None:
 
 
 def require_ok(checks: list[Check]) -> None:
-    """Raise where a check failed.
+    """Raise if a check failed.
 
     Raises:
         KernelError: names the length and the worst result.
@@ -157,6 +157,6 @@ def require_ok(checks: list[Check]) -> None:
         if not found.ok:
             worst = max(zip(found.errors, NAMES, strict=True), key=lambda pair: (pair[0] != pair[0], pair[0]))
             raise KernelError(
-                f"length {found.length:,} on {found.backend}: {worst[1]} is off by {worst[0]:.2g}, over {TOLERANCE:g};"
-                " set GENOCONV_KERNELS=torch and report this with the output of `genoconv doctor`"
+                f"length {found.length:,} on {found.backend}: relative error of {worst[1]} is {worst[0]:.2g}, above"
+                f" {TOLERANCE:g}; set GENOCONV_KERNELS=torch and report this with the output of `genoconv doctor`"
             )

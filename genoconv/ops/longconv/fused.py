@@ -23,17 +23,17 @@ _PLAIN = (Tensor, torch.nn.Parameter)
 def unsupported(u: Tensor) -> str | None:
     """Why the kernels cannot serve rows u (B, H, N), and the way out; None where they can."""
     if u.device.type != "cuda":
-        return f"the kernels need CUDA tensors, u is on {u.device.type}: move it, or use backend='torch'"
+        return f"the kernels need CUDA tensors, but u is on {u.device.type}; move it to a GPU or use backend='torch'"
     if u.dtype not in DTYPES:
-        return f"the kernels take bfloat16 or float16 rows, u is {u.dtype}: cast it, or use backend='torch'"
+        return f"the kernels support bfloat16 and float16 rows, but u is {u.dtype}; cast it or use backend='torch'"
     found, _, obstacle = _served(u.device.index, DTYPES[u.dtype])
     if obstacle:
         return obstacle
     longest = found[-1][1]
     if u.shape[-1] > longest:
         return (
-            f"rows of {u.shape[-1]:,} positions exceed the {longest:,} that this GPU's kernels serve: "
-            f"use backend='torch' (auto does)"
+            f"rows of {u.shape[-1]:,} positions exceed the {longest:,} that the kernels support on this GPU; "
+            "use backend='torch' or 'auto'"
         )
     if torch.compiler.is_compiling():
         return None  # sizes may be symbols there; what a plan still refuses shows when it runs
@@ -61,7 +61,7 @@ def _served(index: int | None, dtype: str) -> tuple[tuple[_Transform, ...], tupl
     card = targets.local_card(torch.cuda.current_device() if index is None else index)
     found = regimes.transforms(card)
     if not found:
-        reason = f"the kernels need compute capability 8.0 or later, this GPU is {card.arch}: use backend='torch'"
+        reason = f"the kernels need compute capability 8.0 or later, but this GPU is {card.arch}; use backend='torch'"
         return (), (), reason
     return found, regimes.transforms(card, dtype=dtype, gradients=True), compiler.missing()
 

@@ -1,8 +1,8 @@
-"""Rows of different lengths in one call, end to end without padding: what ``cu_seqlens`` is in attention kernels.
+"""Rows of different lengths in one call, end to end without padding, with ``cu_seqlens`` as in attention kernels.
 
-The fused kernels take rows where they lie, all that share a size of chunks in one launch
-(`genoconv.ops.longconv.chunked`). What is left, and all rows elsewhere, has a call for each long row; short rows of
-similar length are moved together into a batch, padded to the longest of them. No row is padded to the longest of all.
+The fused kernels read rows in place: one launch for all rows that share a chunk size
+(`genoconv.ops.longconv.chunked`). Of the remaining rows, and of all rows without these kernels, long ones take a call
+each, and short ones of similar length are copied into a batch, padded to the longest row of that batch.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,10 +21,10 @@ from genoconv.ops.longconv.moves import Span, batches_of
 from genoconv.ops.longconv.spectrum import FilterSpectrum
 
 _ALONE = 1 << 22
-"""Values (channels x positions) from which on the kernels convolve a row by itself."""
+"""Rows of at least this many values (channels x positions) are convolved alone by the kernels."""
 
 _SIMILAR = 1.25
-"""A batch of short rows holds lengths up to this times its shortest."""
+"""Largest ratio of lengths in a batch of short rows."""
 
 
 def fftconv_packed(
@@ -37,28 +37,28 @@ def fftconv_packed(
     gate_out: Tensor | None = None,
     backend: str = "auto",
 ) -> Tensor:
-    """Convolve packed rows, each by itself: row r is positions ``cu_seqlens[r]`` to ``cu_seqlens[r + 1]``.
+    """Convolve packed rows, each separately: row r is positions ``cu_seqlens[r]`` to ``cu_seqlens[r + 1]``.
 
     Args:
         u: (1, H, T), the rows one after the other; floating types as in :func:`genoconv.ops.fftconv`.
-        k: (H, K), K up to the longest row; a row of fewer positions takes the first taps. Or what
-            :func:`prepare_filter` made of it for the longest row.
-        cu_seqlens: R + 1 integers, ascending from 0 to T, each row at least one position. On the CPU, or a GPU's
-            stream is waited for.
-        D: (H,), the skip; None where ``k`` was prepared.
+        k: (H, K), K up to the length of the longest row; shorter rows use the first taps. Or the result of
+            :func:`prepare_filter` for the longest row.
+        cu_seqlens: R + 1 ascending integers from 0 to T; every row has at least one position. Best a list or on the
+            CPU: reading it from a GPU waits for the stream.
+        D: (H,), the skip, or None. Must be None if ``k`` is prepared.
         gate_in, gate_out: (1, H, T) like ``u``, or None.
         backend: as in ``fftconv``.
 
     Returns:
-        (1, H, T) like ``u``: what ``fftconv`` gives for each row. Differentiable like it.
+        (1, H, T) like ``u``: the result of ``fftconv`` for each row. Differentiable in the same inputs.
 
     Raises:
-        UsageError: shapes, types or ``cu_seqlens`` do not fit; the message gives both sides.
+        UsageError: shapes, types or ``cu_seqlens`` do not match; the message shows both.
         KernelError: as ``fftconv``.
     """
     arguments.check(u, k, D, gate_in, gate_out, backend, piece=True)
     if u.shape[0] != 1:
-        raise UsageError(f"u must be (1, H, T), its rows one after the other; got {tuple(u.shape)}")
+        raise UsageError(f"u must be (1, H, T), with the rows one after the other; got {tuple(u.shape)}")
     bounds = arguments.row_bounds(cu_seqlens, u.shape[-1])
     return convolve_spans(u, k, list(pairwise(bounds)), D, gate_in, gate_out, backend)
 

@@ -155,7 +155,7 @@ class Plan(ABC):
                 f"regime {self.regime}: transform of {self.size:,} points as {'*'.join(map(str, self.radices))}",
                 *self.explain_kernels(),
                 *self._explain_gradients(),
-                f"spectrum of a filter: {self.spectrum_bytes:,} bytes per channel",
+                f"filter spectrum: {self.spectrum_bytes:,} bytes per channel",
             )
         )
 

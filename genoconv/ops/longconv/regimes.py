@@ -94,16 +94,16 @@ def choose_plan(length: int, *, card: Card, filter_length: int | None = None, dt
     """
     taps = length if filter_length is None else filter_length
     if length < 1:
-        raise UsageError(f"a row of {length} positions cannot be convolved: the length must be at least 1")
+        raise UsageError(f"length is {length}; it must be at least 1")
     if not 1 <= taps <= length:
-        raise UsageError(f"K = {taps:,} taps do not fit N = {length:,} positions: use 1 <= K <= {length:,}")
+        raise UsageError(f"K = {taps:,} taps do not fit N = {length:,} positions; use 1 <= K <= {length:,}")
     if dtype not in DTYPES:
-        raise UsageError(f"no kernel for {dtype} rows: use bfloat16 or float16, or backend='torch'")
+        raise UsageError(f"no kernel supports {dtype} rows; use bfloat16 or float16, or backend='torch'")
     found = next(((name, size) for name, size, _ in transforms(card) if size >= length), None)
     if found is None:
         raise UsageError(
-            f"rows of {length:,} positions exceed the {reach(card):,} that the kernels serve on {card.arch} with "
-            f"{card.smem // 1024} KB of shared memory per block: use backend='torch', or 'auto', which does"
+            f"rows of {length:,} positions exceed the {reach(card):,} that the kernels support on {card.arch} with "
+            f"{card.smem // 1024} KB of shared memory per block; use backend='torch' or 'auto'"
         )
     return _regime(found[0]).plan(length, found[1], filter_length=taps, dtype=dtype, card=card)
 

@@ -1,18 +1,18 @@
-"""Frequency-sparse filters: blocks of a filter's spectrum are taken as zero, so that they need not be computed.
+"""Frequency-sparse filters: blocks of a filter's spectrum are set to zero, so they need not be computed.
 
 The spectrum is T(k) of the specification, P complex values at the frequencies (f + 1/4) / P. A mask keeps or drops
 whole blocks of them, the same ones for all channels, of one of two kinds:
 
 * *bands* of neighbouring frequencies; a block and its mirror image, which hold the two halves of a real filter's band,
-  go together. They suit smooth filters. They take the time of a dense filter: which band a frequency belongs to shows
-  in the last stage of a transform alone, so nearly all of it has to be computed.
-* *interleaved* blocks, each of every C-th frequency. The kernels of long rows hold each in lines of its own, and leave
-  out all that belongs to the others: their products, their traffic, their memory. In time such a filter repeats at
-  every C-th part of the transform, so it suits filters that repeat; :func:`sparsity_error` says what it costs others.
+  are kept or dropped together. They suit smooth filters. They are as slow as a dense filter: bands separate only in the
+  last stage of a transform, so nearly all of it has to be computed.
+* *interleaved* blocks, each of every C-th frequency. The kernels of long rows hold each block in separate lines and
+  skip the lines of dropped blocks, with their products, traffic and memory. In time such a filter repeats C times over
+  the transform, so it suits filters that repeat; :func:`sparsity_error` measures the error for others.
 
-Dropping frequencies is not causal: a filter without its high frequencies rings on both sides of every tap, and the part
-before the tap makes a position see positions after it. :func:`sparsity_error` reports how much. Do not take likelihoods
-from a model whose filters look ahead; for states of whole sequences it may not matter.
+Dropping frequencies is not causal: a filter without its high frequencies rings before and after every tap, and the part
+before the tap lets a position depend on later ones. :func:`sparsity_error` reports how much. Do not compute likelihoods
+with a model whose filters look ahead; embeddings of whole sequences may be unaffected.
 
 Source: Fu et al. 2023, FlashFFTConv, https://arxiv.org/abs/2311.05908, section 4.3.
 """
@@ -28,7 +28,7 @@ from genoconv.errors import UsageError
 from genoconv.ops.longconv.spectrum import fast_size, upcast
 
 BLOCKS = 16
-"""Blocks that the kernels' last stage divides every spectrum into."""
+"""Number of blocks into which the last stage of the kernels divides every spectrum."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class FrequencyMask:
 
     Attributes:
         kept: one flag per block, from the lowest frequency to the highest; symmetric, unless interleaved.
-        interleaved: block b holds the frequencies b, b + C, ... of C blocks, a power of two; otherwise neighbours.
+        interleaved: whether block b of C holds the frequencies b, b + C, ... (C a power of two) instead of a band.
 
     Raises:
-        UsageError: no block is kept, the flags are not symmetric, or the number of interleaved blocks is no power of 2.
+        UsageError: no block is kept, bands are not symmetric, or the number of interleaved blocks is not a power of 2.
     """
 
     kept: tuple[bool, ...]
@@ -48,17 +48,17 @@ class FrequencyMask:
 
     def __post_init__(self) -> None:
         if not any(self.kept):
-            raise UsageError("a frequency mask keeps at least one pair of blocks")
+            raise UsageError("a frequency mask must keep at least one pair of blocks")
         blocks = len(self.kept)
         if self.interleaved:
             if blocks & (blocks - 1):
-                raise UsageError(f"{blocks} interleaved blocks: their number must be a power of two")
+                raise UsageError(f"{blocks} interleaved blocks; their number must be a power of two")
         elif self.kept != self.kept[::-1]:
-            raise UsageError(f"a frequency mask keeps a block with its mirror image: {self} is not symmetric")
+            raise UsageError(f"a frequency mask must keep a block with its mirror image; {self} is not symmetric")
 
     @property
     def sparsity(self) -> float:
-        """Share of the spectrum that is zero."""
+        """Fraction of the spectrum that is zero."""
         return 1 - sum(self.kept) / len(self.kept)
 
     def __str__(self) -> str:
@@ -72,11 +72,11 @@ class FrequencyMask:
 
 @dataclass(frozen=True)
 class SparsityError:
-    """What a mask does to filters, relative to their own L2 norm, all channels together.
+    """The error of masked filters, relative to their L2 norm, over all channels.
 
     Attributes:
         filter: error of the taps.
-        lookahead: size of the part that looks ahead; it is in ``filter`` too.
+        lookahead: norm of the part that looks ahead, which ``filter`` includes.
     """
 
     filter: float
@@ -86,34 +86,34 @@ class SparsityError:
 def choose_mask(
     k: Tensor, length: int, *, sparsity: float, blocks: int = BLOCKS, interleaved: bool = False
 ) -> FrequencyMask:
-    """Keep the blocks that hold the most energy of a trained filter.
+    """Choose the mask that keeps the blocks of a trained filter with the most energy.
 
     Args:
-        k: (H, K) filters; each channel counts alike, whatever its size.
-        length: N, positions of the rows that it is for.
-        sparsity: share of the spectrum to drop, 0 to less than 1; as many pairs of blocks as that allows.
-        blocks: blocks in all, even. Of interleaved ones a single one is kept, so ``sparsity`` says how many there are.
-        interleaved: the kind of blocks.
+        k: (H, K) filters; all channels have the same weight, whatever their norm.
+        length: N, positions of the rows.
+        sparsity: fraction of the spectrum to drop, at least 0 and less than 1, rounded down to whole blocks.
+        blocks: total number of bands, even. Not used if interleaved: one block is kept, so ``sparsity`` sets it.
+        interleaved: whether blocks are interleaved; otherwise they are bands.
 
     Raises:
-        UsageError: an invalid share or number of blocks, or K > length.
+        UsageError: an invalid sparsity or number of blocks, or K > length.
     """
     from genoconv.ops.longconv import arguments
 
     arguments.check_filter(k, length)
     if not 0 <= sparsity < 1:
-        raise UsageError(f"sparsity {sparsity:g}: it must be at least 0 and less than 1")
+        raise UsageError(f"sparsity is {sparsity:g}; it must be at least 0 and less than 1")
     try:
         even = operator.index(blocks) >= 2 and blocks % 2 == 0
     except TypeError:
         even = False
     if not even:
-        raise UsageError(f"{blocks!r} blocks: it must be an even whole number, 2 or more")
+        raise UsageError(f"blocks is {blocks!r}; it must be an even whole number, at least 2")
     if interleaved:
         blocks = 1 << int(math.log2(1 / (1 - sparsity)) + 1e-9)
     if blocks > max(BLOCKS, length):
-        given = f"sparsity {sparsity:g} is one block of {blocks:,}" if interleaved else f"{blocks:,} blocks"
-        raise UsageError(f"{given}: rows of {length:,} positions have at most {max(BLOCKS, length):,}")
+        given = f"sparsity {sparsity:g} keeps one block of {blocks:,}" if interleaved else f"{blocks:,} blocks"
+        raise UsageError(f"{given}, but rows of {length:,} positions have at most {max(BLOCKS, length):,}")
     with torch.no_grad():
         spectrum = transform(upcast(k), transform_size(length, blocks))
         energy = spectrum.abs().square()
@@ -128,15 +128,15 @@ def choose_mask(
 
 
 def sparsity_error(k: Tensor, mask: FrequencyMask, length: int) -> SparsityError:
-    """What ``mask`` does to filters, measured on the filters themselves.
+    """Measure the error that ``mask`` causes in filters.
 
     Args:
         k: (H, K), any floating type.
-        mask: blocks of the spectrum that are kept.
+        mask: the blocks of the spectrum to keep.
         length: N, positions of the rows.
 
     Raises:
-        UsageError: K > length, or not a filter or a mask.
+        UsageError: K > length, or ``k`` or ``mask`` is invalid.
     """
     from genoconv.ops.longconv import arguments
 
@@ -145,7 +145,7 @@ def sparsity_error(k: Tensor, mask: FrequencyMask, length: int) -> SparsityError
     with torch.no_grad():
         taps = k.double()
         kept = inverse(transform(taps, size) * mask.flags(size, k.device), size)
-        # The real part is what reaches later positions; what comes round the end, in the imaginary part, earlier ones.
+        # The real part reaches later positions; the imaginary part, which wraps around the end, reaches earlier ones.
         change = torch.nn.functional.pad(taps, (0, size - taps.shape[1])) - kept.real
         norm, ahead = taps.norm(), kept.imag.norm()
         return SparsityError(float((change.square().sum() + ahead.square()).sqrt() / norm), float(ahead / norm))
@@ -161,32 +161,32 @@ def fftconv_sparse(
     gate_out: Tensor | None = None,
     backend: str = "auto",
 ) -> Tensor:
-    """:func:`genoconv.ops.fftconv` with the blocks of T(k) that ``keep`` drops taken as zero; the skip stays whole.
+    """:func:`genoconv.ops.fftconv` with the blocks of T(k) that ``keep`` drops set to zero; the skip is not changed.
 
-    A mask with one interleaved block runs on the kernels of long rows, where those serve the rows and the block. Bands,
-    16 or a fraction of it, run on the kernels where the filter needs no gradient and N fills the transform's size. The
-    rest runs on torch.fft, in float32 (float64 for float64 rows).
+    A mask with one interleaved block runs on the kernels of long rows, if they support the rows and the block. Masks of
+    16, 8, 4 or 2 bands run on the kernels if the filter needs no gradient and N fills the transform. All others run on
+    torch.fft, in float32 (float64 for float64 rows).
 
     Args:
         u: (B, H, N), bfloat16, float16, float32 or float64.
         k: (H, K) float32 (float64 for float64 rows), K <= N.
-        keep: blocks of the spectrum that are kept, from :func:`choose_mask`.
-        D: (H,), the skip; None is zero.
-        gate_in: (B, H, N) like ``u``; None is one.
-        gate_out: (B, H, N) like ``u``; None is one.
+        keep: the blocks of the spectrum to keep, from :func:`choose_mask`.
+        D: (H,), the skip; None means zero.
+        gate_in: (B, H, N) like ``u``; None means one.
+        gate_out: (B, H, N) like ``u``; None means one.
         backend: as in ``fftconv``.
 
     Returns:
-        (B, H, N) in the type of ``u``. Differentiable in all tensors; frequencies that are dropped get no gradient.
+        (B, H, N) in the type of ``u``. Differentiable in all tensors; dropped frequencies have no gradient.
 
     Raises:
         UsageError: as ``fftconv``.
-        KernelError: ``backend="cuda"`` and the kernels cannot serve this call.
+        KernelError: ``backend="cuda"``, and the kernels do not support this call.
     """
     from genoconv.ops.longconv import arguments, sparse_kernels  # which import this module for prepared filters
 
     if not isinstance(k, Tensor):
-        raise UsageError(f"k is a {type(k).__name__}; it must be a tensor (fftconv takes filters prepared with keep=)")
+        raise UsageError(f"k is a {type(k).__name__}; it must be a tensor (pass filters prepared with keep to fftconv)")
     arguments.check(u, k, D, gate_in, gate_out, backend)
     arguments.check_mask(keep)
     served = sparse_kernels.convolve(u, k, keep, D, gate_in, gate_out, backend)

@@ -55,23 +55,23 @@ def convolve(
 
 def _plan(u: Tensor, keep: FrequencyMask, trained: bool) -> tuple[Plan | None, str]:
     """The plan, or why there is none."""
-    N, blocks, instead = u.shape[-1], len(keep.kept), ": use backend='torch' (auto does)"
+    N, blocks, instead = u.shape[-1], len(keep.kept), "; use backend='torch' or 'auto'"
     if keep.interleaved and sum(keep.kept) != 1:
-        return None, "the kernels keep one interleaved block" + instead
+        return None, "the kernels support only one interleaved block" + instead
     if not keep.interleaved and (BLOCKS % blocks or trained or torch.compiler.is_compiling()):
-        limits = f"{BLOCKS} bands or a fraction of that, of filters without gradients, uncompiled"
-        return None, f"the kernels keep {limits}{instead}"
+        limits = f"{BLOCKS} bands or a divisor of that, without gradients of the filter or torch.compile"
+        return None, f"the kernels support {limits}{instead}"
     reason = fused.unsupported(u)
     if reason:
         return None, reason
     plan, size = fused.plan_of(u).whole, transform_size(N, blocks)
     if plan.size != size:
-        return None, f"rows of {N:,} need a transform of {size:,}, the kernels have {plan.size:,}{instead}"
+        return None, f"rows of {N:,} need a transform of {size:,}, but the kernels use {plan.size:,}{instead}"
     if not keep.interleaved:
         known = isinstance(plan, OneSmPlan | ThreePassPlan)  # the order of whose spectra is
-        return plan if known else None, f"{plan.regime} plans keep no bands{instead}"
+        return plan if known else None, f"{plan.regime} kernels do not support bands{instead}"
     found = plan.sparse(blocks, keep.kept.index(True)) if isinstance(plan, ThreePassPlan) else None
-    return found, f"transforms of {plan.size:,} points have no lines of every {blocks}th frequency{instead}"
+    return found, f"the kernels do not support {blocks} blocks in transforms of {plan.size:,} points{instead}"
 
 
 def fftconv(

@@ -220,7 +220,7 @@ def test_prepared_filters() -> None:
     u = x.u.clone().requires_grad_()
     fftconv(u, kept, gate_out=x.gate_out, backend="cuda").backward(x.dy)
     assert error(u.grad, want["du"]) < 2.3e-3
-    with pytest.raises(UsageError, match=r"prepared for 1,000 positions; u has 1,001"):
+    with pytest.raises(UsageError, match=r"prepared for 1,000 positions, but u has 1,001"):
         fftconv(torch.zeros(1, 5, 1001, device="cuda", dtype=torch.bfloat16), kept)
 
 
@@ -246,7 +246,7 @@ def test_what_the_kernels_refuse() -> None:
     with pytest.raises(KernelError, match=rf"{limit + 1:,} positions exceed the {limit:,}.*backend='torch'"):
         fftconv(long, as_long, backend="cuda")
     u = torch.zeros(1, 1, 8, dtype=torch.bfloat16, device="cuda")
-    with pytest.raises(UsageError, match=r"k is on cpu and u on cuda:0"):
+    with pytest.raises(UsageError, match=r"k is on cpu, but u is on cuda:0"):
         fftconv(u, k.cpu(), backend="cuda")
     with pytest.raises(UsageError, match=r"gate_in is .* torch.float32, u .* torch.bfloat16"):
         fftconv(u, k, gate_in=u.float(), backend="cuda")

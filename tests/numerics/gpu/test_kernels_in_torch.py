@@ -135,7 +135,7 @@ def test_a_device_that_is_not_the_current_one() -> None:
     assert torch.cuda.current_device() == 0
     assert not faults(differentiated(x, backend="cuda"), x)
     assert torch.cuda.current_device() == 0
-    with pytest.raises(UsageError, match="k is on cuda:0 and u on cuda:1"):
+    with pytest.raises(UsageError, match="k is on cuda:0, but u is on cuda:1"):
         fftconv(x.u, x.k.to("cuda:0"), backend="cuda")
 
 

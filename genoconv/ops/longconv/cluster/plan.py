@@ -17,7 +17,6 @@ from genoconv.ops.longconv.overlap_save.plan import shares_of
 from genoconv.ops.longconv.parts import PartsPlan
 from genoconv.ops.longconv.plan import Plan
 from genoconv.ops.longconv.three_pass.plan import ThreePass
-from genoconv.wording import count
 
 BLOCKS = (3, 4, 5, 6, 7, 8)
 """Multiprocessors of a cluster: no more than every GPU with clusters has."""
@@ -112,14 +111,14 @@ class ClusterPlan(PartsPlan):
     def explain_kernels(self) -> Iterator[str]:
         """The blocks of a cluster, and what of a row waits outside of it."""
         yield (
-            f"{self.parts} chunks of {self.part.size:,} points by clusters of as many SMs, a chunk each; "
-            f"{count(1, 'block')} of {32 * chunk_warps(self.part.size)} threads per SM, {self.smem_bytes / 1024:.1f} KB"
+            f"clusters of {self.parts} SMs, each SM with a chunk of {self.part.size:,} points; 1 block of "
+            f"{32 * chunk_warps(self.part.size)} threads per SM, {self.smem_bytes / 1024:.1f} KB"
         )
         if self.gradients is not self:
             return
         yield (
-            f"backward: {self.kept_bytes(1) / 1024:.0f} KB of each cluster in the L2 cache, and sums of "
-            f"{self.sums_bytes(1) / 1024:.0f} KB per channel"
+            f"backward: {self.kept_bytes(1) / 1024:.0f} KB per cluster in the L2 cache, and "
+            f"{self.sums_bytes(1) / 1024:.0f} KB of sums per channel"
         )
 
 

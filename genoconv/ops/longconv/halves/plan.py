@@ -15,7 +15,6 @@ from genoconv.ops.longconv.one_sm.plan import FITS, Fit, OneSm
 from genoconv.ops.longconv.parts import PartsPlan
 from genoconv.ops.longconv.plan import Plan
 from genoconv.ops.longconv.three_pass.plan import ThreePass
-from genoconv.wording import count
 
 _WARPS = 16
 
@@ -101,9 +100,8 @@ class HalvesPlan(PartsPlan):
     def explain_kernels(self) -> Iterator[str]:
         """The block of a half."""
         yield (
-            f"forward: halves of {self.part.size:,} points, one after the other; {count(1, 'block')} of"
-            f" {32 * _WARPS} threads per SM, {self.smem_bytes / 1024:.1f} KB, and {self.kept_bytes / 1024:.0f} KB in"
-            " the L2 cache between them"
+            f"forward: two halves of {self.part.size:,} points in turn, 1 block of {32 * _WARPS} threads per SM,"
+            f" {self.smem_bytes / 1024:.1f} KB; {self.kept_bytes / 1024:.0f} KB in the L2 cache in between"
         )
 
 

@@ -50,8 +50,8 @@ def too_many(channels: int, length: int) -> str | None:
     if channels * length <= LARGEST_STRIDE:
         return None
     return (
-        f"{channels:,} channels of {length:,} positions exceed the {LARGEST_STRIDE:,} values per batch that "
-        f"the kernels count to: use fewer channels per call, or backend='torch'"
+        f"{channels:,} channels of {length:,} positions exceed the {LARGEST_STRIDE:,} values (channels x positions) "
+        "that the kernels support; use fewer channels per call or backend='torch'"
     )
 
 
@@ -253,20 +253,26 @@ class OneSmPlan(Plan):
 
     def explain_kernels(self) -> Iterator[str]:
         """Tiles, then the blocks of each kernel."""
-        rows = f"{self.packed} rows to a tile" if self.packed > 1 else f"tiles to a row: {self.span}"
-        yield f"tiles of 4,096 points, {rows}, {self.card.smem / 1024:.0f} KB of shared memory per block at most"
-        kept = {"forward": "the filter", "backward": "T(v)"}
+        tile = "4,096 points"
+        rows = (
+            f"{count(self.packed, 'row')} per tile of {tile}"
+            if self.packed > 1
+            else f"{count(self.span, 'tile')} of {tile} per row"
+        )
+        yield f"{rows}, at most {self.card.smem / 1024:.0f} KB of shared memory per block"
+        kept = {"forward": "filter", "backward": "T(v)"}
         for name, block in (
             ("forward", self.forward_block),
             ("backward", self.backward_block),
             ("filters", self.filter_block),
         ):
+            holds = [f"{count(block.staged, 'prefetched tensor')}"] if block.staged else []
+            holds += [kept[name]] if block.spectrum_in_smem else []
+            holds += ["sums"] if block.sums_in_smem else []
             yield (
                 f"{name}: {count(block.per_sm, 'block')} of {32 * block.warps} threads per SM,"
-                f" {count(block.rows, 'row')} in flight in each, {block.smem_bytes / 1024:.1f} KB"
-                + (f", {count(block.staged, 'tensor')} staged" if block.staged else "")
-                + (f", {kept[name]} kept" if block.spectrum_in_smem else "")
-                + (", sums kept" if block.sums_in_smem else "")
+                f" {count(block.rows, 'row')} in flight per block, {block.smem_bytes / 1024:.1f} KB"
+                + (f": rows, {', '.join(holds)}" if holds else "")
             )
 
 

@@ -113,12 +113,12 @@ class Chunks:
         if self.paired:
             return (
                 f"partial convolution: {self.taps:,} taps over {self.length:,} positions, in {self.count:,} chunks of"
-                f" {self.points:,} positions, each together with the one before it"
+                f" {self.points:,} positions, each joined with the one before it"
             )
         waste = 100 * (self.count * self.points / self.length - 1)
         return (
             f"partial convolution: {self.taps:,} taps over {self.length:,} positions, in {self.count:,} chunks of"
-            f" {self.points:,} positions that overlap by {self.overlap:,} ({waste:.0f} % more work than their length)"
+            f" {self.points:,} positions that overlap by {self.overlap:,} ({waste:.0f} % more positions in all)"
         )
 
 

@@ -25,6 +25,7 @@ from genoconv.ops.longconv.three_pass.factors import (
 )
 from genoconv.ops.longconv.three_pass.groups import InGroups
 from genoconv.ops.longconv.three_pass.tables import SECOND
+from genoconv.wording import count
 
 
 @dataclass(frozen=True)
@@ -258,10 +259,13 @@ class ThreePassPlan(InGroups):
         )
         rows, groups = self.rows_at_once(2**20), self.groups(2**20)
         yield f"columns of {steps}, {self.lines:,} lines of {self.points:,} points"
-        yield f"rows in flight between passes: {groups} x {rows:,}, {rows * self.kept / 2**18:.0f} MB each"
         yield (
-            f"a line in a block of {32 * self.line_warps('lines')} threads, {self._buffers} in shared memory, "
-            f"{line_bytes(self.points, self._buffers) / 1024:.1f} KB"
+            f"in flight between passes: {count(groups, 'group')} of {count(rows, 'row')}, "
+            f"{rows * self.kept / 2**18:.0f} MB per group"
+        )
+        yield (
+            f"line pass: 1 line at a time in a block of {32 * self.line_warps('lines')} threads, "
+            f"{count(self._buffers, 'line')} in shared memory, {line_bytes(self.points, self._buffers) / 1024:.1f} KB"
         )
 
 
