@@ -9,7 +9,7 @@ promoter, half of them from the opposite strand. Held out are whole regions of t
 and whole families of promoters (two that share a 32-mer are in one set). No window is from chr22, for the model.
 
 One probe, logistic regression on standardised features, is trained on the embeddings of ``genoconv embed``, on those
-of the same network with random weights, on the counts of 4-mers, and on the share of G and C. The strength of its
+of the same network with random weights, on the counts of 4-mers, and on the GC content. The strength of its
 penalty is chosen on a fifth of the training set. Writes ``promoters.md``, ``promoters.json`` and ``promoters.png``.
 """
 
@@ -189,7 +189,7 @@ def feature_sets(options: argparse.Namespace, sequences: list[Tokens]) -> Iterat
     yield "embeddings, trained", embeddings(options.model, fasta, work / "trained.npz")
     yield "embeddings, random weights", embeddings(untrained, fasta, work / "untrained.npz")
     yield "4-mers", np.array([np.bincount(mers(s, 4).astype(np.int64), minlength=256) for s in sequences], np.float64)
-    yield "share of G and C", np.array([[((s == A + 1) | (s == A + 2)).mean()] for s in sequences])
+    yield "GC content", np.array([[((s == A + 1) | (s == A + 2)).mean()] for s in sequences])
 
 
 def plot(rows: list[dict[str, Any]], curves: dict[str, tuple[Features, Features, float]], path: Path) -> None:
@@ -269,7 +269,7 @@ def write_report(options: argparse.Namespace, rows: list[dict[str, object]], y: 
     lines = [
         "# Human promoters beside other human sequence",
         "",
-        "`benchmarks/promoters.py`, which says what is compared: accuracy of one linear probe on held-out sequences.",
+        "`benchmarks/promoters.py`, which describes the comparison: accuracy of a linear probe on held-out data.",
         "",
         "| features | numbers | accuracy | 95 % interval | area under the ROC curve |",
         "|---|---:|---:|---:|---:|",

@@ -4,7 +4,7 @@
 
 The scores are those of ``genoconv scan -o NAME.npy``. AUROC: how often a rare variant (below 0.1 %) has a lower score
 than a common one (5 % and more); 0.5 is chance. The k-mer rows are the same score from counts of bases in the
-training genome, on both strands; the GC row ranks by G and C in the 101 bases around.
+training genome, on both strands; the row of GC content ranks by the 101 bases around.
 """
 
 # mypy: disable-error-code="no-untyped-call, no-any-return"

@@ -12,7 +12,7 @@ on functional regions) with ``genoconv train``, unless its model is in the work 
   (below 0.1 %) scored below common ones (above 5 %)? Area under the ROC curve of minus the log-likelihood ratio, with
   the 95 % interval of 1,000 bootstrap samples of the variants.
 
-Beside them rows that need no network: the share of G and C (for variants: whether a G or C is lost), and 5-mers (their
+Beside them rows that need no network: the GC content (for variants: whether a G or C is lost), and 5-mers (their
 counts for promoters; for variants the log-likelihood ratio under a Markov model of order 5 counted in the human
 training windows). ``--toy`` takes a model and a budget of seconds, to try the script: its figures mean nothing. Writes
 ``which_data.json`` and ``which_data.md``.
@@ -180,13 +180,13 @@ def main() -> None:
 def plain_rows(
     inputs: Inputs, some: Variants, sequences: Sequence[Any], labels: Labels, test: Labels
 ) -> list[dict[str, Any]]:
-    """What needs no network: the share of G and C, and 5-mers."""
+    """What needs no network: the GC content, and 5-mers."""
     share = np.array([[((s == A + 1) | (s == A + 2)).mean()] for s in sequences])
     human = inputs.assemblies[0]
     windows = WindowReader(human.fasta, human.split("train"))
     counts = [np.bincount(promoters.mers(s, ORDER).astype(np.int64), minlength=4**ORDER) for s in sequences]
     return [
-        {"name": "G and C", "promoters": probed(share, labels, test), "alleles": bootstrapped(some.lost, some.rare)},
+        {"name": "GC content", "promoters": probed(share, labels, test), "alleles": bootstrapped(some.lost, some.rare)},
         {
             "name": "5-mers",
             "promoters": probed(np.array(counts, np.float64), labels, test),

@@ -1,4 +1,4 @@
-"""Plain rivals of a fine-tuned model: a linear model on the share of G and C, on k-mers, or on given vectors."""
+"""Plain rivals of a fine-tuned model: a linear model on GC content, on k-mers, or on given vectors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _STEPS = 200
 
 
 def gc_share(sequences: Sequence[Tokens]) -> Array:
-    """(N, 1): share of G and C among the bases A, C, G, T."""
+    """(N, 1): GC content among the bases A, C, G, T."""
     found = [((s == C) | (s == G)).sum() / max(1, ((s >= A) & (s <= T)).sum()) for s in sequences]
     return np.array(found, np.float32)[:, None]
 

@@ -47,7 +47,7 @@ def _linear(session: "Session", parts: list[Sample], choices: list[Features]) ->
 
 
 def gc_around(sequences: Sequence[Tokens]) -> list[Array]:
-    """(n, 1): share of G and C among the bases A, C, G, T near each base."""
+    """(n, 1): GC content among the bases A, C, G, T near each base."""
     return [_gc_around(tokens) for tokens in sequences]
 
 
