@@ -35,15 +35,17 @@ def write_plot(path: Path, *, splits: dict[str, Any], figure: str) -> bool:
     axes = picture.subplots()
     for place, (name, value, (low, high)) in enumerate(rows):
         if value is None:
+            axes.annotate(" -", (0, place), va="center", fontsize=8)
             continue
         axes.barh(place, value, color="C0" if name == THIS else "0.75", height=0.65)
         if low is not None:
             axes.plot([low, high], [place, place], color="black", lw=1.2)
-        axes.annotate(f" {short(value)}", (max(value, high or value), place), va="center", fontsize=8)
+        axes.annotate(f" {short(value)}", (max(value, high or value, 0), place), va="center", fontsize=8)
     axes.set_yticks(range(len(rows)), [name for name, *_ in rows])
     axes.invert_yaxis()
     axes.set_xlabel(f"{figure} on the {_SPLITS[split]} ({_size(found)}), with 95 % bootstrap intervals")
     axes.spines[["top", "right"]].set_visible(False)
+    axes.axvline(0, color="0.45", lw=0.8)
     axes.margins(x=0.12)
     save_figure(picture, path)
     return True

@@ -1,5 +1,6 @@
 """What a person looks at first in a model folder: the curve and the card."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,16 @@ from genoconv.pipelines.train.assembly import Assembly
 from genoconv.pipelines.train.inputs import Inputs
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from genoconv.pipelines.train.session import Session
     from genoconv.train.metrics import Row
 
 _SHOWN_ORDERS = (0, 3)
+_DASHES = {0: ":", 3: "-."}
+_STYLES: dict[str, dict[str, Any]] = {"train": {"lw": 1, "alpha": 0.6}, "valid": {"lw": 1.8}}
+_MARKED = 40  # rows of a curve whose points are marked
+_USUAL = 0.95  # share of the training rows that the picture always shows
 
 
 def write_plot(path: Path, *, rows: "Sequence[Row]", baselines: Sequence[float]) -> bool:
@@ -23,30 +30,47 @@ def write_plot(path: Path, *, rows: "Sequence[Row]", baselines: Sequence[float])
     Returns:
         False where matplotlib is not installed, and nothing is written.
     """
-    figure = new_figure(10, 4.2)
+    figure = new_figure(10, 4.2, layout="constrained")
     if figure is None:
         return False
     from matplotlib.ticker import EngFormatter
 
     loss, perplexity = figure.subplots(1, 2)
-    figure.subplots_adjust(left=0.07, right=0.985, bottom=0.13, top=0.97, wspace=0.18)
-    for axes, name in ((loss, "loss"), (perplexity, "perplexity")):
-        for split, style in (("train", {"lw": 1, "alpha": 0.6}), ("valid", {"lw": 1.8, "marker": "o", "ms": 3.5})):
-            some = [row for row in rows if row.split == split]
-            axes.plot([r.tokens for r in some], [getattr(r, name) for r in some], label=split, **style)
+    for axes, name, lines in ((loss, "loss", ()), (perplexity, "perplexity", baselines)):
+        shown = {split: [row for row in rows if row.split == split] for split in _STYLES}
+        for split, some in shown.items():
+            marker = "o" if len(some) <= _MARKED else None
+            values = [getattr(row, name) for row in some]
+            axes.plot([row.tokens for row in some], values, label=split, marker=marker, ms=3.5, **_STYLES[split])
+        _spare_outliers(axes, shown, name, lines)
         axes.set_xlabel("bases read")
         axes.xaxis.set_major_formatter(EngFormatter())
+        axes.ticklabel_format(axis="y", useOffset=False)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
     loss.set_ylabel("loss (nats per base)")
     perplexity.set_ylabel("perplexity")
     best = min(range(len(baselines)), key=baselines.__getitem__)
-    for order in sorted({*_SHOWN_ORDERS, best}):
-        shown = f"Markov order {order}{' (best)' if order == best else ''}"
-        perplexity.axhline(baselines[order], ls="--", lw=1, color=f"C{2 + order % 7}", label=shown)
+    for order in sorted({*_SHOWN_ORDERS, best}):  # apart in print and to every eye: by their dashes
+        label = f"Markov order {order}{' (best)' if order == best else ''}"
+        style = ("--", "black") if order == best else (_DASHES[order], "0.45")
+        perplexity.axhline(baselines[order], ls=style[0], color=style[1], lw=1.2, label=label)
     perplexity.legend(frameon=False, fontsize=8)
     save_figure(figure, path)
     return True
+
+
+def _spare_outliers(axes: "Axes", rows: "Mapping[str, Sequence[Row]]", name: str, baselines: Sequence[float]) -> None:
+    """Let the first steps leave the picture at its top where they would flatten all that follows."""
+    train = sorted(getattr(row, name) for row in rows["train"])
+    held = [getattr(row, name) for row in rows["valid"]]
+    usual = train[: max(1, round(_USUAL * len(train)))]
+    values = [value for value in (*usual, *held, *baselines) if math.isfinite(value)]
+    if not values or not train:
+        return
+    low, high = min(values), max(values)
+    if train[-1] > high + 2 * (high - low):
+        axes.set_ylim(low - 0.05 * (high - low), high + 0.1 * (high - low))
 
 
 def write_curve(path: Path, *, name: str, rows: "Sequence[Row]") -> None:

@@ -13,8 +13,12 @@ from genoconv.lines import shortened
 from genoconv.pipelines.pictures import new_figure, require_matplotlib
 from genoconv.variants.reader import open_variants
 from genoconv.variants.records import Record
+from genoconv.wording import count, printable
 
 _SUFFIX = "_LLR"
+_MOST_NAMED, _LONGEST_NAME = 30, 70
+_DASHES = ("-", "--", ":")
+_FAR = 15  # times the distance between the quartiles
 _QUANTILES = {"percentile_1": 0.01, "median": 0.5, "percentile_99": 0.99}
 
 
@@ -110,18 +114,49 @@ def _describe(sample: str, records: int, scores: pd.DataFrame, field: str) -> di
 
 def _draw(scores: Mapping[str, pd.DataFrame], path: Path) -> None:
     require_matplotlib("the plot")
-    figure = new_figure(7, 4, layout="constrained")
+    drawn = {
+        (sample if len(frame.columns) == 1 else f"{sample} {field}"): frame[field].dropna().to_numpy()
+        for sample, frame in scores.items()
+        for field in map(str, frame)
+    }
+    drawn = {label: values for label, values in drawn.items() if len(values)}
+    named = len(drawn) <= _MOST_NAMED
+    figure = new_figure(7, 4 + 0.17 * named * len(drawn), layout="constrained")
     assert figure is not None
     axes = figure.subplots()
-    for sample, frame in scores.items():
-        for field in frame:
-            drawn = frame[field].dropna()
-            if len(drawn):
-                label = (
-                    f"{sample} ({len(drawn):,})" if len(frame.columns) == 1 else f"{sample} {field} ({len(drawn):,})"
-                )
-                axes.hist(drawn, bins=50, histtype="step", density=True, label=label)
-    axes.set(xlabel="ln P(alt window) - ln P(ref window), in nats", ylabel="density", title="Scores of ALT alleles")
-    if axes.has_data() and len(scores) <= 20:
-        axes.legend(fontsize="small")
+    edges, beyond = _bins(np.concatenate([np.empty(0), *drawn.values()]))
+    for place, (label, values) in enumerate(drawn.items()):
+        density = np.histogram(values, bins=edges)[0] / (len(values) * np.diff(edges))
+        [curve] = axes.plot(np.repeat(edges, 2), np.concatenate([[0], np.repeat(density, 2), [0]]), lw=1.2)
+        curve.set(color=f"C{place % 10}", linestyle=_DASHES[place // 10 % len(_DASHES)])
+        curve.set_label(f"{_short(label)} ({len(values):,})")
+    if not drawn:
+        axes.text(0.5, 0.5, "no scores", transform=axes.transAxes, ha="center", va="center")
+    note = f"; {count(beyond, 'score')} beyond the picture" if beyond else ""
+    axes.set(xlabel=f"ln P(alt window) - ln P(ref window), in nats{note}", ylabel="density")
+    axes.set_title("Scores of ALT alleles")
+    axes.set_xlim(edges[0], edges[-1])
+    axes.set_ylim(bottom=0)
+    if drawn and named:
+        legend = figure.legend(loc="outside lower left", fontsize="small", frameon=False)
+        for text_of in legend.get_texts():
+            text_of.set_parse_math(False)
     figure.savefig(path, format="png", dpi=150)
+
+
+def _bins(values: np.ndarray) -> tuple[np.ndarray, int]:
+    """Edges of 60 bins for all samples, and how many values, far from the others, lie beyond them."""
+    if not len(values):
+        return np.linspace(-1, 1, 61), 0
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+    reach = _FAR * (high - low) or np.inf
+    near = values[np.abs(values - middle) <= reach]
+    first, last = near.min(), near.max()
+    if first == last:
+        first, last = first - 0.5, last + 0.5
+    return np.linspace(first, last, 61), len(values) - len(near)
+
+
+def _short(name: str) -> str:
+    shown = printable(name)
+    return shown if len(shown) <= _LONGEST_NAME else f"{shown[: _LONGEST_NAME - 3]}..."

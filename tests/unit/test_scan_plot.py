@@ -44,12 +44,14 @@ def drawn(monkeypatch: pytest.MonkeyPatch, values: np.ndarray, genes: pd.DataFra
     return figures[0]
 
 
-@pytest.mark.parametrize(("length", "many"), [(1, 3), (90, 8), (1500, 300)])
+@pytest.mark.parametrize(
+    ("length", "many", "size"), [(1, 3, 1), (90, 8, 46), (90, 12, 2), (1500, 40, 5), (1500, 300, 751)]
+)
 def test_names_of_genes_neither_overlap_nor_leave_the_picture(
-    monkeypatch: pytest.MonkeyPatch, length: int, many: int
+    monkeypatch: pytest.MonkeyPatch, length: int, many: int, size: int
 ) -> None:
     starts = [1000 - length // 3 + length * i // many for i in range(many)]
-    rows = [(s, s + length // 2 + 1, "+-"[i % 2], f"g{i}", f"LONG_$NAME$_{i}") for i, s in enumerate(starts)]
+    rows = [(s, s + size, "+-"[i % 2], f"g{i}", f"LONG_$NAME$_{i}") for i, s in enumerate(starts)]
     genes = pd.DataFrame(rows, columns=["start", "end", "strand", "gene_id", "name"])
     genes = genes[(genes["start"] < 1000 + length) & (genes["end"] > 1000)]
     figure = drawn(monkeypatch, np.zeros((length, 4)), genes)

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,9 @@ from train_runs import configuration, patterned_genome, tiny_config, train_tiny
 from genoconv import load_model
 from genoconv.genome.fasta.access import Fasta
 from genoconv.models.checkpoint import read_config
+from genoconv.pipelines.train import report
 from genoconv.pipelines.train.report import write_plot
+from genoconv.train.metrics import Row
 
 PARTS = {
     "model.safetensors",
@@ -62,3 +65,19 @@ def test_without_matplotlib_there_is_no_plot_and_no_trouble(tmp_path: Path, monk
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert not write_plot(tmp_path / "training.png", rows=[], baselines=[4.0])
     assert not (tmp_path / "training.png").exists()
+
+
+@pytest.mark.parametrize(("losses", "top"), [([1.3], 1.4), ([9.0, *[1.3, 1.2] * 30], 1.4), ([2.0, 1.6, 1.3], 2.0)])
+def test_the_curve_shows_one_step_and_is_not_flattened_by_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, losses: list[float], top: float
+) -> None:
+    figures: list[Any] = []
+    monkeypatch.setattr(report, "save_figure", lambda figure, path: figures.append(figure))
+    rows = [Row(i, i * 1000, "train", {"loss": x, "perplexity": 3 * x}, 1e-3) for i, x in enumerate(losses)]
+    assert write_plot(tmp_path / "training.png", rows=rows, baselines=[4.0, 3.99, 3.98, 3.97, 3.9])
+    loss, perplexity = figures[0].axes
+    assert list(loss.lines[0].get_ydata()) == losses
+    assert len(losses) > 40 or loss.lines[0].get_marker() == "o"
+    assert loss.get_ylim()[1] == pytest.approx(top, abs=0.1)
+    assert perplexity.get_ylim()[1] < 3.3 * top
+    assert len({line.get_linestyle() for line in perplexity.lines[2:]}) == len(perplexity.lines[2:]) == 3
