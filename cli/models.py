@@ -200,10 +200,11 @@ def remove(options: RemoveOptions) -> Outcome:
 
 def _print_tree(values: dict[str, object], *, depth: int) -> None:
     """Nested values as indented lines; what is empty or longer than a screen is left to --json."""
+    width = max([12, *(len(name) for name, value in values.items() if not isinstance(value, dict))])
     for name, value in values.items():
         if isinstance(value, dict) and value:
             console.line(f"{'  ' * depth}{name}")
             _print_tree(value, depth=depth + 1)
         elif value not in ({}, [], None):
             text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-            console.line(f"{'  ' * depth}{name:<14} {text if len(text) <= 200 else text[:197] + '...'}")
+            console.line(f"{'  ' * depth}{name:<{width}} {text if len(text) <= 200 else text[:197] + '...'}")

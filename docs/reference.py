@@ -12,10 +12,11 @@ RESULTS = Path(__file__).resolve().parent.parent / "benchmarks" / "results"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the benchmarks' results, tables and pictures, as ``results/``."""
+    """Add the benchmarks' results, tables and pictures, as ``results/``; wide tables get the room of the contents."""
     for path in sorted(RESULTS.iterdir()):
         if path.suffix == ".md":
-            files.append(File.generated(config, f"results/{path.name}", content=path.read_text(encoding="utf-8")))
+            page = f"---\nhide: [toc]\n---\n\n{path.read_text(encoding='utf-8')}"
+            files.append(File.generated(config, f"results/{path.name}", content=page))
         elif path.suffix == ".png":
             files.append(File.generated(config, f"results/{path.name}", abs_src_path=str(path)))
     return files

@@ -15,6 +15,7 @@ from pathlib import Path
 from genoconv import __version__, paths
 from genoconv.errors import GenoconvError
 from genoconv.genome.assemblies import store
+from genoconv.wording import count
 
 _DEPENDENCIES = ("pytorch-lightning", "pysam", "pyfaidx", "pandas", "safetensors")
 _EXTRAS = {
@@ -140,7 +141,7 @@ def _compute() -> Iterator[Finding]:
     try:
         import torch
 
-        yield Finding("torch", f"{torch.__version__}, {torch.get_num_threads()} threads")
+        yield Finding("torch", f"{torch.__version__}, {count(torch.get_num_threads(), 'thread')}")
     except Exception as error:
         yield Finding("torch", _words(error), ok=False, advice="reinstall torch for this machine")
         return

@@ -40,7 +40,8 @@ def causal() -> None:
     for axes, values, title in panels:
         axes.vlines(range(positions), 0, values, color=COLOURS["train"], lw=1.4)
         axes.axhline(0, color=COLOURS["grey"], lw=0.8)
-        axes.set(title=title, yticks=[])
+        axes.set_title(title, fontsize=10)
+        axes.set_yticks([])
         axes.spines["left"].set_visible(False)
     figure.tight_layout()
     save(figure, "causal")
