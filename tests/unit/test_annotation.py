@@ -106,7 +106,7 @@ DIALECTS = {
     "RNAs in and outside of gene rows": (
         "c  x  gene  1  40  .  +  .  ID=g\nc  x  tRNA  1  40  .  +  .  ID=t\n"
         "c  x  lnc_RNA  5  9  .  +  .  ID=n;Parent=g\n"
-        "c  x  tmRNA  41  60  .  +  .  ID=s",
+        "c  x  tmRNA  41  60  .  +  .  ID=s\nc  x  sgRNA  71  90  .  +  .  ID=made",
         [("c", 0, 40, "+", "g", "g", ""), ("c", 40, 60, "+", "s", "s", "tmRNA")],
     ),
     "gffread, transcripts of one geneID": (

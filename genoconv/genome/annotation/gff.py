@@ -26,6 +26,8 @@ _TABS = 8
 # Rows that describe a whole contig, among others.
 _WHOLE = frozenset({"region", "chromosome"})
 _PARTS = frozenset({"transcript", "mRNA", "exon", "CDS"})
+# mRNA is translated; sgRNA is a guide that was made for an experiment, not a gene.
+_NO_RNA_GENES = frozenset({"mRNA", "sgRNA"})
 
 Kind = Literal["gene", "part", "whole", ""]
 
@@ -39,7 +41,7 @@ def kind_of(feature: str) -> Kind:
 
 def is_rna(feature: str) -> bool:
     """Whether a feature is an RNA that is not translated: ``tRNA``, ``rRNA``, ``tmRNA``, ``ncRNA``, ``SRP_RNA``, ..."""
-    return feature.endswith("RNA") and feature != "mRNA"
+    return feature.endswith("RNA") and feature not in _NO_RNA_GENES
 
 
 class Row(NamedTuple):
