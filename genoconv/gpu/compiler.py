@@ -36,18 +36,18 @@ class Kernel:
 
 @cache
 def missing() -> str | None:
-    """Why nothing can be compiled here, with the remedy; None where NVRTC is installed."""
+    """Why nothing can be compiled on this machine, with the remedy; None if NVRTC is installed."""
     try:
         compiler_version()
     except (ImportError, RuntimeError, OSError) as error:
         reason = next(iter(str(error).splitlines()), "")[:80]
-        return f"the CUDA run-time compiler is not installed ({reason}); pip install 'genoconv[cuda]'"
+        return f"the CUDA run-time compiler is not installed ({reason}); run: pip install 'genoconv[cuda]'"
     return None
 
 
 @cache
 def compiler_version() -> str:
-    """Version of NVRTC, such as ``13.0``; an ImportError where that or cuda-core is not installed."""
+    """Version of NVRTC, such as ``13.0``; an ImportError if NVRTC or cuda-core is not installed."""
     import_module("cuda.core")  # completely, and here: compiling threads would find it half imported
     from cuda.bindings import nvrtc
 

@@ -1,7 +1,7 @@
-"""Operators: the long convolution and what a Hyena block has around it.
+"""Operators: the long convolution and the other parts of a Hyena block.
 
-Each has a folder with its contract, a reference in plain torch beside it, and its kernels' launches. Names resolve on
-first use: importing this loads no torch.
+Each has a folder with the operator, a reference in plain torch and the launches of its kernels. Names are resolved on
+first use, so importing this package does not load torch.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""What the host code of all operators shares: whether their kernels can run, types of values, launches."""
+"""Shared by the host code of all operators: whether kernels can run, types of values, launches."""
 
 import os
 import struct
@@ -17,7 +17,7 @@ from genoconv.gpu.targets import Card
 
 BACKENDS = ("auto", "cuda", "torch")
 TYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
-"""Types of values that the kernels read and write, as their sources number them."""
+"""Types of values that the kernels read and write, with their numbers in the sources."""
 CHUNK = 8
 """Values that a thread moves at a time."""
 _SUM_WARPS = 16
@@ -96,14 +96,14 @@ COLUMN_SUMS = kernel("sums/column_sums", threads=32 * _SUM_WARPS, smem_bytes=4 *
 
 
 def column_sums(x: Tensor) -> Tensor:
-    """The sums of `x` (R, ...), contiguous float32, over R: of what each block of a kernel has found."""
+    """Sum `x` (R, ...), contiguous float32, over R: one partial sum per block of a kernel."""
     y = torch.empty(x.shape[1:], dtype=torch.float32, device=x.device)
     launch(COLUMN_SUMS, (x, y, len(x), y.numel()), grid=-(-y.numel() // 32), on=x)
     return y
 
 
 def bits(x: float) -> int:
-    """A float argument of a kernel, as the integer that a launch takes."""
+    """A float argument of a kernel as the integer with the same bits, as launches need."""
     return int(struct.unpack("<i", struct.pack("<f", x))[0])
 
 

@@ -1,8 +1,8 @@
-"""Linear layers between (B, N, D), as the residual stream lies, and (B, D, N), as the long convolution wants it.
+"""Linear layers between (B, N, D), the layout of the residual stream, and (B, D, N), that of the long convolution.
 
-Matrix products read and write either layout at the same speed, so nothing is transposed. Plain torch; what differs from
-its own gradients is the weights' alone: sums over the batch are made in float32, and few long rows are not left to a
-batched product, which has no blocks for all of a GPU there.
+Matrix products read and write either layout at the same speed, so nothing is transposed. This is plain torch, except
+for the gradients of weights: they are summed over the batch in float32, and a few long rows take one product each,
+because a batched product would not fill a GPU.
 """
 
 from typing import Any
@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 _BATCHED_FROM = 8
-"""Rows from which a batched product fills a GPU."""
+"""Least number of rows with which a batched product fills a GPU."""
 
 
 def to_channels(x: Tensor, weight: Tensor) -> Tensor:
-    """(B, N, I) times (O, I) -> (B, O, N) contiguous, of the type of ``x``, in which the product is made."""
+    """(B, N, I) times (O, I) -> (B, O, N) contiguous, computed in the type of ``x``."""
     if not torch.is_grad_enabled():
         return _to_channels(x, weight)
     y: Tensor = _ToChannels.apply(x, weight)  # type: ignore[no-untyped-call]
@@ -23,7 +23,7 @@ def to_channels(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def from_channels(x: Tensor, weight: Tensor) -> Tensor:
-    """(B, I, N) times (O, I) -> (B, N, O) contiguous, of the type of ``x``, in which the product is made."""
+    """(B, I, N) times (O, I) -> (B, N, O) contiguous, computed in the type of ``x``."""
     if not torch.is_grad_enabled():
         return _from_channels(x, weight)
     y: Tensor = _FromChannels.apply(x, weight)  # type: ignore[no-untyped-call]

@@ -1,8 +1,8 @@
-"""From two functions that launch kernels to one differentiable operator of torch.
+"""Turns two functions that launch kernels into one differentiable operator of torch.
 
-Kernels are called straight where only autograd looks on, and through registered operators where somebody else has to
-see them: a compiler, a mode, a transform, a tensor of another class. Operators cost a small problem more time on the
-host than its kernels take.
+If only autograd is involved, kernels are called directly. Registered operators are used if something else has to see
+the call: a compiler, a mode, a transform or a tensor subclass. For small problems, operators take more time on the host
+than the kernels on the GPU.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ _PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def watched(*values: Any) -> bool:
-    """Whether somebody beside autograd has to see an operator."""
+    """Whether something other than autograd has to see the operator."""
     if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0:
         return True
     if torch._C._functorch.peek_interpreter_stack() is not None:  # vmap, grad, functionalize
@@ -37,18 +37,18 @@ def differentiable(
     keep: Callable[[Any, tuple[Any, ...], Any], None],
     gradients: Callable[..., tuple[Tensor | None, ...]],
 ) -> Callable[P, R]:
-    """An operator ``genoconv::name`` and its gradient ``genoconv::name_backward``.
+    """Make an operator ``genoconv::name`` and its gradient ``genoconv::name_backward``.
 
     Args:
         name: of the operator.
-        forward, backward: launch the kernels; their annotations are the operators' schemas, and they return tensors
-            only, none of them an argument.
-        forward_fake, backward_fake: the same shapes and types without values.
-        keep: stores in autograd's context what the gradient needs, from the arguments and the outputs.
-        gradients: ``gradients(backward, ctx, *output gradients)`` gives one gradient for every argument.
+        forward, backward: launch the kernels. Their annotations are the operators' schemas; they return only tensors,
+            none of which is an argument.
+        forward_fake, backward_fake: return tensors of the same shapes and types without values.
+        keep: stores arguments and outputs that the gradient needs in autograd's context.
+        gradients: ``gradients(backward, ctx, *output gradients)`` returns one gradient per argument.
 
     Returns:
-        A function of the arguments of ``forward``, positional.
+        A function with the arguments of ``forward``, positional only.
     """
     operator: Any = torch.library.custom_op(f"genoconv::{name}", forward, mutates_args=(), device_types="cuda")
     operator_backward: Any = torch.library.custom_op(

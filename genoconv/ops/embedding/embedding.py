@@ -1,4 +1,4 @@
-"""Rows of a small table by token, with a gradient that is summed in a fixed order instead of by atomic additions."""
+"""Embedding of tokens in a small table; its gradient is summed in a fixed order, without atomic additions."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -7,31 +7,31 @@ from genoconv.errors import KernelError, UsageError
 from genoconv.ops import kernels
 
 MOST_TOKENS = 16
-"""Rows of a table whose gradient the kernel makes: a thread keeps a sum for each."""
+"""Most rows of a table that the kernel supports: a thread keeps one sum per row."""
 
 
 def embed(ids: Tensor, table: Tensor, *, backend: str = "auto") -> Tensor:
-    """Look tokens up.
+    """Look up the rows of tokens.
 
     Args:
         ids: (...) int32 or int64, 0 <= id < V.
         table: (V, D), any floating type.
-        backend: of the gradient. ``torch``, ``cuda`` (a kernel for V up to 16 and D a multiple of 8, the same result
-            every time), or ``auto``: the kernel where it can serve the call.
+        backend: for the gradient: ``torch``, ``cuda`` (a kernel for V up to 16 and D a multiple of 8, with identical
+            bits every time), or ``auto``: the kernel if it supports the call.
 
     Returns:
         (..., D) like ``table``. Differentiable (with the kernel once).
 
     Raises:
         UsageError: ``ids`` are not integers.
-        KernelError: ``backend="cuda"`` and the kernel cannot serve this call.
+        KernelError: ``backend="cuda"``, and the kernel does not support this call.
     """
     if ids.is_floating_point() or ids.is_complex():
         raise UsageError(f"ids are {ids.dtype}; they must be integers")
     reason = kernels.unsupported(table, backend)
     if reason is None and (table.shape[0] > MOST_TOKENS or table.shape[1] % kernels.CHUNK or ids.numel() == 0):
-        limits = f"{MOST_TOKENS} rows of a multiple of {kernels.CHUNK} values"
-        reason = f"the kernel takes tables of up to {limits}, got {tuple(table.shape)}"
+        limits = f"{MOST_TOKENS} rows of multiples of {kernels.CHUNK} values"
+        reason = f"the kernel supports tables of up to {limits}, got {tuple(table.shape)}"
     if reason is None:
         from genoconv.ops.embedding import fused
 

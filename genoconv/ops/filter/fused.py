@@ -154,7 +154,7 @@ def _taps_smem(D: int, F: int) -> int:
 def no_taps(D: int, F: int, index: int) -> str | None:
     """Why GPU `index` cannot run the kernels of `taps` for D channels from F neurons, or None."""
     if D % 16 or F % 16 or D > _MOST_CHANNELS or F > _MOST_NEURONS:
-        return f"the kernels take up to {_MOST_CHANNELS} channels and {_MOST_NEURONS} neurons, in steps of 16"
+        return f"the kernels support up to {_MOST_CHANNELS} channels and {_MOST_NEURONS} neurons, in steps of 16"
     need, room = _taps_smem(D, F), local_card(index).smem
     return (
         f"{D} channels need {need:,} bytes of shared memory per block; this GPU has {room:,}" if need > room else None

@@ -10,27 +10,27 @@ from genoconv.ops import kernels
 def bias_gelu(x: Tensor, bias: Tensor, *, backend: str = "auto") -> Tensor:
     """gelu(x + bias), with gelu(z) = z / 2 (1 + tanh(sqrt(2 / pi) (z + 0.044715 z^3))).
 
-    The gradient of ``bias`` comes out of the same pass as that of ``x``.
+    The gradients of ``bias`` and ``x`` are computed in one pass.
 
     Args:
-        x: (..., D), a linear layer's product, any floating type.
-        bias: (D,), that layer's bias.
+        x: (..., D), the output of a linear layer without its bias, any floating type.
+        bias: (D,), the bias of that layer.
         backend: ``torch``, ``cuda`` (kernels for float32, bfloat16 and float16 with D a multiple of 8), or ``auto``:
-            the kernels where they can serve the call.
+            the kernels if they support the call.
 
     Returns:
         (..., D) like ``x``. Differentiable (with the kernels once) in both.
 
     Raises:
-        UsageError: ``bias`` does not fit.
-        KernelError: ``backend="cuda"`` and the kernels cannot serve this call.
+        UsageError: ``bias`` does not match ``x``.
+        KernelError: ``backend="cuda"``, and the kernels do not support this call.
     """
     D = x.shape[-1] if x.ndim else 0
     if bias.shape != (D,):
         raise UsageError(f"bias must be ({D},) like the last dimension of x; got {tuple(bias.shape)}")
     reason = kernels.unsupported(x, backend)
     if reason is None and (D % kernels.CHUNK or x.numel() == 0):
-        reason = f"the kernels take rows of a multiple of {kernels.CHUNK} values, got {D:,}"
+        reason = f"the kernels support rows of multiples of {kernels.CHUNK} values, got {D:,}"
     if reason is None:
         from genoconv.ops.gelu import fused
 
@@ -43,7 +43,7 @@ def bias_gelu(x: Tensor, bias: Tensor, *, backend: str = "auto") -> Tensor:
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A linear layer and its GELU: gelu(x weight^T + bias).
 
-    Where kernels serve, the bias is added with the GELU; elsewhere with the product, which costs no pass of its own.
+    With the kernels, the bias is added in the GELU; otherwise in the matrix product, so it never takes an extra pass.
 
     Args:
         x: (..., I), any floating type.

@@ -21,7 +21,7 @@ _PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def unsupported(u: Tensor) -> str | None:
-    """Why the kernels cannot serve rows u (B, H, N), and the way out; None where they can."""
+    """Why the kernels do not support rows u (B, H, N), and the remedy; None if they do."""
     if u.device.type != "cuda":
         return f"the kernels need CUDA tensors, but u is on {u.device.type}; move it to a GPU or use backend='torch'"
     if u.dtype not in DTYPES:

@@ -26,12 +26,12 @@ def convolve(
     gate_out: Tensor | None,
     backend: str,
 ) -> Tensor | None:
-    """As :func:`genoconv.ops.longconv.sparse.fftconv_sparse`; None where torch.fft serves this call.
+    """As :func:`genoconv.ops.longconv.sparse.fftconv_sparse`; None if torch.fft is to compute it.
 
     k: filters, or those that were prepared with this mask and a skip.
 
     Raises:
-        KernelError: ``backend="cuda"`` and the kernels cannot serve this call.
+        KernelError: ``backend="cuda"``, and the kernels do not support this call.
     """
     backend = backend_of(backend)
     if backend == "torch":

@@ -1,4 +1,4 @@
-"""Filters that were transformed once, for inference with many batches."""
+"""Filters that are transformed once, for inference with many batches."""
 
 import math
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class StoredSpectrum:
 
     Attributes:
         filter: (H, size) complex fp16 as int32, scaled by powers of two.
-        scale: (H, scales) fp32, what undoes that.
+        scale: (H, scales) fp32, the factors that undo the scaling.
         taps: K.
     """
 
@@ -33,15 +33,15 @@ class StoredSpectrum:
 
 
 class FilterSpectrum:
-    """A filter that :func:`genoconv.ops.prepare_filter` keeps transformed; a constant, without gradient.
+    """A prepared filter, from :func:`genoconv.ops.prepare_filter`; a constant, without gradient.
 
-    Which transform is wanted shows when the first rows come: each is made then, and kept.
+    A transform is computed when the first rows of its size arrive, and kept.
 
     Attributes:
         taps: the filter itself, (H, K).
         skip: the D skip, (H,), or None.
-        length: the longest N, in positions, that it serves.
-        keep: blocks of the spectrum that are not taken as zero; None is all.
+        length: the longest N, in positions.
+        keep: blocks of the spectrum that are not set to zero; None means all.
         made: transforms for the kernels, by regime and transform size.
     """
 
@@ -67,7 +67,7 @@ class FilterSpectrum:
 
     def make(self, plan: "Plan") -> StoredSpectrum:
         """T(k) + D for the kernels of one plan, kept in :attr:`made`."""
-        # What interleaved blocks leave of a spectrum has no place for all of a skip.
+        # Interleaved blocks leave only some frequencies, so they cannot hold the whole skip.
         interleaved = self.keep is not None and self.keep.interleaved
         made = plan.prepare_filter(self.taps[:, : plan.size], None if interleaved else self.skip)
         if self.keep is not None and not interleaved:
@@ -79,12 +79,12 @@ class FilterSpectrum:
 
 
 def upcast(x: Tensor) -> Tensor:
-    """In the type that the transform is computed in: float32, or float64 for float64."""
+    """Convert to the type of the transform: float32, or float64 for float64."""
     return x if x.dtype == torch.float64 else x.float()
 
 
 def fast_size(least: int) -> int:
-    """Smallest even 2^a 3^b 5^c that is at least ``least``: lengths that every FFT library does without padding."""
+    """Smallest even 2^a 3^b 5^c that is at least ``least``: lengths that every FFT library supports well."""
     best = 1 << max(1, (least - 1).bit_length())
     for fives in (1, 5, 25):
         for threes in (1, 3, 9, 27):

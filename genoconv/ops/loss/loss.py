@@ -8,7 +8,7 @@ from genoconv.errors import KernelError, UsageError
 from genoconv.ops import kernels
 
 WIDEST = 16
-"""Logits of a position that the kernels serve: a thread has all of them."""
+"""Most logits per position that the kernels support: one thread holds all of them."""
 
 
 def next_token_sums(
@@ -20,23 +20,23 @@ def next_token_sums(
     count: int | None = None,
     backend: str = "auto",
 ) -> Tensor:
-    """Summed negative log-likelihood of every token given those before it, and the sum of weights.
+    """Sum the negative log-likelihoods of all tokens given those before them, and sum the weights.
 
     Args:
         logits: (B, N, V), any floating type; position i predicts token i + 1.
         ids: (B, N) integer tokens.
-        weights: (B, N), of each token in the loss; None is one everywhere.
-        first, count: the columns that take part, and the only tokens that are targets; default: all.
-        backend: ``torch``, ``cuda`` (kernels that read logits once, for V 8 or 16), or ``auto``: the kernels where they
-            can serve the call.
+        weights: (B, N), the weight of each token in the loss; None means one.
+        first, count: range of the columns, and of the tokens that can be targets; default: all.
+        backend: ``torch``, ``cuda`` (kernels that read logits once, for V 8 or 16), or ``auto``: the kernels if they
+            support the call.
 
     Returns:
         (2,) float32 (float64 for float64 logits): the weighted sum in nats, and the weight. The sum is differentiable
         (with the kernels once) in ``logits``.
 
     Raises:
-        UsageError: shapes or columns do not fit.
-        KernelError: ``backend="cuda"`` and the kernels cannot serve this call.
+        UsageError: shapes or columns do not match.
+        KernelError: ``backend="cuda"``, and the kernels do not support this call.
     """
     V = logits.shape[-1] if logits.ndim == 3 else 0
     count = V - first if count is None else count
@@ -48,7 +48,7 @@ def next_token_sums(
         raise UsageError(f"columns {first} to {first + count - 1} are outside the {V} logits of a position")
     reason = kernels.unsupported(logits, backend)
     if reason is None and (V % kernels.CHUNK or V > WIDEST or logits.numel() == 0):
-        reason = f"the kernels take 8 or 16 logits per position, got {V}"
+        reason = f"the kernels support 8 or 16 logits per position, got {V}"
     if reason is None:
         from genoconv.ops.loss import fused
 

@@ -28,20 +28,20 @@ def add_norm(
     Args:
         residual: (..., D) float32 or float64.
         weight, bias: (D,), of the norm.
-        branch: (..., D) like ``residual``, of any floating type; None adds nothing.
-        branch_bias: (D,), added with ``branch``; None is zero.
+        branch: (..., D) like ``residual``, of any floating type; None means zero.
+        branch_bias: (D,), added with ``branch``; None means zero.
         eps: added to the variance.
-        dtype: type of the normalised rows; None is that of ``weight``, or what autocast makes of it.
+        dtype: type of the normalised rows; None means that of ``weight``, or the type that autocast chooses.
         backend: ``torch``, ``cuda`` (kernels that read and write every row once, for float32 residuals with D a
-            multiple of 8 up to 1,024), or ``auto``: the kernels where they can serve the call.
+            multiple of 8 up to 1,024), or ``auto``: the kernels if they support the call.
 
     Returns:
-        The sum, of the type of ``residual``, and the normalised sum, both (..., D). Differentiable (with the kernels
-        once) in all five tensors; without a branch the sum is ``residual`` itself.
+        The sum, in the type of ``residual``, and the normalised sum, both (..., D). Differentiable (with the kernels
+        once) in all five tensors. Without a branch the sum is ``residual`` itself.
 
     Raises:
-        UsageError: shapes do not fit.
-        KernelError: ``backend="cuda"`` and the kernels cannot serve this call.
+        UsageError: shapes do not match.
+        KernelError: ``backend="cuda"``, and the kernels do not support this call.
     """
     _check(residual, weight, bias, branch, branch_bias)
     reason = kernels.unsupported(residual, backend) or _unsupported(residual, weight, branch, dtype)
@@ -77,12 +77,12 @@ def reference(
 def _unsupported(residual: Tensor, weight: Tensor, branch: Tensor | None, dtype: torch.dtype | None) -> str | None:
     D = residual.shape[-1]
     if residual.dtype != torch.float32:
-        return f"the kernels take float32 residuals, got {residual.dtype}"
+        return f"the kernels support float32 residuals, got {residual.dtype}"
     if D % kernels.CHUNK or D > 1024 or residual.numel() == 0:
-        return f"the kernels take rows of a multiple of {kernels.CHUNK} values up to 1,024, got {D:,}"
+        return f"the kernels support rows of up to 1,024 values, in multiples of {kernels.CHUNK}, got {D:,}"
     for name, found in (("branch", None if branch is None else branch.dtype), ("dtype", dtype or weight.dtype)):
         if found is not None and found not in kernels.TYPES:
-            return f"{name} is {found}; the kernels take float32, bfloat16 or float16"
+            return f"{name} is {found}; the kernels support float32, bfloat16 and float16"
     return None
 
 
@@ -93,7 +93,7 @@ def _check(residual: Tensor, weight: Tensor, bias: Tensor, branch: Tensor | None
             raise UsageError(f"{name} must be ({D},) like the last dimension of residual; got {tuple(vector.shape)}")
     if branch is not None and branch.shape != residual.shape:
         raise UsageError(
-            f"branch is {tuple(branch.shape)} and residual {tuple(residual.shape)}; they must have the same shape"
+            f"branch is {tuple(branch.shape)}, but residual is {tuple(residual.shape)}; they must have the same shape"
         )
     if branch is None and branch_bias is not None:
-        raise UsageError("branch_bias was given without a branch; pass the branch, or leave it out")
+        raise UsageError("branch_bias has no effect without a branch; pass a branch, or omit branch_bias")

@@ -15,7 +15,7 @@ from genoconv.ops import kernels
 from genoconv.ops.short_conv import on_cpu
 
 WIDEST = 9
-"""Taps that the kernels serve: what one chunk of eight positions beside a thread's own covers."""
+"""Most taps that the kernels support: a thread reads its own chunk of eight positions and one neighbour."""
 
 
 def gated_short_conv(
@@ -33,22 +33,22 @@ def gated_short_conv(
         u: (B, 3 D, N), any floating type.
         weight: (3 D, 1, K), as of a depthwise ``torch.nn.Conv1d``.
         bias: (3 D,) of the convolution, or None.
-        u_bias: (3 D,), the projection's own bias where ``u`` comes without it; None is zero.
-        before: (B, 3 D, K - 1), u of the positions just before, in place of zeros.
+        u_bias: (3 D,), the bias of the projection if ``u`` does not include it; None means zero.
+        before: (B, 3 D, K - 1), the values of u before the first position; None means zero.
         backend: ``torch``, ``cuda`` (kernels that read u once, for float32, bfloat16 and float16 and up to 9 taps), or
-            ``auto``: the kernels where they can serve the call.
+            ``auto``: the kernels if they support the call.
 
     Returns:
         x0 and x1 * v, both (B, D, N) like ``u``. Differentiable (with the kernels once) in all four tensors.
 
     Raises:
-        UsageError: shapes do not fit.
-        KernelError: ``backend="cuda"`` and the kernels cannot serve this call.
+        UsageError: shapes do not match.
+        KernelError: ``backend="cuda"``, and the kernels do not support this call.
     """
     _check(u, weight, bias, u_bias, before)
     reason = kernels.unsupported(u, backend)
     if reason is None and weight.shape[2] > WIDEST:
-        reason = f"the kernels take up to {WIDEST} taps, got {weight.shape[2]}"
+        reason = f"the kernels support up to {WIDEST} taps, got {weight.shape[2]}"
     if reason is None:
         from genoconv.ops.short_conv import fused
 
@@ -76,7 +76,7 @@ def reference(
     history = weight.shape[2] - 1
     padded = F.pad(u, (history, 0)) if before is None else torch.cat([before, u], dim=2)
     if u_bias is not None:
-        # Added before the product, not folded into `bias` behind it: the sum of the two rounds worse.
+        # Added before the product and not folded into `bias`, which would round worse.
         padded[:, :, history if before is None else 0 :] += u_bias.to(u.dtype)[:, None]
     x0, x1, v = F.conv1d(padded, weight, bias, groups=weight.shape[0]).chunk(3, dim=1)
     return x0, x1 * v
@@ -93,4 +93,4 @@ def _check(u: Tensor, weight: Tensor, bias: Tensor | None, u_bias: Tensor | None
             raise UsageError(f"{name} must be ({rows},) like the rows of u; got {tuple(vector.shape)}")
     history = (len(u), rows, weight.shape[2] - 1)
     if before is not None and before.shape != history:
-        raise UsageError(f"before must be {history}, the positions that {weight.shape[2]} taps look back to")
+        raise UsageError(f"before must be {history}, the history of {weight.shape[2]} taps; got {tuple(before.shape)}")
