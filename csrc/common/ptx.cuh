@@ -1,5 +1,5 @@
-// Every instruction that C++ has no word for, and nothing else. `tests/emulation/ptx.cuh` offers the same functions
-// to a CPU compiler. Shared memory is addressed by 32-bit byte offsets.
+// Instructions that C++ cannot express, and nothing else. `tests/emulation/common/ptx.cuh` has the same functions for a
+// CPU compiler. Shared memory is addressed by 32-bit byte offsets.
 #pragma once
 
 using u16 = unsigned short;
@@ -12,8 +12,8 @@ using u64 = unsigned long long;
 DEVICE int thread_index() { return threadIdx.x; }
 DEVICE int block_index() { return blockIdx.x; }
 DEVICE int grid_size() { return gridDim.x; }
-// Lets the next kernel's blocks begin where this one leaves room; they wait for its results with wait_for_dependency.
-// That returns at once where the kernel was not launched to begin early.
+// Lets blocks of the next kernel start where this one leaves room; they wait for its results with wait_for_dependency,
+// which returns at once in a kernel that was not launched early.
 DEVICE void launch_dependents() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
@@ -24,8 +24,8 @@ DEVICE void wait_for_dependency() {
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }
-// x, of which the compiler knows nothing: what follows from it is computed where it is wanted, not before a loop, where
-// it would take registers.
+// x, opaque to the compiler: values that depend on it are computed where they are needed, and not before a loop, where
+// they would occupy registers.
 DEVICE u32 computed_here(u32 x) {
   asm volatile("" : "+r"(x));
   return x;
@@ -149,8 +149,8 @@ DEVICE void store_cluster16(u32 mapped, uint4 v) {
                : "memory");
 }
 
-// kStream: nobody reads these bytes of device memory again, so the L2 cache drops them first and keeps what is met in
-// every step: filters, sums, spectra.
+// kStream: these bytes of device memory are not read again, so the L2 cache evicts them first and keeps what every step
+// needs: filters, sums, spectra.
 
 // 16 bytes from device to shared memory, asynchronously; `valid` (0 or 16) of them are read, the rest are zeros.
 template <bool kStream>

@@ -30,7 +30,7 @@ def embed(ids: Tensor, table: Tensor, *, backend: str = "auto") -> Tensor:
         raise UsageError(f"ids are {ids.dtype}; they must be integers")
     reason = kernels.unsupported(table, backend)
     if reason is None and (table.shape[0] > MOST_TOKENS or table.shape[1] % kernels.CHUNK or ids.numel() == 0):
-        limits = f"{MOST_TOKENS} rows of multiples of {kernels.CHUNK} values"
+        limits = f"{MOST_TOKENS} rows whose length is a multiple of {kernels.CHUNK}"
         reason = f"the kernel supports tables of up to {limits}, got {tuple(table.shape)}"
     if reason is None:
         from genoconv.ops.embedding import fused

@@ -30,7 +30,7 @@ def bias_gelu(x: Tensor, bias: Tensor, *, backend: str = "auto") -> Tensor:
         raise UsageError(f"bias must be ({D},) like the last dimension of x; got {tuple(bias.shape)}")
     reason = kernels.unsupported(x, backend)
     if reason is None and (D % kernels.CHUNK or x.numel() == 0):
-        reason = f"the kernels support rows of multiples of {kernels.CHUNK} values, got {D:,}"
+        reason = f"the kernels support rows whose length is a multiple of {kernels.CHUNK}, got {D:,}"
     if reason is None:
         from genoconv.ops.gelu import fused
 

@@ -79,7 +79,7 @@ def _unsupported(residual: Tensor, weight: Tensor, branch: Tensor | None, dtype:
     if residual.dtype != torch.float32:
         return f"the kernels support float32 residuals, got {residual.dtype}"
     if D % kernels.CHUNK or D > 1024 or residual.numel() == 0:
-        return f"the kernels support rows of up to 1,024 values, in multiples of {kernels.CHUNK}, got {D:,}"
+        return f"the kernels support rows of up to 1,024 values, a multiple of {kernels.CHUNK}, got {D:,}"
     for name, found in (("branch", None if branch is None else branch.dtype), ("dtype", dtype or weight.dtype)):
         if found is not None and found not in kernels.TYPES:
             return f"{name} is {found}; the kernels support float32, bfloat16 and float16"

@@ -248,7 +248,7 @@ def test_what_the_kernels_refuse() -> None:
     u = torch.zeros(1, 1, 8, dtype=torch.bfloat16, device="cuda")
     with pytest.raises(UsageError, match=r"k is on cpu, but u is on cuda:0"):
         fftconv(u, k.cpu(), backend="cuda")
-    with pytest.raises(UsageError, match=r"gate_in is .* torch.float32, u .* torch.bfloat16"):
+    with pytest.raises(UsageError, match=r"gate_in is .* torch.float32, but u is .* torch.bfloat16"):
         fftconv(u, k, gate_in=u.float(), backend="cuda")
     with pytest.raises(UsageError, match=r"D is nan in channel 0"):
         prepare_filter(k, 8, D=torch.full((1,), float("nan"), device="cuda"))
