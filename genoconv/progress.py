@@ -13,6 +13,7 @@ Advance = Callable[[float], None]
 log = logging.getLogger(__name__)
 
 _FIRST_LINE_SECONDS, _LINE_SECONDS = 10.0, 60.0
+_NARROW = 64  # columns of a terminal in which numbers would be cut to make room for the bar
 
 
 def wanted(quiet: bool = False) -> bool:
@@ -56,20 +57,24 @@ def progress_bar(
         MofNCompleteColumn,
         Progress,
         ProgressColumn,
+        TaskProgressColumn,
         TextColumn,
         TimeRemainingColumn,
         TransferSpeedColumn,
     )
 
+    console = Console(stderr=True)
     amounts: list[ProgressColumn] = (
         [DownloadColumn(), TransferSpeedColumn()] if as_bytes else [MofNCompleteColumn(), TextColumn(unit)]
     )
+    columns = [BarColumn(), *amounts]
+    if console.width < _NARROW:
+        columns = amounts[:1] if total is None else [TaskProgressColumn()]
     with Progress(
         TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        *amounts,
+        *columns,
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
     ) as bar:
         task = bar.add_task(printable(description), total=total)
@@ -106,10 +111,12 @@ def noted_bar(description: str, *, quiet: bool = False) -> Iterator[Bar]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    columns = (BarColumn(bar_width=20), TaskProgressColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    bar = [BarColumn(bar_width=20)] if console.width >= _NARROW else []
+    columns = (*bar, TaskProgressColumn(), TimeRemainingColumn())
     note = TextColumn("{task.fields[note]}", markup=False)
     with Progress(
-        TextColumn("{task.description}", markup=False), *columns, note, console=Console(stderr=True), transient=True
+        TextColumn("{task.description}", markup=False), *columns, note, console=console, transient=True
     ) as progress:
         task = progress.add_task(printable(description), total=100, note="")
 

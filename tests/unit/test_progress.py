@@ -1,6 +1,9 @@
 """What is said on the way where no bar can be drawn."""
 
+import io
 import logging
+import re
+import sys
 
 import pytest
 
@@ -55,3 +58,23 @@ def test_nothing_is_said_of_short_work_or_under_quiet(clock, caplog):
 )
 def test_a_terminal_shows_it_and_does_not_obey_it(text, shown):
     assert printable(text) == shown
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("columns", "total", "seen"),
+    [(80, 250_000, "250000/250000 bases"), (40, 250_000, "Reading the reference 100%"), (40, None, "250000/?")],
+)
+def test_no_number_is_cut_however_narrow_the_terminal(monkeypatch, columns, total, seen):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with progress.progress_bar("Reading the reference", total=total, unit="bases") as advance:
+        advance(250_000)
+    drawn = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", sys.stderr.getvalue())
+    assert seen in drawn
+    assert "\u2026" not in drawn
