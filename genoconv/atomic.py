@@ -141,7 +141,9 @@ def atomic_files(finals: Sequence[Path]) -> Iterator[list[Path]]:
             temporaries[_temporary(final)] = final
         yield [Path(name) for name in temporaries]
         mode = 0o666 & ~processes.umask()
-        _flush_all([Path(name) for name in temporaries], mode=mode)
+        for name in temporaries:
+            Path(name).chmod(mode)
+        _flush_all([Path(name) for name in temporaries])
         for name, final in reversed(temporaries.items()):
             os.replace(name, final)
         for folder in {final.parent for final in finals}:
@@ -169,11 +171,10 @@ def _temporary(final: Path) -> str:
     return name
 
 
-def _flush_all(paths: Sequence[Path], *, mode: int) -> None:
+def _flush_all(paths: Sequence[Path]) -> None:
     """Put files on disk, several at a time: each would wait for the disk alone."""
 
     def flush(path: Path) -> None:
-        path.chmod(mode)
         with path.open("rb") as stream:
             os.fsync(stream.fileno())
 
@@ -200,10 +201,7 @@ def atomic_dir(final: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o777 & ~processes.umask())
-        for path in temporary.rglob("*"):
-            if path.is_file():
-                with path.open("rb") as stream:
-                    os.fsync(stream.fileno())
+        _flush_all([path for path in temporary.rglob("*") if path.is_file()])
         if final.exists():
             before = retired(final, temporary)
             os.replace(final, before)
