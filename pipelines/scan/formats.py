@@ -143,11 +143,12 @@ def refuse_foreign(output: Path) -> None:
         raise OutputError(f"{output} exists and is not a Zarr store; it will not be replaced, so choose another name")
 
 
-def passes(output: Path, positions: int) -> int:
+def passes(output: Path, positions: int, *, contigs: int) -> int:
     """How often :func:`write` goes through all blocks."""
-    from genoconv.tracks.parallel import MANY
+    from genoconv.tracks.parallel import together
 
-    return len(TRACKS) if format_of(output).suffix == ".bw" and positions < MANY else 1
+    one_by_one = format_of(output).suffix == ".bw" and not together(positions, contigs=contigs)
+    return len(TRACKS) if one_by_one else 1
 
 
 def write(

@@ -73,7 +73,7 @@ class Writing:
 
     def show(self, running: Future[None]) -> None:
         """Show how far it is, until it is done."""
-        total = self.positions * passes(self.options.output, self.positions)
+        total = self.positions * passes(self.options.output, self.positions, contigs=len(self._places))
         with progress_bar("Writing", total=total, unit="positions", quiet=self.options.quiet) as advance:
             with self._lock:
                 advance(self._done)

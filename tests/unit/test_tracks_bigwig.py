@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -44,6 +45,16 @@ def test_processes_write_the_bytes_of_one_and_what_is_read_back_is_what_went_in(
             np.testing.assert_array_equal(np.asarray(found, np.float32), VALUES[name][:, column])
     with pytest.raises(OSError, match=r"[Nn]o such file.*nowhere/x\.bw"):
         write_bigwigs([one[0], tmp_path / "nowhere" / "x.bw"], blocks, contigs=CONTIGS, positions=1000)
+
+
+def test_temporary_files_of_many_small_contigs_are_in_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(parallel, "_MEMORY", tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=64 << 20))
+    small = {str(number): 40 for number in range(20_000)}
+    assert parallel.scratch(small, positions=800_000, tracks=4) == tmp_path
+    assert parallel.scratch(small, positions=800_000, tracks=8) is None, "more than half of what is free"
+    assert parallel.scratch({**small, "large": 1 << 20}, positions=800_000, tracks=4) is None
+    assert parallel.scratch({"1": 40}, positions=40, tracks=4) is None, "few contigs"
 
 
 @pytest.mark.parametrize("positions", [1000, parallel.MANY])
