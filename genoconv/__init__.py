@@ -4,7 +4,8 @@ Importing this package imports neither torch nor any reader: names below are res
 
 * ``genoconv.load_model(MODEL, device=..., dtype=...)`` gives a torch module, see :func:`genoconv.models.load_model`.
 * ``genoconv.score(model, ref, alt)`` compares sequences under a model, see :func:`genoconv.tasks.sequences.score`.
-* ``genoconv.fftconv(u, k, ...)`` is the long convolution, see :func:`genoconv.ops.fftconv`.
+* ``genoconv.fftconv(u, k, ...)`` is the long convolution, see :func:`genoconv.ops.fftconv`; :mod:`genoconv.ops` has the
+  other operators.
 """
 
 from importlib import import_module
@@ -12,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from genoconv import ops
     from genoconv.models import load_model
     from genoconv.ops import fftconv
     from genoconv.tasks.sequences import score
@@ -27,7 +29,7 @@ _LAZY = {
     "score": ("genoconv.tasks.sequences", "score"),
 }
 
-__all__ = ["__version__", "fftconv", "load_model", "score"]
+__all__ = ["__version__", "fftconv", "load_model", "ops", "score"]
 
 
 if not TYPE_CHECKING:  # a type checker would take any name for Any
@@ -36,8 +38,10 @@ if not TYPE_CHECKING:  # a type checker would take any name for Any
         if name in _LAZY:
             module, attribute = _LAZY[name]
             return getattr(import_module(module), attribute)
+        if name == "ops":
+            return import_module("genoconv.ops")
         raise AttributeError(f"module 'genoconv' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *_LAZY, "ops"})

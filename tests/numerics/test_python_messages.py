@@ -1,5 +1,8 @@
 """The Python API: what it says of arguments that do not fit, and that a model can be exported."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -119,3 +122,9 @@ def test_arguments_that_do_not_fit_are_named_with_both_sides(call, words):
 def test_a_model_reads_token_ids_and_not_text():
     with pytest.raises(ModelError, match="input_ids: got a str; expected a tensor of token ids"):
         small_model()("ACGT")
+
+
+def test_operators_are_found_below_the_package_alone():
+    program = "import sys, genoconv; genoconv.ops.__all__; assert 'torch' not in sys.modules; print(dir(genoconv))"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "'ops'" in result.stdout
