@@ -6,7 +6,6 @@ The command line is scanned for both before it is parsed, so that a command line
 import datetime
 import json
 import re
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,13 +13,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from genoconv.atomic import is_device
 from genoconv.cli import console
 from genoconv.errors import GenoconvError, UsageError
 from genoconv.pipelines.options import Options
 from genoconv.pipelines.outcome import (
     STANDARD_STREAM,
     Outcome,
+    check_place,
     described,
     described_inputs,
     named_paths,
@@ -61,7 +60,7 @@ class Report:
         if self.json is not None and not self.on_stdout:
             target, self.json = self.json, None  # a target that is refused is not written, whatever happens
             _check_target(target, "--json", "a summary that genoconv wrote", _is_summary)
-            _check_folder(target, "--json")
+            check_place(target, option="--json")
             self.json = target
         if self.log_file is not None:
             _check_target(self.log_file, "--log-file", "a log of genoconv", _LOG_LINE.match)
@@ -184,23 +183,6 @@ def _check_target(target: Path, option: str, what: str, known: Any) -> None:
                     raise UsageError(f"{option} {target} exists and is not {what}; choose another name")
     except OSError as error:
         raise UsageError(f"{option} {target}: {error.strerror}") from None
-
-
-def _check_folder(target: Path, option: str) -> None:
-    """Refuse a target that could only fail when the run is over; missing folders are created then."""
-    folder = next(path for path in target.absolute().parents if path.exists())
-    if not folder.is_dir():
-        raise UsageError(f"{option} {target}: {folder} is not a folder")
-    if is_device(target):
-        raise UsageError(
-            f"{option} {target}: a device or a pipe, which cannot be replaced by a file; - is standard output"
-        )
-    try:  # permissions do not say what a server or a read-only file system refuses
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise UsageError(
-            f"{option} {target}: cannot write in {folder}: {error.strerror}; choose another folder"
-        ) from None
 
 
 def _is_summary(head: bytes) -> bool:

@@ -1,6 +1,7 @@
 """What a command did, as the object that ``--json`` writes; ``docs/json.md`` describes it for users."""
 
 import json
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from pydantic import BaseModel
 
 from genoconv import atomic
 from genoconv.digests import file_digest
-from genoconv.errors import GenoconvError
+from genoconv.errors import GenoconvError, UsageError
 from genoconv.pipelines.options import Parameter, parameters, value_of
 
 STANDARD_STREAM = "-"
@@ -127,6 +128,27 @@ def _stored(name: str) -> list[dict[str, Any]]:
         {"name": name, "path": str(folder / file.path), "bytes": file.bytes, "sha256": file.sha256}
         for file in genome.files
     ]
+
+
+def check_place(target: Path, *, option: str) -> None:
+    """Refuse a target of :func:`write_json` that could only fail after the run; missing folders are created then.
+
+    Raises:
+        UsageError: it cannot be written; ``option`` named it.
+    """
+    folder = next(path for path in target.absolute().parents if path.exists())
+    if not folder.is_dir():
+        raise UsageError(f"{option} {target}: {folder} is not a folder")
+    if atomic.is_device(target):
+        raise UsageError(
+            f"{option} {target}: a device or a pipe, which cannot be replaced by a file; - is standard output"
+        )
+    try:  # permissions do not say what a server or a read-only file system refuses
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UsageError(
+            f"{option} {target}: cannot write in {folder}: {error.strerror}; choose another folder"
+        ) from None
 
 
 def write_json(target: Path, document: Mapping[str, Any]) -> None:
