@@ -44,6 +44,13 @@ def optional_rows(x: Tensor | None, *, largest_stride: int = _LARGEST_STRIDE) ->
     return None if x is None else rows(x, largest_stride=largest_stride)
 
 
+def rows_for_gradients(
+    dy: Tensor, u: Tensor, gate_in: Tensor | None, gate_out: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """What kernels of gradients read, each by :func:`rows`; dy in the type of u."""
+    return rows(dy.to(u.dtype)), rows(u), optional_rows(gate_in), optional_rows(gate_out)
+
+
 def empty_gradients(
     u: Tensor, gate_in: Tensor | None, gate_out: Tensor | None
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:

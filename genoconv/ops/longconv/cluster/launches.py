@@ -65,12 +65,7 @@ def backward(
     """(du, dk, dD, dgate_in, dgate_out), rows contiguous. Rows may be strided in B and H, by any number."""
     B, H, N = u.shape
     index, device = kernels.index_of(u), u.device
-    u, dy, gate_in, gate_out = (
-        host.rows(u),
-        host.rows(dy.to(u.dtype)),
-        host.optional_rows(gate_in),
-        host.optional_rows(gate_out),
-    )
+    dy, u, gate_in, gate_out = host.rows_for_gradients(dy, u, gate_in, gate_out)
     du, dgate_in, dgate_out = host.empty_gradients(u, gate_in, gate_out)
     wanted = plan.kernel(
         "cluster_gradients",

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from genoconv.ops import kernels
 from genoconv.ops.longconv import host
-from genoconv.ops.longconv.one_sm.launches import filter_grid, tables_on
+from genoconv.ops.longconv.chunked import launches as chunked
+from genoconv.ops.longconv.one_sm.launches import tables_on
 from genoconv.ops.longconv.one_sm.plan import OneSmPlan
 from genoconv.ops.longconv.overlap_save.plan import shares_of
 from genoconv.ops.longconv.spectrum import StoredSpectrum
@@ -44,12 +45,7 @@ def backward(
     """(du, dk, dD, dgate_in, dgate_out) of :func:`forward`, rows contiguous."""
     B, H, N = u.shape
     index, device = kernels.index_of(u), u.device
-    u, dy, gate_in, gate_out = (
-        host.rows(u),
-        host.rows(dy.to(u.dtype)),
-        host.optional_rows(gate_in),
-        host.optional_rows(gate_out),
-    )
+    dy, u, gate_in, gate_out = host.rows_for_gradients(dy, u, gate_in, gate_out)
     du, dgate_in, dgate_out = host.empty_gradients(u, gate_in, gate_out)
     kernel = plan.row_chunk_kernel(
         "partial_gradients",
@@ -68,8 +64,5 @@ def backward(
     tensors = (u, gate_in, gate_out, dy, du, dgate_in, dgate_out)
     args = (*tensors, spectrum.filter, spectrum.scale, partial, tables, workspace, B, H, N, shares)
     loaded.launch((*args, *host.strides(u, gate_in, gate_out, dy)), grid=grid)
-    dk = torch.empty((H, spectrum.taps), dtype=torch.float32, device=device)
-    dD = torch.empty(H, dtype=torch.float32, device=device)
-    left = (partial, dk, dD, tables, H, spectrum.taps, shares, 1)
-    filter_grad.launch(left, grid=filter_grid(plan, H), pdl=plan.has_pdl)
+    dk, dD = chunked.filter_gradients(plan, filter_grad, partial, (H, spectrum.taps), slices=shares)
     return du, dk, dD, dgate_in, dgate_out

@@ -101,12 +101,7 @@ def backward(
     """
     B, H = u.shape[:2]
     passes = Passes(plan, u)
-    u, dy, gate_in, gate_out = (
-        host.rows(u),
-        host.rows(dy.to(u.dtype)),
-        host.optional_rows(gate_in),
-        host.optional_rows(gate_out),
-    )
+    dy, u, gate_in, gate_out = host.rows_for_gradients(dy, u, gate_in, gate_out)
     du, dgate_in, dgate_out = host.empty_gradients(u, gate_in, gate_out)
     dk = torch.empty((H, spectrum.taps), dtype=torch.float32, device=u.device)
     dk_scales = torch.zeros(H, plan.scales, dtype=torch.float32, device=u.device)
