@@ -107,10 +107,10 @@ def main(*, check: bool, long_only: bool) -> int:
         got = differentiated(x, backend="cuda")
         long = OneSm().sizes(local_card(0))[-1] < problem.N
         alone = without_gradients(x) if long else None
-        # float16 rows of three passes: 1.1e-3 measured in dk, where the bar is 9e-4.
-        leniency = 1.25 if long and x.u.dtype is torch.float16 else 1.0
-        found = faults(got, x, leniency=leniency) if check else []
-        if check and alone is not None and not error(alone, truth(x)["y"]) <= leniency * BARS[x.u.dtype]:
+        # float16 rows, bar 9e-4: 9.4e-4 measured in y in halves and by clusters, 1.1e-3 in dk of three passes.
+        of_y, of_gradients = (1.05, 1.25) if long and x.u.dtype is torch.float16 else (1.0, 1.0)
+        found = faults(got, x, leniency=of_gradients) if check else []
+        if check and alone is not None and not error(alone, truth(x)["y"]) <= of_y * BARS[x.u.dtype]:
             found.append("y without gradients is off")
         found += half_of_the_frequencies(x, check=check)
         print(problem, *found, flush=True)

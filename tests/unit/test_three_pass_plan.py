@@ -4,6 +4,7 @@ from math import prod
 
 import pytest
 
+from genoconv.gpu.compiler import Kernel
 from genoconv.gpu.targets import ARCHS, Card, card_of
 from genoconv.ops.longconv.regimes import choose_plan, reach
 from genoconv.ops.longconv.three_pass.factors import LONGEST
@@ -54,8 +55,17 @@ def test_how_far_each_card_reaches() -> None:
 def test_long_and_short_rows_share_kernels() -> None:
     """Kernels depend on the points of a line and on how many tiles of 16, or half of one, a column has; not on N."""
     assert set(plan_of(45_000).kernels()) == set(plan_of(65_536).kernels())
-    every = {k for size in ThreePass().sizes(H200) if size > 32768 for k in plan_of(size).kernels()}
-    assert len(every) < 130
+    kinds: dict[tuple[int, bool, int], set[Kernel]] = {}
+    for size in ThreePass().sizes(H200):
+        if size > 32768:
+            plan = plan_of(size)
+            half = plan.split and plan.radix <= 8
+            kind = plan.points, plan.split, 8 if half else -(-plan.radix // 16) * 16
+            assert kinds.setdefault(kind, set(plan.kernels())) == set(plan.kernels()), size
+    every = set().union(*kinds.values())
+    # Ten for the columns of each kind, three for the lines of each length.
+    assert len(every) == 10 * len(kinds) + 3 * len({points for points, *_ in kinds})
+    assert len(kinds) == 12
 
 
 def test_memory_does_not_follow_the_batch() -> None:
