@@ -5,7 +5,7 @@
 ``MERGED`` is a folder with the package as it installs (``.ci/typecheck`` makes one), the first of ``PYTHONPATH``;
 ``--other`` those of other commits, which two GPUs are measured with as well. One GPU: two runs at a time, each on a
 GPU of its own, so that all figures are those of a busy machine; the faster one counts. Speeds are those of
-``metrics.csv``, the median of its rows after the first third. ``--profile`` adds a run on two GPUs whose first
+``metrics.csv``, the mean of its rows after the first third. ``--profile`` adds a run on two GPUs whose first
 process says what its GPU does in a step. Prints a table; a run is ended after its last row.
 
 Several FASTA files make epochs as long as those of common genomes. The last batch of an epoch is smaller, so no CUDA
@@ -86,7 +86,7 @@ class Run:
                 raise SystemExit(f"{self.folder.name}: no rows")
             time.sleep(0.05)
         self._end()
-        return statistics.median(float(row["tokens_per_second"]) for row in rows[len(rows) // 3 :])
+        return statistics.harmonic_mean(float(row["tokens_per_second"]) for row in rows[len(rows) // 3 :])
 
     def _rows(self) -> list[dict[str, str]]:
         table = self.folder / "metrics.csv"
