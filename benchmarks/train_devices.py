@@ -8,8 +8,8 @@ GPU of its own, so that all figures are those of a busy machine; the faster one 
 ``metrics.csv``, the mean of its rows after the first third. ``--profile`` adds a run on two GPUs whose first
 process says what its GPU does in a step. Prints a table; a run is ended after its last row.
 
-Several FASTA files make epochs as long as those of common genomes. The last batch of an epoch is smaller, so no CUDA
-graph holds it, and each GPU waits for the host of the other.
+Several FASTA files make epochs as long as those of common genomes. A few batches of an epoch are smaller: the GPU that
+has one waits for the other.
 """
 
 import argparse

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
@@ -40,7 +41,12 @@ def stack(sequences: Sequence[Tokens], length: int, *, device: torch.device) -> 
 def sent(array: npt.NDArray[Any], device: torch.device) -> Tensor:
     """An array on ``device``; the GPU need not have done its earlier work first."""
     tensor = torch.from_numpy(array)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+    if device.type != "cuda":
+        return tensor.to(device)
+    # Tensor.pin_memory() copies with as many threads as there are cores, which several processes would wait for.
+    pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    np.copyto(pinned.numpy(), array)
+    return pinned.to(device, non_blocking=True)
 
 
 def fetching(tensor: Tensor) -> Callable[[], npt.NDArray[Any]]:

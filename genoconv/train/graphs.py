@@ -172,8 +172,11 @@ class _Graph:
         kinds = zip((batch.weights, batch.strata), (own.weights, own.strata), strict=True)
         if any(bool(theirs.numel()) != bool(mine.numel()) for theirs, mine in kinds):
             return False
-        smaller = all(n <= most for n, most in zip(batch.ids.shape, own.ids.shape, strict=True))
-        return smaller and own.ids.numel() <= max(_CHEAP_TOKENS, 2 * batch.ids.numel())
+        if not all(n <= most for n, most in zip(batch.ids.shape, own.ids.shape, strict=True)):
+            return False
+        # Where other processes take a whole batch meanwhile, this one would only wait for them.
+        waits = self.update is not None and self.update.exchange is not None
+        return waits or own.ids.numel() <= max(_CHEAP_TOKENS, 2 * batch.ids.numel())
 
     def replay(self, batch: "Batch") -> Tensor:
         """Run the graph on the values of ``batch``; padding is never a target, so its weight has no effect."""

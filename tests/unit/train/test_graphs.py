@@ -2,7 +2,7 @@
 
 import logging
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import torch
@@ -10,6 +10,10 @@ from torch import nn
 
 from genoconv.train import graphs
 from genoconv.train.batch import Batch
+
+if TYPE_CHECKING:
+    from genoconv.train.exchange import Exchange
+    from genoconv.train.update import Update
 
 
 class _Graph:
@@ -70,19 +74,24 @@ def test_a_graph_serves_smaller_batches_of_the_same_kind(
         return Batch(torch.zeros(rows, length, dtype=torch.uint8), weights, rows * length, torch.zeros(targets))
 
     graph = graphs._Graph.__new__(graphs._Graph)
-    graph.batch = batch(4, 16)
+    graph.batch, graph.update = batch(4, 16), None
     graph.shape = tuple(x.shape for x in graph.batch if isinstance(x, torch.Tensor))
     assert graph.fits(batch(rows, length, weighted=weighted, targets=targets)) is served
 
 
-def test_a_large_graph_is_not_filled_up_for_a_small_batch() -> None:
+def test_a_large_graph_is_filled_up_for_a_small_batch_only_where_others_take_a_whole_one() -> None:
     def batch(length: int) -> Batch:
         return Batch(torch.zeros(1, length, dtype=torch.uint8), torch.empty(0), length, torch.empty(0))
 
     graph = graphs._Graph.__new__(graphs._Graph)
-    graph.batch, graph.shape = batch(2**17), ()
+    graph.batch, graph.shape, graph.update = batch(2**17), (), None
     assert not graph.fits(batch(2**15))
     assert graph.fits(batch(2**16))
+    graph.update = cast("Update", SimpleNamespace(exchange=None))
+    assert not graph.fits(batch(2**15))
+    graph.update.exchange = cast("Exchange", object())
+    assert graph.fits(batch(1))
+    assert not graph.fits(batch(2**17 + 1))
 
 
 def test_a_graph_that_cannot_be_captured_is_tried_once(
