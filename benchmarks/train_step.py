@@ -134,7 +134,10 @@ def measure(name: str, *, seconds: float, device: torch.device, checkpointing: b
 
 KINDS = {
     "matrix products": ("gemm", "nvjet", "cutlass", "splitk", "cublas", "gemv"),
-    "long convolution": ("fft", "spectrum", "filter_grad", "forward", "backward", "columns_", "line"),
+    "long convolution": (
+        *("fft", "spectr", "filter_grad", "forward", "backward", "columns_", "line"),
+        *("cluster_", "chunk_", "partial_gradients", "halves"),
+    ),
     "short convolution": ("short_conv", "conv_depthwise", "depthwise", "cudnn"),
     "layer norm": ("norm",),
     "GELU": ("gelu",),

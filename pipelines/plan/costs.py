@@ -49,7 +49,7 @@ _CONV_BACKWARD = {"one-sm": 2.4, "halves": 4.1, "cluster": 2.7, "three-pass": 2.
 _FLOAT32_FACTOR = 1.8
 _CONTEXT = 0.6e9
 """CUDA context, loaded kernels, and what the allocator cannot use."""
-_OVERHEAD_FORWARD, _OVERHEAD_TRAIN = 2.1e-3, 5.3e-3
+_OVERHEAD = 1.2e-3
 """Seconds of a pass whatever its size: launches, optimizer."""
 
 SAFE = 0.92
@@ -219,5 +219,5 @@ def _seconds(work: Workload, conv: Convolution, on: Accelerator) -> dict[str, fl
         "convolutions": layers * tokens * d * convolved / on.bandwidth,
         "filters": layers * work.taps * d * filters / on.bandwidth,
         "everything else": tokens * d * wide * (layers * moved + head) / on.bandwidth
-        + (_OVERHEAD_TRAIN if work.train else _OVERHEAD_FORWARD),
+        + _OVERHEAD,
     }
