@@ -290,6 +290,9 @@ def _serve(connection: Connection, make: Make[P, R], device: str, threads: int |
         pieces: SimpleQueue[Any] = SimpleQueue()
         threading.Thread(target=_take, args=(connection, pieces), daemon=True).start()
         work = make(device)
+        if threads is None and "torch" in sys.modules:
+            # Beside a GPU the host only copies, and each process would have as many threads as there are cores.
+            sys.modules["torch"].set_num_threads(1)
         while (piece := pieces.get()) is not _END:
             connection.send(("result", work(piece, lambda amount: connection.send(("done", amount)))))
         return

@@ -61,6 +61,15 @@ def memory_share(device):
     return lambda piece, advance: shares.processes
 
 
+def threads(device):
+    """How many threads torch has in each process; beside a GPU there are many at first."""
+    import torch
+
+    if device.startswith("cuda"):
+        torch.set_num_threads(4)
+    return lambda piece, advance: torch.get_num_threads()
+
+
 def waiting(device):
     """Pieces (number, folder): the first is done only after the eleventh has been computed by somebody else."""
 

@@ -218,6 +218,5 @@ def _seconds(work: Workload, conv: Convolution, on: Accelerator) -> dict[str, fl
         "matrix products": layers * tokens * products / rate,
         "convolutions": layers * tokens * d * convolved / on.bandwidth,
         "filters": layers * work.taps * d * filters / on.bandwidth,
-        "everything else": tokens * d * wide * (layers * moved + head) / on.bandwidth
-        + _OVERHEAD,
+        "everything else": tokens * d * wide * (layers * moved + head) / on.bandwidth + _OVERHEAD,
     }

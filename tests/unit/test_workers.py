@@ -152,6 +152,13 @@ def test_a_long_run_has_several_processes_on_its_only_gpu(monkeypatch, devices, 
     assert sharing(devices, asked=asked, long=long) == found
 
 
+def test_processes_on_gpus_have_one_thread_each_and_those_on_a_cpu_share_its_cores(monkeypatch):
+    monkeypatch.setattr("torch.get_num_threads", lambda: 6)
+    for device, number in (("cuda:0", 1), ("cpu", 3)):
+        found, _ = run(worker_tasks.threads, range(2), devices=[device] * 2)
+        assert [result for _, result in found] == [number] * 2
+
+
 def test_processes_on_one_gpu_leave_each_other_memory():
     found, _ = run(worker_tasks.memory_share, range(8), devices=["cuda"] * 3)
     assert {result for _, result in found} == {3}
