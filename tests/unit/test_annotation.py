@@ -155,6 +155,30 @@ DIALECTS = {
         'c  A  CDS  1  9  .  +  0  transcript_id "g1.t1"; gene_id "g1";',
         [("c", 0, 90, "+", "g1", "g1", "")],
     ),
+    "braker without gene rows, bare words": (
+        'c  A  transcript  1  9  .  +  .  a;g1.t1\nc  A  CDS  1  9  .  +  0  transcript_id "a;g1.t1"; gene_id "a;g1";',
+        [("c", 0, 9, "+", "a;g1", "a;g1", "")],
+    ),
+    "agat gtf, a contig without gene_id": (
+        'c  x  region  1  99  .  +  .  ID "c:1..99"; Is_circular "true";\nc  x  gene  91  103  .  +  .  gene_id "A"',
+        [("c", 90, 103, "+", "A", "A", "")],
+    ),
+    "gff3, parents without a row": (
+        "c  x  exon  11  20  .  +  .  Parent=transcript:T1\nc  x  mRNA  11  50  .  +  .  ID=transcript:T1;"
+        "Parent=gene:G1;biotype=b\nc  x  CDS  31  50  .  +  0  ID=p;Parent=transcript:T1\n"
+        "c  x  mRNA  31  90  .  +  .  ID=transcript:T2;Parent=gene:G1\nc  GeMoMa  CDS  11  20  .  -  0  Parent=R0\n"
+        "c  x  CDS  41  50  .  -  0  Parent=R0,R1\nc  x  tRNA  61  70  .  -  .  ID=t",
+        [
+            ("c", 60, 70, "-", "t", "t", "tRNA"),
+            ("c", 10, 90, "+", "G1", "G1", "b"),
+            ("c", 10, 50, "-", "R0", "R0", "protein_coding"),
+        ],
+    ),
+    "mirbase": (
+        "c  .  miRNA_primary_transcript  11  90  .  +  .  ID=MI1;Name=hsa-mir-1\n"
+        "c  .  miRNA  21  42  .  +  .  ID=MIMAT1;Name=hsa-miR-1;Derives_from=MI1",
+        [("c", 10, 90, "+", "MI1", "hsa-mir-1", "miRNA_primary_transcript")],
+    ),
     "genome browser lines": ("track name=x\nc  x  gene  1  9  .  +  .  ID=a", [("c", 0, 9, "+", "a", "a", "")]),
     "empty attributes, quotes": (
         'c  x  gene  1  9  .  +  .  ;ID="a";;Name="b c";;',

@@ -75,6 +75,23 @@ def test_gtf_counts_the_stop_codon_as_coding(fasta: Fasta) -> None:
     assert spans(found.stretches("promoter", around=10)) == {"chr1": [(90, 111)]}
 
 
+def test_transcripts_named_by_a_bare_word_have_the_parts_that_name_them(fasta: Fasta) -> None:
+    ids = 'transcript_id "g1.t1"; gene_id "g1";'
+    text = "".join(
+        f"1\tAUGUSTUS\t{feature}\t{start}\t{end}\t.\t+\t.\t{last}\n"
+        for feature, start, end, last in (
+            ("gene", 101, 400, "g1"),
+            ("transcript", 101, 400, "g1.t1"),
+            ("CDS", 151, 200, ids),
+            ("exon", 101, 200, ids),
+            ("exon", 301, 400, ids),
+        )
+    )
+    found = features(fasta, text)
+    assert spans(found.stretches("utr"))["chr1"] == [(100, 150), (300, 400)]
+    assert spans(found.stretches("promoter", around=10))["chr1"] == [(90, 111)]
+
+
 def test_a_gene_opposite_to_a_transcript_has_a_promoter_of_its_own(fasta: Fasta) -> None:
     more = "1\tx\tgene\t301\t500\t.\t-\t.\tID=opposite\n1\tx\tgene\t301\t500\t.\t+\t.\tID=within\n"
     found = features(fasta, GFF3 + more).stretches("promoter", around=10)

@@ -36,6 +36,7 @@ def read_genes(
     Rows of ``gene``, ``pseudogene`` and ``..._gene`` features are taken. What has no such row is put together from its
     parts and comes after them: a GTF's transcripts or exons by ``gene_id`` (overlapping ones: copies at other loci are
     genes of their own), a GFF3's top-level RNAs, CDS or transcripts by their ``ID``, where they lie in no gene's row.
+    In a GFF3 without any gene row, parts whose ``Parent`` has no row either are put together by it.
 
     Args:
         path: annotation file.
@@ -112,14 +113,15 @@ def _collect(rows: RowReader, circular: dict[str, int]) -> list[Gene]:
         elif is_rna(row.feature):
             continue  # its exons have its gene_id, too
         elif not genes:
-            transcripts.add(row)
+            if not row.is_bare:  # the exons or the CDS of such a transcript have its gene_id
+                transcripts.add(row)
         elif gene_id := gene_id_of(row.text):
             if gene_id in named:
                 rows.skip = _mark(gene_id)
             else:
                 transcripts.add(row)
     if not genes:
-        return transcripts.genes() or coding.genes()
+        return transcripts.genes() or coding.genes(orphans=True)
     genes = _closed(genes, circular)
     more = [gene for gene in transcripts.genes() if gene.gene_id not in named]
     more += outside(coding.genes(), genes, named)

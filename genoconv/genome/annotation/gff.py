@@ -17,8 +17,7 @@ from genoconv.formats import whole_number
 from genoconv.lines import JOINED, is_joined, numbered_lines, shortened, utf8
 
 _GFF3 = re.compile(r"[\s;]*[^\s=\";]+\s*=")
-# AUGUSTUS and BRAKER name a gene by a bare word.
-_WORD = re.compile(r'\s*([^\s;="]+)\s*')
+_WORD = re.compile(r'\s*[^\s="]+\s*')
 _GTF = re.compile(r'\s*([^\s";]+)\s+(?:"([^"]*)"|([^\s";]+))\s*(?:;|$)')
 
 
@@ -36,7 +35,9 @@ def kind_of(feature: str) -> Kind:
     """What a feature is to us: a gene, part of one, a whole contig, or nothing."""
     if feature in ("gene", "pseudogene") or feature.endswith("_gene"):
         return "gene"
-    return "part" if feature in _PARTS or is_rna(feature) else "whole" if feature in _WHOLE else ""
+    if feature in _PARTS or is_rna(feature) or feature.endswith("_primary_transcript"):  # the last is miRBase's
+        return "part"
+    return "whole" if feature in _WHOLE else ""
 
 
 def is_rna(feature: str) -> bool:
@@ -64,6 +65,11 @@ class Row(NamedTuple):
         """Whether the row is GTF and not GFF3."""
         return not _GFF3.match(self.text)
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether the ninth column is a name alone: so AUGUSTUS and BRAKER write genes and transcripts."""
+        return self.feature in ("gene", "transcript") and self.text.strip() != "." and bool(_WORD.fullmatch(self.text))
+
     def attributes(self) -> dict[str, str]:
         """The ninth column as a dict, decoded, without quotes; the first of repeated keys wins.
 
@@ -77,11 +83,11 @@ class Row(NamedTuple):
                 if equals:
                     attributes.setdefault(unquote(key.strip()), unquote(value.strip().strip('"')))
             return attributes
-        if self.feature == "gene" and self.text.strip() != "." and (word := _WORD.fullmatch(self.text)):
-            return {"gene_id": word[1]}
+        if self.is_bare:
+            return {f"{self.feature}_id": self.text.strip()}
         for match in _GTF.finditer(self.text):
             attributes.setdefault(match[1], match[2] if match[2] is not None else match[3])
-        if self.text.strip() not in ("", ".") and "gene_id" not in attributes:
+        if self.text.strip() not in ("", ".") and "gene_id" not in attributes and self.feature not in _WHOLE:
             raise DataError(
                 f"{self.source}: line {self.line}: attributes {shortened(self.text.strip())} are neither GFF3"
                 ' (key=value) nor GTF (gene_id "..."); convert GFF2 and others to GFF3 first'

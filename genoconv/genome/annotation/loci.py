@@ -90,13 +90,18 @@ def _merged(extents: list[Gene]) -> list[Gene]:
     return merged
 
 
-_BIOTYPES = {"CDS": "protein_coding", "mRNA": "", "transcript": ""}
+_BIOTYPES = {"CDS": "protein_coding", "mRNA": "", "transcript": "", "exon": ""}
+
+
+def _biotype(row: Row) -> str:
+    get = row.attributes().get
+    return get("biotype") or get("gene_biotype") or _BIOTYPES.get(row.feature, row.feature)
 
 
 class CodingLoci:
     """GFF3: top-level CDS, or transcripts where there is no such CDS, and RNAs; the parts of one ``ID`` are one gene.
 
-    So are overlapping ones of one ``locus_tag`` or ``geneID``.
+    So are overlapping ones of one ``locus_tag`` or ``geneID``, and parts of one ``Parent`` that has no row.
 
     Args:
         circular: contigs marked circular -> length. There a gene whose parts touch both ends spans the origin.
@@ -105,18 +110,40 @@ class CodingLoci:
     def __init__(self, circular: Mapping[str, int]) -> None:
         self.circular = circular
         self._parts: dict[str, dict[tuple[str, str, str], list[Row]]] = {"CDS": {}, "transcript": {}, "RNA": {}}
+        self._children: dict[tuple[str, str, str], Gene] = {}
+        self._ids: set[str] = set()
 
     def add(self, row: Row) -> None:
         """Take in a CDS, a transcript or an RNA; rows with a parent and exons are part of something else."""
         attributes = row.attributes()
-        if attributes.get("Parent") or attributes.get("Derives_from") or row.feature == "exon":
+        if row.feature not in ("exon", "CDS"):
+            self._ids.add(attributes.get("ID", ""))
+        if parent := attributes.get("Parent"):
+            self._add_child(row, parent.split(",")[0])
+        if parent or attributes.get("Derives_from") or row.feature == "exon":
             return
         key = (row.contig, row.strand, attributes.get("ID") or f"line {row.line}")
         kind = "CDS" if row.feature == "CDS" else "RNA" if is_rna(row.feature) else "transcript"
         self._parts[kind].setdefault(key, []).append(row)
 
-    def genes(self) -> list[Gene]:
-        """The genes, in the order of their first rows; warns if most CDS lengths are not multiples of three."""
+    def _add_child(self, row: Row, parent: str) -> None:
+        key = (row.contig, row.strand, parent)
+        old = self._children.get(key)
+        if old is not None:
+            start, end = min(old.start, row.start), max(old.end, row.end)
+            self._children[key] = dataclasses.replace(old, start=start, end=end)
+            return
+        get = row.attributes().get
+        identifier = parent.removeprefix("gene:").removeprefix("gene-")
+        name, biotype = get("gene") or get("gene_name") or identifier, _biotype(row)
+        self._children[key] = Gene(row.contig, row.start, row.end, row.strand, identifier, name, biotype)
+
+    def genes(self, *, orphans: bool = False) -> list[Gene]:
+        """The genes, in the order of their first rows; warns if most CDS lengths are not multiples of three.
+
+        Args:
+            orphans: after them what is put together from parts whose parent has no row.
+        """
         coding = self._parts["CDS"]
         odd = sum(sum(row.end - row.start for row in rows) % 3 != 0 for rows in coding.values())
         if 2 * odd > len(coding):
@@ -126,7 +153,11 @@ class CodingLoci:
                 len(coding),
             )
         found = [*(coding or self._parts["transcript"]).values(), *self._parts["RNA"].values()]
-        return _loci(self._gene(rows) for rows in sorted(found, key=lambda rows: rows[0].line))
+        genes = _loci(self._gene(rows) for rows in sorted(found, key=lambda rows: rows[0].line))
+        if orphans:
+            left = [gene for (*_, parent), gene in self._children.items() if parent not in self._ids]
+            genes += outside(left, genes, {gene.gene_id for gene in genes})
+        return genes
 
     def _gene(self, rows: list[Row]) -> Gene:
         first = rows[0]
@@ -136,8 +167,7 @@ class CodingLoci:
         # gffread writes the gene of a transcript as geneID.
         identifier = get("locus_tag") or get("geneID") or get("ID") or get("Name") or unnamed
         name = get("gene") or get("gene_name") or get("Name") or identifier
-        biotype = get("biotype") or get("gene_biotype") or _BIOTYPES.get(first.feature, first.feature)
-        return Gene(first.contig, start, end, first.strand, identifier, name, biotype)
+        return Gene(first.contig, start, end, first.strand, identifier, name, _biotype(first))
 
     def _span(self, rows: list[Row]) -> tuple[int, int]:
         parts = sorted((row.start, row.end) for row in rows)
