@@ -96,8 +96,8 @@ def _tiles(scanner: Scanner, contig: str) -> tuple[npt.NDArray[np.int64], npt.ND
     starts = np.arange(step // 2, length - step + 1, step, dtype=np.int64)
     if len(starts):
         return starts, starts + step
-    tiles = list(scanner.tiles(contig, 0, length))
-    return np.array([one.start for one in tiles], np.int64), np.array([one.end for one in tiles], np.int64)
+    starts, ends, *_ = scanner.tiles(contig, 0, length).places.T
+    return starts, ends
 
 
 def _known_bases(

@@ -27,7 +27,7 @@ from genoconv.errors import ModelError
 from genoconv.models.hyena import HyenaDNA
 from genoconv.models.suffix import base_logits
 from genoconv.tasks.batching import computing, cut, fetching, fitting_rows, halving
-from genoconv.tasks.tiling import Laid, LaidOnDevice, Pass, Tile, tiles
+from genoconv.tasks.tiling import Laid, LaidOnDevice, Pass, Tile, Tiles, tiles
 from genoconv.tokens import A, T
 from genoconv.variants.reference import Reference
 
@@ -150,7 +150,7 @@ class Scanner:
         self.batch_size = batch_size
         self.tokens = 0
 
-    def tiles(self, contig: str, start: int, end: int) -> Iterator[Tile]:
+    def tiles(self, contig: str, start: int, end: int) -> Tiles:
         """:func:`tiles` of a part of a contig, 0-based half-open."""
         length = self.reference.contigs[contig]
         return tiles(contig, start, end, length=length, context=self.context, step=self.step)
@@ -177,18 +177,22 @@ class Scanner:
             ModelError: one window alone does not fit into the memory of the device.
         """
         found: list[Taken] = []
+        if not some:
+            return found
+        every = Tiles.of(some)
 
-        def work(batch: list[Tile]) -> None:
+        def work(numbers: list[int]) -> None:
+            batch = every[numbers[0] : numbers[-1] + 1]
             found.append(self._predict(batch, take))
             if advance is not None:
-                advance(sum(tile.end - tile.start for tile in batch))
+                advance(batch.positions)
 
-        for batch in cut(list(some), self._rows if some else 1):
-            halving(work, batch, device=self.device)
+        for numbers in cut(list(range(len(every))), self._rows):
+            halving(work, numbers, device=self.device)
         return found
 
     @torch.inference_mode()
-    def _predict(self, some: Sequence[Tile], take: Callable[[Prediction], Callable[[], Taken]]) -> Taken:
+    def _predict(self, some: Tiles, take: Callable[[Prediction], Callable[[], Taken]]) -> Taken:
         """One batch; tiles that are mostly unknown are not read."""
         laid = Laid.of(some, self.reference)
         read = laid.unknown <= N_RICH

@@ -1,10 +1,9 @@
 """Tiles of a genome, positions that are read together, and their bases as a model reads them; see :mod:`.scan`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +30,59 @@ class Tile(NamedTuple):
     after: int
 
 
-def tiles(contig: str, start: int, end: int, *, length: int, context: int, step: int) -> Iterator[Tile]:
+@dataclass(frozen=True, eq=False)
+class Tiles(Sequence[Tile]):
+    """T tiles in arrays: many cost little more than one.
+
+    Attributes:
+        contigs: names.
+        contig: number of each tile's contig, (T,).
+        places: start, end, before and after of each, (T, 4).
+    """
+
+    contigs: Sequence[str]
+    contig: Numbers
+    places: Numbers
+
+    @classmethod
+    def of(cls, some: Sequence[Tile]) -> "Tiles":
+        """At least one tile, in any order."""
+        return some if isinstance(some, Tiles) else cls.joined([cls._one(*tile) for tile in some])
+
+    @classmethod
+    def _one(cls, contig: str, *place: int) -> "Tiles":
+        return cls([contig], np.zeros(1, np.int64), np.array([place], np.int64))
+
+    @classmethod
+    def joined(cls, parts: Sequence["Tiles"]) -> "Tiles":
+        """All tiles of at least one part, one after another."""
+        if len(parts) == 1:
+            return parts[0]
+        numbers: dict[str, int] = {}
+        contig = [
+            np.array([numbers.setdefault(name, len(numbers)) for name in part.contigs])[part.contig] for part in parts
+        ]
+        return cls(list(numbers), np.concatenate(contig), np.concatenate([part.places for part in parts]))
+
+    @property
+    def positions(self) -> int:
+        """How many there are in all tiles."""
+        return int((self.places[:, 1] - self.places[:, 0]).sum())
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @overload
+    def __getitem__(self, number: int) -> Tile: ...
+    @overload
+    def __getitem__(self, number: slice) -> "Tiles": ...
+    def __getitem__(self, number: int | slice) -> "Tile | Tiles":
+        if isinstance(number, slice):
+            return Tiles(self.contigs, self.contig[number], self.places[number])
+        return Tile(self.contigs[self.contig[number]], *self.places[number].tolist())
+
+
+def tiles(contig: str, start: int, end: int, *, length: int, context: int, step: int) -> Tiles:
     """The tiles of ``[start, end)``, in order; their contexts are those of the whole contig's tiles.
 
     Args:
@@ -42,11 +93,11 @@ def tiles(contig: str, start: int, end: int, *, length: int, context: int, step:
         step: positions of a whole tile, an even number.
     """
     half = step // 2
-    for centre in range((start + half) // step * step, end + half, step):
-        first, last = max(centre - half, 0), min(centre + half, length)
-        kept = max(first, start), min(last, end)
-        if kept[0] < kept[1]:
-            yield Tile(contig, *kept, max(0, centre - half - context), min(length, centre + half + context))
+    centres = np.arange((start + half) // step * step, end + half, step)
+    around = np.stack([centres - half, centres + half, centres - half - context, centres + half + context], axis=1)
+    places = around.clip([start, start, 0, 0], [end, end, length, length])
+    places = places[places[:, 0] < places[:, 1]]
+    return Tiles([contig], np.zeros(len(places), np.int64), places)
 
 
 class Pass(NamedTuple):
@@ -75,18 +126,19 @@ class Laid:
     @classmethod
     def of(cls, some: Sequence[Tile], reference: Reference) -> Self:
         """At least one tile, in any order."""
-        places = np.array([tile[1:] for tile in some], np.int64)
-        before, after = places[:, 2], places[:, 3]
-        apart = np.array([one.contig != two.contig for one, two in pairwise(some)], bool)
+        tiles = Tiles.of(some)
+        places = tiles.places.copy()
+        before, after = tiles.places[:, 2], tiles.places[:, 3]
+        apart = np.diff(tiles.contig) != 0
         firsts = np.flatnonzero(np.r_[True, apart | (before[1:] > after[:-1]) | (before[1:] < before[:-1])]).tolist()
         stretches = []
         size = 0
-        for first, last in zip(firsts, [*firsts[1:], len(some)], strict=True):
+        for first, last in zip(firsts, [*firsts[1:], len(tiles)], strict=True):
             origin = int(before[first])
-            stretches.append(reference.tokens(some[first].contig, origin, int(after[first:last].max())))
+            stretches.append(reference.tokens(tiles[first].contig, origin, int(after[first:last].max())))
             places[first:last] += size - origin
             size += len(stretches[-1])
-        return cls(np.concatenate(stretches), places)
+        return cls(np.concatenate(stretches) if len(stretches) > 1 else stretches[0], places)
 
     @cached_property
     def unknown(self) -> npt.NDArray[np.float64]:

@@ -37,6 +37,7 @@ from genoconv.tasks.batching import fetching
 from genoconv.tasks.calibration import Table
 from genoconv.tasks.journal import refuse_finished_pieces
 from genoconv.tasks.scan import Scanner, numbers_of
+from genoconv.tasks.tiling import Tiles
 from genoconv.tracks.blocks import COLUMNS
 from genoconv.variants.reference import Reference
 from genoconv.wording import count
@@ -150,7 +151,7 @@ def _work(options: ScanOptions, scanner: Scanner) -> Callable[[list[Span], Advan
     wanted = format_of(options.output)
 
     def work(piece: list[Span], advance: Advance) -> list[Array]:
-        tiles = [tile for span in piece for tile in scanner.tiles(*span)]
+        tiles = Tiles.joined([scanner.tiles(*span) for span in piece])
         return scanner.read(tiles, take=lambda one: fetching(wanted.reduce(one)), advance=advance)
 
     return work

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from genoconv import tokens
 from genoconv.genome.fasta.access import Fasta
 from genoconv.tasks.scan import Prediction, _lost, _not_finite
-from genoconv.tasks.tiling import Laid, Tile, tiles
+from genoconv.tasks.tiling import Laid, Tile, Tiles, tiles
 from genoconv.tokens import PAD, reverse_complement
 from genoconv.variants.reference import Reference
 
@@ -59,6 +59,16 @@ def test_tiles_in_any_order_have_their_own_bases(reference: Reference, some: lis
 def test_a_stretch_that_tiles_share_is_held_once(reference: Reference) -> None:
     every = [*tiles("a", 0, 300, length=300, context=24, step=16), *tiles("b", 0, 200, length=200, context=24, step=16)]
     assert tokens.decode(Laid.of(every, reference).bases) == CONTIGS["a"] + CONTIGS["b"]
+
+
+def test_tiles_of_several_contigs_stay_what_they_are_joined_and_cut() -> None:
+    some = [("a", 3, 70), ("b", 0, 40), ("a", 90, 300)]
+    parts = [tiles(*one, length=len(CONTIGS[one[0]]), context=24, step=16) for one in some]
+    each = [tile for part in parts for tile in part]
+    joined = Tiles.joined(parts)
+    assert list(joined) == list(Tiles.of(each)) == each
+    assert list(joined[3:9]) == each[3:9]
+    assert joined[3:9].positions == sum(tile.end - tile.start for tile in each[3:9])
 
 
 @pytest.mark.parametrize(("lost", "place"), [(0, "a:1-4"), (3, "a:1-4"), (4, "b:11-12"), (5, "b:11-12"), (6, "a:8-8")])
