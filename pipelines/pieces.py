@@ -13,11 +13,16 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Condition
-from typing import Any
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from genoconv.errors import DataError, OutputError
 from genoconv.tasks.journal import Journal, journal_path
 from genoconv.workfiles import open_private, work_path
+
+Data: TypeAlias = "bytes | memoryview"
 
 # Pieces that may wait for the disk before :meth:`Pieces.append` does.
 _WAITING = 8
@@ -47,7 +52,7 @@ class Pieces:
         self.paths = [work_path(output, kind) for kind in kinds]
         self._open = ExitStack()
         self._changed = Condition()
-        self._waiting: list[tuple[tuple[bytes, ...], dict[str, Any]]] = []  # data, and what the journal says of it
+        self._waiting: list[tuple[tuple[Data, ...], dict[str, Any]]] = []  # data, and what the journal says of it
         self._writing: deque[Future[None]] = deque()
         self._stopped = self._failed = False
         with ExitStack() as failing:
@@ -75,11 +80,11 @@ class Pieces:
                 raise DataError(f"{self.paths[0]}: altered since the interrupted run; pass --force to start again")
         return sizes
 
-    def append(self, *parts: bytes, **facts: Any) -> None:
+    def append(self, *parts: Data, **facts: Any) -> None:
         """Add a piece; it may be on disk only later, see :meth:`flush`.
 
         Args:
-            parts: its data, for each file.
+            parts: its data, for each file; nobody changes it later.
             facts: plain JSON values that come back in :attr:`finished`.
 
         Raises:
@@ -113,7 +118,7 @@ class Pieces:
             self.stop()
             raise
 
-    def _write_to(self, number: int, parts: Sequence[bytes]) -> None:
+    def _write_to(self, number: int, parts: Sequence[Data]) -> None:
         stream = self._files[number]
         try:
             stream.writelines(parts)
@@ -168,7 +173,12 @@ class Pieces:
         self._open.close()
 
 
-def _digest(parts: Sequence[bytes]) -> str:
+def bytes_of(array: npt.NDArray[Any]) -> memoryview:
+    """The bytes of an array, which are not copied where it is contiguous."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+def _digest(parts: Sequence[Data]) -> str:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)

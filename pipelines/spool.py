@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genoconv.errors import OutputError
-from genoconv.pipelines.pieces import Pieces
+from genoconv.pipelines.pieces import Data, Pieces, bytes_of
 from genoconv.pipelines.resuming import resumable
 from genoconv.tasks.spans import Places
 
@@ -104,19 +104,19 @@ class Spool:
         lines["start"], lines["end"], lines["strand"] = places.start, places.end, places.strand
         return lines.tobytes(), b"".join(texts)
 
-    def _packed(self, vectors: Sequence[Array]) -> bytes:
+    def _packed(self, vectors: Sequence[Array]) -> Data:
         if not vectors:
             return b""
         whole = np.concatenate(vectors) if len(vectors) > 1 else vectors[0]
         if whole.dtype == self.dtype:
-            return whole.tobytes()
+            return bytes_of(whole)
         with np.errstate(over="ignore"):
             packed = whole.astype(self.dtype)
         if not np.isfinite(packed[np.isfinite(whole)]).all():
             raise OutputError(
                 f"a value of {np.nanmax(np.abs(whole)):.3g} is out of range for {self.dtype}; use --dtype float32"
             )
-        return packed.tobytes()
+        return bytes_of(packed)
 
     @property
     def block(self) -> int:

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from genoconv.pipelines.pieces import Pieces
+from genoconv.pipelines.pieces import Pieces, bytes_of
 from genoconv.pipelines.scan.spans import Span
 from genoconv.tracks.blocks import Block
 from genoconv.variants.reference import Reference
@@ -56,7 +56,8 @@ class Spool:
         Raises:
             OutputError: the disk is full.
         """
-        self._pieces.append(b"".join([part.astype(self.dtype, order="C", copy=False).data for part in rows]))
+        whole = rows[0] if len(rows) == 1 else np.concatenate(rows)
+        self._pieces.append(bytes_of(whole.astype(self.dtype, copy=False)))
         self.finished += 1
 
     def blocks(self, places: Sequence[Place], reference: Reference | None) -> Iterator[Block]:
