@@ -186,14 +186,30 @@ class CausalLikelihood:
         values, states = self._read_references(reuse, self._ids(job.sequences.taken(refs, reuse.length)), whole=whole)
         job.results.put(refs, values, first=reuse.length - values.shape[1])
         job.advance(len(refs))
+        self._read_changed(job, reuse, states, refs)
+
+    def _read_changed(self, job: _Job, reuse: SuffixReuse, states: list[Kept], refs: Indices) -> None:
+        """The alternatives of references: as many at once as memory has been found for, however few references."""
         index, alts, _ = job.families.of(refs)
-        size = len(refs) * reuse.length // (reuse.length - reuse.start)
-        for first in range(0, len(alts), size):
+        rows = len(refs), max(len(refs), self._family_rows(reuse.length))
+        least, size = (count * reuse.length // (reuse.length - reuse.start) for count in rows)
+        first = 0
+        while first < len(alts):
             some = slice(first, first + size)
             ids = self._ids(job.sequences.taken(alts[some], reuse.length, first=reuse.start))
-            values = self._read_alternatives(reuse, ids, states, index[some])
+            values = None
+            try:
+                values = self._read_alternatives(reuse, ids, states, index[some])
+            except torch.OutOfMemoryError:
+                if size == least:
+                    raise  # so fewer references, too
+            if values is None:
+                torch.cuda.empty_cache()
+                size = max(least, size // 2)
+                continue
             job.results.put(alts[some], values[:, 1:], first=reuse.start + 1)
             job.advance(values.shape[0])
+            first += size
 
     def _read_family(self, job: _Job, ref: int) -> None:
         """One reference, and those of its alternatives that begin late enough, on a CPU."""

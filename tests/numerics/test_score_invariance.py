@@ -67,6 +67,32 @@ def test_alone_shuffled_and_in_other_batches(tmp_path, model, reduce):
     np.testing.assert_allclose(values(alone), expected[: len(values(alone))], atol=1e-5)
 
 
+@pytest.mark.parametrize("most", [1000, 5])
+def test_alternatives_of_few_references_fill_a_batch_and_are_divided_where_memory_is_short(model, monkeypatch, most):
+    """At ``most`` alternatives fit: a batch holds as many as 8 references would, and then half as many."""
+    reference = np.random.default_rng(0).integers(A, T + 1, WIDTH).astype(np.uint8)
+    alternatives = [reference.copy() for _ in range(40)]
+    places = range(WIDTH // 2 + 1, WIDTH // 2 + 41)
+    for place, tokens in zip(places, alternatives, strict=True):
+        tokens[place] = A if tokens[place] != A else T
+    pairs = [Pair(0, n + 1, place) for n, place in enumerate(places)]
+    original, read = SuffixReuse.alternative, []
+
+    def watched(self, ids, states, rows):
+        if len(ids) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        read.append(len(ids))
+        return original(self, ids, states, rows)
+
+    monkeypatch.setattr(SuffixReuse, "alternative", watched)
+    likelihood = CausalLikelihood(model, starts={WIDTH: WIDTH // 2}, batch_size=8)
+    found = likelihood([reference, *alternatives], pairs)
+    assert read == ([16, 16, 8] if most > 16 else [4] * 10)
+    alone = CausalLikelihood(model, starts={WIDTH: 0})([reference, *alternatives])
+    for one, other in zip(found, alone, strict=True):
+        np.testing.assert_allclose(one[WIDTH // 2 + 1 :], other[WIDTH // 2 + 1 :], atol=2e-5)
+
+
 @pytest.mark.parametrize("reduce", list(Reduce))
 @pytest.mark.parametrize("batches", [False, True])
 def test_reading_from_the_difference_on_equals_reading_everything(tmp_path, model, reduce, batches, monkeypatch):
