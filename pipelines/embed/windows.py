@@ -46,13 +46,15 @@ class FastaSpans:
     def survey(self, advance: Advance) -> Counts | None:
         if str(self.path) == "-" or not stat.S_ISREG(self.path.stat().st_mode):
             return None
-        stamp, read = self._stamp(), 0
+        stamp = self._stamp()
         self.counts = Counts()
         with _Md5s() as md5s:
             for name, parts in read_streams(self.path):
-                for _ in self._cuts(name, md5s.taking(name, parts)):
-                    advance(self.counts.bases - read)
-                    read = self.counts.bases
+                length = 0
+                for letters in md5s.taking(name, parts):
+                    advance(len(letters))
+                    length += len(letters)
+                self._count(name, length)
         self._surveyed = stamp, md5s.hexdigests()
         self.origin = {"input": digest_of_md5s(self._surveyed[1])}
         return self.counts
@@ -98,16 +100,27 @@ class FastaSpans:
             yield name, self._surveyed[1].get(name, ""), parts
 
     def _cuts(self, name: str, parts: Iterable[bytes]) -> Iterator[_Cut]:
-        """The spans of one record, many at a time, counted: as soon as their bases are there."""
-        self.counts.records += 1
+        """The spans of one record, many at a time: as soon as their bases are there; counted at the end."""
         if self.window is None:
             tokens = encode(b"".join(parts))
             length = len(tokens)
-            yield self._counted(name, (tokens, 0, range(1)), longest=length)
+            yield self._looked_at(name, (tokens, 0, range(1)))
         else:
             length = yield from self._windows(name, parts, self.window)
+        self._count(name, length)
+
+    def _count(self, name: str, length: int) -> None:
+        """The spans of one record of ``length`` bases."""
+        self.counts.records += 1
         if not length:
             self.counts.empty.add(name)
+        window, whole = self.window or length, 1
+        if self.window is not None:
+            whole = len(range(0, length - window + 1, self.stride))
+            rest = length - whole * self.stride
+            if rest > (max(window - self.stride, 0) if whole else 0):
+                self.counts.add_spans(1, rest, self.pieces(rest))
+        self.counts.add_spans(whole, window, self.pieces(window))
 
     def _windows(self, name: str, parts: Iterable[bytes], window: int) -> Generator[_Cut, None, int]:
         """The windows of one record; returns its length."""
@@ -116,7 +129,7 @@ class FastaSpans:
             held = np.concatenate([held, np.frombuffer(letters.translate(ENCODE_TABLE), np.uint8)])
             starts = range(following - base, len(held) - window + 1, self.stride)
             if starts:
-                yield self._counted(name, (held, base, starts), longest=window)
+                yield self._looked_at(name, (held, base, starts))
                 following = base + starts[-1] + self.stride
             gone = min(following - base, len(held))
             held, base = held[gone:], base + gone
@@ -124,19 +137,16 @@ class FastaSpans:
         overlap = max(window - self.stride, 0)
         starts = range(following - base, max(1, length - overlap) - base, self.stride)
         if length and starts:
-            yield self._counted(name, (held, base, starts), longest=window)
+            yield self._looked_at(name, (held, base, starts))
         return length
 
-    def _counted(self, name: str, cut: _Cut, *, longest: int) -> _Cut:
+    def _looked_at(self, name: str, cut: _Cut) -> _Cut:
+        """The same, once its spans without a known base are counted."""
         tokens, _, starts = cut
-        places = np.arange(starts.start, starts.stop, starts.step)
-        lengths = np.minimum(len(tokens) - places, longest)
-        for length, count in zip(*np.unique(lengths, return_counts=True), strict=True):
-            self.counts.add_spans(int(count), int(length), self.pieces(int(length)))
         # Nearly always the first base is known, and the others need no look.
-        firsts = tokens[places[lengths > 0]]
-        for place in places[lengths > 0][(firsts < A) | (firsts > T)].tolist():
-            part = tokens[place : place + longest]
+        firsts = tokens[starts.start : starts.stop : starts.step]
+        for nth in np.flatnonzero((firsts < A) | (firsts > T)).tolist():
+            part = tokens[starts[nth] :][: self.window]
             if not ((part >= A) & (part <= T)).any():
                 self.counts.unknown.add(name)
         return cut
@@ -220,4 +230,6 @@ class _Md5s:
 
 
 def _update(md5: Any, letters: bytes) -> None:
-    md5.update(letters.upper())
+    values = np.frombuffer(letters, np.uint8)
+    lower = values - ord("a") <= ord("z") - ord("a")
+    md5.update(values - lower * np.uint8(ord("a") - ord("A")))  # bytes.upper would let no other thread compute

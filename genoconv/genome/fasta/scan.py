@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
+
 from genoconv.errors import DataError
 from genoconv.formats import BOM, foreign_format
 from genoconv.genome.fasta.alphabet import SAMPLE, check_dna
@@ -85,6 +87,13 @@ def _next_header(block: bytes, position: int) -> int:
     while end > 0 and block[end - 1] != ord("\n"):
         end = block.find(b">", end + 1)
     return len(block) if end < 0 else end
+
+
+def _only_letters(text: bytes) -> bool:
+    """Whether all are A to Z or a to z; other threads compute meanwhile, which bytes.translate would not let them."""
+    letters = np.frombuffer(text, np.uint8) | (ord("a") ^ ord("A"))
+    letters -= ord("a")
+    return bool(letters.max(initial=0) <= ord("z") - ord("a"))
 
 
 class _Scanner:
@@ -172,13 +181,14 @@ class _Scanner:
         return Header(self.name, description, self.line - 1, self.offset)
 
     def _sequence(self, raw: bytes) -> Iterator[Piece]:
-        strange = raw.translate(None, _EXPECTED)
+        joined = raw.replace(b"\n", b"")  # faster than to count them, and wanted too
+        plain = len(raw) > SAMPLE and _only_letters(joined)
+        strange = b"" if plain else raw.translate(None, _EXPECTED)
         if not self.names:
             self._preamble(raw)
         elif strange and (strange.translate(None, WHITE) or raw.count(b"\r") != raw.count(b"\r\n")):
             self._explain(raw)
         self.offset += len(raw)
-        joined = raw.replace(b"\n", b"")  # faster than to count them, and wanted too
         self.line += len(raw) - len(joined)
         if len(self.sample) < SAMPLE:
             self.sample += raw[: 2 * SAMPLE].translate(None, WHITE)
