@@ -83,15 +83,7 @@ ROOMS = {
     "tracks": Room(
         "values along a genome as files: tables, bigWig, arrays; never torch",
         EVERY_GROUND,
-        (
-            "numpy",
-            "pysam",
-            "pyarrow",
-            "pybigtools",
-            "zarr",
-            "numcodecs",
-            "google_crc32c",
-        ),  # the last two come with zarr
+        ("numpy", "pysam", "pyarrow", "pybigtools", "zarr"),
     ),
     "pipelines": Room(
         "whole runs: options, inputs, outputs, what a command does from start to end",
