@@ -208,7 +208,7 @@ class Embedder:
             kept = [row[f : f + n] for row, f, n in zip(states, begins.tolist(), bases.tolist(), strict=True)]
             each = [row.cpu().numpy() for row in kept]
             return lambda: each
-        first, counts = sent(begins, self.device), sent(bases, self.device)
+        first, counts = sent(np.stack([begins, bases]), self.device)
         if self.pool == Pool.LAST:
             last = first + counts - 1 + self.framing.policy.after
             found = fetching(states[torch.arange(len(states), device=self.device), last])

@@ -20,6 +20,7 @@ from genoconv.atomic import atomic_file, refuse_existing
 from genoconv.errors import UsageError
 from genoconv.pipelines.embed.columns import COLUMNS, Metadata
 from genoconv.pipelines.embed.h5ad import write_h5ad
+from genoconv.pipelines.pieces import bytes_of
 from genoconv.pipelines.spool import Spool
 
 Writer = Callable[[Path, Spool, Metadata], None]
@@ -38,7 +39,7 @@ def write_npz(output: Path, spool: Spool, metadata: Metadata) -> None:
             with archive.open(info, "w", force_zip64=True) as stream:
                 stream.write(_npy_header(dtype, shape))
                 for block in blocks:
-                    stream.write(block.astype(dtype, copy=False).tobytes())
+                    stream.write(bytes_of(block.astype(dtype, copy=False)))
 
         member("embeddings", spool.dtype, (spool.rows, spool.width), spool.vectors())
         for column, name in COLUMNS.items():
@@ -70,7 +71,7 @@ def write_npy(output: Path, spool: Spool, metadata: Metadata) -> None:
         with array.open("wb") as stream:
             stream.write(_npy_header(spool.dtype, (spool.rows, spool.width)))
             for block in spool.vectors():
-                stream.write(block.tobytes())
+                stream.write(bytes_of(block))
         with table.open("w", encoding="utf-8", newline="") as lines:
             lines.write("\t".join(COLUMNS) + "\n")
             for rows in spool.lines():

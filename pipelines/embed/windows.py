@@ -13,6 +13,7 @@ import numpy as np
 from genoconv.errors import DataError
 from genoconv.genome.fasta.digests import SequencesDigest, digest_of_md5s
 from genoconv.genome.fasta.records import read_records, read_streams
+from genoconv.genome.fasta.scan import upper
 from genoconv.pipelines.embed.inputs import Counts
 from genoconv.pipelines.provenance import file_name
 from genoconv.progress import Advance
@@ -230,6 +231,4 @@ class _Md5s:
 
 
 def _update(md5: Any, letters: bytes) -> None:
-    values = np.frombuffer(letters, np.uint8)
-    lower = values - ord("a") <= ord("z") - ord("a")
-    md5.update(values - lower * np.uint8(ord("a") - ord("A")))  # bytes.upper would let no other thread compute
+    md5.update(upper(letters))

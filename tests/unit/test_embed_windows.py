@@ -1,6 +1,5 @@
 """Windows over the records of a FASTA that streams by: those of whole records, wherever its blocks end."""
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -91,13 +90,3 @@ def test_streams_are_the_records(fasta: Path, monkeypatch: pytest.MonkeyPatch) -
     found = [(name, b"".join(parts)) for name, parts in read_streams(fasta)]
     assert found == [(record.name, record.sequence) for record in read_records(fasta)]
     assert [name for name, _ in read_streams(fasta)] == [name for name, _ in found]  # parts may be left
-
-
-def test_what_is_a_letter_and_upper_case_is_what_bytes_say() -> None:
-    every = bytes(range(256))
-    assert bytes(b for b in every if scan._only_letters(b"Az" + bytes([b]))) == bytes(
-        b for b in every if bytes([b]).isalpha()
-    )
-    md5 = hashlib.md5(usedforsecurity=False)
-    embed_windows._update(md5, every)
-    assert md5.digest() == hashlib.md5(every.upper(), usedforsecurity=False).digest()

@@ -23,6 +23,7 @@ from genoconv import tokens as tokenizer
 from genoconv.errors import DataError, OutputError
 from genoconv.genome.fasta import index, scratch
 from genoconv.genome.fasta.access import Fasta, read_records
+from genoconv.genome.fasta.scan import only_letters, upper
 
 RECORDS = {"chr1 first": random_bases(1000, seed=1), "chr2": random_bases(61, seed=2), "MT": random_bases(7, seed=3)}
 TRUTH = {name.split()[0]: sequence for name, sequence in RECORDS.items()}
@@ -96,6 +97,28 @@ def test_digests_are_those_of_samtools_dict(plain: Path, packed: bool, monkeypat
     fields = [dict(field.split(":", 1) for field in line.split("\t")[1:]) for line in lines]
     assert Fasta(bgzipped(plain) if packed else plain).digests() == {field["SN"]: field["M5"] for field in fields}
     assert Fasta(plain).digest("MT") == hashlib.md5(TRUTH["MT"].upper().encode()).hexdigest()
+
+
+def test_letters_and_upper_case_are_what_bytes_say() -> None:
+    every = bytes(range(256))
+    assert [only_letters(b"Az" + every[n : n + 1]) for n in range(256)] == [
+        every[n : n + 1].isalpha() for n in range(256)
+    ]
+    assert only_letters(b"")
+    assert upper(every).tobytes() == every.upper()
+
+
+@pytest.mark.parametrize("odd", [b"\x01", b"3", b">", b"\xff"])
+def test_a_digest_is_of_letters_alone(tmp_path: Path, odd: bytes) -> None:
+    path = write_fasta(tmp_path / "g.fa", {"a": "ACGT" * 50, "b": "acgt.-*~" * 5})
+    fasta = Fasta(path)
+    assert fasta.digest("b") == hashlib.md5(b"ACGT.-*~" * 5).hexdigest()
+    text = path.read_bytes()
+    with path.open("r+b") as stream:  # behind the index
+        stream.seek(text.index(b"ACGT") + 130)
+        stream.write(odd)
+    with pytest.raises(DataError, match=r"a:\d+ \(1-based\) is"):
+        fasta.digest("a")
 
 
 def test_the_index_is_the_one_that_pyfaidx_makes(plain: Path) -> None:

@@ -18,7 +18,7 @@ from genoconv.genome.fasta.agreement import Entry
 from genoconv.genome.fasta.alphabet import SAMPLE, check_dna
 from genoconv.genome.fasta.index import SAMPLED, Index, load_index, reader_of
 from genoconv.genome.fasta.records import FastaRecord, read_records
-from genoconv.genome.fasta.scan import LETTERS, WHITE
+from genoconv.genome.fasta.scan import LETTERS, WHITE, only_letters, upper
 from genoconv.tokens import ENCODE_TABLE, Tokens
 from genoconv.wording import listed
 
@@ -132,7 +132,10 @@ class Fasta:
         length = self._entry(contig).length
         for start in range(0, length, _CHUNK):
             end = min(start + _CHUNK, length)
-            md5.update(self._whole(self._read(contig, start, end), _UPPER_TABLE, contig, start, end))
+            raw = self._read(contig, start, end)
+            letters = raw.replace(b"\n", b"")
+            plain = len(letters) == end - start and only_letters(letters)
+            md5.update(upper(letters) if plain else self._whole(raw, _UPPER_TABLE, contig, start, end))
         return md5.hexdigest()
 
     def _entry(self, contig: str) -> Entry:

@@ -27,6 +27,7 @@ LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz.-*~"
 """Residues and gap characters; whether they are DNA is asked of samples (:mod:`.alphabet`)."""
 WHITE = b"\r\n \t"
 _EXPECTED = LETTERS + b"\n"
+_CASE = np.uint8(ord("a") - ord("A"))
 _STRANGE = re.compile(rb"[^A-Za-z.\-*~\r\n \t]|\r(?!\n|\Z)")
 _WHAT = {
     ord(">"): "a '>' inside a line of sequence, probably because files were joined and the first had no final newline;"
@@ -89,11 +90,17 @@ def _next_header(block: bytes, position: int) -> int:
     return len(block) if end < 0 else end
 
 
-def _only_letters(text: bytes) -> bool:
+def only_letters(text: bytes) -> bool:
     """Whether all are A to Z or a to z; other threads compute meanwhile, which bytes.translate would not let them."""
-    letters = np.frombuffer(text, np.uint8) | (ord("a") ^ ord("A"))
+    letters = np.frombuffer(text, np.uint8) | _CASE
     letters -= ord("a")
     return bool(letters.max(initial=0) <= ord("z") - ord("a"))
+
+
+def upper(text: bytes) -> memoryview:
+    """What ``text.upper()`` is, while other threads compute."""
+    letters = np.frombuffer(text, np.uint8)
+    return (letters - (letters - ord("a") <= ord("z") - ord("a")) * _CASE).data
 
 
 class _Scanner:
@@ -182,7 +189,7 @@ class _Scanner:
 
     def _sequence(self, raw: bytes) -> Iterator[Piece]:
         joined = raw.replace(b"\n", b"")  # faster than to count them, and wanted too
-        plain = len(raw) > SAMPLE and _only_letters(joined)
+        plain = len(raw) > SAMPLE and only_letters(joined)
         strange = b"" if plain else raw.translate(None, _EXPECTED)
         if not self.names:
             self._preamble(raw)
