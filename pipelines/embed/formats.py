@@ -25,18 +25,19 @@ from genoconv.pipelines.spool import Spool
 
 Writer = Callable[[Path, Spool, Metadata], None]
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-
 
 def write_npz(output: Path, spool: Spool, metadata: Metadata) -> None:
     """``numpy.load(output)``: embeddings (rows, width), names, contigs, starts, ends, strand, metadata (JSON)."""
-    with atomic_file(output) as temporary, zipfile.ZipFile(temporary, "w", allowZip64=True) as archive:
+    # At level 1 ascending numbers become smaller than at the usual level 6, in a tenth of the time.
+    with (
+        atomic_file(output) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+    ):
 
         def member(name: str, dtype: np.dtype[Any], shape: tuple[int, ...], blocks: Iterator[npt.NDArray[Any]]) -> None:
+            file = f"{name}.npy"  # of the year 1980, as zipfile has it
             # Vectors do not compress; names and numbers do.
-            info = zipfile.ZipInfo(f"{name}.npy", date_time=_EPOCH)
-            info.compress_type = zipfile.ZIP_STORED if name == "embeddings" else zipfile.ZIP_DEFLATED
-            with archive.open(info, "w", force_zip64=True) as stream:
+            with archive.open(zipfile.ZipInfo(file) if name == "embeddings" else file, "w", force_zip64=True) as stream:
                 stream.write(_npy_header(dtype, shape))
                 for block in blocks:
                     stream.write(bytes_of(block.astype(dtype, copy=False)))

@@ -214,7 +214,7 @@ class _Md5s:
         """The same parts of a record, taken in."""
         md5 = self._found[name] = hashlib.md5(usedforsecurity=False)
         for letters in parts:
-            self._waiting.append(self._thread.submit(_update, md5, letters))
+            self._waiting.append(self._thread.submit(md5.update, upper(letters)))
             if len(self._waiting) > self._WAITING:
                 self._waiting.popleft().result()
             yield letters
@@ -228,7 +228,3 @@ class _Md5s:
 
     def __exit__(self, *exception: object) -> None:
         self._thread.shutdown(cancel_futures=exception[0] is not None)
-
-
-def _update(md5: Any, letters: bytes) -> None:
-    md5.update(upper(letters))
