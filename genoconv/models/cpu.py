@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genoconv.ops.gelu.in_place import gelu_
+from genoconv.ops.registration import untracked
 
 if TYPE_CHECKING:
     from genoconv.models.hyena import Block
@@ -33,7 +34,8 @@ def allows(block: "Block", residual: Tensor) -> bool:
         residual.device.type == "cpu"
         and residual.dtype == block.norm1.weight.dtype == block.mlp.fc1.bias.dtype == torch.float32
         and not (block.training or torch.is_grad_enabled())
-        and not (torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling())
+        and untracked(residual)
+        and not torch.is_autocast_enabled("cpu")
     )
 
 

@@ -19,20 +19,25 @@ from genoconv.models.config import ModelConfig
 from genoconv.models.float32 import Float32Module
 from genoconv.ops.filter import filter as filters
 from genoconv.ops.filter import positions
+from genoconv.ops.longconv.spectrum import full_precision
 
 # Positions that the filter network handles at a time: its activations stay below 20 MB whatever the length.
 _CHUNK = 2**15
 
 
 class Sin(nn.Module):
-    """The frequencies w of sin(w x), one per neuron."""
+    """The frequencies w of sin(w x), one per neuron.
 
-    def __init__(self, config: ModelConfig) -> None:
+    like: a module that shares its frequencies with this one. Both are not one module, because one with two names is
+    not restored by ``torch.func.functional_call``.
+    """
+
+    def __init__(self, config: ModelConfig, *, like: "Sin | None" = None) -> None:
         super().__init__()
-        freq = torch.full((1, config.filter_order), float(config.activation_freq))
+        freq = torch.full((1, config.filter_order), float(config.activation_freq)) if like is None else like.freq
         self.freq: Tensor
         if config.train_freq:
-            self.freq = nn.Parameter(freq)
+            self.freq = freq if isinstance(freq, nn.Parameter) else nn.Parameter(freq)
         else:
             self.register_buffer("freq", freq, persistent=False)
 
@@ -80,10 +85,10 @@ class HyenaFilter(Float32Module):
         super().__init__()
         self.taps = config.taps
         width = config.filter_order
-        act = Sin(config)  # one module: all activations of a layer share their frequencies, as published
+        act = Sin(config)  # all activations of a layer share their frequencies, as published
         layers: list[nn.Module] = [nn.Linear(config.emb_dim, width), act]
         for _ in range(config.num_inner_mlps):
-            layers += [nn.Linear(width, width), act]
+            layers += [nn.Linear(width, width), Sin(config, like=act)]
         self.implicit_filter = nn.Sequential(*layers, nn.Linear(width, config.d_model, bias=False))
         self.bias = nn.Parameter(torch.empty(config.d_model))
         self.pos_emb = Positions(config)
@@ -95,7 +100,7 @@ class HyenaFilter(Float32Module):
         Without kernels that make it at once, a long one is made in chunks, each again in a backward pass.
         """
         length = min(length, self.taps)
-        with torch.autocast(self.bias.device.type, enabled=False):
+        with full_precision(self.bias):
             if length <= _CHUNK or filters.unsupported(self._layers(), self._frequency()) is None:
                 return self._piece(0, length)
             starts = range(0, length, _CHUNK)

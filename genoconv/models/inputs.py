@@ -4,14 +4,15 @@ import torch
 from torch import Tensor
 
 from genoconv.errors import ModelError
+from genoconv.ops.registration import watched
 
 
 def check_ids(input_ids: Tensor, *, vocabulary: int) -> None:
     """Refuse all but (B, N) integers from 0 to ``vocabulary - 1``.
 
     Raises:
-        ModelError: another shape or type, or an id outside the vocabulary. Ids on a GPU are not looked at: that would
-            wait for every kernel before.
+        ModelError: another shape or type, no sequence, or an id outside the vocabulary. Ids on a GPU are not looked at:
+            that would wait for every kernel before.
     """
     if not isinstance(input_ids, Tensor):
         raise ModelError(
@@ -20,7 +21,9 @@ def check_ids(input_ids: Tensor, *, vocabulary: int) -> None:
     if input_ids.ndim != 2 or input_ids.is_floating_point() or input_ids.is_complex():
         shape = "x".join(map(str, input_ids.shape)) or "scalar"
         raise ModelError(f"input_ids: got {shape} of {input_ids.dtype}; the model takes (batch, length) integers")
-    if torch.compiler.is_compiling():  # also torch.export: the values are not there yet
+    if not len(input_ids):
+        raise ModelError("input_ids: a batch without sequences; the model takes 1 or more")
+    if watched(input_ids):  # by torch.compile, torch.export or vmap: the values are not there yet
         return
     if input_ids.device.type == "cpu" and input_ids.numel():
         low, high = (int(extreme) for extreme in torch.aminmax(input_ids.int()))

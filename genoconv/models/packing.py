@@ -11,7 +11,8 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor
 
-from genoconv.errors import ModelError
+from genoconv.errors import ModelError, UsageError
+from genoconv.ops.longconv.arguments import integers
 
 _ALIGNMENT = 16
 """Sequences begin at multiples of this many places: the convolution's kernels read whole 16-byte pieces."""
@@ -64,7 +65,10 @@ def pack(input_ids: Tensor, cu_seqlens: Tensor | Sequence[int], *, reach: int) -
         shape = "x".join(map(str, input_ids.shape))
         raise ModelError(f"input_ids: got {shape} with cu_seqlens; packed sequences are one row, (1, tokens)")
     length, device = input_ids.shape[1], input_ids.device
-    bounds = [int(bound) for bound in (cu_seqlens.tolist() if isinstance(cu_seqlens, Tensor) else cu_seqlens)]
+    try:
+        bounds = integers(cu_seqlens)
+    except UsageError as error:
+        raise ModelError(str(error)) from None
     if len(bounds) < 2 or bounds[0] != 0 or bounds[-1] != length:
         ends = f"{bounds[0]} to {bounds[-1]}" if bounds else "nothing"
         raise ModelError(f"cu_seqlens must go from 0 to the {length:,} tokens of the row; got {ends}")

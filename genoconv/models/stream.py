@@ -51,4 +51,6 @@ class Stream(NamedTuple):
 def _product_type(weight: Tensor) -> torch.dtype:
     """The type of matrix products of ``weight``: its own, or that of autocast."""
     kind = weight.device.type
+    if weight.is_meta:  # a device without autocast
+        return weight.dtype
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype

@@ -10,13 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genoconv.ops.registration import transformed
+
 _BATCHED_FROM = 8
 """Least number of rows with which a batched product fills a GPU."""
 
 
 def to_channels(x: Tensor, weight: Tensor) -> Tensor:
     """(B, N, I) times (O, I) -> (B, O, N) contiguous, computed in the type of ``x``."""
-    if not torch.is_grad_enabled():
+    if not torch.is_grad_enabled() or transformed():
         return _to_channels(x, weight)
     y: Tensor = _ToChannels.apply(x, weight)  # type: ignore[no-untyped-call]
     return y
@@ -24,7 +26,7 @@ def to_channels(x: Tensor, weight: Tensor) -> Tensor:
 
 def from_channels(x: Tensor, weight: Tensor) -> Tensor:
     """(B, I, N) times (O, I) -> (B, N, O) contiguous, computed in the type of ``x``."""
-    if not torch.is_grad_enabled():
+    if not torch.is_grad_enabled() or transformed():
         return _from_channels(x, weight)
     y: Tensor = _FromChannels.apply(x, weight)  # type: ignore[no-untyped-call]
     return y

@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.autograd.function import once_differentiable
 
 P = ParamSpec("P")
@@ -25,6 +26,20 @@ def watched(*values: Any) -> bool:
     if torch._C._functorch.peek_interpreter_stack() is not None:  # vmap, grad, functionalize
         return True
     return any(isinstance(x, Tensor) and type(x) not in _PLAIN for x in values)
+
+
+def transformed() -> bool:
+    """Whether something is at work that only torch's own operators support: torch.func or forward-mode gradients."""
+    if torch.compiler.is_compiling():
+        return False
+    return torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+
+
+def untracked(*tensors: Tensor | None) -> bool:
+    """Whether values alone matter, so that results may be written in place: no gradient, mode or transform follows."""
+    if watched(*tensors) or transformed():
+        return False
+    return not (torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors))
 
 
 def differentiable(

@@ -115,16 +115,35 @@ def test_where_a_sparse_filter_cannot_serve() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kept", "message"), [((False,) * 4, "at least one pair"), ((True, False, False, False), r"\+--- is not symmetric")]
+    ("kept", "message"),
+    [
+        ((False,) * 4, "at least one pair"),
+        ((True, False, False, False), r"\+--- is not symmetric"),
+        ((2, 0, 0, 2), r"kept is '\(2, 0, 0, 2\)'; it must have True or False for each block"),
+        ("+--+", "kept is '\\+--\\+'; it must have"),
+        (None, "kept is 'None'; it must have"),
+    ],
 )
 def test_masks_that_cannot_be(kept: tuple[bool, ...], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         FrequencyMask(kept)
 
 
+def test_a_mask_holds_flags_whatever_they_came_in() -> None:
+    for kept in ([True, False, False, True], (1, 0, 0, 1), torch.tensor([True, False, False, True])):
+        mask = FrequencyMask(kept)  # type: ignore[arg-type]
+        assert mask == FrequencyMask((True, False, False, True))
+        assert hash(mask) == hash(FrequencyMask((True, False, False, True)))
+
+
+def test_a_filter_of_zeros_has_no_error() -> None:
+    assert sparsity_error(torch.zeros(1, 8), LOW, 8).filter == 0
+
+
 def test_shares_that_cannot_be() -> None:
-    with pytest.raises(UsageError, match="sparsity is 1; it must be"):
-        choose_mask(torch.ones(1, 8), 8, sparsity=1.0)
+    for sparsity in (1.0, -0.5, "half", None):
+        with pytest.raises(UsageError, match=f"sparsity is {sparsity!r}; it must be"):
+            choose_mask(torch.ones(1, 8), 8, sparsity=sparsity)  # type: ignore[arg-type]
     for blocks in (7, 0, -2, 2.0, None):
         with pytest.raises(UsageError, match=rf"^blocks is {blocks}; it must be an even whole number, at least 2$"):
             choose_mask(torch.ones(1, 8), 8, sparsity=0.5, blocks=blocks)  # type: ignore[arg-type]

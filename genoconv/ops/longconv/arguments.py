@@ -11,6 +11,7 @@ from genoconv.errors import UsageError
 from genoconv.ops.kernels import BACKENDS
 from genoconv.ops.longconv.sparse import FrequencyMask
 from genoconv.ops.longconv.spectrum import FilterSpectrum
+from genoconv.ops.registration import watched
 
 _FLOATS = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
 
@@ -92,15 +93,7 @@ def check_mask(keep: FrequencyMask) -> None:
 
 def row_bounds(cu_seqlens: Tensor | Iterable[int], total: int) -> list[int]:
     """``cu_seqlens`` of packed rows of ``total`` positions in all, as integers; raises UsageError if invalid."""
-    if isinstance(cu_seqlens, Tensor):
-        if cu_seqlens.ndim != 1 or cu_seqlens.is_floating_point() or cu_seqlens.is_complex() or cu_seqlens.is_meta:
-            kind = f"a tensor {tuple(cu_seqlens.shape)} of {cu_seqlens.dtype} on {cu_seqlens.device}"
-            raise UsageError(f"cu_seqlens is {kind}; it must be (R + 1,) integers")
-        cu_seqlens = cu_seqlens.tolist()
-    try:
-        bounds = [operator.index(bound) for bound in cu_seqlens]
-    except TypeError as error:
-        raise UsageError(f"cu_seqlens must be R + 1 integers; got {str(cu_seqlens)[:60]}") from error
+    bounds = integers(cu_seqlens)
     if len(bounds) < 2 or bounds[0] != 0 or bounds[-1] != total:
         ends = f"{bounds[0]} to {bounds[-1]}" if bounds else "nothing"
         raise UsageError(f"cu_seqlens must start at 0 and end at T = {total:,}; got {ends}")
@@ -108,6 +101,19 @@ def row_bounds(cu_seqlens: Tensor | Iterable[int], total: int) -> list[int]:
         if stop <= start:
             raise UsageError(f"cu_seqlens: row {row} is from {start} to {stop}; every row needs at least one position")
     return bounds
+
+
+def integers(cu_seqlens: Tensor | Iterable[int]) -> list[int]:
+    """``cu_seqlens`` as integers; raises UsageError if they are anything else."""
+    if isinstance(cu_seqlens, Tensor):
+        if cu_seqlens.ndim != 1 or cu_seqlens.is_floating_point() or cu_seqlens.is_complex() or cu_seqlens.is_meta:
+            kind = f"a tensor {tuple(cu_seqlens.shape)} of {cu_seqlens.dtype} on {cu_seqlens.device}"
+            raise UsageError(f"cu_seqlens is {kind}; it must be (R + 1,) integers")
+        cu_seqlens = cu_seqlens.tolist()
+    try:
+        return [operator.index(bound) for bound in cu_seqlens]
+    except TypeError as error:
+        raise UsageError(f"cu_seqlens must be R + 1 integers; got {str(cu_seqlens)[:60]}") from error
 
 
 def _tensor(name: str, value: object) -> None:
@@ -133,7 +139,7 @@ def _check_skip(D: Tensor, channels: int, *, of: str) -> None:
     if D.is_complex():
         raise UsageError(f"D is {D.dtype}; it must be real")
     # Checking values on a GPU means waiting for it, so that is done only when a filter is prepared, once.
-    if (of == "k" or D.device.type == "cpu") and not torch.compiler.is_compiling():
+    if (of == "k" or D.device.type == "cpu") and not (watched(D) or D.is_meta):
         bad = (~torch.isfinite(D)).nonzero()
         if len(bad):
             channel = int(bad[0, 0])

@@ -17,7 +17,8 @@ from genoconv.ops.longconv import arguments, fused, on_cpu
 from genoconv.ops.longconv.overlap_save import operator
 from genoconv.ops.longconv.overlap_save.plan import Chunks, choose_chunks
 from genoconv.ops.longconv.sparse import FrequencyMask, fftconv_sparse
-from genoconv.ops.longconv.spectrum import FilterSpectrum, fast_size, upcast
+from genoconv.ops.longconv.spectrum import FilterSpectrum, constant, fast_size, full_precision, upcast
+from genoconv.ops.registration import transformed
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +47,9 @@ def fftconv(
             ``auto`` uses ``cuda`` if it supports the call, otherwise ``torch``, and logs each choice once.
 
     Returns:
-        (B, H, N) in the type of ``u``. Differentiable (once) in u, k, D and both gates; a prepared filter is a
-        constant. A value that is not finite affects only its own row of y. In D such a value is an error if it can be
-        detected without waiting for a GPU.
+        (B, H, N) in the type of ``u``, contiguous. Differentiable (once) in u, k, D and both gates; a prepared filter
+        is a constant. A value that is not finite affects only its own row of y. In D such a value is an error if it
+        can be detected without waiting for a GPU.
 
     Raises:
         UsageError: shapes, types or devices do not match; the message shows both.
@@ -61,11 +62,11 @@ def fftconv(
     given = (u, taps, D, gate_in, gate_out)
     gradients = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in given)
     way = choose(u, taps.shape[1], backend, gradients=gradients)
-    if isinstance(way, Chunks):
+    if isinstance(way, Chunks) and (way.fused or not transformed()):  # the operator of chunks has no rules for these
         return operator.fftconv(u, k, D, gate_in, gate_out, way)
     if way == "cuda":
         return fused.fftconv(u, k, D, gate_in, gate_out)
-    if not torch.compiler.is_compiling() and on_cpu.serves(*given):
+    if on_cpu.serves(*given):
         return on_cpu.fftconv(u, k, D, gate_in, gate_out)
     return _torch_path(u, k, D, gate_in, gate_out)
 
@@ -82,13 +83,16 @@ def prepare_filter(
         keep: blocks of the spectrum to keep; the others are set to zero, see :mod:`genoconv.ops.longconv.sparse`.
 
     Returns:
-        The prepared filter, to pass to :func:`fftconv` as ``k``. It is a constant, without gradient.
+        The prepared filter, to pass to :func:`fftconv` as ``k``. It is a constant, without gradient: later changes of
+        ``k`` and ``D`` do not reach it.
 
     Raises:
         UsageError: K > length; shapes, types or devices do not match; or D is not finite.
     """
     arguments.check_filter(k, length, D, keep)
-    return FilterSpectrum(k.detach(), None if D is None else D.detach(), length, keep)
+    copies = [None if x is None else constant(x.detach().clone) for x in (k, D)]
+    assert copies[0] is not None
+    return FilterSpectrum(copies[0], copies[1], length, keep)
 
 
 def choose(u: Tensor, taps: int, backend: str, *, gradients: bool = False) -> str | Chunks:
@@ -146,7 +150,7 @@ def _torch_path(
     u: Tensor, k: Tensor | FilterSpectrum, D: Tensor | None, gate_in: Tensor | None, gate_out: Tensor | None
 ) -> Tensor:
     N = u.shape[-1]
-    with torch.autocast(u.device.type, enabled=False):
+    with full_precision(u):
         x = upcast(u) if gate_in is None else upcast(u) * upcast(gate_in)
         if isinstance(k, FilterSpectrum):
             size, spectrum, D = k.size, k.rfft(k.size), k.skip
@@ -158,5 +162,5 @@ def _torch_path(
             y = torch.addcmul(y, x, D.to(x.dtype)[:, None])
         if gate_out is not None:
             y = y * upcast(gate_out)
-        result: Tensor = y.to(u.dtype)
+        result: Tensor = y.to(u.dtype).contiguous()
     return result

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from genoconv.ops.longconv import captures
+from genoconv.ops.registration import transformed
 
 Span = tuple[int, int]
 
@@ -65,28 +66,31 @@ def batches_of(
         total: T.
         device: of the rows.
     """
-    shapes, parts = [], []
+    shapes, parts, back, first, moved = [], [], np.full(total, -1), 0, 0
     for group in groups:
         longest = max(spans[row][1] - spans[row][0] for row in group)
         places = np.full((len(group), longest), -1)
         for number, row in enumerate(group):
             start, stop = spans[row]
             places[number, : stop - start] = np.arange(start, stop)
+            back[start:stop] = np.arange(first, first + stop - start)
+            first += longest
+            moved += stop - start
         shapes.append((len(group), longest))
         parts.append(places.ravel())
     there = np.concatenate(parts)
-    back = np.full(total, -1)
-    back[there[there >= 0]] = np.flatnonzero(there >= 0)
-    return Batches(tuple(shapes), _uploaded(there, device), _uploaded(back, device))
+    return Batches(tuple(shapes), _uploaded(there, device, moved < first), _uploaded(back, device, moved < total))
 
 
-def _uploaded(sources: NDArray[np.int64], device: torch.device) -> Move:
-    none = sources < 0
+def _uploaded(sources: NDArray[np.int64], device: torch.device, gaps: bool) -> Move:
+    """gaps: whether there are positions that take none; not looked up in ``sources``, which torch.compile cannot."""
     found = captures.uploaded(torch.from_numpy(np.maximum(sources, 0)), device)
-    return Move(found, captures.uploaded(torch.from_numpy(none), device) if none.any() else None)
+    return Move(found, captures.uploaded(torch.from_numpy(sources < 0), device) if gaps else None)
 
 
 def _move(x: Tensor, there: Move, back: Move) -> Tensor:
+    if transformed():
+        return _taken(x, there)
     moved: Tensor = _Moved.apply(x, there, back)  # type: ignore[no-untyped-call]
     return moved
 

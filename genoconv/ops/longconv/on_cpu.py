@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from genoconv.ops.longconv.spectrum import FilterSpectrum, fast_size, upcast
+from genoconv.ops.registration import untracked
 
 _VALUES = 1 << 17
 """Values that each thread transforms at once: half a megabyte in float32."""
@@ -13,10 +14,8 @@ _LEAST = 1 << 15
 
 def serves(u: Tensor, *others: Tensor | None) -> bool:
     """Whether :func:`fftconv` may be called with these, and is faster."""
-    return u[:1].numel() >= _LEAST and all(
-        x is None or (x.device.type == "cpu" and not (x.requires_grad and torch.is_grad_enabled()))
-        for x in (u, *others)
-    )
+    on_cpu = all(x is None or x.device.type == "cpu" for x in (u, *others))
+    return u[:1].numel() >= _LEAST and on_cpu and untracked(u, *others)
 
 
 def fftconv(

@@ -19,6 +19,7 @@ from genoconv.ops.longconv import arguments, conv, fused
 from genoconv.ops.longconv.chunked import operator
 from genoconv.ops.longconv.moves import Span, batches_of
 from genoconv.ops.longconv.spectrum import FilterSpectrum
+from genoconv.ops.registration import transformed
 
 _ALONE = 1 << 22
 """Rows of at least this many values (channels x positions) are convolved alone by the kernels."""
@@ -183,6 +184,8 @@ def _filters(k: Tensor | FilterSpectrum, lengths: list[int]) -> list[Tensor | Fi
     """The filter of each group."""
     if isinstance(k, FilterSpectrum):
         return [k] * len(lengths)
+    if transformed():
+        return [k[:, :length] for length in lengths]
     return list(_Beginnings.apply(k, [min(length, k.shape[1]) for length in lengths]))  # type: ignore[no-untyped-call]
 
 

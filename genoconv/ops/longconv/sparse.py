@@ -19,13 +19,14 @@ Source: Fu et al. 2023, FlashFFTConv, https://arxiv.org/abs/2311.05908, section 
 
 import math
 import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from genoconv.errors import UsageError
-from genoconv.ops.longconv.spectrum import fast_size, upcast
+from genoconv.ops.longconv.spectrum import fast_size, full_precision, upcast
 
 BLOCKS = 16
 """Number of blocks into which the last stage of the kernels divides every spectrum."""
@@ -40,13 +41,18 @@ class FrequencyMask:
         interleaved: whether block b of C holds the frequencies b, b + C, ... (C a power of two) instead of a band.
 
     Raises:
-        UsageError: no block is kept, bands are not symmetric, or the number of interleaved blocks is not a power of 2.
+        UsageError: the flags are not true or false, no block is kept, bands are not symmetric, or the number of
+            interleaved blocks is not a power of 2.
     """
 
     kept: tuple[bool, ...]
     interleaved: bool = False
 
     def __post_init__(self) -> None:
+        flags = list(self.kept) if isinstance(self.kept, Iterable) else [None]
+        if not all(flag in (0, 1) for flag in flags):
+            raise UsageError(f"kept is {str(self.kept)[:60]!r}; it must have True or False for each block")
+        object.__setattr__(self, "kept", tuple(bool(flag) for flag in flags))
         if not any(self.kept):
             raise UsageError("a frequency mask must keep at least one pair of blocks")
         blocks = len(self.kept)
@@ -101,8 +107,12 @@ def choose_mask(
     from genoconv.ops.longconv import arguments
 
     arguments.check_filter(k, length)
-    if not 0 <= sparsity < 1:
-        raise UsageError(f"sparsity is {sparsity:g}; it must be at least 0 and less than 1")
+    try:
+        valid = 0 <= sparsity < 1
+    except TypeError:
+        valid = False
+    if not valid:
+        raise UsageError(f"sparsity is {sparsity!r}; it must be at least 0 and less than 1")
     try:
         even = operator.index(blocks) >= 2 and blocks % 2 == 0
     except TypeError:
@@ -147,7 +157,7 @@ def sparsity_error(k: Tensor, mask: FrequencyMask, length: int) -> SparsityError
         kept = inverse(transform(taps, size) * mask.flags(size, k.device), size)
         # The real part reaches later positions; the imaginary part, which wraps around the end, reaches earlier ones.
         change = torch.nn.functional.pad(taps, (0, size - taps.shape[1])) - kept.real
-        norm, ahead = taps.norm(), kept.imag.norm()
+        norm, ahead = taps.norm().clamp(min=torch.finfo(taps.dtype).tiny), kept.imag.norm()
         return SparsityError(float((change.square().sum() + ahead.square()).sqrt() / norm), float(ahead / norm))
 
 
@@ -194,7 +204,7 @@ def fftconv_sparse(
         return served
     N = u.shape[-1]
     size = transform_size(N, len(keep.kept))
-    with torch.autocast(u.device.type, enabled=False):
+    with full_precision(u):
         v = upcast(u) if gate_in is None else upcast(u) * upcast(gate_in)
         spectrum = transform(k.to(v.dtype), size) * keep.flags(size, u.device)
         y = inverse(transform(v, size) * spectrum, size).real[..., :N]
@@ -202,7 +212,7 @@ def fftconv_sparse(
             y = torch.addcmul(y, v, D.to(v.dtype)[:, None])
         if gate_out is not None:
             y = y * upcast(gate_out)
-        result: Tensor = y.to(u.dtype)
+        result: Tensor = y.to(u.dtype).contiguous()
     return result
 
 

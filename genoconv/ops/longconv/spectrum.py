@@ -1,8 +1,10 @@
 """Filters that are transformed once, for inference with many batches."""
 
 import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
@@ -10,6 +12,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     from genoconv.ops.longconv.plan import Plan
     from genoconv.ops.longconv.sparse import FrequencyMask
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -61,12 +65,15 @@ class FilterSpectrum:
     def rfft(self, size: int) -> Tensor:
         """Transform of the taps for torch.fft, (H, size / 2 + 1) complex."""
         if size not in self._rfft:
-            with torch.no_grad():
-                self._rfft[size] = torch.fft.rfft(upcast(self.taps), n=size)
+            self._rfft[size] = constant(lambda: torch.fft.rfft(upcast(self.taps), n=size))
         return self._rfft[size]
 
     def make(self, plan: "Plan") -> StoredSpectrum:
         """T(k) + D for the kernels of one plan, kept in :attr:`made`."""
+        made = self.made[plan.regime, plan.size] = constant(lambda: self._made_for(plan))
+        return made
+
+    def _made_for(self, plan: "Plan") -> StoredSpectrum:
         # Interleaved blocks leave only some frequencies, so they cannot hold the whole skip.
         interleaved = self.keep is not None and self.keep.interleaved
         made = plan.prepare_filter(self.taps[:, : plan.size], None if interleaved else self.skip)
@@ -74,8 +81,21 @@ class FilterSpectrum:
             from genoconv.ops.longconv.bands import keep_bands  # which imports this module
 
             made = keep_bands(made, self.skip, self.keep)
-        self.made[plan.regime, plan.size] = made
         return made
+
+
+def constant(make: Callable[[], T]) -> T:
+    """What ``make`` returns, without gradient; even if inference mode is on now, gradients can use it later."""
+    if torch.is_inference_mode_enabled():
+        with torch.inference_mode(False), torch.no_grad():
+            return make()
+    with torch.no_grad():
+        return make()
+
+
+def full_precision(x: Tensor) -> AbstractContextManager[object]:
+    """Turns autocast off on the device of ``x``; a device without values has no autocast."""
+    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 
 
 def upcast(x: Tensor) -> Tensor:

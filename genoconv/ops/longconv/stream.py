@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genoconv.errors import UsageError
 from genoconv.ops.longconv import arguments, conv
-from genoconv.ops.longconv.spectrum import FilterSpectrum, upcast
+from genoconv.ops.longconv.spectrum import FilterSpectrum, full_precision, upcast
 
 _DIRECT = 16
 """Pieces of up to this many positions are dot products with the filter, because a transform would take longer."""
@@ -83,7 +83,8 @@ def fftconv_stream(
         if gate_out is not None and length > n:
             gate_out = torch.nn.functional.pad(gate_out, (length - n, 0))
         whole = k if isinstance(k, FilterSpectrum) else k[:, :length]
-        y = conv.fftconv(rows, whole, D=D, gate_in=gates, gate_out=gate_out, backend=backend)[..., length - n :]
+        y = conv.fftconv(rows, whole, D=D, gate_in=gates, gate_out=gate_out, backend=backend)
+        y = y[..., length - n :].contiguous()  # a view would keep earlier positions in memory
     kept = slice(max(0, length - reach), length)
     position = n + (0 if state is None else state.position)
     # Copies: a view would keep the whole piece in memory.
@@ -105,7 +106,7 @@ def _direct(
 ) -> Tensor:
     """The last n positions of y by the definition, in float32, or float64 for float64 rows."""
     taps, skip = (k.taps, k.skip) if isinstance(k, FilterSpectrum) else (k, D)
-    with torch.autocast(rows.device.type, enabled=False):
+    with full_precision(rows):
         v = upcast(rows) if gate_in is None else upcast(rows) * upcast(gate_in)
         length = v.shape[-1]
         backwards = taps.to(v.dtype).flip(-1)

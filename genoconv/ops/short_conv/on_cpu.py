@@ -8,6 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from genoconv.ops.registration import untracked
+
 _VALUES = 1 << 16
 """Values of a piece for each thread: a quarter of a megabyte in float32."""
 _LEAST = 1 << 15
@@ -16,10 +18,9 @@ _LEAST = 1 << 15
 
 def serves(u: Tensor, *parameters: Tensor | None) -> bool:
     """Whether :func:`gated_short_conv` may be called with these, and is faster."""
-    if u[:1].numel() < 3 * _LEAST or u.device.type != "cpu" or torch.compiler.is_compiling():
+    if u[:1].numel() < 3 * _LEAST or u.device.type != "cpu":
         return False
-    alike = all(x is None or x.dtype == u.dtype for x in parameters)
-    return alike and not (torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (u, *parameters)))
+    return all(x is None or x.dtype == u.dtype for x in parameters) and untracked(u, *parameters)
 
 
 def gated_short_conv(

@@ -59,7 +59,7 @@ def gated_short_conv(
         return x0[..., skip:], gated[..., skip:]
     if backend == "cuda":
         raise KernelError(reason)
-    if on_cpu.serves(u, weight, bias, u_bias):
+    if on_cpu.serves(u, weight, bias, u_bias, before):
         return on_cpu.gated_short_conv(u, weight, bias, u_bias=u_bias, before=before)
     return reference(u, weight, bias, u_bias=u_bias, before=before)
 

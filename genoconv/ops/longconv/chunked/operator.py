@@ -16,7 +16,7 @@ from genoconv.ops.longconv.chunked import launches
 from genoconv.ops.longconv.chunked.plan import Shares, share_out
 from genoconv.ops.longconv.host import DTYPES
 from genoconv.ops.longconv.moves import Span
-from genoconv.ops.longconv.spectrum import FilterSpectrum, StoredSpectrum
+from genoconv.ops.longconv.spectrum import FilterSpectrum, StoredSpectrum, constant
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ def _kept(k: FilterSpectrum, u: Tensor, points: int, chunks: int) -> StoredSpect
     key = ("chunked", points)
     made = k.made.get(key)
     if made is None or made.filter.shape[1] < chunks:
-        made = k.made[key] = launches.prepare_filter(launches.plan_of(points, u), k.taps, k.skip, chunks)
+        plan = launches.plan_of(points, u)
+        made = k.made[key] = constant(lambda: launches.prepare_filter(plan, k.taps, k.skip, chunks))
     return made
 
 
