@@ -174,7 +174,7 @@ class HyenaDNA(nn.Module):
             final = self._stream(input_ids, blocks, cu_seqlens, each).normalised(self.backbone.ln_f)[1]
             return torch.cat([*(stream.settled() for stream in each), final.float()], dim=-1)
         n = len(blocks)
-        if not -n <= layer < n:
+        if not (hasattr(layer, "__index__") and -n <= layer < n):
             raise ModelError(f"layer {layer}: this model has {n} blocks, 0 to {n - 1} or -{n} to -1")
         return self._stream(input_ids, blocks[: layer % n + 1], cu_seqlens).settled()
 
@@ -206,12 +206,15 @@ class HyenaDNA(nn.Module):
 
         Calls without gradients use them for inputs from half a prepared length up to that length; other calls compute
         their filters each time. The cache is discarded by another ``prepare``, by :meth:`train` and by a change of a
-        filter's parameters. It takes about 4 to 16 bytes x d_model x length per layer, for each length.
+        filter's parameters; torch does not report changes made through ``.data``, so call it again after those. It
+        takes about 4 to 16 bytes x d_model x length per layer, for each length.
 
         Raises:
-            ModelError: a length below 1 or above ``config.input_limit``.
+            ModelError: a length that is not a whole number, below 1 or above ``config.input_limit``.
         """
         for length in lengths:
+            if not hasattr(length, "__index__"):
+                raise ModelError(f"a length of {length!r} tokens: it must be a whole number")
             check_length(length, limit=self.config.input_limit)
         for block in self.backbone.layers:
             block.mixer.prepare(lengths)  # type: ignore[union-attr, operator]

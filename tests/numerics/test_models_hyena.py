@@ -237,6 +237,7 @@ def test_positions_of_a_multi_megabase_model_are_right_at_both_ends() -> None:
     ("ids", "words"),
     [
         (torch.zeros(2, 0, dtype=torch.long), "0 tokens"),
+        (torch.zeros(0, 5, dtype=torch.long), "a batch without sequences"),
         (torch.zeros(1, 65, dtype=torch.long), "65 tokens"),
         (torch.zeros(5, dtype=torch.long), "got 5 of torch.int64"),
         (torch.zeros(1, 5), "torch.float32"),
@@ -247,6 +248,16 @@ def test_positions_of_a_multi_megabase_model_are_right_at_both_ends() -> None:
 def test_inputs_that_cannot_be_are_refused_in_words(ids: Tensor, words: str) -> None:
     with pytest.raises(ModelError, match=words):
         HyenaDNA(SMALL)(ids)
+
+
+def test_blocks_and_lengths_that_cannot_be_are_named() -> None:
+    model = HyenaDNA(SMALL)
+    for layer in ("last", 1.0):
+        with pytest.raises(ModelError, match=f"layer {layer}: this model has"):
+            model.hidden(random_ids(1, 5), layer=layer)  # type: ignore[arg-type]
+    for length in ("10", 10.5):
+        with pytest.raises(ModelError, match=f"a length of {length!r} tokens: it must be a whole number"):
+            model.prepare(length)  # type: ignore[arg-type]
 
 
 def test_every_integer_type_of_ids_gives_the_same() -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -71,9 +72,12 @@ def test_the_limit_is_that_of_each_sequence() -> None:
         ([0, 10], "from 0 to the 157 tokens of the row; got 0 to 10"),
         ([], "got nothing"),
         ([0, 5, 5, 157], "sequence 1 is from 5 to 5"),
+        ([0, 5.5, 157], r"must be R \+ 1 integers; got \[0, 5.5, 157\]"),
+        (157, r"must be R \+ 1 integers; got 157"),
+        (torch.tensor([[0, 157]]), r"a tensor \(1, 2\) of torch.int64 on cpu; it must be"),
     ],
 )
-def test_bounds_that_do_not_fit_are_named(bounds: list[int], message: str) -> None:
+def test_bounds_that_do_not_fit_are_named(bounds: Any, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         model()(ids(), cu_seqlens=bounds)
 
