@@ -1,5 +1,6 @@
 """Embedding of tokens in a small table; its gradient is summed in a fixed order, without atomic additions."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -23,11 +24,13 @@ def embed(ids: Tensor, table: Tensor, *, backend: str = "auto") -> Tensor:
         (..., D) like ``table``. Differentiable (with the kernel once).
 
     Raises:
-        UsageError: ``ids`` are not integers.
+        UsageError: ``ids`` are not integers of 32 or 64 bits, or ``table`` is not (V, D).
         KernelError: ``backend="cuda"``, and the kernel does not support this call.
     """
-    if ids.is_floating_point() or ids.is_complex():
-        raise UsageError(f"ids are {ids.dtype}; they must be integers")
+    if ids.dtype not in (torch.int32, torch.int64):
+        raise UsageError(f"ids are {ids.dtype}; they must be integers, int32 or int64")
+    if table.ndim != 2:
+        raise UsageError(f"table must be (V, D); got {tuple(table.shape)}")
     reason = kernels.unsupported(table, backend)
     if reason is None and (table.shape[0] > MOST_TOKENS or table.shape[1] % kernels.CHUNK or ids.numel() == 0):
         limits = f"{MOST_TOKENS} rows whose length is a multiple of {kernels.CHUNK}"

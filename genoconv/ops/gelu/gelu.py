@@ -52,7 +52,16 @@ def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
     Returns:
         (..., O) like ``x``, differentiable in all three.
+
+    Raises:
+        UsageError: shapes do not match.
     """
+    inputs = x.shape[-1] if x.ndim else 0
+    if weight.ndim != 2 or weight.shape[1] != inputs or bias.shape != weight.shape[:1]:
+        raise UsageError(
+            f"weight must be (O, {inputs}) like the last dimension of x, bias (O,); got {tuple(weight.shape)}, "
+            f"{tuple(bias.shape)}"
+        )
     if kernels.unsupported(x) is None:
         return bias_gelu(F.linear(x, weight), bias)
     return F.gelu(F.linear(x, weight, bias), approximate="tanh")

@@ -67,7 +67,7 @@ def reference(
     """:func:`add_norm` in plain torch."""
     total = residual
     if branch is not None:
-        total = residual + branch
+        total = residual + branch.to(residual.dtype)
         if branch_bias is not None:
             total += branch_bias
     normalised = F.layer_norm(total.to(weight.dtype), weight.shape, weight, bias, eps)
