@@ -58,6 +58,7 @@ def test_a_model_can_be_exported():
 
 
 POSITIONS = Positions(0, 8, 8, None)
+LOGITS, IDS = torch.zeros(1, 5, 16), torch.zeros(1, 5, dtype=torch.long)
 SQUARE, ROW = torch.zeros(4, 4), torch.zeros(4)
 
 
@@ -65,6 +66,12 @@ SQUARE, ROW = torch.zeros(4, 4), torch.zeros(4)
     ("call", "words"),
     [
         (lambda: ops.embed(torch.zeros(3), SQUARE), "ids are torch.float32; they must be integers"),
+        (lambda: ops.embed(torch.zeros(3, dtype=torch.uint8), SQUARE), "ids are torch.uint8; .* int32 or int64"),
+        (lambda: ops.embed(torch.zeros(3, dtype=torch.int32), ROW), r"table must be \(V, D\); got \(4,\)"),
+        (
+            lambda: ops.linear_gelu(U, torch.zeros(8, 2), ROW),
+            r"weight must be \(O, 8\) like the last dimension of x, bias \(O,\); got \(8, 2\), \(4,\)",
+        ),
         (lambda: ops.bias_gelu(U, torch.zeros(7)), r"bias must be \(8,\) like the last dimension of x; got \(7,\)"),
         (
             lambda: ops.next_token_sums(torch.zeros(1, 5, 16), torch.zeros(1, 4, dtype=torch.long)),
@@ -74,6 +81,13 @@ SQUARE, ROW = torch.zeros(4, 4), torch.zeros(4)
             lambda: ops.next_token_sums(torch.zeros(1, 5, 16), torch.zeros(1, 5, dtype=torch.long), first=14, count=4),
             "columns 14 to 17 are outside the 16 logits",
         ),
+        (
+            lambda: ops.next_token_sums(LOGITS, IDS, weights=torch.zeros(1, 4)),
+            r"ids and weights \(B, N\); got \(1, 5, 16\), \(1, 5\), \(1, 4\)",
+        ),
+        (lambda: ops.next_token_sums(LOGITS, IDS, count=0), "count is 0; it must be at least 1"),
+        (lambda: ops.next_token_sums(LOGITS, IDS.float()), "ids are torch.float32; they must be integers"),
+        (lambda: ops.next_token_sums(LOGITS.int(), IDS), "logits are torch.int32; they must be floating point"),
         (
             lambda: modulate(torch.zeros(4, 7), ROW, POSITIONS, shift=0.0),
             r"x must be \(D, 8\) and rates \(D,\); got \(4, 7\), \(4,\)",
@@ -124,7 +138,8 @@ def test_a_model_reads_token_ids_and_not_text():
         small_model()("ACGT")
 
 
-def test_operators_are_found_below_the_package_alone():
-    program = "import sys, genoconv; genoconv.ops.__all__; assert 'torch' not in sys.modules; print(dir(genoconv))"
+def test_public_modules_are_found_below_the_package_alone():
+    program = "import sys, genoconv as g; g.ops.__all__, g.models.__all__, g.tokens.PAD, g.errors.GenoconvError"
+    program += "; assert 'torch' not in sys.modules; print(*dir(g))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert "'ops'" in result.stdout
+    assert {"errors", "models", "ops", "tokens", *genoconv.__all__} <= set(result.stdout.split())

@@ -133,7 +133,7 @@ def allowed(module: str) -> set[str]:
     """What a module may import, as :func:`room_of` names it."""
     room = room_of(module)
     if room == "genoconv":  # its lazy names
-        return {"genoconv.models", "genoconv.ops", "genoconv.tasks"}
+        return {f"genoconv.{name}" for name in ("errors", "models", "ops", "tasks", "tokens")}
     entry = (GROUND | ROOMS)[room.removeprefix("genoconv.")]
     return {"genoconv", room, *(f"genoconv.{name}" for name in entry.rooms), *entry.packages}
 
