@@ -91,7 +91,7 @@ def _put(made: dict[str, Any], folder: Path, *, but: str = "") -> None:
     for key in [key for key in list(made) if key != but]:  # others may put more there meanwhile
         path = folder / key
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(made.pop(key).to_bytes())
+        path.write_bytes(made.pop(key).as_numpy_array().data)
 
 
 def _shards(blocks: Iterator[Block], length: int, columns: int, dtype: str) -> Iterator[tuple[int, Any]]:
