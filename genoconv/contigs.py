@@ -77,6 +77,35 @@ def match_contigs(
     return {name: found[name] for name in query if name in found}
 
 
+class ContigFinder:
+    """:func:`match_contigs` of one name at a time, for names that come one by one, each by itself.
+
+    Args:
+        target, aliases: of :func:`match_contigs`; lengths do not matter.
+    """
+
+    def __init__(self, target: Iterable[str], *, aliases: Mapping[str, str] = _NO_ALIASES) -> None:
+        self._target = tuple(target)
+        self._aliases = aliases
+        self._keys: list[dict[str, str]] = []
+        self._found: dict[str, str | None] = {}
+
+    def find(self, name: str) -> str | None:
+        """What the target calls a contig; None where it has none such."""
+        if name not in self._found:
+            self._found[name] = self._match(name)
+        return self._found[name]
+
+    def _match(self, name: str) -> str | None:
+        for rule, key in enumerate(_names(name, self._aliases)):
+            if rule == len(self._keys):
+                self._keys.append(_unique(self._target, rule, self._aliases))
+            match = self._keys[rule].get(key)
+            if match is not None and not _other_version(name, match):
+                return match
+        return None
+
+
 def require_contigs(
     query: Mapping[str, int | None],
     target: Mapping[str, int],

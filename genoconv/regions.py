@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
-from genoconv.contigs import match_contigs
+from genoconv.contigs import ContigFinder
 from genoconv.errors import UsageError
 from genoconv.wording import listed, printable
 
@@ -40,7 +40,7 @@ class NamedContigs:
 
     def __init__(self, names: Mapping[str, int], aliases: Mapping[str, str]) -> None:
         self.names = names
-        self._aliases = aliases
+        self._finder = ContigFinder(names, aliases=aliases)
 
     def has(self, name: str) -> bool:
         """Whether there is a contig of exactly this name."""
@@ -48,7 +48,7 @@ class NamedContigs:
 
     def find(self, name: str) -> str | None:
         """What the FASTA calls a contig of any name; None where there is no such contig."""
-        return match_contigs({name: None}, self.names, aliases=self._aliases).get(name)
+        return self._finder.find(name)
 
 
 def parse_region(text: str, *, contigs: Contigs, source: str) -> Region:

@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from genoconv.contigs import match_contigs
+from genoconv.contigs import ContigFinder
 from genoconv.variants.header import contig_lengths
 from genoconv.variants.records import Record, VariantFile
 
@@ -50,15 +50,14 @@ class VcfContigs:
         # The contigs of a BCF are all in its header.
         self._source: VariantFile | None = None if source.is_bcf else source
         self.names: dict[str, int] = {name: length or 0 for name, length in contig_lengths(source.header).items()}
-        self._found: dict[str, str | None] = {}
+        self._finder = ContigFinder(self.names)
 
     def find(self, name: str) -> str | None:
         """What the VCF calls this contig; None where it has none such."""
-        if name not in self._found:
-            self._found[name] = match_contigs({name: None}, self.names).get(name)
-        if self._found[name] is None and self._look_at_records():
-            return self.find(name)
-        return self._found[name]
+        found = self._finder.find(name)
+        if found is None and self._look_at_records():
+            found = self._finder.find(name)
+        return found
 
     def has(self, name: str) -> bool:
         """Whether the VCF has a contig of exactly this name."""
@@ -70,7 +69,7 @@ class VcfContigs:
             return False
         self.names |= {record.contig: 0 for record in self._source.records() if record.contig not in self.names}
         self._source = None
-        self._found.clear()
+        self._finder = ContigFinder(self.names)
         return True
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from genoconv.contigs import match_contigs
+from genoconv.contigs import ContigFinder
 from genoconv.errors import DataError
 from genoconv.formats import open_binary
 from genoconv.genome.annotation.genes import read_genes
@@ -150,16 +150,15 @@ class _Parts:
 
     def __init__(self, contigs: Mapping[str, int], aliases: Mapping[str, str]) -> None:
         self.contigs = contigs
-        self.aliases = aliases
         self.transcripts: dict[tuple[str, str], _Transcript] = {}
         self.genes: list[tuple[str, int, int, str]] = []
         self.utrs: dict[str, list[Span]] = defaultdict(list)
         self.circular: set[str] = set()
-        self._names: dict[str, str | None] = {}
+        self._finder = ContigFinder(contigs, aliases=aliases)
 
     def add(self, row: Row) -> None:
         """Take in a row; one on an unknown contig, or past the end of one that is not circular, is left out."""
-        contig = self._contig(row.contig)
+        contig = self._finder.find(row.contig)
         if contig is None:
             return
         if kind_of(row.feature) == "whole":
@@ -191,11 +190,6 @@ class _Parts:
         if _is_transcript(row.feature):
             return [attributes.get("ID") or f"line {row.line}"]
         return (attributes.get("Parent") or attributes.get("ID") or f"line {row.line}").split(",")
-
-    def _contig(self, name: str) -> str | None:
-        if name not in self._names:
-            self._names[name] = match_contigs({name: None}, self.contigs, aliases=self.aliases).get(name)
-        return self._names[name]
 
     def coding(self) -> dict[str, list[Span]]:
         """Contig -> coding stretches."""
