@@ -20,7 +20,7 @@ from genoconv.digests import file_digest
 from genoconv.errors import ModelError, UsageError
 from genoconv.models.config import ModelConfig
 from genoconv.models.devices import resolve_device
-from genoconv.models.heads import HeadConfig, head_record
+from genoconv.models.heads import HeadConfig, Predictor, head_record
 from genoconv.models.hyena import HyenaDNA
 from genoconv.models.registry import CONFIG_NAME, model_folder
 from genoconv.models.weights import (
@@ -29,7 +29,7 @@ from genoconv.models.weights import (
     compare_tensors,
     expected_shapes,
     read_tensors,
-    stored_tensors,
+    tensors_to_save,
     write_tensors,
 )
 from genoconv.wording import count, shell
@@ -47,21 +47,25 @@ UNIT = "nucleotide"
 VOCABULARY = {token: i for i, token in enumerate((*_SPECIAL, *"ACGTN"))}
 
 
-def save_model(model: HyenaDNA, folder: Path | str, *, provenance: Mapping[str, Any]) -> None:
+def save_model(model: HyenaDNA, folder: Path | str, *, provenance: Mapping[str, Any] | None = None) -> None:
     """Write ``model`` to ``folder``, which is created if missing; an existing model is replaced.
 
     Args:
         model: on any device and of any floating-point type; it is stored bit for bit.
         folder: other files in it are kept.
-        provenance: JSON values that describe the origin of the weights; shown by ``genoconv models show``.
+        provenance: JSON values that describe the origin of the weights, or None; shown by ``genoconv models show``.
 
     Raises:
+        UsageError: ``provenance`` cannot be written as JSON.
+        ModelError: tensors that are one in this model have different values.
         OutputError: the folder cannot be written.
     """
     folder = Path(folder)
+    origin = _json_values(provenance)
+    tensors = tensors_to_save(model, model.head.config if isinstance(model, Predictor) else None)
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / WEIGHTS_NAME
-    write_tensors(weights, {name: tensor.detach().cpu() for name, tensor in stored_tensors(model).items()})
+    write_tensors(weights, {name: tensor.detach().cpu() for name, tensor in tensors.items()})
     record = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -71,9 +75,18 @@ def save_model(model: HyenaDNA, folder: Path | str, *, provenance: Mapping[str, 
         "model": model.config.to_dict(),
         "tokenizer": {"unit": UNIT, "vocabulary": VOCABULARY},
         "weights": {"file": WEIGHTS_NAME, "sha256": file_digest(weights)},
-        "provenance": dict(provenance),
+        "provenance": origin,
     }
     atomic.write_text(folder / CONFIG_NAME, json.dumps(record, indent=2) + "\n")
+
+
+def _json_values(provenance: Mapping[str, Any] | None) -> dict[str, Any]:
+    try:
+        values = dict(provenance or {})
+        json.dumps(values, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"provenance cannot be written as JSON: {error}") from None
+    return values
 
 
 def load_model(model: Path | str, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> HyenaDNA:

@@ -210,4 +210,6 @@ def preset(name: str) -> ModelConfig:
     try:
         return PRESETS[name]
     except KeyError:
-        raise UsageError(f"no preset {name!r}{did_you_mean(name, PRESETS)} (known: {', '.join(PRESETS)})") from None
+        raise UsageError(
+            f"no preset {name!r}{did_you_mean(str(name), PRESETS)} (known: {', '.join(PRESETS)})"
+        ) from None

@@ -60,8 +60,7 @@ class SuffixReuse:
         """Transforms of a layer's filter for whole windows and for suffixes."""
         k = mixer.filter_fn(self.length)
         whole, suffix = (
-            prepare_filter(k[:, :n].contiguous(), n, D=mixer.filter_fn.bias)
-            for n in (self.length, self.length - self.start)
+            prepare_filter(k[:, :n], n, D=mixer.filter_fn.bias) for n in (self.length, self.length - self.start)
         )
         return whole, suffix
 

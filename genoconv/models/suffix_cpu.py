@@ -185,7 +185,7 @@ class CpuSuffixReuse:
         n = min(-(-length // _STEP) * _STEP, self.length)
         if (number, n) not in self._filters:
             skip = self._blocks[number].mixer.filter_fn.bias
-            self._filters[number, n] = prepare_filter(self._taps[number][:, :n].contiguous(), n, D=skip)
+            self._filters[number, n] = prepare_filter(self._taps[number][:, :n], n, D=skip)
         return self._filters[number, n]
 
 

@@ -23,10 +23,31 @@ FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 def stored_tensors(model: HyenaDNA) -> dict[str, Tensor]:
     """Every tensor of ``model`` that is saved, once, under the first of its names."""
     names = model.state_dict(keep_vars=True)
+    return {name: names[name] for name, first in _first_names(names).items() if name == first}
+
+
+def _first_names(names: Mapping[str, Tensor]) -> dict[str, str]:
+    """Of every name of a tensor, the first name that it has."""
     first: dict[int, str] = {}
-    for name, tensor in names.items():
-        first.setdefault(id(tensor), name)
-    return {name: names[name] for name in first.values()}
+    return {name: first.setdefault(id(tensor), name) for name, tensor in names.items()}
+
+
+def tensors_to_save(model: HyenaDNA, head: HeadConfig | None) -> dict[str, Tensor]:
+    """:func:`stored_tensors` of a model whose names for one tensor may stand for several with the same values.
+
+    ``load_state_dict(assign=True)`` leaves it like that.
+
+    Raises:
+        ModelError: their values differ.
+    """
+    tied = _first_names(bare_model(model.config, head, device="meta").state_dict(keep_vars=True))
+    tensors = model.state_dict()
+    for name, first in tied.items():
+        if name != first and not torch.equal(tensors[name], tensors[first]):
+            raise ModelError(
+                f"tensor {name} differs from {first}, but they are one tensor in this model; give both the same values"
+            )
+    return {name: tensors[name] for name, first in tied.items() if name == first}
 
 
 def expected_shapes(config: ModelConfig, head: HeadConfig | None = None) -> dict[str, tuple[int, ...]]:

@@ -40,6 +40,28 @@ def test_what_is_saved_is_what_is_loaded(folder: Path) -> None:
     assert "lm_head.weight" not in safetensors.torch.load_file(folder / "model.safetensors")
 
 
+def test_tensors_that_assignment_took_apart_are_stored_as_one(folder: Path, tmp_path: Path) -> None:
+    model = load_model(folder)
+    model.load_state_dict({name: tensor.clone() for name, tensor in model.state_dict().items()}, assign=True)
+    assert model.lm_head.weight is not model.embedding.weight
+    save_model(model, tmp_path / "assigned")
+    assert model_digest(tmp_path / "assigned") == model_digest(folder)
+    with torch.no_grad():
+        model.lm_head.weight.mul_(2)
+    with pytest.raises(ModelError, match="differs from backbone"):
+        save_model(model, tmp_path / "apart")
+    assert not (tmp_path / "apart").exists()
+
+
+@pytest.mark.parametrize("value", [float("nan"), object()], ids=["nan", "object"])
+def test_a_provenance_that_json_cannot_hold_leaves_the_folder_as_it_was(folder: Path, value: object) -> None:
+    before = model_digest(folder)
+    with pytest.raises(UsageError, match="provenance cannot be written as JSON: "):
+        save_model(HyenaDNA(SMALL), folder, provenance={"value": value})
+    assert model_digest(folder) == before
+    load_model(folder)
+
+
 def test_bfloat16_models_are_stored_as_they_are(folder: Path, tmp_path: Path) -> None:
     low = load_model(folder, dtype=torch.bfloat16)
     save_model(low, tmp_path / "low", provenance={})
