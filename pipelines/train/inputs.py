@@ -120,11 +120,10 @@ class Inputs:
         weights = np.full(len(frame), assembly.weight)
         if assembly.regions is None or bool((assembly.regions.weights == 1).all()):
             return weights
-        contigs = frame["contig"].to_numpy()
-        for contig in dict.fromkeys(contigs):
-            here = contigs == contig
-            starts, ends = (frame[name].to_numpy(np.int64)[here] for name in ("start", "end"))
-            weights[here] *= assembly.regions.map.means(contig, starts, ends, assembly.regions.weights)
+        every = [frame[name].to_numpy(np.int64) for name in ("start", "end")]
+        for contig, here in frame.groupby("contig", sort=False).indices.items():
+            starts, ends = (column[here] for column in every)
+            weights[here] *= assembly.regions.map.means(str(contig), starts, ends, assembly.regions.weights)
         return weights
 
     def shares(self) -> dict[str, float]:

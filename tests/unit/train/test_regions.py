@@ -120,6 +120,20 @@ def test_windows_are_read_as_often_as_their_bases_weigh(place: Path) -> None:
     assert inputs_of(config_of(place, "exon", "end.bed")).often() is None
 
 
+def test_windows_of_many_contigs_weigh_as_the_regions_of_their_own(tmp_path: Path) -> None:
+    contigs = {f"s{number}": random_bases(80, seed=number, letters="ACGT") for number in range(300)}
+    fasta = write_fasta(tmp_path / "g.fa", contigs)
+    (tmp_path / "r.bed").write_text("".join(f"s{number}\t0\t{number % 60 + 1}\n" for number in range(300)))
+    inputs = inputs_of(configuration(*TINY, f"fasta={fasta}", f"windows.regions=['{tmp_path}/r.bed:3']"))
+    frame, often = inputs.assemblies[0].split("train"), inputs.often()
+    assert often is not None
+    assert len(often) > 200
+    for contig, start, end, number in zip(frame["contig"], frame["start"], frame["end"], often, strict=True):
+        weights = np.ones(80)
+        weights[: int(contig[1:]) % 60 + 1] = 3
+        assert number == pytest.approx(weights[start:end].mean())
+
+
 def test_bases_weigh_in_the_loss_as_their_region_does_on_either_strand(place: Path) -> None:
     inputs = inputs_of(config_of(place, "exon:1:3", "intergenic:1:0.25"))
     reader, held_out = inputs.reader("train", learn=True), inputs.reader("train")
