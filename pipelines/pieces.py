@@ -8,9 +8,9 @@ together share a flush. :func:`genoconv.workfiles.claimed` keeps a second run aw
 import hashlib
 import os
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Condition
 from typing import Any, TypeAlias
@@ -171,6 +171,32 @@ class Pieces:
         """Write what waits, and close the files."""
         self.stop()
         self._open.close()
+
+
+@contextmanager
+def alongside(work: Callable[[], None], *, stop: Callable[[], object]) -> Iterator[Future[None]]:
+    """Do ``work`` in a thread while the block runs, and wait for it.
+
+    Args:
+        work: to be done.
+        stop: makes it raise :class:`.StoppedError` soon; called where the block fails.
+
+    Raises:
+        Exception: what the work raised.
+    """
+
+    def unless_stopped() -> None:
+        with suppress(StoppedError):
+            work()
+
+    with ThreadPoolExecutor(1, thread_name_prefix="genoconv writing") as pool:
+        running = pool.submit(unless_stopped)
+        try:
+            yield running
+            running.result()
+        except BaseException:
+            stop()
+            raise
 
 
 def bytes_of(array: npt.NDArray[Any]) -> memoryview:

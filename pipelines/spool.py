@@ -48,6 +48,7 @@ class Spool:
         run: as for :class:`Journal`.
         resume: continue from what an interrupted run left.
         per_base: whether a line of the table stands for as many vectors as its interval has bases, in their order.
+        expected: how many vectors there will be, where that is known: they can be read back while more come.
 
     Attributes:
         finished: what :meth:`append` was given as ``mark`` for each piece of the interrupted run.
@@ -55,13 +56,23 @@ class Spool:
     """
 
     def __init__(
-        self, output: Path, *, width: int, dtype: str, run: Mapping[str, Any], resume: bool, per_base: bool = False
+        self,
+        output: Path,
+        *,
+        width: int,
+        dtype: str,
+        run: Mapping[str, Any],
+        resume: bool,
+        per_base: bool = False,
+        expected: int | None = None,
     ) -> None:
         self.width = width
+        self.expected = expected
         self.per_base = per_base
         self._output = output
         self.dtype = np.dtype(dtype)
         self._pieces = Pieces(output, kinds=("rows", "table", "texts"), run=run, resume=resume)
+        self.flush, self.stop = self._pieces.flush, self._pieces.stop
         self.finished: list[str] = [piece["mark"] for piece in self._pieces.finished]
         self.rows: int = sum(piece["rows"] for piece in self._pieces.finished)
         self._lines: int = sum(piece["lines"] for piece in self._pieces.finished)
@@ -119,14 +130,22 @@ class Spool:
         return bytes_of(packed)
 
     @property
+    def total(self) -> int:
+        """How many vectors there will be, or are by now."""
+        return self.rows if self.expected is None else self.expected
+
+    @property
     def block(self) -> int:
         """Rows that are read back at once."""
         return max(1, min(_BLOCK_ROWS, _BLOCK_BYTES // self._row_bytes))
 
     def vectors(self) -> Iterator[Array]:
-        """All vectors, in arrays (n, width) of ``block`` rows; the last may be shorter."""
-        for first in range(0, self.rows, self.block):
-            yield self.read(first, min(self.block, self.rows - first))
+        """All vectors, in arrays (n, width) of ``block`` rows; the last may be shorter.
+
+        Those that are not there yet are waited for, in any thread but the one that appends.
+        """
+        for first in range(0, self.total, self.block):
+            yield self.read(first, min(self.block, self.total - first))
 
     def intervals(self) -> Iterator[tuple[Row, int]]:
         """Lines of the table, each with the number of its first vector, where they stand for the bases of intervals."""
@@ -139,7 +158,8 @@ class Spool:
 
     def read(self, first: int, count: int) -> Array:
         """Vectors ``first`` to ``first + count``, (count, width)."""
-        self._pieces.flush()
+        if self.expected is None:
+            self.flush()
         data = self._pieces.read(_VECTORS, first * self._row_bytes, count * self._row_bytes)
         return np.frombuffer(data, self.dtype).reshape(-1, self.width)
 
@@ -148,7 +168,8 @@ class Spool:
 
         Arrays of int64, or of strings of the width that they need.
         """
-        self._pieces.flush()
+        if self.expected is None:
+            self.flush()
         for first in range(0, self._lines, self.block):
             count = min(self.block, self._lines - first)
             lines = np.frombuffer(self._pieces.read(_TABLE, first * _LINE.itemsize, count * _LINE.itemsize), _LINE)

@@ -23,10 +23,12 @@ from genoconv.pipelines.embed.h5ad import write_h5ad
 from genoconv.pipelines.pieces import bytes_of
 from genoconv.pipelines.spool import Spool
 
-Writer = Callable[[Path, Spool, Metadata], None]
+Finished = Callable[[], Metadata]
+"""Waits until all rows are in the spool, and gives what is known at the end."""
+Writer = Callable[[Path, Spool, Finished], None]
 
 
-def write_npz(output: Path, spool: Spool, metadata: Metadata) -> None:
+def write_npz(output: Path, spool: Spool, finished: Finished) -> None:
     """``numpy.load(output)``: embeddings (rows, width), names, contigs, starts, ends, strand, metadata (JSON)."""
     # At level 1 ascending numbers become smaller than at the usual level 6, in a tenth of the time.
     with (
@@ -42,7 +44,8 @@ def write_npz(output: Path, spool: Spool, metadata: Metadata) -> None:
                 for block in blocks:
                     stream.write(bytes_of(block.astype(dtype, copy=False)))
 
-        member("embeddings", spool.dtype, (spool.rows, spool.width), spool.vectors())
+        member("embeddings", spool.dtype, (spool.total, spool.width), spool.vectors())
+        metadata = finished()
         for column, name in COLUMNS.items():
             member(name, _dtype(column, spool), (spool.rows,), spool.column(column))
         text = np.array(json.dumps(metadata))
@@ -64,15 +67,16 @@ def _npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     return buffer.getvalue()
 
 
-def write_npy(output: Path, spool: Spool, metadata: Metadata) -> None:
+def write_npy(output: Path, spool: Spool, finished: Finished) -> None:
     """The bare array, for ``numpy.load(output, mmap_mode="r")``, with the table and the metadata beside it."""
     with contextlib.ExitStack() as stack:
         # The last to be opened is the first to get its name: the array comes last.
         array, table, facts = (stack.enter_context(atomic_file(path)) for path in _npy_files(output))
         with array.open("wb") as stream:
-            stream.write(_npy_header(spool.dtype, (spool.rows, spool.width)))
+            stream.write(_npy_header(spool.dtype, (spool.total, spool.width)))
             for block in spool.vectors():
                 stream.write(bytes_of(block))
+        metadata = finished()
         with table.open("w", encoding="utf-8", newline="") as lines:
             lines.write("\t".join(COLUMNS) + "\n")
             for rows in spool.lines():
@@ -84,7 +88,7 @@ def _npy_files(output: Path) -> tuple[Path, Path, Path]:
     return output, output.with_suffix(".tsv"), output.with_suffix(".json")
 
 
-def write_parquet(output: Path, spool: Spool, metadata: Metadata) -> None:
+def write_parquet(output: Path, spool: Spool, finished: Finished) -> None:
     """A fixed-size list column ``embedding`` beside the table; metadata under the schema's key ``genoconv``."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -93,7 +97,7 @@ def write_parquet(output: Path, spool: Spool, metadata: Metadata) -> None:
     vector = pa.list_(pa.field("element", value, nullable=False), spool.width)
     types = {"start": pa.int64(), "end": pa.int64()}
     fields = [pa.field(column, types.get(column, pa.string()), nullable=False) for column in COLUMNS]
-    schema = pa.schema([*fields, pa.field("embedding", vector, nullable=False)], {"genoconv": json.dumps(metadata)})
+    schema = pa.schema([*fields, pa.field("embedding", vector, nullable=False)], {"genoconv": json.dumps(finished())})
     with (
         atomic_file(output) as temporary,
         temporary.open("wb") as sink,  # a stream: pyarrow takes no path that is not UTF-8
@@ -111,7 +115,7 @@ _FORMATS: dict[str, tuple[Writer, str, str]] = {
     ".npz": (write_npz, "numpy", ""),
     ".npy": (write_npy, "numpy", ""),
     ".parquet": (write_parquet, "pyarrow", "parquet"),
-    ".h5ad": (write_h5ad, "h5py", "h5ad"),
+    ".h5ad": (lambda output, spool, finished: write_h5ad(output, spool, finished()), "h5py", "h5ad"),
 }
 
 

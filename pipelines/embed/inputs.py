@@ -38,6 +38,7 @@ class Counts:
 
     Attributes:
         records: records, or intervals of a BED file.
+        spans: what is read of them.
         bases: bases of the spans, overlaps counted as often as they are read.
         longer: spans longer than the model takes; ``pieces``, in how many they are read.
         empty: records without a base.
@@ -45,6 +46,7 @@ class Counts:
     """
 
     records: int = 0
+    spans: int = 0
     bases: int = 0
     longer: int = 0
     pieces: int = 0
@@ -53,6 +55,7 @@ class Counts:
 
     def add_spans(self, count: int, length: int, pieces: int) -> None:
         """So many spans of one length, which are read in that many pieces each."""
+        self.spans += count
         self.bases += count * length
         if pieces > 1:
             self.longer += count

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from genoconv import __version__
 from genoconv.atomic import refuse_inputs
 from genoconv.errors import DataError, ModelError, UsageError
+from genoconv.pipelines.embed.columns import Metadata
 from genoconv.pipelines.embed.formats import Writer, files_of, writer_for
 from genoconv.pipelines.embed.inputs import BedSpans, Counts, Source
 from genoconv.pipelines.embed.options import EmbedOptions
@@ -21,6 +23,7 @@ from genoconv.pipelines.embed.windows import FastaSpans
 from genoconv.pipelines.forecast import Forecast, forecast
 from genoconv.pipelines.loading import load, with_precision
 from genoconv.pipelines.options import recorded_command
+from genoconv.pipelines.pieces import StoppedError, alongside
 from genoconv.pipelines.provenance import file_name
 from genoconv.pipelines.references import genome_files
 from genoconv.pipelines.resuming import Marked, marked, pass_over
@@ -70,21 +73,40 @@ def embed(options: EmbedOptions) -> Summary | Forecast:
 
 
 def _spooled(options: EmbedOptions, source: Source, embedder: Embedder, write: Writer, found: Counts | None) -> Summary:
-    """Compute the rows into the spool, and the output from the spool; an interrupted run leaves its spool."""
+    """Compute the rows into the spool, and meanwhile the output from it; an interrupted run leaves its spool."""
     facts = _facts(options, embedder)
     described = {**facts, **source.origin, "device": options.device, "batch size": options.batch_size}
+    expected = None if found is None else found.bases if embedder.pool == Pool.NONE else found.spans
+    finished: Future[Metadata] = Future()
+
+    def write_all() -> None:
+        if expected is None:
+            finished.result()
+        write(options.output, spool, finished.result)
+
+    def stop() -> None:
+        spool.stop()
+        if not finished.done():
+            finished.set_exception(StoppedError())
+
     with (
-        Spool(options.output, width=embedder.width, dtype=options.dtype, run=described, resume=options.resume) as spool,
+        Spool(
+            options.output, width=embedder.width, dtype=options.dtype, run=described, resume=options.resume,
+            expected=expected,
+        ) as spool,
         spool.resumable(),
-    ):
-        summary = _embed_all(options, source, embedder, spool, total=None if found is None else found.bases)
+        alongside(write_all, stop=stop) as writing,
+    ):  # fmt: skip
+        total = None if found is None else found.bases
+        summary = _embed_all(options, source, embedder, spool, total=total, writing=writing)
         if found is None:
             report_longer(source.counts, embedder)
-        elif source.origin["input"] != source.digest():
+        elif source.origin["input"] != source.digest() or spool.rows != expected:
             raise DataError(f"{source.name}: the file changed while it was being read; run the command again")
         report_unusual(source, options)
         with progress_bar("Writing", unit="files", quiet=options.quiet):
-            write(options.output, spool, {**facts, "genome": {"name": source.name, "sha256": source.digest()}})
+            finished.set_result({**facts, "genome": {"name": source.name, "sha256": source.digest()}})
+            wait([writing])
     return summary
 
 
@@ -218,8 +240,15 @@ def _facts(options: EmbedOptions, embedder: Embedder) -> dict[str, Any]:
 
 
 def _embed_all(
-    options: EmbedOptions, source: Source, embedder: Embedder, spool: Spool, *, total: int | None
+    options: EmbedOptions,
+    source: Source,
+    embedder: Embedder,
+    spool: Spool,
+    *,
+    total: int | None,
+    writing: Future[None],
 ) -> Summary:
+    """All pieces into the spool; ends early where ``writing`` the output has failed."""
     # Without pooling each base leaves thousands of bytes: less is held at a time.
     tokens = options.chunk // 16 if embedder.pool == Pool.NONE else options.chunk
     resumed = spool.rows
@@ -232,6 +261,9 @@ def _embed_all(
             for (spans, digest), vectors in results:
                 _check_finite(options, spans, vectors)
                 spool.append(vectors, _places(spans, embedder), mark=digest)
+                if writing.done():
+                    writing.result()
+        spool.flush()
     seconds = time.monotonic() - began
     counts = source.counts
     return Summary(

@@ -19,6 +19,7 @@ from genoconv.pipelines.calibrated import Found, Wanted, find_calibration
 from genoconv.pipelines.forecast import Forecast
 from genoconv.pipelines.loading import load, with_precision
 from genoconv.pipelines.options import recorded_command
+from genoconv.pipelines.pieces import alongside
 from genoconv.pipelines.provenance import file_name
 from genoconv.pipelines.references import GenomeFiles, genome_files
 from genoconv.pipelines.resuming import resumable
@@ -29,7 +30,7 @@ from genoconv.pipelines.scan.options import ScanOptions
 from genoconv.pipelines.scan.plot import check_plot, draw
 from genoconv.pipelines.scan.spans import Span, find_spans, pieces
 from genoconv.pipelines.scan.spool import Spool
-from genoconv.pipelines.scan.writing import Writing, alongside
+from genoconv.pipelines.scan.writing import Writing
 from genoconv.pipelines.score.cautions import cautions
 from genoconv.pipelines.workers import chosen_devices, computed
 from genoconv.progress import Advance, progress_bar

@@ -1,14 +1,12 @@
 """The output of ``genoconv scan`` on its way from the spool to its files, while later positions are computed."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from itertools import chain
 from threading import Lock
 from typing import Any
 
 from genoconv.pipelines.calibrated import ranked
-from genoconv.pipelines.pieces import StoppedError
 from genoconv.pipelines.scan.formats import format_of, passes, write
 from genoconv.pipelines.scan.options import ScanOptions
 from genoconv.pipelines.scan.spans import Span
@@ -79,29 +77,3 @@ class Writing:
                 advance(self._done)
                 self._report = advance
             wait([running])
-
-
-@contextmanager
-def alongside(work: Callable[[], None], *, stop: Callable[[], object]) -> Iterator[Future[None]]:
-    """Do ``work`` in a thread while the block runs, and wait for it.
-
-    Args:
-        work: to be done.
-        stop: makes it raise :class:`.StoppedError` soon; called where the block fails.
-
-    Raises:
-        Exception: what the work raised.
-    """
-
-    def unless_stopped() -> None:
-        with suppress(StoppedError):
-            work()
-
-    with ThreadPoolExecutor(1, thread_name_prefix="genoconv writing") as pool:
-        running = pool.submit(unless_stopped)
-        try:
-            yield running
-            running.result()
-        except BaseException:
-            stop()
-            raise

@@ -6,6 +6,8 @@ import logging
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +21,14 @@ from genoconv.errors import DataError, GenoconvError, Interrupted, OutputError, 
 from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.fasta.digests import digest_of
 from genoconv.models import model_digest
+from genoconv.pipelines import spool as embed_spool
 from genoconv.pipelines.embed.options import EmbedOptions
 from genoconv.pipelines.embed.run import embed
 from genoconv.pipelines.embed.windows import FastaSpans
 from genoconv.tasks.journal import journal_path
 from genoconv.tokens import encode
 from genoconv.workfiles import claimed
-from support import one_clear_line, run_cli
+from support import HANG, one_clear_line, run_cli
 
 RECORDS = {f"r{n}:{n} text": random_bases(length, seed=n) for n, length in enumerate((50, 7, 100, 260, 64))}
 NAMES = [name.split()[0] for name in RECORDS]
@@ -255,6 +258,39 @@ def test_a_failure_after_finished_rows_leaves_them_for_resume(run, fasta, tmp_pa
         run(pipe, **options)
     assert out.read_bytes() == resumed_bytes
     assert places(resumed) == places(run(fasta))
+
+
+def test_an_output_that_cannot_be_written_ends_the_run_at_once(run, fasta, tmp_path, monkeypatch):
+    from genoconv.pipelines.embed import formats
+    from genoconv.tasks.embed import Embedder
+
+    whole, rows, out = run(fasta, window=20), Embedder.rows, tmp_path / "out.npz"
+    (tmp_path / "out.npz").unlink()
+    read, failed = [], threading.Event()
+
+    def full(output, spool, finished):
+        next(spool.vectors())
+        failed.set()
+        raise OutputError("full")
+
+    def slowly(self, spans, **rest):
+        read.append(spans)
+        if len(read) > 2:
+            failed.wait(HANG)
+            time.sleep(0.05)
+        return rows(self, spans, **rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Embedder, "rows", slowly)
+        patch.setitem(formats._FORMATS, ".npz", (full, "numpy", ""))
+        patch.setattr(embed_spool, "_BLOCK_ROWS", 2)
+        with pytest.raises(OutputError, match="full"):
+            run(fasta, window=20, chunk=40)
+    assert len(read) < 10  # of 12
+    assert not out.exists()
+    resumed = run(fasta, window=20, chunk=40, resume=True)
+    np.testing.assert_allclose(resumed["embeddings"], whole["embeddings"], atol=1e-6)
+    assert places(resumed) == places(whole)
 
 
 def test_resume_refuses_another_run(run, fasta, model, tmp_path, monkeypatch):

@@ -2,7 +2,9 @@
 
 import json
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,18 +15,22 @@ from genoconv.pipelines import spool as embed_spool
 from genoconv.pipelines.embed import formats as embed_formats
 from genoconv.pipelines.embed.formats import writer_for
 from genoconv.pipelines.spool import Row, Spool
+from support import HANG
 
 FACTS = {"rows": "windows", "per_base": False, "model": {"name": "m", "sha256": "ab"}}
 ROWS = [Row(f"näme_{n}#0:{'x' * (n % 5)}", "chr1", 10 * n, 10 * n + 7, "+-."[n % 3]) for n in range(23)]
 VECTORS = np.random.default_rng(0).standard_normal((23, 5)).astype(np.float32)
 
 
-def spool(output: Path, *, dtype: str = "float32", resume: bool = False, run: str = "this") -> Spool:
-    return Spool(output, width=5, dtype=dtype, run={"run": run}, resume=resume)
+def spool(output: Path, *, dtype: str = "float32", resume: bool = False, run: str = "this", **options: int) -> Spool:
+    return Spool(output, width=5, dtype=dtype, run={"run": run}, resume=resume, **options)
 
 
 def filled(output: Path, *, dtype: str = "float32", rows: int = 23) -> Spool:
-    made = spool(output, dtype=dtype)
+    return fill(spool(output, dtype=dtype), rows)
+
+
+def fill(made: Spool, rows: int) -> Spool:
     for first in range(0, rows, 10):
         part = slice(first, min(first + 10, rows))
         made.append([VECTORS[part][:3], VECTORS[part][3:]], ROWS[part], mark=str(first))
@@ -66,9 +72,19 @@ def test_every_format_gives_back_what_went_in(tmp_path: Path, monkeypatch, suffi
     written = []
     for name in ("one", "two"):
         output = tmp_path / f"{name}{suffix}"
-        with filled(output, dtype=dtype, rows=rows) as made:
+        write = writer_for(output, force=False)
+        with spool(output, dtype=dtype, **({"expected": rows} if name == "two" else {})) as made:
             assert made.block < 23
-            writer_for(output, force=False)(output, made, FACTS)
+            if name == "one":
+                write(output, fill(made, rows), lambda: FACTS)
+            else:  # while the rows come
+                finished: Future[dict[str, Any]] = Future()
+                with ThreadPoolExecutor(1) as pool:
+                    writing = pool.submit(write, output, made, finished.result)
+                    fill(made, rows)
+                    assert not writing.done()
+                    finished.set_result(FACTS)
+                    writing.result(HANG)
             made.remove()
         vectors, found, metadata = read_back(output)
         assert vectors.dtype == dtype
@@ -84,7 +100,7 @@ def test_every_format_gives_back_what_went_in(tmp_path: Path, monkeypatch, suffi
 def test_an_array_of_npy_is_mapped_and_aligned(tmp_path: Path) -> None:
     output = tmp_path / "x.npy"
     with filled(output) as made:
-        writer_for(output, force=False)(output, made, FACTS)
+        writer_for(output, force=False)(output, made, lambda: FACTS)
     mapped = np.load(output, mmap_mode="r")
     assert mapped.offset % 64 == 0
     assert np.array_equal(mapped, VECTORS)

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from genoconv.errors import OutputError
-from genoconv.pipelines.pieces import Pieces, StoppedError
-from genoconv.pipelines.scan.writing import alongside
+from genoconv.pipelines.pieces import Pieces, StoppedError, alongside
 from genoconv.tasks.journal import Journal
 from support import HANG
 
