@@ -167,6 +167,31 @@ def test_a_misspelt_key_stops_the_workflow(tmp_path: Path) -> None:
 
 
 @needs_snakemake
+def test_paths_may_have_spaces(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    run_cli("workflow", "init", project, home=tmp_path)
+    for name in ("my genome.fa", "my genes.gff3", "my calls.vcf", "my model/model.safetensors"):
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).touch()
+    (project / "config" / "config.yaml").write_text(
+        "genome: {fasta: my genome.fa, annotation: my genes.gff3}\nwindows: {options: ''}\n"
+        "model: {folder: my model, calibrate: --sample 1m}\nscore: {samples: {a: my calls.vcf}}\n"
+        "scan: {targets: {all: ''}}\nembed: {inputs: {a: my genome.fa}}\n"
+    )
+    plan = snakemake("-n", "-p", "all", "results/windows.bed", cwd=project, home=tmp_path)
+    for words in (
+        "realpath 'my genome.fa'",
+        "--annotation 'my genes.gff3'",
+        "score-variants 'my calls.vcf'",
+        "embed 'my genome.fa' --model 'my model'",
+        "models calibrate 'my model'",
+        "genome.fa --model 'my model' --output results/scan/all.tsv.gz",
+    ):
+        assert words in plan
+    assert plan.count("--model 'my model'") == plan.count("--model")
+
+
+@needs_snakemake
 @pytest.mark.slow
 def test_the_workflow_runs_two_jobs_at_a_time_and_equals_one_run(tmp_path: Path) -> None:
     project = tmp_path / "project"

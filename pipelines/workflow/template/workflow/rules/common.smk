@@ -1,4 +1,6 @@
 # What the rules need to know about the configuration.
+import shlex
+
 TRAINS = "train" in config["model"]
 MODEL = "results/model" if TRAINS else config["model"]["folder"]
 SAMPLES = config["score"]["samples"]
@@ -27,7 +29,11 @@ def window_source(wildcards, input):
     """Where windows come from; a genome by name brings its genes."""
     if "name" in config["genome"]:
         return f"--genome {config['genome']['name']} --offline"
-    genes = f"--annotation {input.annotation}" if input.annotation else "--tiles"
+    genes = (
+        f"--annotation {shlex.quote(str(input.annotation))}"
+        if input.annotation
+        else "--tiles"
+    )
     return f"--fasta {input.fasta} {genes}"
 
 
@@ -35,7 +41,9 @@ def training_windows(wildcards, input):
     """Which windows the model learns from: those of a file, the genes of an annotation, or tiles."""
     if input.windows:
         return f"--windows {input.windows}"
-    return f"--annotation {input.annotation}" if input.annotation else ""
+    return (
+        f"--annotation {shlex.quote(str(input.annotation))}" if input.annotation else ""
+    )
 
 
 def windows():

@@ -21,5 +21,5 @@ rule embed:
         options=config["embed"]["options"],
         compute=COMPUTE,
     shell:
-        "OMP_NUM_THREADS={threads} genoconv embed {input.fasta} --model {params.model} --output {output.vectors}"
+        "OMP_NUM_THREADS={threads} genoconv embed {input.fasta:q} --model {params.model:q} --output {output.vectors}"
         " --resume {params.compute} {params.options} 2> {log}"

@@ -41,4 +41,4 @@ else:
             mem_mb=1000,
             runtime="10m",
         shell:
-            'ln -sf "$(realpath {input.fasta})" {output.fasta} 2> {log}'
+            'ln -sf "$(realpath {input.fasta:q})" {output.fasta} 2> {log}'

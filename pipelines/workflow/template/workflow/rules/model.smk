@@ -61,5 +61,5 @@ if "calibrate" in config["model"]:
             options=config["model"]["calibrate"],
             compute=COMPUTE,
         shell:
-            "OMP_NUM_THREADS={threads} genoconv models calibrate {params.model} --fasta {input.fasta} --force"
+            "OMP_NUM_THREADS={threads} genoconv models calibrate {params.model:q} --fasta {input.fasta} --force"
             " {params.compute} {params.options} 2> {log}"

@@ -23,5 +23,5 @@ rule scan:
         options=config["scan"]["options"],
         compute=COMPUTE,
     shell:
-        "OMP_NUM_THREADS={threads} genoconv scan {input.fasta} --model {params.model} --output {output.scores}"
+        "OMP_NUM_THREADS={threads} genoconv scan {input.fasta} --model {params.model:q} --output {output.scores}"
         " --resume {params.target} {params.compute} {params.options} 2> {log}"

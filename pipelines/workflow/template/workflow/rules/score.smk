@@ -25,7 +25,7 @@ rule score_shard:
         compute=COMPUTE,
     shell:
         # --resume: a job that was killed continues after the last piece that it finished.
-        "OMP_NUM_THREADS={threads} genoconv score-variants {input.vcf} --fasta {input.fasta} --model {params.model}"
+        "OMP_NUM_THREADS={threads} genoconv score-variants {input.vcf:q} --fasta {input.fasta} --model {params.model:q}"
         " --shard {params.shard} --output {output.vcf} --resume --no-index {params.compute} {params.options} 2> {log}"
 
 
