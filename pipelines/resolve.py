@@ -100,7 +100,7 @@ class Call(Generic[R]):
                 missing; every problem is named.
         """
         try:
-            return self.record.model_validate(_plain(values))
+            return self.record.model_validate(_without_flags_for_numbers(self.record, _plain(values)))
         except ValidationError as error:
             problems = self._joined(error.errors())
         absent = [self._label(_key(problem["loc"])) for problem in problems if problem["type"] == "missing"]
@@ -202,6 +202,24 @@ def anchored(record: type[BaseModel], values: Mapping[str, Any], folder: Path) -
                 result[name] = (_anchored_model if _is_model(found) else _anchored)(value, folder)
             elif isinstance(value, list | tuple) and get_origin(kind) is tuple:
                 result[name] = [_anchored(v, folder) if isinstance(v, str | Path) else v for v in value]
+    return result
+
+
+def _without_flags_for_numbers(record: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
+    """``values`` with true and false as text where a number belongs; pydantic would take them for 1 and 0."""
+    result = dict(values)
+    for name, found in record.model_fields.items():
+        kind, value = bare(found.annotation), values.get(name)
+        kinds, record_of = {bare(one) for one in (kind, *get_args(kind))}, _record_of(kind)
+        if isinstance(value, bool) and bool not in kinds:
+            if any(isinstance(one, type) and issubclass(one, int | float) for one in kinds):
+                result[name] = str(value).lower()
+        elif record_of is not None and isinstance(value, Mapping):
+            result[name] = _without_flags_for_numbers(record_of, value)
+        elif record_of is not None and isinstance(value, list | tuple):
+            result[name] = [
+                _without_flags_for_numbers(record_of, item) if isinstance(item, Mapping) else item for item in value
+            ]
     return result
 
 

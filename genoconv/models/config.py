@@ -180,7 +180,7 @@ def _problems(config: ModelConfig) -> list[str]:
         if type(getattr(config, n)) is not bool
     ]
     if type(config.filter_length) is int and type(config.max_length) is int:
-        if config.filter_length > config.max_length:
+        if config.filter_length > config.max_length > 0:
             found.append(f"filter_length: {config.filter_length:,} exceeds max_length, {config.max_length:,}")
         if config.filter_length == 1:
             found.append("filter_length: 1 is too small; use 2 or more, or 0 to turn it off")

@@ -1,6 +1,5 @@
 """Options of ``genoconv train``: the record of a run, and of a call that makes or resumes one."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -228,11 +227,9 @@ class TrainConfig(Options):
         from genoconv.models.config import ModelConfig, preset  # numpy, which help has no use for
 
         assert self.preset is not None
-        sizes = preset(self.preset)
-        if self.max_length:
-            sizes = replace(sizes, max_length=self.max_length)
+        length = {"max_length": self.max_length} if self.max_length else {}
         try:
-            return ModelConfig.from_dict({**sizes.to_dict(), **self.model})
+            return ModelConfig.from_dict({**preset(self.preset).to_dict(), **length, **self.model})
         except ModelError as error:
             raise UsageError("\n".join(f"model.{line}" for line in str(error).split("\n"))) from None
 

@@ -82,6 +82,15 @@ REFUSED = {
     "impossible size": (["model.emb_dim=4"], "model.emb_dim: 4 is even"),
     "unknown preset": (["preset=tiny-2k"], "no preset 'tiny-2k'; did you mean tiny-1k"),
     "too short": (["max_length=8"], "max_length: must be at least 16, got '8'"),
+    "too long": (["max_length=20m"], "model.max_length: 20,000,000 is outside 2 to 16,777,216"),
+    "negative": (["model.max_length=-1"], "model.max_length: -1 is outside 2 to 16,777,216"),
+    "a flag as a number": (["optim.lr=true"], "optim.lr: must be a number, got 'true'"),
+    "a flag as a whole number": (["run.devices=yes"], "run.devices: must be a whole number, got 'true'"),
+    "a flag as a length": (["windows.flank=no"], "windows.flank: 'false' is not a number such as 32768"),
+    "a flag in a list": (
+        ["data.stages=[{length: true}]"],
+        "data.stages.0.length: must be a whole number, got 'true'",
+    ),
     "both in a source": (
         ["sources=[{genome: hg38, fasta: x.fa}]"],
         "pass exactly one of --genome NAME and --fasta FILE",
