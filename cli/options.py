@@ -8,15 +8,15 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import annotated_types
 import typer
-from pydantic import BaseModel
 
 from genoconv.cli import console, reporting
+from genoconv.pipelines import pipes
 from genoconv.pipelines.lengths import Bases
-from genoconv.pipelines.options import Option, Parameter, note_default_model, parameters, to_yaml
+from genoconv.pipelines.options import Option, Options, Parameter, note_default_model, parameters, to_yaml
 from genoconv.pipelines.outcome import Outcome, refuse_read_files
 from genoconv.pipelines.resolve import Call
 
-R = TypeVar("R", bound=BaseModel)
+R = TypeVar("R", bound=Options)
 
 _CONFIGURATION = "Configuration"
 _File = Annotated[
@@ -88,7 +88,8 @@ def takes(
             refuse_read_files(options, config=call.file)
             reporting.current.runs(options)
             note_default_model(options)
-            return run(options)
+            with pipes.copied(options) as options:
+                return run(options)
 
         return command
 
@@ -107,6 +108,7 @@ def takes_call(
         def command(**values: Any) -> Outcome | None:
             given = {known[name].key: value for name, value in values.items() if name in known and _is_given(value)}
             console.quieten(bool(given.get("quiet")))
+            pipes.refuse(record, given)
             return run(
                 Call(
                     record,

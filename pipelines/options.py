@@ -37,13 +37,14 @@ How a command is made, with ``embed`` as the example::
 
 import logging
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, get_args, get_origin
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PrivateAttr
 from pydantic.fields import FieldInfo
 
 log = logging.getLogger(__name__)
@@ -106,9 +107,27 @@ def argument(name: str, **attributes: Any) -> Option:
 
 
 class Options(BaseModel):
-    """Base of the records: unknown keys are refused, values never change."""
+    """Base of the records: unknown keys are refused, values never change.
+
+    Attributes:
+        keeps_paths: whether the files that it reads are read again after the command has ended.
+    """
+
+    keeps_paths: ClassVar[bool] = False
+    _pipes: dict[Path, Path] = PrivateAttr(default_factory=dict)  # copy of a pipe -> what the user calls it
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, allow_inf_nan=False)
+
+    def with_copies(self, values: Mapping[str, Any], *, pipes: Mapping[Path, Path]) -> Self:
+        """The same options with copies of pipes; what is recorded of them has the names of the pipes.
+
+        Args:
+            values: of the fields that change.
+            pipes: copy -> pipe.
+        """
+        found = self.model_copy(update=values)
+        found._pipes = dict(pipes)
+        return found
 
     def writes_stdout(self) -> bool:
         """Whether the output itself goes to standard output."""
@@ -174,7 +193,7 @@ def note_default_model(options: BaseModel) -> None:
         log.info("using the included model %s; choose another with -m", name)
 
 
-def recorded_command(name: str, options: BaseModel) -> str:
+def recorded_command(name: str, options: Options) -> str:
     """A command line that gives the same numbers again, quoted for a shell.
 
     Where the output goes, on which device, in how many pieces: none of that belongs in the file, which must not depend
@@ -183,7 +202,8 @@ def recorded_command(name: str, options: BaseModel) -> str:
     words = ["genoconv", *name.split()]
     for parameter in parameters(type(options)):
         if parameter.option.recorded:
-            words += _words(parameter, value_of(options, parameter.key))
+            value = value_of(options, parameter.key)
+            words += _words(parameter, options._pipes.get(value, value) if isinstance(value, Path) else value)
     return shlex.join(words)
 
 

@@ -1,7 +1,7 @@
 """Options of ``genoconv finetune``: the record of a run, and of a call that makes or resumes one."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -56,6 +56,8 @@ class FinetuneRun(RunSettings):
 
 class FinetuneConfig(Options):
     """Everything that decides a run: what its ``run.yaml`` holds."""
+
+    keeps_paths: ClassVar[bool] = True
 
     table: Annotated[
         Path | None,

@@ -1,7 +1,7 @@
 """The options of ``genoconv genomes``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from genoconv.pipelines.options import Options, argument, option
 from genoconv.pipelines.shared_options import Quiet
@@ -50,6 +50,8 @@ class PathOptions(Options):
 
 class AddOptions(Options):
     """One call of ``genoconv genomes add``."""
+
+    keeps_paths: ClassVar[bool] = True
 
     name: Name
     fasta: Annotated[Path, option("--fasta", "-f", metavar="FILE", help="FASTA: plain, bgzip or gzip.")]

@@ -1,7 +1,7 @@
 """Options of ``genoconv train``: the record of a run, and of a call that makes or resumes one."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
@@ -119,6 +119,8 @@ class TrainConfig(Options):
 
     With no source at all it is the embedded demo.
     """
+
+    keeps_paths: ClassVar[bool] = True
 
     fasta: Annotated[
         tuple[Path, ...],
