@@ -72,6 +72,10 @@ SQUARE, ROW = torch.zeros(4, 4), torch.zeros(4)
             lambda: ops.linear_gelu(U, torch.zeros(8, 2), ROW),
             r"weight must be \(O, 8\) like the last dimension of x, bias \(O,\); got \(8, 2\), \(4,\)",
         ),
+        (
+            lambda: ops.linear_gelu(U, torch.zeros(4, 8), ROW, backend="gpu"),
+            "backend is 'gpu'; it must be one of auto, cuda, torch",
+        ),
         (lambda: ops.bias_gelu(U, torch.zeros(7)), r"bias must be \(8,\) like the last dimension of x; got \(7,\)"),
         (
             lambda: ops.next_token_sums(torch.zeros(1, 5, 16), torch.zeros(1, 4, dtype=torch.long)),

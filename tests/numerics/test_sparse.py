@@ -81,10 +81,10 @@ def test_the_mask_keeps_where_the_energy_is() -> None:
 
 def test_the_error_is_what_the_convolution_shows() -> None:
     k = smooth_filter()
-    exact = sparsity_error(k, ALL, 1024)
+    exact = sparsity_error(k, 1024, ALL)
     assert exact.filter < 1e-12
     assert exact.lookahead < 1e-12
-    low, lower = (sparsity_error(k, choose_mask(k, 1024, sparsity=s), 1024) for s in (0.5, 0.875))
+    low, lower = (sparsity_error(k, 1024, choose_mask(k, 1024, sparsity=s)) for s in (0.5, 0.875))
     assert 0 < low.filter < lower.filter < 1
     # An impulse in the middle shows taps after it and what looks ahead before it.
     u = torch.zeros(1, 3, 1024)
@@ -137,7 +137,7 @@ def test_a_mask_holds_flags_whatever_they_came_in() -> None:
 
 
 def test_a_filter_of_zeros_has_no_error() -> None:
-    assert sparsity_error(torch.zeros(1, 8), LOW, 8).filter == 0
+    assert sparsity_error(torch.zeros(1, 8), 8, LOW).filter == 0
 
 
 def test_shares_that_cannot_be() -> None:
@@ -163,7 +163,9 @@ def test_shares_that_cannot_be() -> None:
         ),
         (lambda: choose_mask(torch.ones(8), 8, sparsity=0.5), r"k must be \(H, K\) with K >= 1; got \(8,\)"),
         (lambda: choose_mask(torch.ones(1, 8), 4, sparsity=0.5), r"got \(1, 8\) for length 4"),
-        (lambda: sparsity_error(torch.ones(1, 8), LOW, 4), r"got \(1, 8\) for length 4"),
+        (lambda: sparsity_error(torch.ones(1, 8), 4, LOW), r"got \(1, 8\) for length 4"),
+        (lambda: sparsity_error(torch.ones(1, 8), 8, None), "the mask is a NoneType; it must be a FrequencyMask"),
+        (lambda: sparsity_error(torch.ones(1, 8), LOW, 8), "length is FrequencyMask.*; it must be a whole number"),
     ],
 )
 def test_what_is_not_a_filter_or_a_mask(call: Callable[[], object], message: str) -> None:
@@ -196,10 +198,10 @@ def test_a_filter_that_repeats_loses_nothing_with_interleaved_blocks() -> None:
     mask = choose_mask(repeating.real, 1024, sparsity=0.75, interleaved=True)
     assert mask == EVERY_FOURTH
     assert mask.sparsity == 0.75
-    exact = sparsity_error(repeating.real, mask, 1024)
+    exact = sparsity_error(repeating.real, 1024, mask)
     assert (
         sparsity_error(
-            smooth_filter(), choose_mask(smooth_filter(), 1024, sparsity=0.75, interleaved=True), 1024
+            smooth_filter(), 1024, choose_mask(smooth_filter(), 1024, sparsity=0.75, interleaved=True)
         ).filter
         > 0.5
     )

@@ -40,7 +40,7 @@ def bias_gelu(x: Tensor, bias: Tensor, *, backend: str = "auto") -> Tensor:
     return reference(x, bias)
 
 
-def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor, *, backend: str = "auto") -> Tensor:
     """A linear layer and its GELU: gelu(x weight^T + bias).
 
     With the kernels, the bias is added in the GELU; otherwise in the matrix product, so it never takes an extra pass.
@@ -49,12 +49,14 @@ def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         x: (..., I), any floating type.
         weight: (O, I) like ``x``.
         bias: (O,) like ``x``.
+        backend: as of :func:`bias_gelu`.
 
     Returns:
         (..., O) like ``x``, differentiable in all three.
 
     Raises:
         UsageError: shapes do not match.
+        KernelError: as :func:`bias_gelu`.
     """
     inputs = x.shape[-1] if x.ndim else 0
     if weight.ndim != 2 or weight.shape[1] != inputs or bias.shape != weight.shape[:1]:
@@ -62,8 +64,8 @@ def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
             f"weight must be (O, {inputs}) like the last dimension of x, bias (O,); got {tuple(weight.shape)}, "
             f"{tuple(bias.shape)}"
         )
-    if kernels.unsupported(x) is None:
-        return bias_gelu(F.linear(x, weight), bias)
+    if kernels.unsupported(x, backend) is None or backend == "cuda":
+        return bias_gelu(F.linear(x, weight), bias, backend=backend)
     return F.gelu(F.linear(x, weight, bias), approximate="tanh")
 
 

@@ -137,24 +137,25 @@ def choose_mask(
     return FrequencyMask(tuple(min(b, blocks - 1 - b) in best for b in range(blocks)))
 
 
-def sparsity_error(k: Tensor, mask: FrequencyMask, length: int) -> SparsityError:
-    """Measure the error that ``mask`` causes in filters.
+def sparsity_error(k: Tensor, length: int, keep: FrequencyMask) -> SparsityError:
+    """Measure the error that a mask causes in filters.
 
     Args:
         k: (H, K), any floating type.
-        mask: the blocks of the spectrum to keep.
         length: N, positions of the rows.
+        keep: the blocks of the spectrum to keep.
 
     Raises:
-        UsageError: K > length, or ``k`` or ``mask`` is invalid.
+        UsageError: K > length, or ``k`` or ``keep`` is invalid.
     """
     from genoconv.ops.longconv import arguments
 
-    arguments.check_filter(k, length, keep=mask)
-    size = transform_size(length, len(mask.kept))
+    arguments.check_filter(k, length)
+    arguments.check_mask(keep)
+    size = transform_size(length, len(keep.kept))
     with torch.no_grad():
         taps = k.double()
-        kept = inverse(transform(taps, size) * mask.flags(size, k.device), size)
+        kept = inverse(transform(taps, size) * keep.flags(size, k.device), size)
         # The real part reaches later positions; the imaginary part, which wraps around the end, reaches earlier ones.
         change = torch.nn.functional.pad(taps, (0, size - taps.shape[1])) - kept.real
         norm, ahead = taps.norm().clamp(min=torch.finfo(taps.dtype).tiny), kept.imag.norm()
