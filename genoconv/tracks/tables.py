@@ -1,7 +1,9 @@
 """Tables of SNVs: tab-separated text and VCF, BGZF-compressed and indexed, and Parquet."""
 
+import errno
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -134,10 +136,21 @@ def _rows(snv: Snv) -> Iterator[tuple[object, ...]]:
         yield (snv.contig, snv.start + 1, snv.ref, alt, *numbers)
 
 
-def _bgzf(path: Path) -> Any:
+@contextmanager
+def _bgzf(path: Path) -> Iterator[Any]:
+    """A BGZF file to write; htslib does not say why it cannot, and prints its complaints."""
     import pysam
 
-    return pysam.BGZFile(str(path), "w")
+    level = pysam.set_verbosity(0)
+    try:
+        with pysam.BGZFile(str(path), "w") as out:
+            yield out
+    except OSError as error:
+        if type(error) is not OSError or error.filename is not None:  # of what is to be written
+            raise
+        raise OSError(errno.EIO, "htslib failed; is the disk full?", str(path)) from error
+    finally:
+        pysam.set_verbosity(level)
 
 
 def _index(path: Path, *, preset: str | None) -> None:
