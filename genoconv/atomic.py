@@ -42,6 +42,18 @@ def _refuse_existing(path: Path, *, force: bool) -> None:
         raise OutputError(f"{path}: not a valid file name")
 
 
+def refuse_unwritable(path: Path) -> None:
+    """Raise :class:`OutputError` where nothing can be written beside ``path``: for what is written after a long run.
+
+    Found out by writing: permissions do not say what a server or a read-only file system refuses.
+    """
+    folder = next(folder for folder in path.absolute().parents if folder.exists())
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write in {folder}: {error.strerror}; choose another folder") from None
+
+
 def is_device(path: Path) -> bool:
     """Whether ``path`` is a device or a pipe; /dev/stdout is one also where it leads to a file."""
     return path.exists() and (not (path.is_file() or path.is_dir()) or path.absolute().parent == Path("/dev"))

@@ -1,7 +1,6 @@
 """What a command did, as the object that ``--json`` writes; ``docs/json.md`` describes it for users."""
 
 import json
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from pydantic import BaseModel
 
 from genoconv import atomic
 from genoconv.digests import file_digest
-from genoconv.errors import GenoconvError, UsageError
+from genoconv.errors import GenoconvError, OutputError, UsageError
 from genoconv.pipelines.options import Parameter, parameters, value_of
 
 STANDARD_STREAM = "-"
@@ -143,12 +142,10 @@ def check_place(target: Path, *, option: str) -> None:
         raise UsageError(
             f"{option} {target}: a device or a pipe, which cannot be replaced by a file; - is standard output"
         )
-    try:  # permissions do not say what a server or a read-only file system refuses
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise UsageError(
-            f"{option} {target}: cannot write in {folder}: {error.strerror}; choose another folder"
-        ) from None
+    try:
+        atomic.refuse_unwritable(target)
+    except OutputError as error:
+        raise UsageError(f"{option} {error}") from None
 
 
 def write_json(target: Path, document: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genoconv import __version__
-from genoconv.atomic import refuse_existing, refuse_inputs, refuse_not_utf8
+from genoconv.atomic import refuse_existing, refuse_inputs, refuse_not_utf8, refuse_unwritable
 from genoconv.errors import UsageError
 from genoconv.genome.fasta.access import Fasta
 from genoconv.genome.fasta.digests import digest_of_md5s, md5s_of
@@ -140,6 +140,7 @@ def _check_outputs(options: ScanOptions, files: Sequence[Path], spans: Sequence[
         if not format_of(options.output).columns >= 4 or options.output.name.endswith(".bw"):
             raise UsageError("--plot goes with .tsv.gz, .vcf.gz, .parquet, .npy and .zarr outputs")
         check_plot(options.plot, spans)
+        refuse_unwritable(options.plot)
 
 
 def _work_on(device: str, *, options: ScanOptions, fasta: Path) -> Callable[[list[Span], Advance], list[Array]]:

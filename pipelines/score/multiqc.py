@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from genoconv.atomic import refuse_existing
+from genoconv.atomic import refuse_existing, refuse_unwritable
 from genoconv.pipelines.multiqc import write_bars, write_lines
 from genoconv.pipelines.score.options import ScoreOptions
 from genoconv.pipelines.score.summary import BIN, Summary
@@ -13,7 +13,7 @@ def multiqc_files(options: ScoreOptions) -> tuple[str, list[Path]]:
     """The sample's name and the files for it: status, scores; no files where none are wanted.
 
     Raises:
-        OutputError: one exists, and may not be replaced.
+        OutputError: one exists, and may not be replaced, or their folder cannot be written.
     """
     named = next(iter(options.files), options.vcf)
     sample = named.name.removesuffix(".gz").rpartition(".")[0] or named.name
@@ -22,6 +22,7 @@ def multiqc_files(options: ScoreOptions) -> tuple[str, list[Path]]:
     files = [options.multiqc / f"{sample}_status_mqc.tsv", options.multiqc / f"{sample}_scores_mqc.yaml"]
     for path in files:
         refuse_existing(path, force=options.force)
+    refuse_unwritable(files[0])
     return sample, files
 
 

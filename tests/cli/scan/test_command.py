@@ -220,6 +220,12 @@ def test_what_it_refuses(bench: Bench, words: list[object], message: str) -> Non
     assert not list(bench.folder.glob(".o*"))
 
 
+def test_a_picture_without_a_place_is_refused_before_the_scan(bench: Bench) -> None:
+    with pytest.raises(OutputError, match=r"/proc/new/x\.png: cannot write in /proc"):
+        bench.call("-r", "c:1-10", "--plot", "/proc/new/x.png")
+    assert not list(bench.folder.glob("*o.*"))
+
+
 def test_the_estimate_counts_the_writing_of_tables(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     from genoconv.pipelines.scan import estimate
 

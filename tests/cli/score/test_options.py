@@ -147,8 +147,10 @@ def _(bench: Bench) -> None:
     expected = Counter(math.floor(float(score) / 0.5) * 0.5 for score in scores if score != ".")
     assert {at: count for at, count in found["data"][stem].items() if count} == expected
     bench.out.unlink()
-    with pytest.raises(GenoconvError, match=r"_status_mqc\.tsv exists already"):
-        bench.call("--multiqc", folder)
+    for place, message in ((folder, r"_status_mqc\.tsv exists already"), (Path("/proc/qc"), "cannot write in /proc")):
+        with pytest.raises(GenoconvError, match=message):
+            bench.call("--multiqc", place)
+    assert not bench.out.exists()
 
 
 @shows("explain")
