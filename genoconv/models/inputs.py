@@ -21,7 +21,7 @@ def check_ids(input_ids: Tensor, *, vocabulary: int) -> None:
     if input_ids.ndim != 2 or input_ids.is_floating_point() or input_ids.is_complex():
         shape = "x".join(map(str, input_ids.shape)) or "scalar"
         raise ModelError(f"input_ids: got {shape} of {input_ids.dtype}; the model takes (batch, length) integers")
-    if not len(input_ids):
+    if input_ids.shape[0] == 0:
         raise ModelError("input_ids: a batch without sequences; the model takes 1 or more")
     if watched(input_ids):  # by torch.compile, torch.export or vmap: the values are not there yet
         return

@@ -33,11 +33,11 @@ def from_channels(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _to_channels(x: Tensor, weight: Tensor) -> Tensor:
-    return torch.bmm(weight.to(x.dtype).expand(len(x), -1, -1), x.transpose(1, 2))
+    return torch.bmm(weight.to(x.dtype).expand(x.shape[0], -1, -1), x.transpose(1, 2))
 
 
 def _from_channels(x: Tensor, weight: Tensor) -> Tensor:
-    return torch.bmm(x.transpose(1, 2), weight.to(x.dtype).T.expand(len(x), -1, -1))
+    return torch.bmm(x.transpose(1, 2), weight.to(x.dtype).T.expand(x.shape[0], -1, -1))
 
 
 def _weight_gradient(d: Tensor, x: Tensor) -> Tensor:

@@ -51,10 +51,12 @@ def test_a_gpu_that_is_not_there(tmp_path):
 @pytest.mark.filterwarnings("ignore")
 def test_a_model_can_be_exported():
     model = small_model().eval()
-    ids = torch.randint(7, 11, (1, 50))
-    exported = torch.export.export(model, (ids,)).module()
-    other = torch.randint(7, 11, (1, 50))
-    torch.testing.assert_close(exported(other), model(other))
+    ids = torch.randint(7, 11, (3, 50))
+    sizes = {"input_ids": {0: torch.export.Dim("batch", min=2, max=64)}}
+    exported = torch.export.export(model, (ids,), dynamic_shapes=sizes).module()
+    for batch in (2, 9):
+        other = torch.randint(7, 11, (batch, 50))
+        torch.testing.assert_close(exported(other), model(other))
 
 
 POSITIONS = Positions(0, 8, 8, None)

@@ -91,6 +91,6 @@ def _check(u: Tensor, weight: Tensor, bias: Tensor | None, u_bias: Tensor | None
     for name, vector in (("bias", bias), ("u_bias", u_bias)):
         if vector is not None and vector.shape != (rows,):
             raise UsageError(f"{name} must be ({rows},) like the rows of u; got {tuple(vector.shape)}")
-    history = (len(u), rows, weight.shape[2] - 1)
+    history = (u.shape[0], rows, weight.shape[2] - 1)
     if before is not None and before.shape != history:
         raise UsageError(f"before must be {history}, the history of {weight.shape[2]} taps; got {tuple(before.shape)}")
