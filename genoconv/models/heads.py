@@ -277,7 +277,9 @@ class Predictor(HyenaDNA):
         Raises:
             ModelError: ``ids`` is not (R, N) of integers, or a row holds no token but PAD.
         """
-        if ids.ndim != 2 or ids.is_floating_point() or not ids.numel():
+        if not isinstance(ids, Tensor):
+            raise ModelError(f"ids: got a {type(ids).__name__}; predict takes a tensor (genoconv.tokens.encode)")
+        if ids.ndim != 2 or not ids.numel() or ids.is_floating_point() or ids.is_complex() or ids.dtype is torch.bool:
             raise ModelError(f"ids: got {tuple(ids.shape)} of {ids.dtype}; predict takes (records, length) integers")
         if bool((ids == PAD).all(1).any()):
             raise ModelError("ids: a row contains only padding; leave out empty sequences")

@@ -107,9 +107,9 @@ def test_predictions_are_probabilities_or_values_in_their_unit() -> None:
     values.head.offset.fill_(100.0)
     values.head.unit.fill_(2.0)
     torch.testing.assert_close(values.predict(ids), 2 * before + 100)
-    for wrong in (ids[0], ids.float(), padded("")):
+    for wrong in (ids[0], ids.float(), padded(""), "ACGT", ids.numpy(), ids > 7):
         with pytest.raises(ModelError, match="predict takes"):
-            values.predict(wrong)
+            values.predict(wrong)  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="only padding"):
         values.predict(torch.full((1, 4), PAD))
 
