@@ -50,13 +50,15 @@ def environment_number(name: str, *, default: int) -> int:
 
 
 def check_local(*, nodes: int, devices: int) -> None:
-    """Refuse what another launcher left in the environment: the run would wait for processes that nobody starts.
+    """Refuse what another launcher left in the environment, and several machines without a place to meet.
+
+    The run would wait for processes that nobody starts, or that cannot find it.
 
     Args:
         nodes, devices: machines of a run that starts its processes itself, and processes on each.
 
     Raises:
-        UsageError: a variable says that this is a process of some other run.
+        UsageError: a variable says that this is a process of some other run, or is needed and not set.
     """
     if "LOCAL_RANK" in os.environ and not is_worker() and (os.environ["LOCAL_RANK"] != "0" or nodes * devices > 1):
         raise UsageError(
@@ -66,6 +68,12 @@ def check_local(*, nodes: int, devices: int) -> None:
     node = environment_number("NODE_RANK", default=0)
     if node >= nodes:
         raise UsageError(f"NODE_RANK={node} is set in the environment, but run.nodes is {nodes}; unset it, or set both")
+    if nodes > 1 and "MASTER_PORT" not in os.environ:
+        raise UsageError(
+            f"run.nodes is {nodes}, but MASTER_PORT is not set in the environment, so the machines would wait for each"
+            " other forever; start genoconv with srun or torchrun, or set MASTER_ADDR, MASTER_PORT and NODE_RANK on"
+            " each machine"
+        )
     port = environment_number("MASTER_PORT", default=1) if nodes > 1 else 1
     if not 1 <= port < 1 << 16:
         raise UsageError(f"MASTER_PORT in the environment is {port}, not a port; use 1 to 65535, or unset it")

@@ -242,6 +242,9 @@ def _nothing(assembly: Assembly, split: str) -> DataError:
     if assembly.window_file is not None:
         return DataError(f"{assembly.window_file}: no windows for {what}: no row has the split {split}")
     left_out = "; ".join(["", *assembly.notes()])
-    return DataError(
-        f"{assembly.fasta.path}: no windows for {what}: the genome is too small; lower --max-length{left_out}"
-    )
+    held_out = [name for name in ("valid", "test") if not assembly.split(name).empty]
+    if split == "train" and held_out:
+        reason = f"all of them are in {' and '.join(held_out)}; hold out less (--valid, --test), or lower --max-length"
+    else:
+        reason = "the genome is too small; lower --max-length"
+    return DataError(f"{assembly.fasta.path}: no windows for {what}: {reason}{left_out}")

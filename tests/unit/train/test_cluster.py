@@ -19,6 +19,7 @@ STRAY = {
     ),
     "a rank that is not a number": (2, {"SLURM_STEP_NUM_TASKS": "2(x3)"}, "SLURM_STEP_NUM_TASKS in the environment is"),
     "a second machine of one": (1, {"NODE_RANK": "1"}, "NODE_RANK=1 is set in the environment, but run.nodes is 1"),
+    "nowhere to meet": (1, {"NODE_RANK": "0", "MASTER_ADDR": "a"}, "run.nodes is 2, but MASTER_PORT is not set"),
     "an invalid port": (2, {"MASTER_PORT": "99999"}, "MASTER_PORT in the environment is 99999, not a port"),
     "a port that is a word": (2, {"MASTER_PORT": "http"}, "MASTER_PORT in the environment is 'http', not a whole"),
     "no processes": (1, {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "0", "WORLD_SIZE": "1"}, "run.launcher torch"),
@@ -31,7 +32,7 @@ def test_what_another_launcher_left_is_refused(name: str, monkeypatch: pytest.Mo
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
     with pytest.raises(UsageError, match=message) as error:
-        settle(RunSettings(max_steps=1, device="cpu", devices=devices, nodes=2 if "MASTER_PORT" in environment else 1))
+        settle(RunSettings(max_steps=1, device="cpu", devices=devices, nodes=2 if "MASTER_PORT" in message else 1))
     assert "\n" not in str(error.value)
 
 

@@ -149,6 +149,11 @@ def test_dropout_is_on_when_going_on_from_a_model(fasta: Path, tmp_path: Path, m
 ODD = {
     "a genome too small": ({"c": "ACGT" * 4}, (), "no windows"),
     "one that fits one window": ({"c": random_bases(64, seed=1, letters="ACGT")}, (), "no windows for"),
+    "one contig that is held out": (
+        {"c": random_bases(3000, seed=1, letters="ACGT")},
+        ("windows.valid=c",),
+        "no windows for training: all of them are in valid; hold out less",
+    ),
     "nothing but N": ({"c": "N" * 3000}, (), "more than 50% unknown bases"),
     "protein": ({"p": "MKVLAAGIVGLLLAQPSWEHKRDENFYW" * 30}, (), "protein"),
 }
