@@ -39,15 +39,16 @@ def header_lines(
     where = "gene" if settings.gene else ",".join(map(str, settings.widths))
     strand = _GENE_STRANDS[settings.strand] if settings.gene else settings.strand
     grid = ",".join(map(str, settings.grid))
-    lines["genoconvScore"] = (
-        f"prefix={options.info_prefix};window={where};grid={grid};reduce={settings.reduce};strand={strand};"
-        f"max_indel={settings.max_indel};sign=negative means less likely than REF"
-    )
     widths = () if settings.gene else settings.widths
     wanted = Wanted(settings.reduce, settings.strand, widths)
     calibration = find_calibration(options.model, wanted, reference=sequences.values(), fasta=genome.fasta)
     if calibration:
         lines["genoconvCalibration"] = calibration.line
+    # The last line: it ends what a later run replaces.
+    lines["genoconvScore"] = (
+        f"prefix={options.info_prefix};window={where};grid={grid};reduce={settings.reduce};strand={strand};"
+        f"max_indel={settings.max_indel};sign=negative means less likely than REF"
+    )
     return lines, found, calibration
 
 

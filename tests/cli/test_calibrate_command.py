@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,20 @@ def test_scores_get_percentile_and_z(ready: Bench) -> None:
     header = text(ready.folder / "out.vcf")
     assert "##INFO=<ID=GCONV_PCT,Number=A,Type=Float," in header
     assert "##genoconvCalibration=sha256=" in header
+
+
+def test_scores_made_again_leave_no_line_of_the_calibration_before(ready: Bench, tmp_path: Path) -> None:
+    ready.scored("-w", 64)
+    again, other, none = (tmp_path / f"{name}.vcf" for name in ("again", "other", "none"))
+    options = ("-f", ready.fasta, "-w", 64, "-q")
+    call("score-variants", ready.folder / "out.vcf", *options, "-m", ready.model, "-o", again)
+    assert text(again).count("##genoconvCalibration=") == 1
+    call("score-variants", again, *options, "-m", ready.model, "-o", other, "--info-prefix", "OTHER")
+    assert text(other).count("##genoconvCalibration=") == 2
+    bare = tmp_path / "model"
+    shutil.copytree(ready.model, bare, ignore=lambda *_: [NAME])
+    call("score-variants", again, *options, "-m", bare, "-o", none)
+    assert "alibration" not in text(none)
 
 
 def test_a_table_has_them_too(ready: Bench) -> None:
