@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from genoconv.errors import UsageError
-from genoconv.ops import fftconv, fftconv_packed, prepare_filter
+from genoconv.ops import FrequencyMask, fftconv, fftconv_packed, prepare_filter
 from genoconv.ops.longconv import packed
 
 LENGTHS = (1, 300, 7, 310, 64, 2, 305, 500)
@@ -66,6 +66,16 @@ def test_a_tensor_of_bounds_and_a_prepared_filter() -> None:
     gates = {name: leaves[name] for name in ("gate_in", "gate_out")}
     found = fftconv_packed(leaves["u"], kept, torch.tensor(BOUNDS, dtype=torch.int32), **gates)
     assert error(found, one_by_one(**leaves).double()) <= 1e-5
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_rows_of_a_sparse_filter_are_those_of_single_calls(interleaved: bool) -> None:
+    """Such a filter looks ahead, so that the padding of a row would change it."""
+    leaves = problem()
+    flags = (True, False) if interleaved else (True, False, False, True)
+    kept = prepare_filter(leaves["k"], 500, D=leaves["D"], keep=FrequencyMask(flags, interleaved))
+    alone = [fftconv(row, kept) for row in leaves["u"].split(LENGTHS, dim=-1)]
+    torch.testing.assert_close(fftconv_packed(leaves["u"], kept, BOUNDS), torch.cat(alone, dim=-1))
 
 
 def test_no_row_is_padded_to_the_longest_of_all() -> None:

@@ -25,7 +25,7 @@ _ALONE = 1 << 22
 """Rows of at least this many values (channels x positions) are convolved alone by the kernels."""
 
 _SIMILAR = 1.25
-"""Largest ratio of lengths in a batch of short rows."""
+"""Largest ratio of lengths in a batch of short rows, which are padded to the longest."""
 
 
 def fftconv_packed(
@@ -99,7 +99,9 @@ def _in_batches(
     lengths = [stop - start for start, stop in spans]
     # What the kernels read in place torch.fft would copy, and a group's filter is transformed once.
     alone = _ALONE // u.shape[1] if fused.sizes(u) else u.shape[-1] + 1
-    groups = list(similar(lengths, alone=alone))
+    # What a frequency-sparse filter does depends on the length of the rows, so none of them may be padded.
+    sparse = isinstance(k, FilterSpectrum) and k.keep is not None
+    groups = list(similar(lengths, alone=alone, ratio=1 if sparse else _SIMILAR))
     filters = _filters(k, [max(lengths[row] for row in group) for group in groups])
     pieces = _pieces(spans, {group[0] for group in groups if len(group) == 1}, u.shape[-1])
     sizes = [stop - start for start, stop, _ in pieces]
@@ -165,13 +167,16 @@ def _joined(parts: Sequence[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=-1)
 
 
-def similar(lengths: Sequence[int], *, alone: int) -> Iterator[list[int]]:
-    """Numbers of the rows to convolve together: from ``alone`` positions on by themselves, shorter ones in groups."""
+def similar(lengths: Sequence[int], *, alone: int, ratio: float = _SIMILAR) -> Iterator[list[int]]:
+    """Numbers of the rows to convolve together: from ``alone`` positions on by themselves, shorter ones in groups.
+
+    ratio: largest one of the lengths in a group.
+    """
     group: list[int] = []
     for row in sorted(range(len(lengths)), key=lambda row: lengths[row]):
         if lengths[row] >= alone:
             yield [row]
-        elif group and lengths[row] > _SIMILAR * lengths[group[0]]:
+        elif group and lengths[row] > ratio * lengths[group[0]]:
             yield group
             group = [row]
         else:
