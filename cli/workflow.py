@@ -52,7 +52,7 @@ def gather(options: GatherOptions) -> Outcome:
 
     records = run(options.shards, options.output, force=options.force)
     return Outcome(
-        line=f"{options.output}: {records:,} records of {count(len(options.shards), 'shard')}",
+        line=f"{options.output}: {count(records, 'record')} of {count(len(options.shards), 'shard')}",
         counts={"records": records, "shards": len(options.shards)},
     )
 

@@ -113,7 +113,7 @@ def _size(found: dict[str, Any]) -> str:
     """How much was measured; of bases, intervals are over the windows that they lie in."""
     if "bases" in found:
         return f"{count(found['bases'], 'base')} of {count(found['records'], 'window')}"
-    return f"{found['records']:,} records"
+    return count(found["records"], "record")
 
 
 def _cell(value: float | None, interval: list[float | None]) -> str:
