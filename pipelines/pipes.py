@@ -53,6 +53,8 @@ def refuse(record: type[Options], given: Mapping[str, Any]) -> None:
         UsageError: an option names a pipe.
     """
     for parameter in _read(record) if record.keeps_paths else ():
+        if parameter.key == "file":  # the configuration itself, of which the run keeps a copy
+            continue
         for path in filter(_is_pipe, _items(given.get(parameter.key))):
             raise UsageError(
                 f"{parameter.option.label} {path}: a pipe, which can be read only once, but this command keeps the path"

@@ -49,7 +49,8 @@ class Call(Generic[R]):
 
     Attributes:
         record: what is to come of it.
-        file: YAML with any of the record's keys; relative paths in it start at its folder.
+        file: YAML with any of the record's keys; relative paths in it start at its folder, or at the working folder
+            where it is a pipe.
         given: dotted key -> value of the options that are on the command line.
         assignments: ``dotted.key=value``, the value read as YAML.
         print_config: print the record as YAML and do nothing.
@@ -82,7 +83,8 @@ class Call(Generic[R]):
         values: dict[str, Any] = {}
         merge(values, base or {})
         if self.file is not None:
-            merge(values, anchored(self.record, read_yaml(self.file), self.file.absolute().parent))
+            folder = Path.cwd() if self.file.is_fifo() else self.file.absolute().parent
+            merge(values, anchored(self.record, read_yaml(self.file), folder))
         given: dict[str, Any] = {}
         for key, value in self.given.items():
             if value is not None:

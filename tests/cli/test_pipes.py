@@ -89,3 +89,8 @@ def test_a_pipe_is_refused_where_its_path_is_kept(
     with pytest.raises(UsageError, match=f"{KEPT[command][-1]} {pipe}: a pipe, which can be read only once"):
         call(*KEPT[command], pipe)
     assert not (place / "out").exists()
+
+
+def test_a_configuration_may_be_a_pipe(place: Path, piped: Callable[[Path], Path], tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("max_length: 77\n")
+    assert "max_length: 77\n" in call("train", piped(tmp_path / "run.yaml"), "--print-config").stdout

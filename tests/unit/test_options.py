@@ -1,5 +1,7 @@
 """Records of options: where values come from, which come first, and what is said about wrong ones."""
 
+import os
+import threading
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -65,6 +67,16 @@ def test_what_is_said_later_comes_first(tmp_path, monkeypatch):
     again = tmp_path / "again.yaml"
     again.write_text(to_yaml(found))
     assert Call(Example, again, {"fasta": Path("in.fa")}).resolve() == found
+
+
+def test_relative_paths_in_a_pipe_start_at_the_working_folder(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    pipe = tmp_path / "run.yaml"
+    os.mkfifo(pipe)
+    threading.Thread(target=pipe.write_text, args=("fasta: in.fa\nmodel: ../m\n",), daemon=True).start()
+    found = Call(Example, pipe).resolve()
+    assert (found.fasta, found.model) == (tmp_path / "here" / "in.fa", tmp_path / "m")
 
 
 def test_a_dash_in_a_file_is_standard_input_and_not_a_path(tmp_path):
