@@ -58,7 +58,7 @@ def test_gather_writes_the_file_that_one_run_writes(shards: list[Path], tmp_path
     assert run_cli("workflow", "gather", *shards, "-o", out, home=tmp_path).returncode == 0
     assert out.read_text() == whole
     first = run_cli("workflow", "gather", shards[0], "-o", tmp_path / "first.vcf", home=tmp_path)
-    assert first.stderr.endswith("first.vcf: 1 record of 1 shard\n")
+    assert first.stderr.endswith(b"first.vcf: 1 record of 1 shard\n")
 
 
 def test_gather_indexes_compressed_output(shards: list[Path], tmp_path: Path) -> None:
