@@ -15,6 +15,9 @@ _LONGEST_INTEGER = 1000
 """Characters, underscores and base included: far more than the 64 bits that an option has."""
 
 
+_of_pipes: dict[tuple[Path, int, int] | None, bytes] = {}
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Keys and values of a YAML file.
 
@@ -22,8 +25,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UsageError: it cannot be read, is not YAML, or holds something else.
     """
     try:
-        with path.open("rb") as stream:
-            content = stream.read(_LARGEST_FILE + 1)
+        content = _content(path)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; expected a configuration file; see --print-config") from None
     if len(content) > _LARGEST_FILE:
@@ -40,6 +42,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UsageError(f"{path}: expected keys and values, found {type(values).__name__}; see --print-config")
     return values
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file, but for what is too large; a command may ask several times for those of a pipe."""
+    status = path.stat()
+    pipe = (path, status.st_dev, status.st_ino) if path.is_fifo() else None
+    if pipe in _of_pipes:
+        return _of_pipes[pipe]
+    with path.open("rb") as stream:
+        content = stream.read(_LARGEST_FILE + 1)
+    if pipe is not None:
+        _of_pipes[pipe] = content
+    return content
 
 
 class _Loader(yaml.SafeLoader):
