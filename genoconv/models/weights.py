@@ -43,7 +43,7 @@ def tensors_to_save(model: HyenaDNA, head: HeadConfig | None) -> dict[str, Tenso
     tied = _first_names(bare_model(model.config, head, device="meta").state_dict(keep_vars=True))
     tensors = model.state_dict()
     for name, first in tied.items():
-        if name != first and not torch.equal(tensors[name], tensors[first]):
+        if name != first and not torch.allclose(tensors[name], tensors[first], rtol=0, atol=0, equal_nan=True):
             raise ModelError(
                 f"tensor {name} differs from {first}, but they are one tensor in this model; give both the same values"
             )
