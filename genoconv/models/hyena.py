@@ -8,7 +8,7 @@ References:
 
 Letters in shapes: B batch, N tokens, D = d_model, V = padded vocabulary. Modules and parameters carry the names that
 the published checkpoints use, so that a state dict can be read against them. The operator is in ``operator.py``, its
-filters in ``filter.py``, the residual stream, (B, N, D) in float32, in ``stream.py``.
+filters in ``filter.py``, the residual stream, (B, N, D) in float32, of float64 models in float64, in ``stream.py``.
 """
 
 import math
@@ -30,6 +30,7 @@ from genoconv.models.operator import HyenaOperator
 from genoconv.models.packing import Packing, pack
 from genoconv.models.stream import Stream
 from genoconv.ops import embed, linear_gelu
+from genoconv.ops.longconv.spectrum import upcast
 from genoconv.tokens import PAD
 
 
@@ -190,7 +191,7 @@ class HyenaDNA(nn.Module):
         packing = None if cu_seqlens is None else pack(input_ids, cu_seqlens, reach=self.config.short_filter_order - 1)
         check_length(input_ids.shape[1] if packing is None else packing.longest, limit=self.config.input_limit)
         ids = input_ids if packing is None else packing.spread(input_ids, PAD)
-        stream = Stream(self.backbone.dropout(embed(ids.int(), self.embedding.weight)).float())
+        stream = Stream(upcast(self.backbone.dropout(embed(ids.int(), self.embedding.weight))))
         for block in blocks:
             if self.checkpointing and self.training and torch.is_grad_enabled():
                 stream = checkpoint(block, *stream, use_reentrant=False, packing=packing)

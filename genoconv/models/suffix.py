@@ -113,10 +113,10 @@ class SuffixReuse:
 
 
 def base_logits(model: HyenaDNA, x: Tensor) -> Tensor:
-    """Logits of A, C, G, T, (B, N, 4) float32, from the residual stream after the last block, (B, N, D) float32.
+    """Logits of A, C, G, T, (B, N, 4) float32, from the residual stream after the last block, (B, N, D).
 
     In float32 whatever the model's type: rounding logits to 8 bits would be most of a score's error in bfloat16.
     """
     norm, head = model.backbone.ln_f, model.lm_head
-    x = F.layer_norm(x, norm.normalized_shape, norm.weight.float(), norm.bias.float(), norm.eps)
+    x = F.layer_norm(x.float(), norm.normalized_shape, norm.weight.float(), norm.bias.float(), norm.eps)
     return F.linear(x, head.weight[A : T + 1].float())

@@ -22,6 +22,7 @@ from genoconv.errors import ModelError
 from genoconv.models import HyenaDNA, ModelConfig
 from genoconv.models import filter as filter_module
 from genoconv.models.published.conversion import read_published
+from genoconv.models.suffix import base_logits
 from genoconv.models.weights import build
 from genoconv.tokens import PAD
 from support import DATA, needs_data
@@ -219,6 +220,21 @@ def test_bfloat16_keeps_the_filters_in_float32() -> None:
     assert relative(mixed, true) < 0.03
     assert relative(low, true) < 0.03
     assert relative(prepared, low) < 0.01
+
+
+def test_a_float64_model_sums_in_float64() -> None:
+    """Blocks that add nothing leave the embedding as it is, which float32 would round."""
+    model = random_model(scale=1.0).double()
+    ids = random_ids(2, 60)
+    with torch.no_grad():
+        for block in model.backbone.layers:
+            for linear in (block.mixer.out_proj, block.mlp.fc2):
+                linear.weight.zero_()
+                linear.bias.zero_()
+        model.embedding.weight.mul_(1 + 1e-9)
+        hidden = model.hidden(ids, layer=-1)
+        assert torch.equal(hidden, model.embedding(ids))
+        assert base_logits(model, hidden).dtype == torch.float32
 
 
 def test_positions_of_a_multi_megabase_model_are_right_at_both_ends() -> None:
