@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -389,13 +388,6 @@ def test_nothing_finished_leaves_nothing(run, fasta, tmp_path, monkeypatch):
     with pytest.raises(OutputError):
         run(fasta)
     assert [path.name for path in tmp_path.iterdir()] == ["in.fa"]
-
-
-def test_a_package_is_missed_before_anything_is_computed(fasta, tmp_path, monkeypatch):
-    """The model does not even exist: the format is looked at first."""
-    monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(UsageError, match=r"x\.h5ad: \.h5ad needs h5py; pip install 'genoconv\[h5ad\]'"):
-        call("embed", fasta, "-m", "nowhere", "-o", tmp_path / "x.h5ad")
 
 
 def test_bfloat16_is_near(run, fasta):

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from calls import call
 from embed_files import read_npz
+from fasta_files import write_fasta
 
 from genoconv.errors import DataError, OutputError, UsageError
 from genoconv.pipelines import spool as embed_spool
@@ -172,3 +174,11 @@ def test_a_value_beyond_half_precision_is_no_infinity(tmp_path: Path) -> None:
         pytest.raises(OutputError, match=r"a value of 1e\+05 is out of range for float16; use --dtype float32"),
     ):
         made.append([np.array([[1e5, 0, np.nan, 0, 0]], np.float32)], ROWS[:1], mark="")
+
+
+def test_a_package_is_missed_before_anything_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model does not even exist: the format is looked at first."""
+    fasta = write_fasta(tmp_path / "in.fa", {"r": "ACGT"})
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(UsageError, match=r"x\.h5ad: \.h5ad needs h5py; pip install 'genoconv\[h5ad\]'"):
+        call("embed", fasta, "-m", "nowhere", "-o", tmp_path / "x.h5ad")
