@@ -54,7 +54,7 @@ class TrainData(DataSettings):
     Attributes:
         packing: ``true`` puts windows of any lengths end to end in one row, where none sees another; ``false`` pads
             windows of similar length to the longest of them; ``auto`` packs where padding would be a quarter or more of
-            what is computed.
+            what is computed, or 7 % of it where windows are longer than 32,768 bases.
     """
 
     soft_mask: Annotated[

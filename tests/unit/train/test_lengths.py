@@ -94,6 +94,9 @@ def test_genes_are_packed_where_padding_would_be_a_quarter() -> None:
     assert packs("auto", np.array([1000, 600, 510, 501]), **said) is True
     assert packs("auto", np.array([1000, 600, 510, 501]), longest=500, tokens_per_batch=4000) is False  # cut alike
     assert packs("auto", even, **said) is False
+    long = 64 * np.array([1000, 800, 600])  # 8 % of padding in two batches
+    assert packs("auto", long, longest=64_000, tokens_per_batch=128_000) is True
+    assert packs("auto", long // 2, longest=32_000, tokens_per_batch=64_000) is False
     assert packs(True, even, **said) is True
     assert packs(False, np.array([1000, 600, 510, 501]), **said) is False
 
