@@ -51,6 +51,8 @@ def test_a_gpu_that_is_not_there(tmp_path):
 @pytest.mark.filterwarnings("ignore")
 def test_a_model_can_be_exported():
     model = small_model().eval()
+    one, other = torch.randint(7, 11, (2, 1, 50))
+    torch.testing.assert_close(torch.export.export(model, (one,)).module()(other), model(other))
     ids = torch.randint(7, 11, (3, 50))
     sizes = {"input_ids": {0: torch.export.Dim("batch", min=2, max=64)}}
     exported = torch.export.export(model, (ids,), dynamic_shapes=sizes).module()

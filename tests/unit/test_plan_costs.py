@@ -88,6 +88,7 @@ def test_shorter_filters_are_advised_where_they_save_a_fifth() -> None:
         return [sentence.split()[2] for sentence in advice if "taps would take" in sentence]
 
     assert suggested(100_000) == []
+    assert suggested(130_000) == ["32,768"]
     assert suggested(450_000) == ["32,768"]
     assert suggested(1_000_000) == ["131,072", "32,768"]
 
