@@ -19,7 +19,7 @@ from genoconv.models.config import ModelConfig
 from genoconv.models.float32 import Float32Module
 from genoconv.ops.filter import filter as filters
 from genoconv.ops.filter import positions
-from genoconv.ops.longconv.spectrum import full_precision
+from genoconv.ops.precision import full_precision
 
 # Positions that the filter network handles at a time: its activations stay below 20 MB whatever the length.
 _CHUNK = 2**15

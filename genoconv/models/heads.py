@@ -15,6 +15,7 @@ from genoconv.models.config import ModelConfig
 from genoconv.models.float32 import Float32Module
 from genoconv.models.hyena import HyenaDNA
 from genoconv.models.parts import cut, lengths, opposite, overlapping, turned
+from genoconv.ops.precision import full_precision
 from genoconv.tokens import PAD
 
 Kind = Literal["binary", "multiclass", "multilabel", "regression"]
@@ -141,7 +142,7 @@ class Head(Float32Module):
         Returns:
             (R, S) float32.
         """
-        with torch.autocast(states.device.type, enabled=False):
+        with full_precision(states):
             return self._pool(states.float(), valid)
 
     def _pool(self, states: Tensor, valid: Tensor) -> Tensor:
@@ -156,7 +157,7 @@ class Head(Float32Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """(..., S) -> (..., K): logits, or standardised values of a regression."""
-        with torch.autocast(pooled.device.type, enabled=False):
+        with full_precision(pooled):
             outputs: Tensor = self.linear((pooled.float() - self.center) / self.spread)
         return outputs
 

@@ -30,7 +30,7 @@ from genoconv.models.operator import HyenaOperator
 from genoconv.models.packing import Packing, pack
 from genoconv.models.stream import Stream
 from genoconv.ops import embed, linear_gelu
-from genoconv.ops.longconv.spectrum import upcast
+from genoconv.ops.precision import upcast
 from genoconv.tokens import PAD
 
 

@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 
 from genoconv.errors import UsageError
 from genoconv.models.hyena import HyenaDNA
+from genoconv.ops.precision import full_precision
 from genoconv.wording import did_you_mean
 
 TARGETS = ("in_proj", "out_proj", "fc1", "fc2")
@@ -40,7 +41,7 @@ class LowRank(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """(out, in) -> (out, in)."""
-        with torch.autocast(weight.device.type, enabled=False):
+        with full_precision(weight):
             return torch.addmm(weight, self.B, self.A, alpha=self.scale)
 
 

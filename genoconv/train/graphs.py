@@ -25,7 +25,7 @@ _IN_A_ROW = 3
 """Batches of one shape after which it is worth a graph: a stage of a run, not a single odd batch."""
 _MOST_TOKENS = 2**18
 """Tokens up to which a batch is small: beyond, kernels take longer than launches, and a graph only keeps memory."""
-_LONGEST_ROW = 2**15
+LONGEST_ROW = 2**15
 """Tokens: convolutions of longer rows use streams of their own."""
 _CHEAP_TOKENS = 2**16
 """Tokens of a graph that a GPU computes sooner than the host launches a step: any smaller batch may fill it up."""
@@ -100,7 +100,7 @@ class GraphedSums:
             return False
         if batch.cu_seqlens:
             return False  # its launches depend on them, so that no two batches are of one shape
-        if batch.ids.shape[-1] > _LONGEST_ROW:
+        if batch.ids.shape[-1] > LONGEST_ROW:
             return False
         return torch.is_grad_enabled() and not getattr(self.model, "checkpointing", False)
 

@@ -6,16 +6,15 @@ import numpy as np
 import numpy.typing as npt
 
 from genoconv.genome.windows.batches import expected_padding
+from genoconv.train.graphs import LONGEST_ROW
 
 Packing = Literal["auto"] | bool
 
 WORTH = 0.25
 """Share of padding from which on packing pays where windows are short: padded batches may run as CUDA graphs."""
 WORTH_LONG = 0.07
-"""The same for windows longer than :data:`SHORT`: the least of the batches that were measured on a GPU, where packed
-steps were 6 % faster; with 10 and 26 % of padding they were 34 and 89 % faster."""
-SHORT = 2**15
-"""Bases."""
+"""The same for windows longer than :data:`.graphs.LONGEST_ROW`: the least padding that was measured on a GPU, where
+packed steps were 6 % faster; with 10 and 26 % they were 34 and 89 % faster."""
 
 
 def packs(packing: Packing, lengths: npt.NDArray[np.int64], *, longest: int, tokens_per_batch: int) -> bool:
@@ -23,7 +22,7 @@ def packs(packing: Packing, lengths: npt.NDArray[np.int64], *, longest: int, tok
 
     Args:
         packing: ``auto`` packs where padding would be at least :data:`WORTH` of what is computed, or
-            :data:`WORTH_LONG` where the longest window is longer than :data:`SHORT`.
+            :data:`WORTH_LONG` where the longest window is longer than rows of CUDA graphs may be.
         lengths: bases of each window.
         longest: bases that windows are cut to.
         tokens_per_batch: bases in a batch; a longer window raises it.
@@ -31,5 +30,5 @@ def packs(packing: Packing, lengths: npt.NDArray[np.int64], *, longest: int, tok
     if packing != "auto":
         return packing
     cut = np.minimum(lengths, longest).tolist()
-    worth = WORTH if max(cut, default=0) <= SHORT else WORTH_LONG
+    worth = WORTH if max(cut, default=0) <= LONGEST_ROW else WORTH_LONG
     return expected_padding(cut, tokens_per_batch=tokens_per_batch) >= worth

@@ -17,7 +17,8 @@ from genoconv.ops.longconv import arguments, fused, on_cpu
 from genoconv.ops.longconv.overlap_save import operator
 from genoconv.ops.longconv.overlap_save.plan import Chunks, choose_chunks
 from genoconv.ops.longconv.sparse import FrequencyMask, fftconv_sparse
-from genoconv.ops.longconv.spectrum import FilterSpectrum, constant, fast_size, full_precision, upcast
+from genoconv.ops.longconv.spectrum import FilterSpectrum, constant, fast_size
+from genoconv.ops.precision import full_precision, upcast
 from genoconv.ops.registration import transformed
 
 log = logging.getLogger(__name__)

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from genoconv.ops.longconv.spectrum import FilterSpectrum, fast_size, upcast
+from genoconv.ops.longconv.spectrum import FilterSpectrum, fast_size
+from genoconv.ops.precision import upcast
 from genoconv.ops.registration import untracked
 
 _VALUES = 1 << 17

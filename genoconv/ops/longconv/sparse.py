@@ -26,7 +26,8 @@ import torch
 from torch import Tensor
 
 from genoconv.errors import UsageError
-from genoconv.ops.longconv.spectrum import fast_size, full_precision, upcast
+from genoconv.ops.longconv.spectrum import fast_size
+from genoconv.ops.precision import full_precision, upcast
 
 BLOCKS = 16
 """Number of blocks into which the last stage of the kernels divides every spectrum."""

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
+
+from genoconv.ops.precision import upcast
 
 if TYPE_CHECKING:
     from genoconv.ops.longconv.plan import Plan
@@ -91,16 +92,6 @@ def constant(make: Callable[[], T]) -> T:
             return make()
     with torch.no_grad():
         return make()
-
-
-def full_precision(x: Tensor) -> AbstractContextManager[object]:
-    """Turns autocast off on the device of ``x``; a device without values has no autocast."""
-    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
-
-
-def upcast(x: Tensor) -> Tensor:
-    """Convert to the type of the transform: float32, or float64 for float64."""
-    return x if x.dtype == torch.float64 else x.float()
 
 
 def fast_size(least: int) -> int:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from genoconv.errors import UsageError
 from genoconv.ops.longconv import arguments, conv
-from genoconv.ops.longconv.spectrum import FilterSpectrum, full_precision, upcast
+from genoconv.ops.longconv.spectrum import FilterSpectrum
+from genoconv.ops.precision import full_precision, upcast
 
 _DIRECT = 16
 """Pieces of up to this many positions are dot products with the filter, because a transform would take longer."""

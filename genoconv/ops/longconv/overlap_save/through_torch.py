@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genoconv.ops.longconv.overlap_save.plan import Chunks
-from genoconv.ops.longconv.spectrum import upcast
+from genoconv.ops.precision import upcast
 
 _CPU_VALUES = 1 << 21
 _GPU_VALUES = 1 << 26
