@@ -39,10 +39,10 @@ def allows(block: "Block", residual: Tensor) -> bool:
     )
 
 
-def run(block: "Block", residual: Tensor) -> Tensor:
-    """The residual stream after ``block``, (B, N, D) contiguous float32, in the memory of ``residual``."""
+def run(block: "Block", residual: Tensor, start: int = 0) -> Tensor:
+    """The residual stream (B, N, D) after ``block``, (B, N - start, D) contiguous float32, from ``start`` on."""
     mixed = block.mixer.mix(normalised(residual, block.norm1))
-    return finish(block, residual, mixed)
+    return finish(block, residual[:, start:].clone(memory_format=torch.contiguous_format), mixed[:, :, start:])
 
 
 def finish(block: "Block", residual: Tensor, mixed: Tensor) -> Tensor:

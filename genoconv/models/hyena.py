@@ -31,7 +31,7 @@ from genoconv.models.packing import Packing, pack
 from genoconv.models.stream import Stream
 from genoconv.ops import embed, linear_gelu
 from genoconv.ops.precision import upcast
-from genoconv.tokens import PAD
+from genoconv.tokens import PAD, A, T
 
 
 class Mlp(nn.Module):
@@ -64,12 +64,13 @@ class Block(nn.Module):
         bias: Tensor | None = None,
         *,
         packing: Packing | None = None,
+        start: int = 0,
     ) -> Stream:
-        """One :class:`Stream` to the next."""
+        """One :class:`Stream` to the next, which begins at position ``start``."""
         if packing is None and branch is None and cpu.serves(self, residual):
-            return Stream(cpu.run(self, residual.clone()))
+            return Stream(cpu.run(self, residual, start))
         residual, x = Stream(residual, branch, bias).normalised(self.norm1)
-        return self.finish(residual, self.mixer(x, packing))
+        return self.finish(residual[:, start:] if start else residual, self.mixer(x, packing, start=start))
 
     def finish(self, residual: Tensor, mixed: Tensor) -> Stream:
         """The rest of the block, from the operator's output ``mixed`` on; both (B, N, D)."""
@@ -179,24 +180,50 @@ class HyenaDNA(nn.Module):
             raise ModelError(f"layer {layer}: this model has {n} blocks, 0 to {n - 1} or -{n} to -1")
         return self._stream(input_ids, blocks[: layer % n + 1], cu_seqlens).settled()
 
+    def base_logits(self, input_ids: Tensor, *, start: int = 0) -> Tensor:
+        """Logits of A, C, G and T alone at the positions from ``start`` on; the fewer, the less the last block takes.
+
+        In float32 whatever the model's type: rounding logits to 8 bits would be most of a score's error in bfloat16.
+
+        Args:
+            input_ids: (B, N) integers, as in :meth:`forward`.
+            start: 0 <= start < N.
+
+        Returns:
+            (B, N - start, 4) float32.
+
+        Raises:
+            ModelError: as :meth:`forward`.
+        """
+        return self.base_logits_of(self._stream(input_ids, list(self.backbone.layers), None, start=start))
+
+    def base_logits_of(self, stream: Stream) -> Tensor:
+        """:meth:`base_logits` from the residual stream after the last block."""
+        return F.linear(stream.in_float32(self.backbone.ln_f), self.lm_head.weight[A : T + 1].float())
+
     def _stream(
         self,
         input_ids: Tensor,
         blocks: list[nn.Module],
         cu_seqlens: Tensor | Sequence[int] | None,
         each: list[Stream] | None = None,
+        *,
+        start: int = 0,
     ) -> Stream:
-        """The residual stream after ``blocks``, the first ones of the model; those after every one go to ``each``."""
+        """The residual stream after ``blocks``, the first ones of the model; those after every one go to ``each``.
+
+        It begins at position ``start``, where the last block needs no others.
+        """
         check_ids(input_ids, vocabulary=self.config.padded_vocab)
         packing = None if cu_seqlens is None else pack(input_ids, cu_seqlens, reach=self.config.short_filter_order - 1)
         check_length(input_ids.shape[1] if packing is None else packing.longest, limit=self.config.input_limit)
         ids = input_ids if packing is None else packing.spread(input_ids, PAD)
-        stream = Stream(upcast(self.backbone.dropout(embed(ids.int(), self.embedding.weight))))
+        stream = Stream(self.backbone.dropout(embed(ids.int(), upcast(self.embedding.weight))))
         for block in blocks:
             if self.checkpointing and self.training and torch.is_grad_enabled():
                 stream = checkpoint(block, *stream, use_reentrant=False, packing=packing)
             else:
-                stream = block(*stream, packing=packing)
+                stream = block(*stream, packing=packing, start=start if block is blocks[-1] else 0)
             if each is not None:
                 each.append(Stream(*stream) if packing is None else Stream(*stream).gathered(packing))
         return stream if packing is None else stream.gathered(packing)

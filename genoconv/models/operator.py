@@ -29,16 +29,18 @@ class HyenaOperator(nn.Module):
         self.out_proj = nn.Linear(D, D)
         self.spectra = KeptSpectra()
 
-    def forward(self, x: Tensor, packing: Packing | None = None) -> Tensor:
-        """(B, N, D) -> (B, N, D) without the output projection's bias; output n depends on inputs 0 to n only.
+    def forward(self, x: Tensor, packing: Packing | None = None, *, start: int = 0) -> Tensor:
+        """(B, N, D) -> (B, N - start, D) without the output projection's bias; output n depends on inputs 0 to n only.
 
         packing: of the sequences that the one row of ``x`` holds; none sees another.
+        start: position of the first output.
         """
         u = self.project(x)
         if packing is not None and len(packing.gaps):
             u = u.index_copy_(2, packing.gaps, self._zeros(u, len(packing.gaps)))
         x0, gated = self.short_convolve(u)
-        return self.merge(self.convolve(x0, gated, packing))
+        y = self.convolve(x0, gated, packing)
+        return self.merge(y[:, :, start:] if start else y)
 
     def mix(self, x: Tensor) -> Tensor:
         """(B, N, D) -> (B, D, N): all but the output projection."""

@@ -35,6 +35,12 @@ class Stream(NamedTuple):
             dtype=dtype or _product_type(norm.weight),
         )
 
+    def in_float32(self, norm: nn.LayerNorm) -> Tensor:
+        """The layer norm of the sum, (B, N, D) float32, computed in that type whatever the norm's."""
+        residual, branch, bias = self
+        weight, shift = norm.weight.float(), norm.bias.float()
+        return add_norm(residual, weight, shift, branch=branch, branch_bias=bias, eps=norm.eps)[1]
+
     def settled(self) -> Tensor:
         """The sum, (B, N, D) float32."""
         if self.branch is None:

@@ -15,13 +15,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from genoconv.models.hyena import Block, HyenaDNA
 from genoconv.models.operator import HyenaOperator
 from genoconv.models.stream import Stream
 from genoconv.ops import FilterSpectrum, fftconv, prepare_filter
-from genoconv.tokens import A, T
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +86,7 @@ class SuffixReuse:
                 # Nobody looks at what comes before s any more.
                 residual, mixed = residual[:, s:], mixed[:, :, s:]
             stream = block.finish(residual, mixer.merge(mixed))
-        return base_logits(self.model, stream.settled()), states
+        return self.model.base_logits_of(stream), states
 
     def alternative(self, ids: Tensor, states: list[Kept], rows: Tensor) -> Tensor:
         """Read alternatives from s on.
@@ -109,14 +107,4 @@ class SuffixReuse:
             change = kept.minus_gated[rows].add_(gated)
             mixed = fftconv(change, suffix).add_(kept.convolved[rows]).mul_(x0)
             stream = block.finish(residual, mixer.merge(mixed))
-        return base_logits(self.model, stream.settled())
-
-
-def base_logits(model: HyenaDNA, x: Tensor) -> Tensor:
-    """Logits of A, C, G, T, (B, N, 4) float32, from the residual stream after the last block, (B, N, D).
-
-    In float32 whatever the model's type: rounding logits to 8 bits would be most of a score's error in bfloat16.
-    """
-    norm, head = model.backbone.ln_f, model.lm_head
-    x = F.layer_norm(x.float(), norm.normalized_shape, norm.weight.float(), norm.bias.float(), norm.eps)
-    return F.linear(x, head.weight[A : T + 1].float())
+        return self.model.base_logits_of(stream)

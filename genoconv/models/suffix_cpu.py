@@ -18,7 +18,7 @@ from torch import Tensor
 
 from genoconv.models import cpu
 from genoconv.models.hyena import Block, HyenaDNA
-from genoconv.models.suffix import base_logits
+from genoconv.models.stream import Stream
 from genoconv.ops import FilterSpectrum, fftconv, prepare_filter
 
 _DIRECT = 16
@@ -108,7 +108,7 @@ class CpuSuffixReuse:
                 # Nobody looks at what comes before s any more.
                 residual, convolved, x0 = residual[:, start:], convolved[..., start:], x0[..., start:]
             residual = cpu.finish(block, residual, convolved * x0)
-        return Reading(ids, start, base_logits(self.model, residual)[0], kept)
+        return Reading(ids, start, self.model.base_logits_of(Stream(residual))[0], kept)
 
     def _keep(self, projected: Tensor | None, x0: Tensor, gated: Tensor, convolved: Tensor, s: int) -> Kept:
         if projected is None:
@@ -141,7 +141,7 @@ class CpuSuffixReuse:
                 change -= gated
                 mixed = fftconv(change, self._filter(number, gated.shape[-1])).add_(convolved).mul_(x0)
             residual = cpu.finish(block, residual, mixed)
-        return base_logits(self.model, residual)[0]
+        return self.model.base_logits_of(Stream(residual))[0]
 
     def _first(self, ids: Tensor, ref: Tensor, x0: Tensor, gated: Tensor, convolved: Tensor) -> Tensor:
         """What the first block's operator gives for an alternative, before its output projection: (1, D, S).

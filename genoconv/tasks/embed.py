@@ -202,22 +202,25 @@ class Embedder:
 
     def _states(self, ids: Tensor, bases: Numbers) -> Callable[[], list[Vectors]]:
         """What the rows leave: (rows, width) pooled, or (bases, width) of each; the function waits for it."""
-        states = self.model.hidden(ids, layer=self.layer).float()
+        states = self.model.hidden(ids, layer=self.layer)
         begins = _of_each(self.framing.first, bases)
         if self.pool == Pool.NONE:
             kept = [row[f : f + n] for row, f, n in zip(states, begins.tolist(), bases.tolist(), strict=True)]
-            each = [row.cpu().numpy() for row in kept]
+            each = [row.float().cpu().numpy() for row in kept]
             return lambda: each
         first, counts = sent(np.stack([begins, bases]), self.device)
         if self.pool == Pool.LAST:
             last = first + counts - 1 + self.framing.policy.after
-            found = fetching(states[torch.arange(len(states), device=self.device), last])
+            found = fetching(states[torch.arange(len(states), device=self.device), last].float())
             return lambda: [found()]
         if begins.any() or (bases < states.shape[1]).any():
             place = torch.arange(states.shape[1], device=self.device)
             other = ((place < first[:, None]) | (place >= (first + counts)[:, None]))[..., None]
             states.masked_fill_(other, 0.0 if self.pool == Pool.MEAN else -torch.inf)
-        found = fetching(states.sum(1) / counts[:, None] if self.pool == Pool.MEAN else states.amax(1))
+        # Summed in float32 without a copy in it.
+        summed = self.pool == Pool.MEAN
+        pooled = states.sum(1, dtype=torch.float32) / counts[:, None] if summed else states.amax(1).float()
+        found = fetching(pooled)
         return lambda: [found()]
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from genoconv.models.hyena import HyenaDNA
-from genoconv.models.suffix import Kept, SuffixReuse, base_logits
+from genoconv.models.suffix import Kept, SuffixReuse
 from genoconv.models.suffix_cpu import CpuSuffixReuse
 from genoconv.tasks.batching import cut, fitting_rows, halving, round_up, sent, stack
 from genoconv.tasks.families import Families
@@ -248,7 +248,7 @@ class CausalLikelihood:
     def _read(self, ids: Tensor) -> LogP:
         self.tokens += ids.numel()
         if isinstance(self.model, HyenaDNA):
-            logits = base_logits(self.model, self.model.hidden(ids, layer=-1))
+            logits = self.model.base_logits(ids)
         else:
             logits = self.model(ids)[..., A : T + 1]
         return _numpy(log_probabilities(logits, ids))

@@ -25,7 +25,6 @@ from torch import Tensor, nn
 
 from genoconv.errors import ModelError
 from genoconv.models.hyena import HyenaDNA
-from genoconv.models.suffix import base_logits
 from genoconv.tasks.batching import computing, cut, fetching, fitting_rows, halving
 from genoconv.tasks.tiling import Laid, LaidOnDevice, Pass, Tile, Tiles, tiles
 from genoconv.tokens import A, T
@@ -220,15 +219,15 @@ class Scanner:
 
     def _log_p(self, wanted: Pass) -> Tensor:
         """ln P of A, C, G, T at each of P positions, (P, 4); NaN at the first of a row, infinite where it is lost."""
-        ids, rows, columns = wanted
-        self.tokens += ids.numel()
-        log_p = torch.log_softmax(self._logits(ids, rows, columns).float(), dim=-1)
+        self.tokens += wanted.ids.numel()
+        log_p = torch.log_softmax(self._logits(wanted).float(), dim=-1)
         log_p = torch.where(log_p.isnan(), torch.inf, log_p)
-        return torch.where(columns[:, None] < 0, torch.nan, log_p)
+        return torch.where(wanted.columns[:, None] < 0, torch.nan, log_p)
 
-    def _logits(self, ids: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    def _logits(self, wanted: Pass) -> Tensor:
+        ids, rows, columns, first = wanted
         if isinstance(self.model, HyenaDNA):
-            return base_logits(self.model, self.model.hidden(ids, layer=-1)[rows, columns])
+            return self.model.base_logits(ids, start=first)[rows, columns - first]
         logits: Tensor = self.model(ids)[rows, columns, A : T + 1]
         return logits
 
@@ -243,7 +242,9 @@ class Scanner:
                 return self.batch_size
             every = torch.arange(self.window, device=self.device)
             return fitting_rows(
-                lambda ids: self._logits(ids, torch.zeros_like(every), every), length=self.window, device=self.device
+                lambda ids: self._logits(Pass(ids, torch.zeros_like(every), every)),
+                length=self.window,
+                device=self.device,
             )
 
 

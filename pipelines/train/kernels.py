@@ -46,6 +46,7 @@ def step_kernels(length: int, *, sizes: ModelConfig, card: Card) -> Iterator[Ker
     pieces, and of odd lengths are left to their first use.
     """
     D, F, taps = sizes.d_model, sizes.filter_order, min(length, sizes.taps)
+    yield from embedding.step_kernels(sizes.padded_vocab, D, torch.float32)
     yield from norm.step_kernels(D, _DTYPE)
     yield from short_conv.step_kernels(length, sizes.short_filter_order, _DTYPE)
     yield from filter_network.step_kernels(taps, sizes.emb_dim, F, sizes.num_inner_mlps + 1, card)
@@ -54,5 +55,4 @@ def step_kernels(length: int, *, sizes: ModelConfig, card: Card) -> Iterator[Ker
         yield from choose_plan(length, card=card).kernels()
     yield from gelu.step_kernels(sizes.d_inner, _DTYPE)
     yield from loss.step_kernels(sizes.padded_vocab, A, T - A + 1, _DTYPE)
-    yield embedding.backward_kernel(sizes.padded_vocab, D, torch.float32)
     yield kernels.COLUMN_SUMS

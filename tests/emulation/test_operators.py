@@ -3,8 +3,11 @@
 from dataclasses import replace
 
 import pytest
+import torch
 from emulation import harness, operators
 from hyena_operators import Call, faults, network, small_calls
+
+from genoconv.ops import embed
 
 pytestmark = pytest.mark.skipif(not harness.available(), reason="needs g++ with C++20")
 
@@ -18,6 +21,16 @@ def test_kernels_agree_with_float64(call: Call) -> None:
     assert not gpu.overrun(), "written beside a buffer"
     for name, counts in gpu.counts.items():
         assert counts.faults == 0, name
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_token_that_the_table_has_not_is_nan(dtype: torch.dtype) -> None:
+    table = torch.arange(12 * 16).reshape(12, 16).to(dtype)
+    with operators.machine() as gpu:
+        found = embed(torch.tensor([[11, 12, -1, 0]]), table, backend="cuda")[0]
+    assert not gpu.overrun()
+    assert found[1:3].isnan().all()
+    assert torch.equal(found[[0, 3]], table[[11, 0]])
 
 
 @pytest.mark.parametrize("size", [0.0, 1e-20, 1e20])

@@ -22,9 +22,8 @@ from genoconv.errors import ModelError
 from genoconv.models import HyenaDNA, ModelConfig
 from genoconv.models import filter as filter_module
 from genoconv.models.published.conversion import read_published
-from genoconv.models.suffix import base_logits
 from genoconv.models.weights import build
-from genoconv.tokens import PAD
+from genoconv.tokens import PAD, A, T
 from support import DATA, needs_data
 
 SMALL = ModelConfig(d_model=16, n_layer=2, max_length=64, filter_order=8)
@@ -222,6 +221,20 @@ def test_bfloat16_keeps_the_filters_in_float32() -> None:
     assert relative(prepared, low) < 0.01
 
 
+@pytest.mark.parametrize("width", [16, 128])  # with 128 values a token and more, a CPU has code of its own
+def test_logits_of_bases_from_a_position_on(width: int) -> None:
+    model = random_model(dataclasses.replace(SMALL, d_model=width, max_length=512), scale=3.0)
+    ids = random_ids(2, 300)
+    with torch.no_grad():
+        whole = model(ids)[..., A : T + 1]
+        assert relative(model.base_logits(ids), whole) < 1e-6
+        for start in (1, 160, 299):
+            assert relative(model.base_logits(ids, start=start), whole[:, start:]) < 1e-5
+        low = model.to(torch.bfloat16).base_logits(ids)
+    assert low.dtype == torch.float32
+    assert not torch.equal(low, low.bfloat16().float()), "rounded"
+
+
 def test_a_float64_model_sums_in_float64() -> None:
     """Blocks that add nothing leave the embedding as it is, which float32 would round."""
     model = random_model(scale=1.0).double()
@@ -234,7 +247,7 @@ def test_a_float64_model_sums_in_float64() -> None:
         model.embedding.weight.mul_(1 + 1e-9)
         hidden = model.hidden(ids, layer=-1)
         assert torch.equal(hidden, model.embedding(ids))
-        assert base_logits(model, hidden).dtype == torch.float32
+        assert model.base_logits(ids).dtype == torch.float32
 
 
 def test_positions_of_a_multi_megabase_model_are_right_at_both_ends() -> None:

@@ -1,6 +1,7 @@
 """Every SNV from one pass per strand: against strings, and against scoring the SNVs one by one."""
 
 import math
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -55,6 +56,19 @@ def test_it_equals_scoring_each_snv_at_its_site(tmp_path, network):
         for alt, [score] in zip(one.alts, alleles, strict=True):
             assert scores[p, "ACGT".index(alt)] == pytest.approx(score.llr, abs=1e-5)
     assert np.std([s.llr for alleles in expected for [s] in alleles]) > 0.1
+
+
+def test_tiles_with_whole_contexts_spare_the_last_block_what_nobody_wants(tmp_path, network):
+    """The first tiles of a contig have no context, so that they are read from their first position on."""
+    path = write_fasta(tmp_path / "c.fa", {"c": CONTIG})
+    whole, _ = scan(path, network)
+    begins = []
+    plain = network.base_logits
+    with mock.patch.object(network, "base_logits", lambda ids, start: begins.append(start) or plain(ids, start=start)):
+        part, _ = scan(path, network, start=320, end=640)
+    assert begins == [40, 40]  # the last position before a tile is 47, the multiple of 8 before that 40
+    for name in ("forward", "reverse"):
+        assert np.allclose(joined(part, name), joined(whole, name)[320:640], atol=1e-5)
 
 
 def test_by_hand(tmp_path):

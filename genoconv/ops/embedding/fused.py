@@ -1,9 +1,9 @@
-"""The kernel of `embed`'s gradient: its launch, and the operators that torch sees."""
+"""The kernels of `embed`: launches, and the operators that torch sees."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from genoconv.gpu.compiler import Kernel
@@ -13,15 +13,36 @@ from genoconv.ops.registration import differentiable
 _THREADS = 256
 
 
-def backward_kernel(tokens: int, width: int, dtype: torch.dtype) -> Kernel:
+def _forward_kernel(table: Tensor) -> Kernel:
+    """The kernel that looks up rows, which it only moves: `table` is seen as int16."""
+    tokens, width = table.shape
+    columns = kernels.tile_columns(width, threads=_THREADS)
+    return kernels.kernel("embedding/embedding_forward", threads=_THREADS, COLUMNS=columns, TOKENS=tokens)
+
+
+def _backward_kernel(tokens: int, width: int, dtype: torch.dtype) -> Kernel:
     """The kernel that makes the gradient of a table of so many rows, from one of `dtype`."""
     columns = kernels.tile_columns(width, threads=_THREADS)
     defines = {"COLUMNS": columns, "TOKENS": tokens, "TYPE": kernels.TYPES[dtype]}
     return kernels.kernel("embedding/embedding_backward", threads=_THREADS, smem_bytes=32 * _THREADS, **defines)
 
 
+def step_kernels(tokens: int, width: int, dtype: torch.dtype) -> Iterator[Kernel]:
+    """All that a training step needs."""
+    yield _forward_kernel(torch.empty((tokens, width), dtype=dtype, device="meta").view(torch.int16))
+    yield _backward_kernel(tokens, width, dtype)
+
+
 def _forward(ids: Tensor, table: Tensor) -> Tensor:
-    return F.embedding(ids, table)
+    ids, table = ids.int().contiguous(), table.contiguous()
+    if not kernels.aligned(table):
+        table = table.clone()
+    out = torch.empty((*ids.shape, table.shape[1]), dtype=table.dtype, device=table.device)
+    moved = out.view(torch.int16)
+    rows, _, _, grid = kernels.tiles(moved, threads=_THREADS, blocks_per_sm=8)
+    units = moved.shape[-1] // kernels.CHUNK
+    kernels.launch(_forward_kernel(table.view(torch.int16)), (ids, table, out, rows, units), grid=grid, on=out)
+    return out
 
 
 def _backward(d: Tensor, ids: Tensor, tokens: int) -> Tensor:
@@ -30,7 +51,7 @@ def _backward(d: Tensor, ids: Tensor, tokens: int) -> Tensor:
     rows, _, shares, grid = kernels.tiles(d, threads=_THREADS, blocks_per_sm=2)
     width = d.shape[-1]
     partial = torch.empty((shares, tokens, width), dtype=torch.float32, device=d.device)
-    kernels.launch(backward_kernel(tokens, width, d.dtype), (ids, d, partial, rows, width), grid=grid, on=d)
+    kernels.launch(_backward_kernel(tokens, width, d.dtype), (ids, d, partial, rows, width), grid=grid, on=d)
     return kernels.column_sums(partial)
 
 

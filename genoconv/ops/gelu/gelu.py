@@ -1,10 +1,12 @@
 """GELU in its tanh form, with the bias of the linear layer before it."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from genoconv.errors import KernelError, UsageError
 from genoconv.ops import kernels
+from genoconv.ops.registration import untracked
 
 
 def bias_gelu(x: Tensor, bias: Tensor, *, backend: str = "auto") -> Tensor:
@@ -43,13 +45,14 @@ def bias_gelu(x: Tensor, bias: Tensor, *, backend: str = "auto") -> Tensor:
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor, *, backend: str = "auto") -> Tensor:
     """A linear layer and its GELU: gelu(x weight^T + bias).
 
-    With the kernels, the bias is added in the GELU; otherwise in the matrix product, so it never takes an extra pass.
+    Neither bias nor GELU takes a pass over memory that could be spared. Where gradients are wanted, the product is kept
+    and the kernels add the bias in the GELU; without, cuBLASLt computes both as it writes the product.
 
     Args:
         x: (..., I), any floating type.
         weight: (O, I) like ``x``.
         bias: (O,) like ``x``.
-        backend: as of :func:`bias_gelu`.
+        backend: as of :func:`bias_gelu`; ``cuda`` takes its kernel in any case.
 
     Returns:
         (..., O) like ``x``, differentiable in all three.
@@ -64,7 +67,11 @@ def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor, *, backend: str = "auto
             f"weight must be (O, {inputs}) like the last dimension of x, bias (O,); got {tuple(weight.shape)}, "
             f"{tuple(bias.shape)}"
         )
-    if kernels.unsupported(x, backend) is None or backend == "cuda":
+    supported = kernels.unsupported(x, backend) is None
+    if supported and backend != "cuda" and x.dtype == weight.dtype == bias.dtype and untracked(x, weight, bias):
+        rows = x.reshape(-1, inputs)
+        return torch._addmm_activation(bias, rows, weight.T, use_gelu=True).view(*x.shape[:-1], len(weight))
+    if supported or backend == "cuda":
         return bias_gelu(F.linear(x, weight), bias, backend=backend)
     return F.gelu(F.linear(x, weight, bias), approximate="tanh")
 

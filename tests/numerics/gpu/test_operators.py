@@ -7,6 +7,7 @@ Every buffer that torch hands out is filled with NaN beforehand, so what a kerne
 
 import pytest
 import torch
+import torch.nn.functional as F
 from gpu_kernels import ON_A_GPU
 from hyena_operators import (
     Call,
@@ -22,7 +23,7 @@ from hyena_operators import (
 )
 
 from genoconv.errors import KernelError
-from genoconv.ops import bias_gelu, gated_short_conv
+from genoconv.ops import bias_gelu, embed, gated_short_conv, linear_gelu
 from genoconv.ops.filter.filter import taps
 from genoconv.ops.filter.positions import Positions
 
@@ -62,6 +63,9 @@ def test_operators_pass_opcheck() -> None:
     x, bias = torch.randn(9, 16, device="cuda", requires_grad=True), torch.randn(16, device="cuda", requires_grad=True)
     bias_gelu(x, bias)  # registers
     torch.library.opcheck(ops.bias_gelu.default, (x, bias))
+    ids, table = torch.randint(0, 16, (2, 9), device="cuda"), torch.randn(16, 8, device="cuda", requires_grad=True)
+    embed(ids, table)
+    torch.library.opcheck(ops.embed.default, (ids, table))
     u = torch.randn(2, 6, 40, device="cuda", dtype=torch.bfloat16, requires_grad=True)
     weight = torch.randn(6, 1, 3, device="cuda", requires_grad=True)
     gated_short_conv(u, weight, None)
@@ -78,6 +82,22 @@ def test_what_the_kernels_cannot_serve_says_so() -> None:
     with pytest.raises(KernelError, match="multiple of 8"):
         bias_gelu(x, torch.zeros(12, device="cuda"), backend="cuda")
     assert bias_gelu(x, torch.zeros(12, device="cuda")).shape == x.shape
+
+
+@pytest.mark.parametrize(("dtype", "bar"), [(torch.float32, 1e-6), (torch.bfloat16, 4e-3), (torch.float16, 5e-4)])
+def test_a_linear_layer_and_its_gelu_are_the_same_without_gradients(dtype: torch.dtype, bar: float) -> None:
+    x, weight, bias = (torch.randn(shape, device="cuda", dtype=dtype) for shape in ((3, 1001, 64), (256, 64), (256,)))
+    weight *= 0.2
+    true = F.gelu(F.linear(x.double(), weight.double(), bias.double()), approximate="tanh")
+    weight.requires_grad_()
+    followed = linear_gelu(x, weight, bias)
+    with torch.no_grad():
+        alone = linear_gelu(x, weight, bias)
+    assert followed.requires_grad
+    assert not alone.requires_grad
+    for found in (followed, alone):
+        assert found.shape == true.shape
+        assert (found.double() - true).norm() < bar * true.norm()
 
 
 def test_layouts_change_nothing() -> None:
