@@ -7,9 +7,10 @@ kept. ``embed`` pools windows and ``scan`` scores positions of two random genome
 other (``--megabases``), in windows of the same length, start to end: reading, checking, writing, everything. What the
 larger takes more is the steady rate; the rest of the seconds is the start, whatever the size. ``score`` annotates
 28,998 variants of 1000 Genomes (``genomes/b37_chr20_1_2M``). All these run in this process a second time, so that what
-is made once (kernels, filters) is there. ``long`` scores 249,000 SNVs, once, the start of processes included; the
-tokens that those read are not counted. ``start`` is the installed command on one record: its wall time. Random
-weights, whose speed is that of trained ones. Writes ``throughput-<preset>-<device>.json`` and ``.md``.
+is made once (kernels, filters) is there. ``long`` annotates them 4 and 16 times, in as many contigs, by the processes
+that share a GPU in a long run; what 16 take more than 4 is its steady rate. ``start`` is the installed command on one
+record: its wall time. Random weights, whose speed is that of trained ones. Writes ``throughput-<preset>-<device>.json``
+and ``.md``.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from typing import Any
 
 import recorded
 import torch
-from throughput_inputs import every_fourth, random_genome
+from throughput_inputs import random_genome, repeated
 
 from genoconv.models import HyenaDNA, load_model, preset, save_model
 from genoconv.models.devices import DTYPES, resolve_device, resolve_precision
@@ -43,6 +44,8 @@ from genoconv.tasks.likelihood import CausalLikelihood
 ROOT = Path(__file__).resolve().parent.parent
 GENOCONV = shutil.which("genoconv") or str(Path(sys.executable).with_name("genoconv"))
 BATCHES = (1 << 18, 1 << 20, 1 << 22)
+TIMES = (4, 16)
+"""How often the variants are there for long runs."""
 SMALLER = 8
 """How many times the smaller genome goes into the larger."""
 SLOW = (".bw",)
@@ -132,17 +135,26 @@ def _records(vcf: Path) -> Iterator[bytes]:
 
 
 def measure_long(options: argparse.Namespace, folder: Path, work: Path, common: Row) -> Row:
-    """Enough SNVs for several processes to share a GPU."""
-    source = options.data / "genomes/b37_chr20_1_2M/z.fa.gz"
-    fasta, vcf, records = every_fourth(source, work, margin=options.window)
-    wanted = ScoreOptions(
-        vcf=vcf, fasta=fasta, model=folder, output=work / "every.vcf.gz", window=str(options.window), force=True,
-        quiet=True, **common,
+    data = options.data / "genomes/b37_chr20_1_2M"
+    shared: Row = {"model": folder, "window": str(options.window), "force": True, "quiet": True, **common}
+    with counted(CausalLikelihood) as tokens:
+        score_variants(
+            ScoreOptions(vcf=data / "z.1000g.vcf.gz", fasta=data / "z.fa.gz", output=work / "once.vcf.gz", **shared)
+        )
+        once = tokens()
+    records = sum(1 for _ in _records(data / "z.1000g.vcf.gz"))
+    seconds = []
+    for times in TIMES:
+        fasta, vcf = repeated(data / "z.fa.gz", data / "z.1000g.vcf.gz", work, times=times)
+        began = time.perf_counter()
+        score_variants(ScoreOptions(vcf=vcf, fasta=fasta, output=work / "many.vcf.gz", **shared))
+        seconds.append(time.perf_counter() - began)
+    rate = records * (TIMES[1] - TIMES[0]) / max(seconds[1] - seconds[0], 1e-9)
+    amount = records * TIMES[1]
+    return _row(
+        "score-variants .vcf.gz, many", f"{amount:,} records", amount, seconds[1], steady=amount / rate,
+        tokens=once * TIMES[1],
     )  # fmt: skip
-    began = time.perf_counter()
-    found: Any = score_variants(wanted)
-    seconds = time.perf_counter() - began
-    return _row("score-variants .vcf.gz, many", f"{records:,} records", records, seconds, steady=found.seconds)
 
 
 def measure_genomes(options: argparse.Namespace, folder: Path, work: Path, common: Row, kind: str) -> Row:

@@ -1,15 +1,11 @@
-"""Inputs of ``throughput.py``: a random genome of a wanted size, and SNVs of a real megabase."""
+"""Inputs of ``throughput.py``: a random genome of a wanted size, and a real megabase with its variants many times."""
 
-import shutil
+import gzip
 from pathlib import Path
 
 import numpy as np
 
-from genoconv.genome.fasta.access import Fasta
-from genoconv.tokens import decode
-
 _LINE = 60
-_OTHER = dict(zip("ACGT", "CGTA", strict=True))
 
 
 def random_genome(path: Path, megabases: float, *, contigs: int = 4) -> Path:
@@ -24,17 +20,23 @@ def random_genome(path: Path, megabases: float, *, contigs: int = 4) -> Path:
     return path
 
 
-def every_fourth(source: Path, folder: Path, *, margin: int) -> tuple[Path, Path, int]:
-    """A FASTA of one contig in ``folder``, a VCF of an SNV at every fourth of its bases, and how many there are."""
-    fasta, vcf = folder / "z.fa.gz", folder / "every.vcf"
-    shutil.copy(source, fasta)
-    genome = Fasta(fasta)
-    [(contig, length)] = genome.contigs.items()
-    bases = decode(genome.tokens(contig, 0, length))
-    head = (
-        f"##fileformat=VCFv4.2\n##contig=<ID={contig},length={length}>\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
-    )
-    sites = [n for n in range(margin, length - margin, 4) if bases[n] in _OTHER]
-    rows = [f"{contig}\t{n + 1}\t.\t{bases[n]}\t{_OTHER[bases[n]]}\t.\t.\t.\n" for n in sites]
-    vcf.write_text(head + "".join(rows))
-    return fasta, vcf, len(rows)
+def repeated(fasta: Path, vcf: Path, folder: Path, *, times: int) -> tuple[Path, Path]:
+    """A FASTA and a VCF in ``folder`` with the only contig of others, and its records, so many times one after another.
+
+    The copies of a contig are contigs: c0, c1 and so on.
+    """
+    with gzip.open(fasta, "rt") as lines:
+        sequence = "".join(line for line in lines if not line.startswith(">"))
+    with gzip.open(vcf, "rt") as lines:
+        every = list(lines)
+    header = [line for line in every if line.startswith("#")]
+    rows = [line for line in every if not line.startswith("#")]
+    contigs = [f"c{number}" for number in range(times)]
+    genome, variants = folder / f"{times}.fa", folder / f"{times}.vcf"
+    genome.write_text("".join(f">{contig}\n{sequence}" for contig in contigs))
+    with variants.open("w") as out:
+        out.writelines(line for line in header[:-1] if not line.startswith("##contig"))
+        out.write(header[-1])
+        for contig in contigs:
+            out.writelines(contig + row[row.index("\t") :] for row in rows)
+    return genome, variants

@@ -85,6 +85,16 @@ def no_collections() -> Iterator[None]:
             gc.enable()
 
 
+@contextlib.contextmanager
+def settled() -> Iterator[None]:
+    """Collections of garbage in the block leave alone what there was before: all the objects of torch, for one."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 class _Postponed(ModuleType):
     """A module whose code runs when it is first asked for something that only its code can answer."""
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from genoconv.models.hyena import HyenaDNA
 from genoconv.models.suffix import Kept, SuffixReuse
 from genoconv.models.suffix_cpu import CpuSuffixReuse
-from genoconv.tasks.batching import cut, fitting_rows, halving, round_up, sent, stack
+from genoconv.tasks.batching import cut, fetching, fitting_rows, halving, round_up, sent, stack
 from genoconv.tasks.families import Families
 from genoconv.tasks.rows import Indices, Rows
 from genoconv.tokens import A, T
@@ -300,5 +300,4 @@ class CausalLikelihood:
 
 
 def _numpy(values: Tensor) -> LogP:
-    array: LogP = values.cpu().numpy()
-    return array
+    return fetching(values)()

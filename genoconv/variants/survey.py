@@ -11,6 +11,9 @@ from genoconv.variants.records import Record
 from genoconv.variants.reserved import Unlike
 
 _KEY = re.compile(r"(?:^|;)([^;=]+)(=?)")
+_VALUE = re.compile(r"=[^;]*")
+# Different lists of keys that are remembered, so that the keys of one are looked at once.
+_MOST_LISTS = 4096
 
 
 class Site(NamedTuple):
@@ -64,6 +67,7 @@ def survey(
     unlike = Unlike(declared.get("INFO", ()), declared.get("FORMAT", ()))
     seen.unlike = unlike.found
     contig, position = "", -1
+    lists: set[str] = set()
     layouts: set[str] = set()
     for record in records:
         seen.records += 1
@@ -76,15 +80,19 @@ def survey(
         if len(seen.sites) < sites and any(symbolic_or_star(alt) is None for alt in record.alts):
             seen.sites.append(Site(contig, record.start, record.ref))
         if keys:
-            _note_keys(record, seen, layouts, unlike)
+            _note_keys(record, seen, lists, layouts, unlike)
     return seen
 
 
-def _note_keys(record: Record, seen: Survey, layouts: set[str], unlike: Unlike) -> None:
+def _note_keys(record: Record, seen: Survey, lists: set[str], layouts: set[str], unlike: Unlike) -> None:
     columns = record.columns
-    for key, value in _KEY.findall(columns[7]) if columns[7] != "." else ():
-        if not seen.info.get(key):
-            seen.info[key] = bool(value)
+    keys = _VALUE.sub("=", columns[7])
+    if keys not in lists:
+        if len(lists) < _MOST_LISTS:
+            lists.add(keys)
+        for key, value in _KEY.findall(keys) if keys != "." else ():
+            if not seen.info.get(key):
+                seen.info[key] = bool(value)
     layout = columns[6] + "\t" + (columns[8].split("\t", 1)[0] if len(columns) > 8 else "")
     if layout not in layouts:
         layouts.add(layout)

@@ -7,7 +7,9 @@ import select
 import shutil
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, cast
 
@@ -21,8 +23,9 @@ from genoconv.variants.records import Record, decode, encode
 Value = float | str | None
 Put = Callable[[bytes], object]
 
-# Bytes that are compressed together; a call of htslib costs as much as a record.
-_AT_ONCE = 1 << 16
+# Bytes that are compressed together; a call of htslib costs as much as a record. How often as many may wait for it.
+_AT_ONCE = 1 << 18
+_WAITING = 32
 
 
 def format_value(value: Value) -> str:
@@ -115,16 +118,15 @@ def _bgzf(path: Path | None) -> Iterator[Put]:
     def checked(work: Callable[..., object], *arguments: bytes) -> None:
         """Do it; htslib itself does not say why it cannot write."""
         try:
-            with quiet_htslib():
-                work(*arguments)
+            work(*arguments)
         except OSError as error:
             if path is None and _reader_left():
                 raise BrokenPipeError from error
             raise OutputError(f"{path or 'standard output'}: cannot write; is the disk full?") from error
 
-    stream = pysam.BGZFile("-" if path is None else str(path), "w")
     waiting: list[bytes] = []
     size = 0
+    running: deque[Future[None]] = deque()
 
     def put(data: bytes) -> None:
         nonlocal size
@@ -135,18 +137,26 @@ def _bgzf(path: Path | None) -> Iterator[Put]:
 
     def flush() -> None:
         nonlocal size
-        checked(stream.write, b"".join(waiting))
+        running.append(thread.submit(checked, stream.write, b"".join(waiting)))
         waiting.clear()
         size = 0
+        while running and (len(running) > _WAITING or running[0].done()):
+            running.popleft().result()
 
-    try:
-        yield put
-        flush()
-    except BaseException:
-        with contextlib.suppress(OSError), quiet_htslib():
-            stream.close()
-        raise
-    checked(stream.close)
+    # One thread compresses, which htslib lets go of the interpreter for.
+    with quiet_htslib(), ThreadPoolExecutor(1, thread_name_prefix="genoconv bgzf") as thread:
+        stream = pysam.BGZFile("-" if path is None else str(path), "w")
+        try:
+            yield put
+            flush()
+            while running:
+                running.popleft().result()
+        except BaseException:
+            thread.shutdown(cancel_futures=True)
+            with contextlib.suppress(OSError):
+                stream.close()
+            raise
+        checked(stream.close)
 
 
 def _reader_left() -> bool:

@@ -46,7 +46,7 @@ def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor, *, backend: str = "auto
     """A linear layer and its GELU: gelu(x weight^T + bias).
 
     Neither bias nor GELU takes a pass over memory that could be spared. Where gradients are wanted, the product is kept
-    and the kernels add the bias in the GELU; without, cuBLASLt computes both as it writes the product.
+    and the kernels add the bias in the GELU; without, and in 16 bits, cuBLASLt computes both as it writes the product.
 
     Args:
         x: (..., I), any floating type.
@@ -68,12 +68,18 @@ def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor, *, backend: str = "auto
             f"{tuple(bias.shape)}"
         )
     supported = kernels.unsupported(x, backend) is None
-    if supported and backend != "cuda" and x.dtype == weight.dtype == bias.dtype and untracked(x, weight, bias):
+    if supported and backend != "cuda" and _fits_one_product(x, weight, bias):
         rows = x.reshape(-1, inputs)
         return torch._addmm_activation(bias, rows, weight.T, use_gelu=True).view(*x.shape[:-1], len(weight))
     if supported or backend == "cuda":
         return bias_gelu(F.linear(x, weight), bias, backend=backend)
     return F.gelu(F.linear(x, weight, bias), approximate="tanh")
+
+
+def _fits_one_product(x: Tensor, weight: Tensor, bias: Tensor) -> bool:
+    """Whether cuBLASLt computes all of :func:`linear_gelu`; in float32 its GELU is less exact than the kernel's."""
+    sixteen = x.dtype in (torch.bfloat16, torch.float16)
+    return sixteen and x.dtype == weight.dtype == bias.dtype and x.numel() > 0 and untracked(x, weight, bias)
 
 
 def reference(x: Tensor, bias: Tensor) -> Tensor:

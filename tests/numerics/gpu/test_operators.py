@@ -84,7 +84,7 @@ def test_what_the_kernels_cannot_serve_says_so() -> None:
     assert bias_gelu(x, torch.zeros(12, device="cuda")).shape == x.shape
 
 
-@pytest.mark.parametrize(("dtype", "bar"), [(torch.float32, 1e-6), (torch.bfloat16, 4e-3), (torch.float16, 5e-4)])
+@pytest.mark.parametrize(("dtype", "bar"), [(torch.float32, 1e-6), (torch.bfloat16, 3e-3), (torch.float16, 4e-4)])
 def test_a_linear_layer_and_its_gelu_are_the_same_without_gradients(dtype: torch.dtype, bar: float) -> None:
     x, weight, bias = (torch.randn(shape, device="cuda", dtype=dtype) for shape in ((3, 1001, 64), (256, 64), (256,)))
     weight *= 0.2
