@@ -193,8 +193,11 @@ class HyenaDNA(nn.Module):
             (B, N - start, 4) float32.
 
         Raises:
-            ModelError: as :meth:`forward`.
+            ModelError: as :meth:`forward`, or ``start`` is no position of ``input_ids``.
         """
+        length = input_ids.shape[-1] if input_ids.ndim else 0
+        if length and not 0 <= start < length:
+            raise ModelError(f"start is {start:,}: it must be one of the {length:,} positions of input_ids, from 0 on")
         return self.base_logits_of(self._stream(input_ids, list(self.backbone.layers), None, start=start))
 
     def base_logits_of(self, stream: Stream) -> Tensor:
