@@ -167,7 +167,8 @@ def find_machine(settings: "RunSettings", *, folder: Path) -> "Machine":
         UsageError: as :func:`genoconv.train.machine.settle`.
         OutputError: TensorBoard cannot write into the folder.
     """
-    with no_collections(), lean_lightning():
+    lean_lightning()
+    with no_collections():
         importlib.import_module("genoconv.train.loop")  # and with it torch and Lightning
         from genoconv.train.machine import settle
 
