@@ -193,7 +193,7 @@ class HyenaDNA(nn.Module):
             (B, N - start, 4) float32.
 
         Raises:
-            ModelError: as :meth:`forward`, or ``start`` is no position of ``input_ids``.
+            ModelError: as :meth:`forward`, or ``start`` is not a position of ``input_ids``.
         """
         length = input_ids.shape[-1] if input_ids.ndim else 0
         if length and not 0 <= start < length:
