@@ -1,5 +1,5 @@
-// out[row] = table[tokens[row]], rows of `units` times 16 bytes, whatever the type of their values; NaN where a token is
-// none of the TOKENS rows of the table.
+// out[row] = table[tokens[row]], rows of `units` times 16 bytes, whatever the type of their values; NaN where a token
+// is none of the TOKENS rows of the table.
 #include <common/chunks.cuh>
 
 static constexpr int kAhead = 4;         // rows of a thread whose tokens are asked for together
