@@ -75,12 +75,14 @@ def lean_lightning() -> None:
 
 @contextlib.contextmanager
 def no_collections() -> Iterator[None]:
-    """Import something large without looking for garbage: modules make millions of objects, which all stay."""
-    enabled = gc.isenabled()
+    """Import something large without looking for garbage, nor among it later: modules make many objects; all stay."""
+    enabled, before = gc.isenabled(), len(sys.modules)
     gc.disable()
     try:
         yield
     finally:
+        if len(sys.modules) > before:
+            gc.freeze()
         if enabled:
             gc.enable()
 

@@ -1,5 +1,6 @@
 """A lean import postpones modules, and runs them as soon as they are needed."""
 
+import gc
 import importlib
 import sys
 from collections.abc import Callable, Iterator
@@ -120,6 +121,22 @@ def test_what_is_imported_already_is_left_as_it_is() -> None:
     lean.lean_lightning()
     assert sys.meta_path == before
     assert type(torch._meta_registrations) is type(sys)
+
+
+def test_collections_leave_alone_what_was_imported(write: Write) -> None:
+    write({"likely_large.py": "kept = [[] for _ in range(1000)]\n"})
+    before = gc.get_freeze_count()
+    with lean.no_collections():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == before
+    try:
+        with lean.no_collections():
+            importlib.import_module("likely_large")
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > before + 1000
+    finally:
+        gc.unfreeze()
 
 
 @pytest.mark.usefixtures("lightning")
