@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from queue import SimpleQueue
@@ -38,12 +37,12 @@ Work = Callable[[P, Advance], R]
 Make = Callable[[str], Work[P, R]]
 """``make(device)``: what works on that device, with a model of its own; can be pickled."""
 
+# Pieces that a worker has at once: one to compute and the next.
+_HANDED = 2
 # Results that may wait for an earlier one, per worker: a slow piece stops the others rather than fill the memory.
 _AHEAD = 8
-# Threads that share a GPU: one waits for what the GPU computes, one has the next work lie there, one prepares. Where
-# several processes share it, one of two is enough to wait.
+# Threads that share a GPU: one waits for what the GPU computes, one has the next work lie there, one prepares.
 _THREADS = 3
-_THREADS_OF_WORKER = 2
 # A thread that has the GPU do something lets go of the interpreter for each of a hundred small steps. Where another
 # computes in Python, it would wait five milliseconds for each.
 _SWITCH_SECONDS = 1e-4
@@ -108,12 +107,11 @@ def _without_ctrl_c() -> Iterator[None]:
 
 
 class _Worker(Generic[P, R]):
-    """One process and the pieces that it has: one for each thread and the next, ``most`` in all."""
+    """One process and the pieces that it has."""
 
     def __init__(self, make: Make[P, R], device: str, *, threads: int | None, share: int) -> None:
         context = multiprocessing.get_context("spawn")
         self.device = device
-        self.most = _threads_on(device) + 1
         self.connection, theirs = context.Pipe()
         self.process: SpawnProcess = context.Process(
             target=_serve, args=(theirs, make, device, threads, share), name=f"genoconv on {device}", daemon=True
@@ -168,7 +166,7 @@ class Workers(Generic[P, R]):
         while True:
             while more and len(held) < _AHEAD * len(self._workers):
                 worker = min(self._workers, key=lambda one: len(one.pieces))
-                if len(worker.pieces) >= worker.most:
+                if len(worker.pieces) >= _HANDED:
                     break
                 number, piece = next(coming, (-1, None))
                 more = number >= 0
@@ -285,25 +283,22 @@ def _serve(connection: Connection, make: Make[P, R], device: str, threads: int |
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     logging.getLogger("genoconv").addHandler(logging.NullHandler())  # the first process has said it already
-    lock = threading.Lock()
-
-    def send(*message: Any) -> None:
-        with lock:
-            connection.send(message)
-
-    pool = ThreadPoolExecutor(_threads_on(device), thread_name_prefix="genoconv")
     try:
+        if threads is not None:
+            import torch
+
+            torch.set_num_threads(threads)
         shares.processes = share
-        making = pool.submit(_made, make, device, threads)
         # Pieces are taken while one is computed: a pipe holds little, and both ends would wait for the other to read.
-        results: SimpleQueue[Any] = SimpleQueue()
-
-        def begin(piece: Any) -> Future[Any]:
-            return pool.submit(lambda: making.result()(piece, partial(send, "done")))
-
-        threading.Thread(target=_take, args=(connection, begin, results), daemon=True).start()
-        while (result := results.get()) is not _END:
-            send("result", result.result())
+        pieces: SimpleQueue[Any] = SimpleQueue()
+        threading.Thread(target=_take, args=(connection, pieces), daemon=True).start()
+        work = make(device)
+        gc.freeze()  # what is there stays, and collections need not look at it
+        if threads is None and "torch" in sys.modules:
+            # Beside a GPU the host only copies, and each process would have as many threads as there are cores.
+            sys.modules["torch"].set_num_threads(1)
+        while (piece := pieces.get()) is not _END:
+            connection.send(("result", work(piece, lambda amount: connection.send(("done", amount)))))
         return
     except (EOFError, BrokenPipeError):  # the first process has gone
         return
@@ -311,35 +306,13 @@ def _serve(connection: Connection, make: Make[P, R], device: str, threads: int |
         failure: Exception = error
     except Exception as error:
         failure = RuntimeError(f"on {device}: {type(error).__name__}: {error}")
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
     with suppress(OSError):
-        send("error", failure)
+        connection.send(("error", failure))
 
 
-def _made(make: Make[P, R], device: str, threads: int | None) -> Work[P, R]:
-    """What computes pieces; threads that begin later have as many threads of torch as this one."""
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
-    work = make(device)
-    gc.freeze()  # what is there stays, and collections need not look at it
-    if threads is None and "torch" in sys.modules:
-        # Beside a GPU the host only copies, and each process would have as many threads as there are cores.
-        sys.modules["torch"].set_num_threads(1)
-    sys.setswitchinterval(_SWITCH_SECONDS)
-    return work
-
-
-def _threads_on(device: str) -> int:
-    """Threads that compute pieces in a process of :class:`Workers`."""
-    return _THREADS_OF_WORKER if device.startswith("cuda") else 1
-
-
-def _take(connection: Connection, begin: Callable[[Any], "Future[Any]"], results: SimpleQueue[Any]) -> None:
-    """Begin with each piece that comes; what it will give goes to a queue, and then the end of them."""
-    with suppress(EOFError, OSError, RuntimeError):  # no more begin when the pool was shut
+def _take(connection: Connection, pieces: SimpleQueue[Any]) -> None:
+    """Move pieces from the connection to a queue, then the end of them."""
+    with suppress(EOFError, OSError):
         while True:
-            results.put(begin(connection.recv()))
-    results.put(_END)
+            pieces.put(connection.recv())
+    pieces.put(_END)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 import time
 
 from genoconv.errors import ModelError
@@ -55,24 +54,6 @@ class Unready:
 def echoing(device):
     """Gives a piece back, whatever its size."""
     return lambda piece, advance: piece
-
-
-def overlapping(device):
-    """How many pieces the process was working on at a time."""
-    lock = threading.Lock()
-    running = 0
-
-    def work(piece, advance):
-        nonlocal running
-        with lock:
-            running += 1
-        time.sleep(0.1)
-        found = running
-        with lock:
-            running -= 1
-        return found
-
-    return work
 
 
 def memory_share(device):

@@ -152,12 +152,6 @@ def test_a_long_run_has_several_processes_on_its_only_gpu(monkeypatch, devices, 
     assert sharing(devices, asked=asked, long=long) == found
 
 
-def test_processes_on_a_gpu_prepare_the_next_piece_while_one_waits():
-    for device, most in (("cuda:0", 2), ("cpu", 1)):
-        found, _ = run(worker_tasks.overlapping, range(12), devices=[device] * 2)
-        assert max(result for _, result in found) == most
-
-
 def test_processes_on_gpus_have_one_thread_each_and_those_on_a_cpu_share_its_cores(monkeypatch):
     monkeypatch.setattr("torch.get_num_threads", lambda: 6)
     for device, number in (("cuda:0", 1), ("cpu", 3)):
