@@ -78,8 +78,10 @@ def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor, *, backend: str = "auto
 
 def _fits_one_product(x: Tensor, weight: Tensor, bias: Tensor) -> bool:
     """Whether cuBLASLt computes all of :func:`linear_gelu`; in float32 its GELU is less exact than the kernel's."""
-    sixteen = x.dtype in (torch.bfloat16, torch.float16)
-    return sixteen and x.dtype == weight.dtype == bias.dtype and x.numel() > 0 and untracked(x, weight, bias)
+    if x.dtype not in (torch.bfloat16, torch.float16) or not x.dtype == weight.dtype == bias.dtype:
+        return False
+    even = all(size % kernels.CHUNK == 0 for size in weight.shape)
+    return even and x.numel() > 0 and untracked(x, weight, bias)
 
 
 def reference(x: Tensor, bias: Tensor) -> Tensor:
