@@ -13,12 +13,12 @@ import numpy as np
 from genoconv.errors import DataError
 from genoconv.genome.fasta.digests import SequencesDigest, digest_of_md5s
 from genoconv.genome.fasta.records import read_records, read_streams
-from genoconv.genome.fasta.scan import upper
+from genoconv.genome.fasta.scan import Letters, upper
 from genoconv.pipelines.embed.inputs import Counts
 from genoconv.pipelines.provenance import file_name
 from genoconv.progress import Advance
 from genoconv.tasks.spans import RUN_SPANS, Places, Span, Spans, chunked
-from genoconv.tokens import ENCODE_TABLE, A, T, Tokens, encode
+from genoconv.tokens import A, T, Tokens, encode
 
 STDIN = "standard input"
 
@@ -90,7 +90,7 @@ class FastaSpans:
         status = self.path.stat()
         return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
-    def _records(self) -> Iterator[tuple[str, str, Iterable[bytes]]]:
+    def _records(self) -> Iterator[tuple[str, str, Iterable[Letters]]]:
         """Name, MD5 and letters of each; in parts where the MD5 is known already."""
         if self._surveyed is None:
             for record in read_records(self.path):
@@ -100,7 +100,7 @@ class FastaSpans:
         for name, parts in read_streams(self.path):
             yield name, self._surveyed[1].get(name, ""), parts
 
-    def _cuts(self, name: str, parts: Iterable[bytes]) -> Iterator[_Cut]:
+    def _cuts(self, name: str, parts: Iterable[Letters]) -> Iterator[_Cut]:
         """The spans of one record, many at a time: as soon as their bases are there; counted at the end."""
         if self.window is None:
             tokens = encode(b"".join(parts))
@@ -123,11 +123,11 @@ class FastaSpans:
                 self.counts.add_spans(1, rest, self.pieces(rest))
         self.counts.add_spans(whole, window, self.pieces(window))
 
-    def _windows(self, name: str, parts: Iterable[bytes], window: int) -> Generator[_Cut, None, int]:
+    def _windows(self, name: str, parts: Iterable[Letters], window: int) -> Generator[_Cut, None, int]:
         """The windows of one record; returns its length."""
         held, base, following = np.empty(0, np.uint8), 0, 0
         for letters in parts:
-            held = np.concatenate([held, np.frombuffer(letters.translate(ENCODE_TABLE), np.uint8)])
+            held = np.concatenate([held, encode(letters)])
             starts = range(following - base, len(held) - window + 1, self.stride)
             if starts:
                 yield self._looked_at(name, (held, base, starts))
@@ -210,7 +210,7 @@ class _Md5s:
         self._waiting: deque[Future[None]] = deque()
         self._found: dict[str, Any] = {}
 
-    def taking(self, name: str, parts: Iterable[bytes]) -> Iterator[bytes]:
+    def taking(self, name: str, parts: Iterable[Letters]) -> Iterator[Letters]:
         """The same parts of a record, taken in."""
         md5 = self._found[name] = hashlib.md5(usedforsecurity=False)
         for letters in parts:

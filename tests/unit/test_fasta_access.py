@@ -106,6 +106,8 @@ def test_letters_and_upper_case_are_what_bytes_say() -> None:
     ]
     assert only_letters(b"")
     assert upper(every).tobytes() == every.upper()
+    assert upper(every[:91]).tobytes() == every[:91]
+    assert upper(b"").tobytes() == b""
 
 
 @pytest.mark.parametrize("odd", [b"\x01", b"3", b">", b"\xff"])

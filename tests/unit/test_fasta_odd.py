@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fasta_files import bgzf
+from fasta_files import bgzf, random_bases
 from odd_files import Odd
 
 from genoconv import formats
@@ -173,6 +173,34 @@ def test_both_readers_read(tmp_path: Path, name: str, pack: Callable[[bytes], by
     path = tmp_path / "odd.fa"
     path.write_bytes(pack(content))
     assert both_readers(path) == records
+
+
+LAYOUTS: dict[str, Callable[[list[bytes]], list[bytes]]] = {
+    "even": lambda lines: lines,
+    "short": lambda lines: [line[:20] for line in lines],
+    "one": lambda lines: [b"".join(lines)],
+    "a long one at the end": lambda lines: [*lines[:900], b"".join(lines[900:])],
+    "CRLF": lambda lines: [line + b"\r" for line in lines],
+    "one CRLF": lambda lines: [*lines[:900], lines[900] + b"\r", *lines[901:]],
+    "a shorter line": lambda lines: [*lines[:900], lines[900][:59], *lines[901:]],
+    "a longer line": lambda lines: [*lines[:900], lines[900] + b"A", *lines[901:]],
+    "two for one": lambda lines: [*lines[:900], lines[900][:30], lines[900][:29], *lines[901:]],
+    "a blank line": lambda lines: [*lines[:900], b"", *lines[900:]],
+    "blank lines at the end": lambda lines: [*lines, lines[0][:7], b"", b""],
+    "gaps": lambda lines: [*lines[:900], b"-" * 60, *lines[900:]],
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_lines_of_long_records_are_joined_and_counted(tmp_path: Path, name: str) -> None:
+    bases = random_bases(60 * 2000, seed=4).encode()
+    lines = LAYOUTS[name]([bases[first : first + 60] for first in range(0, len(bases), 60)])
+    path = tmp_path / "long.fa"
+    path.write_bytes(b">a\n" + b"\n".join(lines) + b"\n>b\nACGT\n!\n")
+    records = read_records(path)
+    assert next(records).sequence == b"".join(lines).replace(b"\r", b"")
+    with pytest.raises(DataError, match=f"line {len(lines) + 4}, record 'b': '!'"):
+        next(records)
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bgzf], ids=["gzip", "bgzip"])

@@ -33,6 +33,16 @@ def test_case_folds_and_length_keeps(sequence: str) -> None:
     assert ((tokens != tokenizer.UNK) == known).all()
 
 
+@pytest.mark.parametrize("length", [(1 << 16) - 1, 1 << 16, (1 << 17) + 1, 200_000])
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+def test_long_sequences_have_the_tokens_of_short_ones(length: int, kind: type) -> None:
+    text = np.random.default_rng(length).integers(0, 256, length, np.uint8).tobytes()
+    tokens = tokenizer.encode(kind(text))
+    assert tokens.tobytes() == text.translate(tokenizer.ENCODE_TABLE)
+    tokens[0] = 0  # writable, and nobody else's
+    assert tokenizer.encode(text)[0] == tokenizer.ENCODE_TABLE[text[0]]
+
+
 def test_letters_outside_ascii_keep_their_place() -> None:
     assert tokenizer.encode("AφC").tolist() == [7, 6, 8]
 

@@ -37,7 +37,7 @@ _TOKEN_TABLE = _table(ENCODE_TABLE)
 _LETTER_TABLE = _table(bytes(range(256)))
 _UPPER_TABLE = _table(bytes(range(256)).upper())
 _SOFT_TABLE = _table(bytes(1 if letter in _LOWER else 0 for letter in range(256)))
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18
 
 
 class Fasta:
@@ -122,7 +122,7 @@ class Fasta:
     def digests(self) -> dict[str, str]:
         """MD5 of every contig in upper case, hexadecimal: ``M5`` of the SAM specification, also a refget id.
 
-        Reads the whole file, a megabase at a time.
+        Reads the whole file, a little at a time.
         """
         return {contig: self.digest(contig) for contig in self.contigs}
 

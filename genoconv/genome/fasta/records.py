@@ -7,7 +7,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from genoconv.formats import STDIN, open_binary
-from genoconv.genome.fasta.scan import Header, scan
+from genoconv.genome.fasta.scan import Header, Letters, scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def read_records(path: str | Path) -> Iterator[FastaRecord]:
     source = STDIN if str(path) == "-" else str(path)
     with open_binary("-" if str(path) == "-" else Path(path)) as stream:
         header: Header | None = None
-        pieces: list[bytes] = []
+        pieces: list[Letters] = []
         for event in scan(stream, source=source):
             if isinstance(event, Header):
                 if header:
@@ -56,24 +56,24 @@ def read_records(path: str | Path) -> Iterator[FastaRecord]:
             yield _record(header, pieces)
 
 
-def read_streams(path: str | Path) -> Iterator[tuple[str, Iterator[bytes]]]:
+def read_streams(path: str | Path) -> Iterator[tuple[str, Iterator[Letters]]]:
     """:func:`read_records` for records that need not be held: the name of each, and its sequence in parts.
 
     The parts of a record are to be taken before the next record.
     """
 
-    def events() -> Iterator[tuple[Header, bytes]]:
+    def events() -> Iterator[tuple[Header, Letters]]:
         with open_binary("-" if str(path) == "-" else Path(path)) as stream:
             for event in scan(stream, source=STDIN if str(path) == "-" else str(path)):
                 if isinstance(event, Header):
-                    header, letters = event, b""
+                    header = event
+                    yield header, b""
                 else:
-                    letters = event.letters
-                yield header, letters
+                    yield header, event.letters
 
     for header, parts in groupby(events(), key=itemgetter(0)):
         yield header.name, (letters for _, letters in parts if letters)
 
 
-def _record(header: Header, pieces: list[bytes]) -> FastaRecord:
+def _record(header: Header, pieces: list[Letters]) -> FastaRecord:
     return FastaRecord(header.name, header.description, b"".join(pieces), header.line)

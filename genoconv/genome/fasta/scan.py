@@ -7,7 +7,7 @@ is skipped. What is no letter and no gap character is an error that names line a
 import io
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -16,7 +16,8 @@ from genoconv.formats import BOM, foreign_format
 from genoconv.genome.fasta.alphabet import SAMPLE, check_dna
 from genoconv.lines import BOM_INSIDE, NUL_BYTE, OLD_LINE_ENDS
 
-_BLOCK = 1 << 20
+# Few enough that memory is used again at once: fresh pages cost more than the reading.
+_BLOCK = 1 << 18
 _RECOGNISED = 512
 # Bytes; so that what looks for the header after a record never reads a chromosome into memory.
 LONGEST_HEADER = 1 << 20
@@ -28,6 +29,8 @@ LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz.-*~"
 WHITE = b"\r\n \t"
 _EXPECTED = LETTERS + b"\n"
 _CASE = np.uint8(ord("a") - ord("A"))
+# Shorter lines are joined faster by bytes.replace.
+_SHORT_LINE = 32
 _STRANGE = re.compile(rb"[^A-Za-z.\-*~\r\n \t]|\r(?!\n|\Z)")
 _WHAT = {
     ord(">"): "a '>' inside a line of sequence, probably because files were joined and the first had no final newline;"
@@ -38,6 +41,9 @@ _WHAT = {
     ord("#"): "a '#', as begins a comment; remove it",
     **dict.fromkeys(b"0123456789", "a digit inside the sequence (position numbers?); remove it"),
 }
+
+
+Letters: TypeAlias = bytes | bytearray
 
 
 class Header(NamedTuple):
@@ -67,13 +73,13 @@ class Piece(NamedTuple):
     """
 
     raw: bytes
-    letters: bytes
+    letters: Letters
     blanks: bool
     end: int
 
 
 def scan(stream: io.BufferedReader, *, source: str) -> Iterator[Header | Piece]:
-    """Read a FASTA once: each header, then the pieces of its sequence, of about a megabyte.
+    """Read a FASTA once: each header, then the pieces of its sequence, of up to a quarter megabyte.
 
     Raises:
         DataError: not FASTA, no record at all, a header without a name or with one that another has, bytes that are
@@ -90,16 +96,41 @@ def _next_header(block: bytes, position: int) -> int:
     return len(block) if end < 0 else end
 
 
-def only_letters(text: bytes) -> bool:
+def _even_lines(raw: bytes) -> bytearray | None:
+    """``raw`` without LF, copied while other threads compute; None where its lines differ in length.
+
+    Where LF ends a line too early, it is left in.
+    """
+    first = raw.find(b"\n")
+    width = raw.find(b"\n", first + 1) - first
+    if first < 0 or width <= _SHORT_LINE:
+        return None
+    begin, kept = first + 1, width - 1
+    count = (len(raw) - begin) // width
+    end = begin + count * width
+    lines = np.frombuffer(raw, np.uint8)[begin:end].reshape(count, width)
+    if (lines[:, kept] != ord("\n")).any():
+        return None
+    rest = raw[end:].replace(b"\n", b"")
+    joined = bytearray(first + count * kept + len(rest))
+    joined[:first] = raw[:first]
+    np.frombuffer(joined, np.uint8)[first : first + count * kept].reshape(count, kept)[:] = lines[:, :kept]
+    joined[first + count * kept :] = rest
+    return joined
+
+
+def only_letters(text: Letters) -> bool:
     """Whether all are A to Z or a to z; other threads compute meanwhile, which bytes.translate would not let them."""
     letters = np.frombuffer(text, np.uint8) | _CASE
     letters -= ord("a")
     return bool(letters.max(initial=0) <= ord("z") - ord("a"))
 
 
-def upper(text: bytes) -> memoryview:
+def upper(text: Letters) -> memoryview:
     """What ``text.upper()`` is, while other threads compute."""
     letters = np.frombuffer(text, np.uint8)
+    if letters.max(initial=0) <= ord("Z"):
+        return memoryview(text)
     return (letters - (letters - ord("a") <= ord("z") - ord("a")) * _CASE).data
 
 
@@ -188,8 +219,11 @@ class _Scanner:
         return Header(self.name, description, self.line - 1, self.offset)
 
     def _sequence(self, raw: bytes) -> Iterator[Piece]:
-        joined = raw.replace(b"\n", b"")  # faster than to count them, and wanted too
-        plain = len(raw) > SAMPLE and only_letters(joined)
+        even = _even_lines(raw) if len(raw) > SAMPLE else None
+        plain = even is not None and only_letters(even)
+        # Faster than to count the lines, and wanted too.
+        joined: Letters = even if even is not None and plain else raw.replace(b"\n", b"")
+        plain = plain or (len(raw) > SAMPLE and only_letters(joined))
         strange = b"" if plain else raw.translate(None, _EXPECTED)
         if not self.names:
             self._preamble(raw)
@@ -199,7 +233,7 @@ class _Scanner:
         self.line += len(raw) - len(joined)
         if len(self.sample) < SAMPLE:
             self.sample += raw[: 2 * SAMPLE].translate(None, WHITE)
-        self.blank = 0 if raw.strip() else self.blank + len(raw)
+        self.blank = self.blank + len(raw) if raw.isspace() else 0
         if self.blank > MOST_BLANK:
             raise self._wrong(f"more than {MOST_BLANK:,} bytes of blank lines in a row; is this FASTA?")
         if self.names:
