@@ -2,7 +2,8 @@
 
 They are kept in hidden files beside the output, one after another, with a journal that says after every piece how much
 of each file is sound. A thread writes them, so that computing does not wait for the disk, and pieces that come
-together share a flush. :func:`genoconv.workfiles.claimed` keeps a second run away from the files.
+together share a flush. Where it becomes known only later what run this is, no piece counts as finished before.
+:func:`genoconv.workfiles.claimed` keeps a second run away from the files.
 """
 
 import hashlib
@@ -38,7 +39,7 @@ class Pieces:
     Args:
         output: what they are for.
         kinds: of the files, as in :func:`.work_path`.
-        run: as for :class:`.Journal`.
+        run: as for :class:`.Journal`; None where :meth:`describe` will say it.
         resume: continue from what an interrupted run left.
 
     Attributes:
@@ -48,11 +49,13 @@ class Pieces:
         DataError: what was left is not what the journal says.
     """
 
-    def __init__(self, output: Path, *, kinds: Sequence[str], run: Mapping[str, Any], resume: bool) -> None:
+    def __init__(self, output: Path, *, kinds: Sequence[str], run: Mapping[str, Any] | None, resume: bool) -> None:
         self.paths = [work_path(output, kind) for kind in kinds]
         self._open = ExitStack()
         self._changed = Condition()
         self._waiting: list[tuple[tuple[Data, ...], dict[str, Any]]] = []  # data, and what the journal says of it
+        self._unlisted: list[dict[str, Any]] = []  # of pieces that are on disk and not yet in the journal
+        self._run: Mapping[str, Any] | None = None
         self._writing: deque[Future[None]] = deque()
         self._stopped = self._failed = False
         with ExitStack() as failing:
@@ -80,12 +83,18 @@ class Pieces:
                 raise DataError(f"{self.paths[0]}: altered since the interrupted run; pass --force to start again")
         return sizes
 
+    def describe(self, run: Mapping[str, Any]) -> None:
+        """Say what run this is, once, where the files were opened without; what has come before is finished then."""
+        self._run = run
+        self._writing.append(self._thread.submit(self._write))
+
     def append(self, *parts: Data, **facts: Any) -> None:
         """Add a piece; it may be on disk only later, see :meth:`flush`.
 
         Args:
             parts: its data, for each file; nobody changes it later.
-            facts: plain JSON values that come back in :attr:`finished`.
+            facts: plain JSON values that come back in :attr:`finished`, or functions that give them, called by the
+                thread that writes when it is known what run this is.
 
         Raises:
             OutputError: the disk is full; of this piece or an earlier one.
@@ -102,21 +111,33 @@ class Pieces:
         """Write all pieces that wait; nothing after a failure, which would leave a gap."""
         with self._changed:
             pieces, self._waiting = self._waiting, []
-        if not pieces or self._failed:
+        if self._failed:
             return
         try:
-            for number in range(len(self._files)):
-                self._write_to(number, [parts[number] for parts, _ in pieces])
-            self._journal.append(*(line for _, line in pieces))
-            # Only now may they be read back: an output must not be complete where its run failed.
-            with self._changed:
-                for _, line in pieces:
-                    self._sizes = [old + more for old, more in zip(self._sizes, line["sizes"], strict=True)]
-                self._changed.notify_all()
+            if pieces:
+                for number in range(len(self._files)):
+                    self._write_to(number, [parts[number] for parts, _ in pieces])
+                self._unlisted += [line for _, line in pieces]
+            if self._run is not None and not self._journal.described:
+                self._journal.describe(self._run)
+            if self._journal.described and self._unlisted:
+                self._list()
         except BaseException:
             self._failed = True
             self.stop()
             raise
+
+    def _list(self) -> None:
+        """Put into the journal what is on disk."""
+        lines, self._unlisted = self._unlisted, []
+        for line in lines:
+            line["facts"] = {name: fact() if callable(fact) else fact for name, fact in line["facts"].items()}
+        self._journal.append(*lines)
+        # Only now may they be read back: an output must not be complete where its run failed.
+        with self._changed:
+            for line in lines:
+                self._sizes = [old + more for old, more in zip(self._sizes, line["sizes"], strict=True)]
+            self._changed.notify_all()
 
     def _write_to(self, number: int, parts: Sequence[Data]) -> None:
         stream = self._files[number]
@@ -128,7 +149,7 @@ class Pieces:
             raise OutputError(f"{self.paths[number]}: cannot store finished results there: {error.strerror}") from error
 
     def flush(self) -> None:
-        """Wait until all pieces are on disk.
+        """Wait until all pieces are on disk; and finished, once it is known what run this is.
 
         Raises:
             OutputError: the disk is full.
@@ -137,7 +158,7 @@ class Pieces:
             self._writing.popleft().result()
 
     def kept(self) -> int:
-        """How many pieces are on disk when no more come, whatever became of the rest."""
+        """How many pieces are finished when no more come, whatever became of the rest."""
         wait(self._writing)
         return self._journal.pieces
 

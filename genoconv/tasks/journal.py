@@ -64,9 +64,11 @@ class Journal:
     Args:
         path: from :func:`journal_path`.
         run: what decides the result (digests, options), as plain JSON values; a resumed run must describe itself alike.
+            None where it is not known yet: :meth:`describe` comes before the first piece.
         resume: continue from what is there; otherwise start afresh.
 
     Attributes:
+        described: whether the first line is there.
         finished: values of the pieces that an earlier run finished, in order.
         pieces: how many there are by now.
 
@@ -75,26 +77,40 @@ class Journal:
         OutputError: the folder cannot be written, or another user's file or a link has the journal's name.
     """
 
-    def __init__(self, path: Path, *, run: Mapping[str, Any], resume: bool) -> None:
+    def __init__(self, path: Path, *, run: Mapping[str, Any] | None, resume: bool) -> None:
+        assert run is not None or not resume
         self.path = path
         self.finished: list[Any] = []
-        described = json.loads(json.dumps(run))
+        self.described = False
         self._file = open_private(path, fresh=not resume)
         try:
-            valid = self._read(described)
-            self._file.truncate(valid)
-            self._file.seek(valid)
-            if not valid:
-                self._put(encoded(described))
-        except OSError as error:
-            self._file.close()
-            if isinstance(error, OutputError):
-                raise
-            raise OutputError(f"{path}: cannot write the journal of this run: {error.strerror}") from error
+            if run is not None:
+                self._begin(json.loads(json.dumps(run)))
         except BaseException:
             self._file.close()
             raise
         self.pieces = len(self.finished)
+
+    def _begin(self, described: Mapping[str, Any]) -> None:
+        try:
+            valid = self._read(described)
+            self._file.truncate(valid)
+            self._file.seek(valid)
+        except OSError as error:
+            raise self._cannot_write(error) from error
+        if valid:
+            self.described = True
+        else:
+            self.describe(described)
+
+    def describe(self, run: Mapping[str, Any]) -> None:
+        """Write the first line of a journal that was opened without.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        self._put(encoded(run))
+        self.described = True
 
     def _read(self, described: Mapping[str, Any]) -> int:
         """Fill :attr:`finished`; return how many bytes of the file are sound."""
@@ -118,9 +134,15 @@ class Journal:
         return valid
 
     def _put(self, *lines: bytes) -> None:
-        self._file.writelines(lines)
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        try:
+            self._file.writelines(lines)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise self._cannot_write(error) from error
+
+    def _cannot_write(self, error: OSError) -> OutputError:
+        return OutputError(f"{self.path}: cannot write the journal of this run: {error.strerror}")
 
     def append(self, *values: Any) -> None:
         """Add finished pieces: plain JSON values, or what :func:`encoded` made of them; all on disk when this returns.
@@ -128,10 +150,8 @@ class Journal:
         Raises:
             OutputError: the disk is full.
         """
-        try:
-            self._put(*(value if isinstance(value, bytes) else encoded(value) for value in values))
-        except OSError as error:
-            raise OutputError(f"{self.path}: cannot write the journal of this run: {error.strerror}") from error
+        assert self.described
+        self._put(*(value if isinstance(value, bytes) else encoded(value) for value in values))
         self.pieces += len(values)
 
     def remove(self) -> None:

@@ -106,6 +106,26 @@ def test_a_piece_is_read_back_only_when_the_journal_has_it(tmp_path: Path, monke
     made.close()
 
 
+def test_nothing_is_finished_before_it_is_known_what_run_this_is(tmp_path: Path) -> None:
+    asked: list[str] = []
+    made = Pieces(tmp_path / "o", kinds=("a", "b"), run=None, resume=False)
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(made.read, 0, 0, 3)
+        made.append(b"abc", b"1", mark=lambda: asked.append("mark") or "m")
+        made.flush()
+        assert made.paths[0].read_bytes() == b"abc"
+        assert not wait([reading], 0.05).done
+        assert (made.kept(), asked) == (0, [])
+        made.describe({"run": 1})
+        assert reading.result(HANG) == b"abc"
+    made.append(b"d", b"2", mark="n")
+    made.close()
+    assert made.kept() == 2
+    again = pieces(tmp_path, resume=True)
+    assert [piece["mark"] for piece in again.finished] == ["m", "n"]
+    again.close()
+
+
 def test_work_alongside_is_waited_for_stopped_with_the_block_and_its_errors_are_raised() -> None:
     done: list[str] = []
     with alongside(lambda: done.append("work"), stop=lambda: done.append("stop")):
