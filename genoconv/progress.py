@@ -5,6 +5,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import cast
 
 from genoconv.wording import printable
 
@@ -25,7 +26,7 @@ def wanted(quiet: bool = False) -> bool:
 def progress_bar(
     description: str,
     *,
-    total: float | None = None,
+    total: float | Callable[[], float | None] | None = None,
     unit: str = "",
     as_bytes: bool = False,
     quiet: bool = False,
@@ -34,7 +35,7 @@ def progress_bar(
 
     Args:
         description: what is happening, as a present participle ("Fetching hg38").
-        total: amount at which the bar is full; ``None`` draws a pulse.
+        total: amount at which the bar is full; ``None`` draws a pulse. A function is asked again until it is known.
         unit: what is counted ("variants", "records").
         as_bytes: amounts are bytes: show sizes and speed.
         quiet: say nothing.
@@ -69,7 +70,7 @@ def progress_bar(
     )
     columns = [BarColumn(), *amounts]
     if console.width < _NARROW:
-        columns = amounts[:1] if total is None else [TaskProgressColumn()]
+        columns = amounts[:1] if lines.total is None else [TaskProgressColumn()]
     with Progress(
         TextColumn("{task.description}", markup=False),
         *columns,
@@ -77,11 +78,11 @@ def progress_bar(
         console=console,
         transient=True,
     ) as bar:
-        task = bar.add_task(printable(description), total=total)
+        task = bar.add_task(printable(description), total=lines.total)
 
         def advance(amount: float) -> None:
-            bar.advance(task, amount)
             lines(amount)
+            bar.update(task, advance=amount, total=lines.total)
 
         yield advance
 
@@ -135,14 +136,20 @@ def noted_bar(description: str, *, quiet: bool = False) -> Iterator[Bar]:
 class _Lines:
     """An :data:`Advance` that logs how far it is, after ten seconds first and then ever more rarely."""
 
-    def __init__(self, description: str, *, total: float | None, unit: str, level: int) -> None:
-        self.description, self.total, self.unit, self.level = description, total, unit, level
+    def __init__(
+        self, description: str, *, total: float | Callable[[], float | None] | None, unit: str, level: int
+    ) -> None:
+        self.description, self.unit, self.level = description, unit, level
+        self.ask = total if callable(total) else None
+        self.total = self.ask() if self.ask else cast(float | None, total)
         self.done = 0.0
         self.began = time.monotonic()
         self.next = _FIRST_LINE_SECONDS
 
     def __call__(self, amount: float) -> None:
         self.done += amount
+        if self.total is None and self.ask is not None:
+            self.total = self.ask()
         elapsed = time.monotonic() - self.began
         if elapsed >= self.next:
             self.next = elapsed + min(_LINE_SECONDS, max(_FIRST_LINE_SECONDS, elapsed / 2))

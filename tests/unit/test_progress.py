@@ -67,7 +67,12 @@ class Terminal(io.StringIO):
 
 @pytest.mark.parametrize(
     ("columns", "total", "seen"),
-    [(80, 250_000, "250000/250000 bases"), (40, 250_000, "Reading the reference 100%"), (40, None, "250000/?")],
+    [
+        (80, 250_000, "250000/250000 bases"),
+        (80, iter([None, 250_000]).__next__, "250000/250000 bases"),  # known later
+        (40, 250_000, "Reading the reference 100%"),
+        (40, None, "250000/?"),
+    ],
 )
 def test_no_number_is_cut_however_narrow_the_terminal(monkeypatch, columns, total, seen):
     monkeypatch.setenv("COLUMNS", str(columns))
