@@ -66,7 +66,11 @@ def forecast(
         available: items that ``work`` can do at most.
         devices: that will share the work; it is measured on the first.
     """
-    rate = speed(work, available=available)
+    return at_rate(speed(work, available=available), amount=amount, unit=unit, devices=devices)
+
+
+def at_rate(rate: float | None, *, amount: int, unit: str, devices: Sequence[str]) -> Forecast:
+    """The forecast from what :func:`speed` has measured on one of the devices; other arguments as there."""
     seconds = None if not rate else amount / rate / len(devices)
     return Forecast(amount, unit, seconds, tuple(devices))
 

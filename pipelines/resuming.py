@@ -28,8 +28,9 @@ class Named(Protocol):
 
 Some = TypeVar("Some", bound=Named)
 Run = TypeVar("Run")
-Marked: TypeAlias = "tuple[Sequence[Span], str]"
-"""Spans, and the digest of the input up to their end."""
+Mark = TypeVar("Mark")
+Marked: TypeAlias = "tuple[Sequence[Span], str | int]"
+"""Spans, and the digest of the input up to their end, or how it will be found."""
 
 
 @contextmanager
@@ -52,7 +53,7 @@ def resumable(output: Path, *, kept: str, finished: Callable[[], int]) -> Iterat
         raise
 
 
-def marked(pieces: Iterable[Run], digest: Callable[[], str]) -> Iterator[tuple[Run, str]]:
+def marked(pieces: Iterable[Run], digest: Callable[[], Mark]) -> Iterator[tuple[Run, Mark]]:
     """Pieces with the digest of the input up to their end, taken before more is read."""
     for spans in pieces:
         yield spans, digest()

@@ -1,9 +1,10 @@
 """What ``genoconv embed`` reads, and the intervals of a BED file; records and windows over them: :mod:`.windows`."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
@@ -62,27 +63,57 @@ class Counts:
             self.pieces += count * pieces
 
 
+def one_piece(length: int) -> int:
+    """Of a span, before it is known how long those are that the model reads."""
+    return 1
+
+
+Mark: TypeAlias = str | int
+"""How far an input has been read, for :meth:`Source.digest`; plain, so that a process of ``--devices`` may have it."""
+
+
 class Source(Protocol):
     """Spans in the input's order.
 
     Attributes:
         name: for messages and metadata.
-        counts: of the latest pass, survey or spans.
-        origin: what is known of the input before it is read: key -> digest, also for the journal.
+        pieces: in how many pieces the model reads a span of that many bases; set before they are counted.
+        counts: of the latest pass over the spans.
+        origin: what the survey knows of the input: key -> digest, also for the journal.
     """
 
     name: str
+    pieces: Callable[[int], int]
     counts: Counts
     origin: dict[str, str]
 
-    def survey(self, advance: Advance) -> Counts | None:
-        """Look at all of the input, so that its faults are found first; None where it can be read only once."""
+    @property
+    def once(self) -> bool:
+        """Whether it can be read only once, as a pipe."""
+
+    def survey(self, advance: Advance) -> bool:
+        """Look at all of the input, also while others read its spans; False, at once, where it can be read only once.
+
+        ``advance`` receives bases; what it raises ends the survey.
+        """
+
+    def counted(self) -> Counts:
+        """What the survey met; it does not look for spans without A, C, G or T."""
 
     def runs(self, *, tokens: int) -> Iterator[Spans]:
         """Read the input from its start, in the runs of :func:`.chunked`."""
 
-    def digest(self) -> str:
-        """:class:`SequencesDigest` of what has been read so far; at the end, of the genome."""
+    def mark(self) -> Mark:
+        """How far it has been read."""
+
+    def digest(self, mark: Mark | None = None) -> str:
+        """:class:`SequencesDigest` of what had been read at ``mark``, or by now; at the end, of the genome.
+
+        After the survey; marks come in their order.
+        """
+
+    def changed(self) -> bool:
+        """Whether the survey and the pass over the spans may have read different things; after both."""
 
 
 class BedSpans:
@@ -92,19 +123,22 @@ class BedSpans:
         DataError: an invalid row, a row on a contig that the FASTA does not have, or beyond its end; the line is named.
     """
 
-    def __init__(self, path: Path, bed: Path, *, pieces: Callable[[int], int]) -> None:
+    once = False
+
+    def __init__(self, path: Path, bed: Path) -> None:
         if str(path) == "-" or str(bed) == "-":
             raise UsageError(
                 "--bed cannot be used with a pipe, which has no random access; write the sequence to a file first"
             )
         self.fasta = Fasta(path)
         self.bed = bed
-        self.pieces = pieces
+        self.pieces: Callable[[int], int] = one_piece
         self.name = file_name(path)
         self.counts = Counts()
         self.names = self._contigs()
         self.origin: dict[str, str] = {}
         self._digest = ""
+        self._lengths: Counter[int] = Counter()
 
     def _contigs(self) -> dict[str, str]:
         """Contig name of the BED -> of the FASTA, after a look at every row."""
@@ -122,14 +156,17 @@ class BedSpans:
                 raise DataError(f"{where}the interval ends at {end:,}, but {contig} has only {length:,} bases")
         return names
 
-    def survey(self, advance: Advance) -> Counts | None:
-        self.counts = Counts()
-        for _, (_, start, end, *_) in bed_rows(self.bed):
-            self.counts.records += 1
-            self.counts.add_spans(1, end - start, self.pieces(end - start))
+    def survey(self, advance: Advance) -> bool:
+        self._lengths = Counter(end - start for _, (_, start, end, *_) in bed_rows(self.bed))
         self._digest = digest_of(self.fasta, self.names.values(), advance=advance)
         self.origin = {"input": self._digest, "intervals": file_digest(self.bed)}
-        return self.counts
+        return True
+
+    def counted(self) -> Counts:
+        counts = Counts(records=self._lengths.total())
+        for length, count in self._lengths.items():
+            counts.add_spans(count, length, self.pieces(length))
+        return counts
 
     def runs(self, *, tokens: int) -> Iterator[Spans]:
         return map(Spans.of, chunked(self.spans(), tokens=tokens))
@@ -146,5 +183,11 @@ class BedSpans:
                 self.counts.unknown.add(name)
             yield Span(name, contig, start, end, strand, tokens)
 
-    def digest(self) -> str:
+    def mark(self) -> Mark:
+        return 0
+
+    def digest(self, mark: Mark | None = None) -> str:
         return self._digest
+
+    def changed(self) -> bool:
+        return False

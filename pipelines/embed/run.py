@@ -4,8 +4,8 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
+from contextlib import ExitStack
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,16 @@ from genoconv import __version__
 from genoconv.atomic import refuse_inputs
 from genoconv.errors import DataError, ModelError, UsageError
 from genoconv.pipelines.embed.columns import Metadata
+from genoconv.pipelines.embed.forecasts import SHORT, forecast, speed_of
 from genoconv.pipelines.embed.formats import Writer, files_of, writer_for
-from genoconv.pipelines.embed.inputs import BedSpans, Counts, Source
+from genoconv.pipelines.embed.inputs import BedSpans, Source
+from genoconv.pipelines.embed.loading import embedder_of
 from genoconv.pipelines.embed.options import EmbedOptions
 from genoconv.pipelines.embed.report import Summary, report_longer, report_unusual
+from genoconv.pipelines.embed.survey import Survey
 from genoconv.pipelines.embed.windows import FastaSpans
-from genoconv.pipelines.forecast import Forecast, forecast
-from genoconv.pipelines.loading import load, with_precision
+from genoconv.pipelines.forecast import Forecast, at_rate
+from genoconv.pipelines.loading import with_precision
 from genoconv.pipelines.options import recorded_command
 from genoconv.pipelines.pieces import StoppedError, alongside
 from genoconv.pipelines.provenance import file_name
@@ -30,17 +33,13 @@ from genoconv.pipelines.resuming import Marked, marked, pass_over
 from genoconv.pipelines.spool import Spool
 from genoconv.pipelines.workers import chosen_devices, computed
 from genoconv.progress import Advance, progress_bar
-from genoconv.tasks.embed import Embedder, most_bases
+from genoconv.tasks.embed import Embedder
 from genoconv.tasks.journal import refuse_finished_pieces
-from genoconv.tasks.pooling import Pool, Reading, Vectors
+from genoconv.tasks.pooling import Pool, Vectors
 from genoconv.tasks.spans import Places, Span, Spans
 from genoconv.workfiles import claimed
 
 log = logging.getLogger(__name__)
-
-# Bases of a run that is over before its time could be measured.
-_SHORT = 1 << 18
-_MEASURED_SPANS = 256
 
 
 def embed(options: EmbedOptions) -> Summary | Forecast:
@@ -56,58 +55,146 @@ def embed(options: EmbedOptions) -> Summary | Forecast:
     write = writer_for(options.output, force=options.force)
     fasta = genome_files(options.fasta, options.genome, offline=options.offline, quiet=options.quiet).fasta
     _refuse_inputs(options, fasta)
-    options = with_precision(options)
-    with claimed(options.output):
+    with ExitStack() as stack:
+
+        def surveyed(source: Source) -> Survey:
+            return stack.enter_context(Survey(source, quiet=options.quiet))
+
+        survey = None
+        if options.bed is None:  # its faults are looked for while the model loads
+            survey = surveyed(FastaSpans(fasta, window=options.window, stride=options.stride))
+        options = with_precision(options)
+        stack.enter_context(claimed(options.output))
         refuse_finished_pieces(options.output, resume=options.resume, force=options.force)
-        embedder = _load(options, _devices(options)[0])
-        source = _source(options, fasta, embedder)
-        with progress_bar("Checking", unit="bases", quiet=options.quiet) as advance:
-            found = source.survey(advance)
-        if found is not None:
-            report_longer(found, embedder)
-        expected = _forecast(options, source, embedder, found)
+        embedder = embedder_of(options, _devices(options)[0])
+        if options.bed is not None:
+            survey = surveyed(BedSpans(fasta, options.bed))
+        assert survey is not None
+        survey.source.pieces = embedder.pieces
         if options.dry_run:
-            assert expected is not None
-            return expected
-        return _spooled(options, source, embedder, write, found)
+            return forecast(survey, embedder, devices=_devices(options))
+        return _Run(options, survey, embedder, write)()
 
 
-def _spooled(options: EmbedOptions, source: Source, embedder: Embedder, write: Writer, found: Counts | None) -> Summary:
-    """Compute the rows into the spool, and meanwhile the output from it; an interrupted run leaves its spool."""
-    facts = _facts(options, embedder)
-    described = {**facts, **source.origin, "device": options.device, "batch size": options.batch_size}
-    expected = None if found is None else found.bases if embedder.pool == Pool.NONE else found.spans
-    finished: Future[Metadata] = Future()
+class _Run:
+    """Computes the rows into the spool, and meanwhile the output from it; an interrupted run leaves its spool.
 
-    def write_all() -> None:
-        if expected is None:
-            finished.result()
-        write(options.output, spool, finished.result)
+    The survey may still be running when computing begins. Until it is over nothing that is computed counts as finished.
+    """
 
-    def stop() -> None:
-        spool.stop()
-        if not finished.done():
-            finished.set_exception(StoppedError())
+    def __init__(self, options: EmbedOptions, survey: Survey, embedder: Embedder, write: Writer) -> None:
+        self.options = options
+        self.survey = survey
+        self.source = survey.source
+        self.embedder = embedder
+        self.write = write
+        self.facts = _facts(options, embedder)
+        self.total: int | None = None  # bases
+        self.rate: float | None = None  # in a second, on one device; None where nobody asks
+        self.learned = False
+        self.known: Future[None] = Future()  # what the writer has to know before it begins
+        self.finished: Future[Metadata] = Future()
 
-    with (
-        Spool(
-            options.output, width=embedder.width, dtype=options.dtype, run=described, resume=options.resume,
-            expected=expected,
-        ) as spool,
-        spool.resumable(),
-        alongside(write_all, stop=stop) as writing,
-    ):  # fmt: skip
-        total = None if found is None else found.bases
-        summary = _embed_all(options, source, embedder, spool, total=total, writing=writing)
-        if found is None:
-            report_longer(source.counts, embedder)
-        elif source.origin["input"] != source.digest() or spool.rows != expected:
-            raise DataError(f"{source.name}: the file changed while it was being read; run the command again")
-        report_unusual(source, options)
-        with progress_bar("Writing", unit="files", quiet=options.quiet):
-            finished.set_result({**facts, "genome": {"name": source.name, "sha256": source.digest()}})
-            wait([writing])
-    return summary
+    def __call__(self) -> Summary:
+        options, source = self.options, self.source
+        if options.resume or source.once:  # what was left is believed only if the input is the same
+            self.survey.result()
+        elif not options.quiet and self.survey.reaches(SHORT):
+            self.rate = speed_of(self.embedder, source)
+        run = self._described() if options.resume else None
+        with (
+            Spool(options.output, width=self.embedder.width, dtype=options.dtype, run=run, resume=options.resume)
+            as self.spool,
+            self.spool.resumable(),
+            alongside(self._write_all, stop=self._stop) as writing,
+        ):  # fmt: skip
+            summary = self._embed_all(writing)
+            found = self.survey.result()
+            self._learn()
+            self.spool.flush()
+            if found is None:
+                report_longer(source.counts, self.embedder)
+            elif source.changed() or self.spool.rows != self.spool.expected:
+                raise DataError(f"{source.name}: the file changed while it was being read; run the command again")
+            report_unusual(source, options)
+            with progress_bar("Writing", unit="files", quiet=options.quiet):
+                self.finished.set_result({**self.facts, "genome": {"name": source.name, "sha256": source.digest()}})
+                if found is None:
+                    self.known.set_result(None)
+                wait([writing])
+        return summary
+
+    def _described(self) -> dict[str, Any]:
+        options = self.options
+        return {**self.facts, **self.source.origin, "device": options.device, "batch size": options.batch_size}
+
+    def _write_all(self) -> None:
+        self.known.result()
+        self.write(self.options.output, self.spool, self.finished.result)
+
+    def _stop(self) -> None:
+        self.spool.stop()
+        for future in (self.known, self.finished):
+            if not future.done():
+                future.set_exception(StoppedError())
+
+    def _learn(self) -> None:
+        """Pass on what the survey has found, or raise it, as soon as it is over.
+
+        Called before anything is computed, with every batch and at the end, never by two threads at a time.
+        """
+        if self.learned or not self.survey.done():
+            return
+        found = self.survey.result()
+        self.learned = True
+        if found is not None:
+            report_longer(found, self.embedder)
+            if self.rate is not None and found.bases >= SHORT:
+                devices = _devices(self.options)
+                log.info("%s", at_rate(self.rate, amount=found.bases, unit="bases", devices=devices))
+            self.total = found.bases
+            self.spool.expected = found.bases if self.embedder.pool == Pool.NONE else found.spans
+            self.known.set_result(None)
+        if not self.options.resume:
+            self.spool.describe(self._described())
+
+    def _embed_all(self, writing: Future[None]) -> Summary:
+        """All pieces into the spool; ends early where ``writing`` the output has failed."""
+        options, source, embedder, spool = self.options, self.source, self.embedder, self.spool
+        # Without pooling each base leaves thousands of bytes: less is held at a time.
+        tokens = options.chunk // 16 if embedder.pool == Pool.NONE else options.chunk
+        resumed = spool.rows
+        began = time.monotonic()
+        self._learn()
+        with progress_bar("Embedding", total=lambda: self.total, unit="bases", quiet=options.quiet) as bar:
+
+            def advance(amount: float) -> None:
+                self._learn()
+                bar(amount)
+
+            pieces = marked(source.runs(tokens=tokens), source.mark)
+            again = ((spans, source.digest(mark)) for spans, mark in pieces)
+            skipped = pass_over(again, spool.finished, name=source.name, advance=advance)
+            make = partial(_work_on, options=options)
+            with computed(_work(embedder), make, _devices(options), pieces, advance=advance) as results:
+                for (spans, mark), vectors in results:
+                    _check_finite(options, spans, vectors)
+                    spool.append(vectors, _places(spans, embedder), mark=partial(source.digest, mark))
+                    if writing.done():
+                        writing.result()
+            spool.flush()
+        seconds = time.monotonic() - began
+        counts = source.counts
+        return Summary(
+            options.output,
+            counts,
+            options.bed is not None,
+            spool.rows,
+            embedder.width,
+            resumed,
+            counts.bases - skipped,
+            seconds,
+        )
 
 
 def _check(options: EmbedOptions) -> None:
@@ -134,85 +221,11 @@ def _devices(options: EmbedOptions) -> list[str]:
 
 def _work_on(device: str, *, options: EmbedOptions) -> Callable[[Marked, Advance], list[Vectors]]:
     """What a process of ``--devices`` does with a piece."""
-    return _work(_load(options, device))
+    return _work(embedder_of(options, device))
 
 
 def _work(embedder: Embedder) -> Callable[[Marked, Advance], list[Vectors]]:
     return lambda marked, advance: embedder.rows(marked[0], advance=advance)
-
-
-def _forecast(options: EmbedOptions, source: Source, embedder: Embedder, found: Counts | None) -> Forecast | None:
-    """How long the run will take; None, and nothing measured, where nobody asks or it is short.
-
-    Raises:
-        UsageError: a dry run of an input that can be read only once.
-    """
-    if found is None:
-        if options.dry_run:
-            raise UsageError(f"--dry-run: {source.name} can be read only once; write it to a file first")
-        return None
-    if not options.dry_run and (options.quiet or options.resume or found.bases < _SHORT):
-        return None
-    runs = source.runs(tokens=_SHORT)
-    spans = (span for run in runs for span in run if len(span.tokens))
-    some = [_shortened(span, embedder.max_length) for span in islice(spans, _MEASURED_SPANS)]
-
-    def work(items: int) -> float:
-        embedder.rows(some[:items])
-        return sum(len(span.tokens) for span in some[:items])
-
-    devices = _devices(options)
-    expected = forecast(work, amount=found.bases, unit="bases", available=len(some), devices=devices)
-    if not options.dry_run:
-        log.info("%s", expected)
-    return expected
-
-
-def _shortened(span: Span, longest: int) -> Span:
-    tokens = span.tokens[:longest]
-    return span._replace(end=span.start + len(tokens), tokens=tokens)
-
-
-def _load(options: EmbedOptions, device: str) -> Embedder:
-    """The model, ready to read, with the options that it must allow."""
-    from genoconv.models.published.special_tokens import Framing, SpecialTokens
-
-    model = load(options, device=device)
-    framing = Framing(SpecialTokens(options.special_tokens), options.left_padding)
-    extra, blocks = framing.policy.extra, model.config.n_layer
-    if framing.length is not None and not extra < framing.length <= model.config.max_length:
-        raise UsageError(
-            f"--hyenadna-left-padding {framing.length}: this model reads up to {model.config.max_length:,} tokens, "
-            f"and {extra} of them {'is' if extra == 1 else 'are'} special; give {extra + 1} or more"
-        )
-    longest = most_bases(model.config, framing)
-    unlimited = model.config.input_limit is None and framing.length is None
-    for option, value in (("--window", options.window), ("--max-length", options.max_length)):
-        if value is not None and not 1 <= value <= (value if unlimited else longest):
-            beside = " beside the special tokens" if extra else ""
-            raise UsageError(f"{option} {value}: this model reads 1 to {longest:,} bases at once{beside}")
-    if options.layer is not None and not -blocks <= options.layer < blocks:
-        raise UsageError(
-            f"--layer {options.layer}: this model has {blocks} blocks, 0 to {blocks - 1} or -{blocks} to -1"
-        )
-    asked = max(options.window or 0, options.max_length or 0)
-    if asked > longest:
-        log.warning("%s", model.config.beyond(asked))
-    return Embedder(
-        model,
-        pool=Pool(options.pool),
-        reading=Reading(options.strand),
-        layer=options.layer,
-        max_length=options.max_length or (options.window if asked > longest else None),
-        batch_size=options.batch_size,
-        framing=framing,
-    )
-
-
-def _source(options: EmbedOptions, fasta: Path, embedder: Embedder) -> Source:
-    if options.bed is not None:
-        return BedSpans(fasta, options.bed, pieces=embedder.pieces)
-    return FastaSpans(fasta, window=options.window, stride=options.stride, pieces=embedder.pieces)
 
 
 def _facts(options: EmbedOptions, embedder: Embedder) -> dict[str, Any]:
@@ -237,45 +250,6 @@ def _facts(options: EmbedOptions, embedder: Embedder) -> dict[str, Any]:
         "coordinates": "0-based, half-open, on the forward strand",
         "command": recorded_command("embed", options),
     }
-
-
-def _embed_all(
-    options: EmbedOptions,
-    source: Source,
-    embedder: Embedder,
-    spool: Spool,
-    *,
-    total: int | None,
-    writing: Future[None],
-) -> Summary:
-    """All pieces into the spool; ends early where ``writing`` the output has failed."""
-    # Without pooling each base leaves thousands of bytes: less is held at a time.
-    tokens = options.chunk // 16 if embedder.pool == Pool.NONE else options.chunk
-    resumed = spool.rows
-    began = time.monotonic()
-    with progress_bar("Embedding", total=total, unit="bases", quiet=options.quiet) as advance:
-        pieces = marked(source.runs(tokens=tokens), source.digest)
-        skipped = pass_over(pieces, spool.finished, name=source.name, advance=advance)
-        make = partial(_work_on, options=options)
-        with computed(_work(embedder), make, _devices(options), pieces, advance=advance) as results:
-            for (spans, digest), vectors in results:
-                _check_finite(options, spans, vectors)
-                spool.append(vectors, _places(spans, embedder), mark=digest)
-                if writing.done():
-                    writing.result()
-        spool.flush()
-    seconds = time.monotonic() - began
-    counts = source.counts
-    return Summary(
-        options.output,
-        counts,
-        options.bed is not None,
-        spool.rows,
-        embedder.width,
-        resumed,
-        counts.bases - skipped,
-        seconds,
-    )
 
 
 def _check_finite(options: EmbedOptions, spans: Sequence[Span], vectors: list[Vectors]) -> None:

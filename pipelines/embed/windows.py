@@ -2,19 +2,19 @@
 
 import hashlib
 import stat
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from genoconv.errors import DataError
-from genoconv.genome.fasta.digests import SequencesDigest, digest_of_md5s
+from genoconv.genome.fasta.digests import SequencesDigest
 from genoconv.genome.fasta.records import read_records, read_streams
-from genoconv.genome.fasta.scan import Letters, upper
-from genoconv.pipelines.embed.inputs import Counts
+from genoconv.genome.fasta.scan import Letters
+from genoconv.pipelines.embed.inputs import Counts, Mark, Odd, one_piece
+from genoconv.pipelines.embed.md5s import Md5s
 from genoconv.pipelines.provenance import file_name
 from genoconv.progress import Advance
 from genoconv.tasks.spans import RUN_SPANS, Places, Span, Spans, chunked
@@ -26,6 +26,16 @@ _Cut = tuple[Tokens, int, range]
 """Bases, the place in their record of the first of them, and where windows start among them."""
 
 
+@dataclass(slots=True)
+class _Surveyed:
+    """What a survey has found: states of the file before and after, MD5 of each record, how many have which length."""
+
+    stamps: set[tuple[int, ...]] = field(default_factory=set)
+    md5s: dict[str, bytes] = field(default_factory=dict)
+    lengths: Counter[int] = field(default_factory=Counter)
+    empty: Odd = field(default_factory=Odd)
+
+
 class FastaSpans:
     """Records of a FASTA, whole or in windows of ``window`` bases every ``stride``; a :class:`.inputs.Source`.
 
@@ -33,32 +43,43 @@ class FastaSpans:
     window is one window.
     """
 
-    def __init__(self, path: Path, *, window: int | None, stride: int | None, pieces: Callable[[int], int]) -> None:
+    def __init__(self, path: Path, *, window: int | None, stride: int | None) -> None:
         self.path = path
         self.window = window
         self.stride = stride or window or 0
-        self.pieces = pieces
+        self.pieces: Callable[[int], int] = one_piece
         self.name = STDIN if str(path) == "-" else file_name(path)
         self.origin: dict[str, str] = {}
         self.counts = Counts()
-        self._digest = SequencesDigest()
-        self._surveyed: tuple[tuple[int, ...], dict[str, str]] | None = None
+        self._surveyed = _Surveyed()
+        self._started()
 
-    def survey(self, advance: Advance) -> Counts | None:
-        if str(self.path) == "-" or not stat.S_ISREG(self.path.stat().st_mode):
-            return None
-        stamp = self._stamp()
-        self.counts = Counts()
-        with _Md5s() as md5s:
+    def survey(self, advance: Advance) -> bool:
+        if self.once:
+            return False
+        found = _Surveyed({self._stamp()})
+        with Md5s() as md5s:
             for name, parts in read_streams(self.path):
                 length = 0
                 for letters in md5s.taking(name, parts):
                     advance(len(letters))
                     length += len(letters)
-                self._count(name, length)
-        self._surveyed = stamp, md5s.hexdigests()
-        self.origin = {"input": digest_of_md5s(self._surveyed[1])}
-        return self.counts
+                found.lengths[length] += 1
+                if not length:
+                    found.empty.add(name)
+        found.stamps.add(self._stamp())
+        found.md5s = md5s.found
+        digest = SequencesDigest()
+        for name, md5 in found.md5s.items():
+            digest.add(name, md5.hex())
+        self._surveyed, self.origin = found, {"input": digest.hexdigest()}
+        return True
+
+    def counted(self) -> Counts:
+        counts = Counts(empty=self._surveyed.empty)
+        for length, records in self._surveyed.lengths.items():
+            self._count(counts, length, records=records)
+        return counts
 
     def runs(self, *, tokens: int) -> Iterator[Spans]:
         if self.window is None:
@@ -73,32 +94,60 @@ class FastaSpans:
                 first = base + start
                 yield Span(name, name, first, first + len(tokens), "+", tokens)
 
+    def _started(self) -> None:
+        """Nothing has been read by the pass that begins."""
+        self.counts = Counts()
+        self._digest = SequencesDigest()
+        self._digested = self._begun = 0  # records
+        self._names: deque[str] = deque()  # of those between
+
     def _all_cuts(self) -> Iterator[tuple[str, _Cut]]:
-        self._digest, self.counts = SequencesDigest(), Counts()
-        for name, md5, parts in self._records():
-            self._digest.add(name, md5)
+        self._started()
+        for name, parts in self._records():
             for cut in self._cuts(name, parts):
                 yield name, cut
-        if self._surveyed is not None and self._surveyed[0] != self._stamp():
-            raise DataError(f"{self.name}: the file changed while it was being read; run the command again")
+        if not self.once:
+            self._read_stamp = self._stamp()
 
-    def digest(self) -> str:
+    def mark(self) -> Mark:
+        return self._digest.hexdigest() if self.once else self._begun
+
+    def digest(self, mark: Mark | None = None) -> str:
+        if isinstance(mark, str):
+            return mark
+        while self._digested < (self._begun if mark is None else mark):
+            name = self._names.popleft()
+            self._digest.add(name, self._surveyed.md5s.get(name, b"").hex())
+            self._digested += 1
         return self._digest.hexdigest()
+
+    def changed(self) -> bool:
+        if self.once:
+            return False
+        return self._surveyed.stamps != {self._read_stamp} or self.digest() != self.origin["input"]
+
+    @cached_property
+    def once(self) -> bool:
+        """Whether it is a pipe, which can be read only once."""
+        return str(self.path) == "-" or not stat.S_ISREG(self.path.stat().st_mode)
 
     def _stamp(self) -> tuple[int, ...]:
         """Differs when the file has changed."""
         status = self.path.stat()
         return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
-    def _records(self) -> Iterator[tuple[str, str, Iterable[Letters]]]:
-        """Name, MD5 and letters of each; in parts where the MD5 is known already."""
-        if self._surveyed is None:
+    def _records(self) -> Iterator[tuple[str, Iterable[Letters]]]:
+        """Name and letters of each; in parts where the survey makes the MD5."""
+        if self.once:
             for record in read_records(self.path):
                 md5 = hashlib.md5(record.sequence.upper(), usedforsecurity=False).hexdigest()
-                yield record.name, md5, [record.sequence]
+                self._digest.add(record.name, md5)
+                yield record.name, [record.sequence]
             return
         for name, parts in read_streams(self.path):
-            yield name, self._surveyed[1].get(name, ""), parts
+            self._names.append(name)
+            self._begun += 1
+            yield name, parts
 
     def _cuts(self, name: str, parts: Iterable[Letters]) -> Iterator[_Cut]:
         """The spans of one record, many at a time: as soon as their bases are there; counted at the end."""
@@ -108,20 +157,20 @@ class FastaSpans:
             yield self._looked_at(name, (tokens, 0, range(1)))
         else:
             length = yield from self._windows(name, parts, self.window)
-        self._count(name, length)
-
-    def _count(self, name: str, length: int) -> None:
-        """The spans of one record of ``length`` bases."""
-        self.counts.records += 1
+        self._count(self.counts, length)
         if not length:
             self.counts.empty.add(name)
+
+    def _count(self, counts: Counts, length: int, *, records: int = 1) -> None:
+        """The spans of so many records of ``length`` bases."""
+        counts.records += records
         window, whole = self.window or length, 1
         if self.window is not None:
             whole = len(range(0, length - window + 1, self.stride))
             rest = length - whole * self.stride
             if rest > (max(window - self.stride, 0) if whole else 0):
-                self.counts.add_spans(1, rest, self.pieces(rest))
-        self.counts.add_spans(whole, window, self.pieces(window))
+                counts.add_spans(records, rest, self.pieces(rest))
+        counts.add_spans(records * whole, window, self.pieces(window))
 
     def _windows(self, name: str, parts: Iterable[Letters], window: int) -> Generator[_Cut, None, int]:
         """The windows of one record; returns its length."""
@@ -198,33 +247,3 @@ def _together(cuts: list[tuple[str, _Cut]], window: int) -> Spans:
     places = Places(list(names), name_of, name_of, start, start + lengths, np.full(len(nth), b"+", "S1"))
     tokens = parts[0] if len(parts) == 1 else np.concatenate(parts)
     return Spans(places, tokens, np.repeat(offset, counts) + nth * min(step, window), lengths)
-
-
-class _Md5s:
-    """MD5 of records in upper case, computed by a thread while others use their letters."""
-
-    _WAITING = 4
-
-    def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="genoconv md5")
-        self._waiting: deque[Future[None]] = deque()
-        self._found: dict[str, Any] = {}
-
-    def taking(self, name: str, parts: Iterable[Letters]) -> Iterator[Letters]:
-        """The same parts of a record, taken in."""
-        md5 = self._found[name] = hashlib.md5(usedforsecurity=False)
-        for letters in parts:
-            self._waiting.append(self._thread.submit(md5.update, upper(letters)))
-            if len(self._waiting) > self._WAITING:
-                self._waiting.popleft().result()
-            yield letters
-
-    def hexdigests(self) -> dict[str, str]:
-        """By name of record, after the block."""
-        return {name: md5.hexdigest() for name, md5 in self._found.items()}
-
-    def __enter__(self) -> "_Md5s":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._thread.shutdown(cancel_futures=exception[0] is not None)

@@ -23,7 +23,6 @@ from genoconv.models import model_digest
 from genoconv.pipelines import spool as embed_spool
 from genoconv.pipelines.embed.options import EmbedOptions
 from genoconv.pipelines.embed.run import embed
-from genoconv.pipelines.embed.windows import FastaSpans
 from genoconv.tasks.journal import journal_path
 from genoconv.tokens import encode
 from genoconv.workfiles import claimed
@@ -362,20 +361,6 @@ def test_special_tokens_are_reported_resumed_and_off_by_default(run, fasta, mode
         embed(options.model_copy(update={"special_tokens": "none", "resume": True}))
     with pytest.raises(UsageError, match="had left_padding None, this one has 90"):
         embed(options.model_copy(update={"left_padding": 90, "resume": True}))
-
-
-def test_a_file_that_changes_while_it_is_read(run, fasta, tmp_path, monkeypatch):
-    survey = FastaSpans.survey
-
-    def then_changed(self, advance):
-        found = survey(self, advance)
-        fasta.write_text(fasta.read_text().replace("A", "C", 1))
-        return found
-
-    monkeypatch.setattr(FastaSpans, "survey", then_changed)
-    with pytest.raises(DataError, match=r"in\.fa: the file changed while it was being read; run the command again"):
-        run(fasta)
-    assert not (tmp_path / "out.npz").exists()
 
 
 def test_nothing_finished_leaves_nothing(run, fasta, tmp_path, monkeypatch):

@@ -37,10 +37,11 @@ def test_windows_are_those_of_whole_records(
     fasta: Path, monkeypatch: pytest.MonkeyPatch, window: int, stride: int | None
 ) -> None:
     monkeypatch.setattr(scan, "_BLOCK", 64)
-    spans = FastaSpans(fasta, window=window, stride=stride, pieces=lambda length: -(-length // 64))
+    spans = FastaSpans(fasta, window=window, stride=stride)
+    spans.pieces = lambda length: -(-length // 64)
     advanced: list[float] = []
-    assert spans.survey(advanced.append) is not None
-    surveyed, digest = spans.counts, spans.origin["input"]
+    assert spans.survey(advanced.append)
+    surveyed, digest = spans.counted(), spans.origin["input"]
     found = list(spans.spans())
     wanted, step = [], stride or window
     for record in read_records(fasta):
@@ -51,6 +52,7 @@ def test_windows_are_those_of_whole_records(
     for span, (_, _, tokens) in zip(found, wanted, strict=True):
         np.testing.assert_array_equal(span.tokens, tokens)
     assert spans.digest() == digest
+    assert not spans.changed()
     assert surveyed.unknown.count == 0  # they are seen in the spans alone
     assert replace(spans.counts, unknown=surveyed.unknown) == surveyed
     assert spans.counts.bases == sum(len(tokens) for _, _, tokens in wanted)
@@ -68,7 +70,8 @@ def test_runs_of_windows_are_those_of_single_spans(
     monkeypatch.setattr(scan, "_BLOCK", 600)
     for module in (embed_windows, task_spans):
         monkeypatch.setattr(module, "RUN_SPANS", 9)
-    source = FastaSpans(fasta, window=window, stride=stride, pieces=lambda length: 1)
+    source = FastaSpans(fasta, window=window, stride=stride)
+    source.survey(lambda amount: None)
 
     def flat(runs: Iterable[Sequence[Span]]) -> list[tuple[list[tuple[object, ...]], str]]:
         # With the digest of what was read up to the end of each run.
