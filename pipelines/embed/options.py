@@ -8,7 +8,6 @@ from pydantic import Field
 from genoconv.pipelines.lengths import Bases
 from genoconv.pipelines.options import COMPUTE, ROWS, Options, argument, option, output_option
 from genoconv.pipelines.shared_options import (
-    CHUNK_BASES,
     SHIPPED_MODEL,
     BatchSize,
     Chunk,
@@ -32,8 +31,8 @@ VECTORS, PARITY = "Vectors", "Parity with published pipelines"
 class EmbedOptions(Options):
     """One call of ``genoconv embed``.
 
-    ``fasta`` may be ``Path("-")``. ``chunk`` is how many bases are read between two saves; it does not matter to the
-    vectors beyond rounding.
+    ``fasta`` may be ``Path("-")``. ``chunk`` is how many bases are read between two saves (None: as many as suit
+    the device); it does not matter to the vectors beyond rounding.
     """
 
     fasta: Annotated[
@@ -116,6 +115,6 @@ class EmbedOptions(Options):
     dry_run: DryRun = False
     force: Force = False
     quiet: Quiet = False
-    chunk: Chunk = CHUNK_BASES
+    chunk: Chunk | None = None
 
     _one_genome = one_genome("FASTA")

@@ -30,6 +30,7 @@ from genoconv.pipelines.pieces import StoppedError, alongside
 from genoconv.pipelines.provenance import file_name
 from genoconv.pipelines.references import genome_files
 from genoconv.pipelines.resuming import Marked, marked, pass_over
+from genoconv.pipelines.shared_options import CHUNK_BASES
 from genoconv.pipelines.spool import Spool
 from genoconv.pipelines.workers import chosen_devices, computed
 from genoconv.progress import Advance, progress_bar
@@ -40,6 +41,9 @@ from genoconv.tasks.spans import Places, Span, Spans
 from genoconv.workfiles import claimed
 
 log = logging.getLogger(__name__)
+
+# As many as a GPU reads at once: to have it read takes the host as long, however few they are.
+_GPU_CHUNK_BASES = 1 << 22
 
 
 def embed(options: EmbedOptions) -> Summary | Forecast:
@@ -161,8 +165,7 @@ class _Run:
     def _embed_all(self, writing: Future[None]) -> Summary:
         """All pieces into the spool; ends early where ``writing`` the output has failed."""
         options, source, embedder, spool = self.options, self.source, self.embedder, self.spool
-        # Without pooling each base leaves thousands of bytes: less is held at a time.
-        tokens = options.chunk // 16 if embedder.pool == Pool.NONE else options.chunk
+        tokens = _bases_at_once(options, embedder)
         resumed = spool.rows
         began = time.monotonic()
         self._learn()
@@ -250,6 +253,13 @@ def _facts(options: EmbedOptions, embedder: Embedder) -> dict[str, Any]:
         "coordinates": "0-based, half-open, on the forward strand",
         "command": recorded_command("embed", options),
     }
+
+
+def _bases_at_once(options: EmbedOptions, embedder: Embedder) -> int:
+    """Bases of a piece of the run."""
+    if embedder.pool == Pool.NONE:  # each base leaves thousands of bytes, so less is held at a time
+        return (options.chunk or CHUNK_BASES) // 16
+    return options.chunk or (_GPU_CHUNK_BASES if embedder.device.type == "cuda" else CHUNK_BASES)
 
 
 def _check_finite(options: EmbedOptions, spans: Sequence[Span], vectors: list[Vectors]) -> None:
