@@ -42,8 +42,8 @@ from genoconv.workfiles import claimed
 
 log = logging.getLogger(__name__)
 
-# As many as a GPU reads at once: to have it read takes the host as long, however few they are.
-_GPU_CHUNK_BASES = 1 << 22
+# To have a GPU read takes the host as long, however few bases they are; more at once leave it idle at the ends.
+_GPU_CHUNK_BASES = 1 << 21
 
 
 def embed(options: EmbedOptions) -> Summary | Forecast:
