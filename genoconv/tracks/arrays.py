@@ -66,16 +66,23 @@ def write_zarr(
 
         group = zarr.open_group(store=MemoryStore(made), mode="w", zarr_format=3, attributes=dict(facts))
         for contig, (name, length) in contigs.items():
-            array = group.create_array(
-                name=name,
-                shape=(length, columns),
-                dtype=np.dtype(dtype),
-                chunks=(min(CHUNK, length), columns),
-                shards=(SHARD, columns) if length > CHUNK else None,
-                fill_value=float("nan"),
+            # The same array twice: to look for chunks that have no value, zarr takes as long as to compress them.
+            looking, filling = (
+                group.create_array(
+                    name=name,
+                    shape=(length, columns),
+                    dtype=np.dtype(dtype),
+                    chunks=(min(CHUNK, length), columns),
+                    shards=(SHARD, columns) if length > CHUNK else None,
+                    fill_value=float("nan"),
+                    config={"write_empty_chunks": full},
+                    overwrite=full,
+                )
+                for full in (False, True)
             )
             writing: deque[Future[None]] = deque()
             for start, values in _shards(blocks(contig), length, columns, dtype):
+                array = filling if _is_full(values) else looking
                 writing.append(pool.submit(array.__setitem__, slice(start, start + len(values)), values))
                 if len(writing) > _AT_ONCE:
                     writing.popleft().result()
@@ -84,6 +91,11 @@ def write_zarr(
                 shard.result()
             _put(made, folder, but="zarr.json")
         _put(made, folder)
+
+
+def _is_full(values: "np.ndarray[Any, Any]") -> bool:
+    """Whether it is clear that each chunk of a shard has a value."""
+    return len(values) == SHARD and not np.isnan(values[::CHUNK, 0]).any()
 
 
 def _put(made: dict[str, Any], folder: Path, *, but: str = "") -> None:

@@ -33,6 +33,7 @@ def test_a_store_has_the_bytes_that_zarr_writes(tmp_path, monkeypatch):
     rng = np.random.default_rng(3)
     lengths = {"long": 700, "whole": 512, "chunk": 64, "more": 65, "short": 5, "none": 80}
     values = {contig: rng.standard_normal((length, 4)).astype("<f2") for contig, length in lengths.items()}
+    values["long"][130:140] = values["whole"][448:449] = np.nan  # within a chunk, and where one begins
     values["long"][256:512] = values["long"][530:580] = values["whole"][64:128] = values["none"][:] = np.nan
 
     def blocks(contig: str | None = None, /) -> Iterator[Block]:
