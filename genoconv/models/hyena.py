@@ -223,10 +223,11 @@ class HyenaDNA(nn.Module):
         ids = input_ids if packing is None else packing.spread(input_ids, PAD)
         stream = Stream(self.backbone.dropout(embed(ids.int(), upcast(self.embedding.weight))))
         for block in blocks:
+            first = start if block is blocks[-1] else 0
             if self.checkpointing and self.training and torch.is_grad_enabled():
-                stream = checkpoint(block, *stream, use_reentrant=False, packing=packing)
+                stream = checkpoint(block, *stream, use_reentrant=False, packing=packing, start=first)
             else:
-                stream = block(*stream, packing=packing, start=start if block is blocks[-1] else 0)
+                stream = block(*stream, packing=packing, start=first)
             if each is not None:
                 each.append(Stream(*stream) if packing is None else Stream(*stream).gathered(packing))
         return stream if packing is None else stream.gathered(packing)
