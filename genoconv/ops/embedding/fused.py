@@ -13,10 +13,9 @@ from genoconv.ops.registration import differentiable
 _THREADS = 256
 
 
-def _forward_kernel(table: Tensor) -> Kernel:
-    """The kernel that looks up rows, which it only moves: `table` is seen as int16."""
-    tokens, width = table.shape
-    columns = kernels.tile_columns(width, threads=_THREADS)
+def _forward_kernel(tokens: int, width: int, dtype: torch.dtype) -> Kernel:
+    """The kernel that looks rows up in a table of so many. It only moves them, as values of 16 bits."""
+    columns = kernels.tile_columns(width * dtype.itemsize // 2, threads=_THREADS)
     return kernels.kernel("embedding/embedding_forward", threads=_THREADS, COLUMNS=columns, TOKENS=tokens)
 
 
@@ -29,7 +28,7 @@ def _backward_kernel(tokens: int, width: int, dtype: torch.dtype) -> Kernel:
 
 def step_kernels(tokens: int, width: int, dtype: torch.dtype) -> Iterator[Kernel]:
     """All that a training step needs."""
-    yield _forward_kernel(torch.empty((tokens, width), dtype=dtype, device="meta").view(torch.int16))
+    yield _forward_kernel(tokens, width, dtype)
     yield _backward_kernel(tokens, width, dtype)
 
 
@@ -37,11 +36,12 @@ def _forward(ids: Tensor, table: Tensor) -> Tensor:
     ids, table = ids.int().contiguous(), table.contiguous()
     if not kernels.aligned(table):
         table = table.clone()
-    out = torch.empty((*ids.shape, table.shape[1]), dtype=table.dtype, device=table.device)
-    moved = out.view(torch.int16)
-    rows, _, _, grid = kernels.tiles(moved, threads=_THREADS, blocks_per_sm=8)
-    units = moved.shape[-1] // kernels.CHUNK
-    kernels.launch(_forward_kernel(table.view(torch.int16)), (ids, table, out, rows, units), grid=grid, on=out)
+    tokens, width = table.shape
+    out = torch.empty((*ids.shape, width), dtype=table.dtype, device=table.device)
+    halves = out.view(torch.int16)
+    rows, _, _, grid = kernels.tiles(halves, threads=_THREADS, blocks_per_sm=8)
+    units = halves.shape[-1] // kernels.CHUNK
+    kernels.launch(_forward_kernel(tokens, width, table.dtype), (ids, table, out, rows, units), grid=grid, on=out)
     return out
 
 
