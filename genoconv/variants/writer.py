@@ -23,9 +23,10 @@ from genoconv.variants.records import Record, decode, encode
 Value = float | str | None
 Put = Callable[[bytes], object]
 
-# Bytes that are compressed together; a call of htslib costs as much as a record. How often as many may wait for it.
+# Bytes that are compressed together; a call of htslib costs as much as a record. How many may wait for it: a piece of
+# records with thousands of samples is larger than that, and then is the only one that waits.
 _AT_ONCE = 1 << 18
-_WAITING = 32
+_WAITING = 1 << 23
 
 
 def format_value(value: Value) -> str:
@@ -125,8 +126,8 @@ def _bgzf(path: Path | None) -> Iterator[Put]:
             raise OutputError(f"{path or 'standard output'}: cannot write; is the disk full?") from error
 
     waiting: list[bytes] = []
-    size = 0
-    running: deque[Future[None]] = deque()
+    size = behind = 0
+    running: deque[tuple[int, Future[None]]] = deque()
 
     def put(data: bytes) -> None:
         nonlocal size
@@ -136,21 +137,29 @@ def _bgzf(path: Path | None) -> Iterator[Put]:
             flush()
 
     def flush() -> None:
-        nonlocal size
-        running.append(thread.submit(checked, stream.write, b"".join(waiting)))
+        nonlocal size, behind
+        running.append((size, thread.submit(checked, stream.write, b"".join(waiting))))
         waiting.clear()
+        behind += size
         size = 0
-        while running and (len(running) > _WAITING or running[0].done()):
-            running.popleft().result()
+        while running and (running[0][1].done() or (len(running) > 1 and behind > _WAITING)):
+            settle()
 
-    # One thread compresses, which htslib lets go of the interpreter for.
+    def settle() -> None:
+        nonlocal behind
+        amount, written = running.popleft()
+        behind -= amount
+        written.result()
+
+    # One thread compresses. pysam keeps the interpreter to itself meanwhile, so that it does so beside models and while
+    # other processes are waited for, and not beside Python.
     with quiet_htslib(), ThreadPoolExecutor(1, thread_name_prefix="genoconv bgzf") as thread:
         stream = pysam.BGZFile("-" if path is None else str(path), "w")
         try:
             yield put
             flush()
             while running:
-                running.popleft().result()
+                settle()
         except BaseException:
             thread.shutdown(cancel_futures=True)
             with contextlib.suppress(OSError):
