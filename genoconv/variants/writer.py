@@ -7,9 +7,7 @@ import select
 import shutil
 import sys
 import tempfile
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, cast
 
@@ -23,10 +21,8 @@ from genoconv.variants.records import Record, decode, encode
 Value = float | str | None
 Put = Callable[[bytes], object]
 
-# Bytes that are compressed together; a call of htslib costs as much as a record. How many may wait for it: a piece of
-# records with thousands of samples is larger than that, and then is the only one that waits.
-_AT_ONCE = 1 << 18
-_WAITING = 1 << 23
+# Bytes that are compressed together; a call of htslib costs as much as a record.
+_AT_ONCE = 1 << 16
 
 
 def format_value(value: Value) -> str:
@@ -119,15 +115,16 @@ def _bgzf(path: Path | None) -> Iterator[Put]:
     def checked(work: Callable[..., object], *arguments: bytes) -> None:
         """Do it; htslib itself does not say why it cannot write."""
         try:
-            work(*arguments)
+            with quiet_htslib():
+                work(*arguments)
         except OSError as error:
             if path is None and _reader_left():
                 raise BrokenPipeError from error
             raise OutputError(f"{path or 'standard output'}: cannot write; is the disk full?") from error
 
+    stream = pysam.BGZFile("-" if path is None else str(path), "w")
     waiting: list[bytes] = []
-    size = behind = 0
-    running: deque[tuple[int, Future[None]]] = deque()
+    size = 0
 
     def put(data: bytes) -> None:
         nonlocal size
@@ -137,35 +134,19 @@ def _bgzf(path: Path | None) -> Iterator[Put]:
             flush()
 
     def flush() -> None:
-        nonlocal size, behind
-        running.append((size, thread.submit(checked, stream.write, b"".join(waiting))))
+        nonlocal size
+        checked(stream.write, b"".join(waiting))
         waiting.clear()
-        behind += size
         size = 0
-        while running and (running[0][1].done() or (len(running) > 1 and behind > _WAITING)):
-            settle()
 
-    def settle() -> None:
-        nonlocal behind
-        amount, written = running.popleft()
-        behind -= amount
-        written.result()
-
-    # One thread compresses. pysam keeps the interpreter to itself meanwhile, so that it does so beside models and while
-    # other processes are waited for, and not beside Python.
-    with quiet_htslib(), ThreadPoolExecutor(1, thread_name_prefix="genoconv bgzf") as thread:
-        stream = pysam.BGZFile("-" if path is None else str(path), "w")
-        try:
-            yield put
-            flush()
-            while running:
-                settle()
-        except BaseException:
-            thread.shutdown(cancel_futures=True)
-            with contextlib.suppress(OSError):
-                stream.close()
-            raise
-        checked(stream.close)
+    try:
+        yield put
+        flush()
+    except BaseException:
+        with contextlib.suppress(OSError), quiet_htslib():
+            stream.close()
+        raise
+    checked(stream.close)
 
 
 def _reader_left() -> bool:
