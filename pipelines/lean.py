@@ -85,13 +85,3 @@ def no_collections() -> Iterator[None]:
             gc.freeze()
         if enabled:
             gc.enable()
-
-
-@contextlib.contextmanager
-def settled() -> Iterator[None]:
-    """Collections of garbage in the block leave alone what there was before: all the objects of torch, for one."""
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()

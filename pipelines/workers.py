@@ -5,7 +5,6 @@ so journals, outputs and progress know nothing of how many devices there are. Wh
 piece alone.
 """
 
-import gc
 import logging
 import multiprocessing
 import os
@@ -22,7 +21,6 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from genoconv.errors import GenoconvError, ModelError, UsageError
-from genoconv.pipelines.lean import settled
 from genoconv.progress import Advance
 from genoconv.tasks import shares
 
@@ -216,8 +214,7 @@ def working(make: Make[P, R], devices: list[str]) -> Iterator[Workers[P, R]]:
     """Start a process per device; they are ended with the block, however it ends."""
     workers = Workers(make, devices)
     try:
-        with settled():
-            yield workers
+        yield workers
     finally:
         workers.stop()
 
@@ -293,7 +290,6 @@ def _serve(connection: Connection, make: Make[P, R], device: str, threads: int |
         pieces: SimpleQueue[Any] = SimpleQueue()
         threading.Thread(target=_take, args=(connection, pieces), daemon=True).start()
         work = make(device)
-        gc.freeze()  # what is there stays, and collections need not look at it
         if threads is None and "torch" in sys.modules:
             # Beside a GPU the host only copies, and each process would have as many threads as there are cores.
             sys.modules["torch"].set_num_threads(1)

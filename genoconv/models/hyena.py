@@ -33,6 +33,9 @@ from genoconv.ops import embed, linear_gelu
 from genoconv.ops.precision import upcast
 from genoconv.tokens import PAD, A, T
 
+_EVEN = 8
+"""Positions: rows that are cut at a multiple begin on 16 bytes, with which products are twice as fast."""
+
 
 class Mlp(nn.Module):
     """Two linear layers with a tanh GELU between; without the second one's bias."""
@@ -198,7 +201,9 @@ class HyenaDNA(nn.Module):
         length = input_ids.shape[-1] if input_ids.ndim else 0
         if length and not 0 <= start < length:
             raise ModelError(f"start is {start:,}: it must be one of the {length:,} positions of input_ids, from 0 on")
-        return self.base_logits_of(self._stream(input_ids, list(self.backbone.layers), None, start=start))
+        cut = start // _EVEN * _EVEN
+        stream = self._stream(input_ids, list(self.backbone.layers), None, start=cut)
+        return self.base_logits_of(stream)[:, start - cut :]
 
     def base_logits_of(self, stream: Stream) -> Tensor:
         """:meth:`base_logits` from the residual stream after the last block."""

@@ -31,10 +31,6 @@ class Record:
     alts: tuple[str, ...]
     line: str
 
-    def __reduce__(self) -> tuple[type["Record"], tuple[str, int, str, tuple[str, ...], str]]:
-        # Half the time that dataclasses with slots take to be pickled by themselves.
-        return Record, (self.contig, self.start, self.ref, self.alts, self.line)
-
     @property
     def end(self) -> int:
         """First 0-based position after REF."""

@@ -33,6 +33,15 @@ def test_a_token_that_the_table_has_not_is_nan(dtype: torch.dtype) -> None:
     assert torch.equal(found[[0, 3]], table[[11, 0]])
 
 
+def test_a_table_may_begin_anywhere() -> None:
+    table = torch.arange(1 + 16 * 8.0)[1:].view(16, 8)
+    assert table.data_ptr() % 16
+    with operators.machine() as gpu:
+        found = embed(torch.arange(16)[None], table, backend="cuda")[0]
+    assert [counts.faults for counts in gpu.counts.values()] == [0]
+    assert torch.equal(found, table)
+
+
 @pytest.mark.parametrize("size", [0.0, 1e-20, 1e20])
 def test_gradients_of_any_size_pass_the_filter_network(size: float) -> None:
     """Its backward kernel brings them to the range of fp16 and back."""
